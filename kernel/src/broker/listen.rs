@@ -1,0 +1,98 @@
+//! Listening, for as long as the process runs: connect, subscribe, hear, and begin again after any failure.
+
+use super::{BrokerError, Topology, bounded, connect};
+use crate::health::{Health, Part};
+use crate::retry::Waits;
+use crate::shutdown::Shutdown;
+use futures::StreamExt;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// Unacknowledged messages at once; doorbells are acknowledged as soon as they are heard.
+const PREFETCH: u16 = 256;
+
+/// What to listen to.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The shared queue of the workers.
+    Jobs,
+    /// Every event, on a queue of this process alone.
+    Events,
+    /// The relay's doorbell, on a queue of this process alone.
+    RelayDoorbell,
+}
+
+/// What was heard.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// Subscribed, for the first time or again: something may have been missed.
+    Subscribed,
+    /// A message.
+    Message(&'a [u8]),
+}
+
+/// Listens until the process is asked to stop, and tells the health of `broker`. A wrong topology ends the process: a
+/// queue that silently loses messages must not go unseen.
+pub async fn listen(
+    url: SecretString,
+    topology: Topology,
+    source: Source,
+    name: String,
+    health: Health,
+    shutdown: Shutdown,
+    mut hear: impl FnMut(Heard<'_>),
+) {
+    let mut waits = Waits::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        let session = async {
+            let connection = connect(&url, &name).await?;
+            let channel = bounded(connection.create_channel()).await?;
+            topology.declare(&channel).await?;
+            let mut consumer = subscribe(&channel, &topology, &source).await?;
+            health.tell("broker", Part::Healthy);
+            waits.reset();
+            hear(Heard::Subscribed);
+            while let Some(delivery) = consumer.next().await {
+                let delivery = delivery?;
+                hear(Heard::Message(&delivery.data));
+                if matches!(source, Source::Jobs) {
+                    bounded(delivery.ack(BasicAckOptions::default())).await?;
+                }
+            }
+            Err::<(), _>(BrokerError::Cancelled)
+        };
+        let ended = tokio::select! { ended = session => ended, () = shutdown.wished() => return };
+        match ended.err().unwrap_or(BrokerError::Cancelled) {
+            error @ BrokerError::WrongTopology => {
+                health.tell("broker", Part::Down(error.to_string()));
+                shutdown.wish();
+                return;
+            }
+            error => health.tell("broker", Part::Degraded(error.to_string())),
+        }
+        tokio::select! { () = tokio::time::sleep(waits.next_wait()) => {}, () = shutdown.wished() => return }
+    }
+}
+
+async fn subscribe(channel: &Channel, topology: &Topology, source: &Source) -> Result<Consumer, BrokerError> {
+    bounded(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
+    let (queue, no_ack) = match source {
+        Source::Jobs => (topology.jobs(), false),
+        Source::Events => (own_queue(channel, topology.events(), "#").await?, true),
+        Source::RelayDoorbell => (own_queue(channel, topology.doorbells(), super::DOORBELL_RELAY).await?, true),
+    };
+    let options = BasicConsumeOptions { no_ack, ..Default::default() };
+    bounded(channel.basic_consume(queue, "".into(), options, FieldTable::default())).await
+}
+
+/// A queue that lives as long as this connection; RabbitMQ names it.
+async fn own_queue(channel: &Channel, exchange: ShortString, key: &str) -> Result<ShortString, BrokerError> {
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = bounded(channel.queue_declare("".into(), options, FieldTable::default())).await?.name().clone();
+    let bind = QueueBindOptions::default();
+    bounded(channel.queue_bind(queue.clone(), exchange, key.into(), bind, FieldTable::default())).await?;
+    Ok(queue)
+}

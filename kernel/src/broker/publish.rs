@@ -1,0 +1,122 @@
+//! Publishing with proof: persistent, mandatory, confirmed.
+
+use super::{BROKER_TIMEOUT, BrokerError, DOORBELL_RELAY, Topology, bounded, connect};
+use crate::shutdown::Shutdown;
+use crate::store::{EventRow, Store};
+use futures::future::join_all;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use secrecy::SecretString;
+use std::time::Duration;
+
+/// Persistent, in AMQP's numbers.
+const PERSISTENT: u8 = 2;
+
+/// Why a batch was not published to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The broker failed; connect again.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The broker took no responsibility for a message.
+    #[error("the broker refused a message")]
+    Refused,
+    /// No queue is bound for a message: the topology is broken.
+    #[error("the broker had no queue for a message")]
+    Unroutable,
+}
+
+/// A channel in confirm mode on a declared topology.
+pub struct Publisher {
+    channel: Channel,
+    topology: Topology,
+    // The channel dies with its connection.
+    _connection: Connection,
+}
+
+impl Publisher {
+    /// Connects, declares the topology, turns confirms on.
+    pub async fn connect(url: &SecretString, topology: &Topology, name: &str) -> Result<Self, BrokerError> {
+        let connection = connect(url, name).await?;
+        let channel = bounded(connection.create_channel()).await?;
+        topology.declare(&channel).await?;
+        bounded(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(Self { channel, topology: topology.clone(), _connection: connection })
+    }
+
+    /// Publishes events in order and returns how many of them, from the first on, the broker has taken responsibility
+    /// for: persistent in a queue. An error among the rest comes with it.
+    pub async fn publish(&self, events: &[EventRow]) -> (usize, Option<PublishError>) {
+        let mut confirms = Vec::with_capacity(events.len());
+        let mut failure = None;
+        for event in events {
+            let payload = serde_json::to_vec(event).expect("an event row is plain data");
+            let properties = BasicProperties::default()
+                .with_delivery_mode(PERSISTENT)
+                .with_content_type("application/json".into())
+                .with_message_id(event.event_id.as_str().into())
+                .with_type(event.kind.as_str().into());
+            match self.send(self.topology.events(), event.kind.as_str().into(), &payload, properties).await {
+                Ok(confirm) => confirms.push(confirm),
+                Err(error) => {
+                    failure = Some(error.into());
+                    break;
+                }
+            }
+        }
+        let answers = tokio::time::timeout(BROKER_TIMEOUT, join_all(confirms)).await;
+        let Ok(answers) = answers else {
+            return (0, Some(BrokerError::Timeout.into()));
+        };
+        let sent = answers.len();
+        for (confirmed, answer) in answers.into_iter().enumerate() {
+            let error = match answer {
+                Ok(Confirmation::Ack(None)) => continue,
+                Ok(Confirmation::Ack(Some(_))) => PublishError::Unroutable,
+                Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => PublishError::Refused,
+                Err(error) => BrokerError::from(error).into(),
+            };
+            return (confirmed, Some(error));
+        }
+        (sent, failure)
+    }
+
+    /// Rings a doorbell. Nothing is confirmed: whoever should hear it polls.
+    pub async fn ring(&self, key: &str) -> Result<(), BrokerError> {
+        self.send(self.topology.doorbells(), key.into(), b"", BasicProperties::default()).await.map(drop)
+    }
+
+    async fn send(
+        &self,
+        exchange: ShortString,
+        key: ShortString,
+        payload: &[u8],
+        properties: BasicProperties,
+    ) -> Result<lapin::PublisherConfirm, BrokerError> {
+        let mandatory = exchange == self.topology.events();
+        let options = BasicPublishOptions { mandatory, immediate: false };
+        bounded(self.channel.basic_publish(exchange, key, options, payload, properties)).await
+    }
+}
+
+/// Tells the relay, in another process, about every append of this one. Ends with the process; until then a failing
+/// broker costs nothing but time, the relay polls.
+pub async fn ring_relay(store: Store, url: SecretString, topology: Topology, shutdown: Shutdown) {
+    let bell = store.appended();
+    let mut publisher: Option<Publisher> = None;
+    loop {
+        tokio::select! { () = bell.notified() => {}, () = shutdown.wished() => return }
+        if publisher.is_none() {
+            publisher = Publisher::connect(&url, &topology, "doorbell").await.ok();
+        }
+        let rung = match &publisher {
+            Some(publisher) => publisher.ring(DOORBELL_RELAY).await,
+            None => Err(BrokerError::Timeout),
+        };
+        if rung.is_err() {
+            publisher = None;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}

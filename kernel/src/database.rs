@@ -1,0 +1,81 @@
+//! Connections to database servers, and what a server's error means.
+//!
+//! Every session reads committed rows (no gap locks, no stale snapshot) and waits for locks 5 s at most, so a process
+//! that was stopped while it held one cannot hold up the others for long. Statement logging is off: SQLx would log the
+//! text of `CREATE USER` statements.
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{ConnectOptions, Executor, MySqlConnection, MySqlPool};
+use std::time::Duration;
+
+/// Longest wait for a connection of a pool, and for a new connection: a server that accepts but never answers (a stopped
+/// process does) fails after it.
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every session begins with. `wait_timeout` frees what a vanished peer left behind (locks, `GET_LOCK`).
+const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, SESSION innodb_lock_wait_timeout = 5, \
+                       SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600";
+
+/// Parses a `mysql://` URL. The error names no part of the URL: it holds a password.
+pub fn options(url: &SecretString) -> Result<MySqlConnectOptions, sqlx::Error> {
+    let options: MySqlConnectOptions =
+        url.expose_secret().parse().map_err(|_| sqlx::Error::Configuration("not a mysql:// URL".into()))?;
+    Ok(options.charset("utf8mb4").collation("utf8mb4_unicode_ci").disable_statement_logging())
+}
+
+/// A lazy pool of at most `max` connections.
+pub fn pool(url: &SecretString, max: u32) -> Result<MySqlPool, sqlx::Error> {
+    Ok(MySqlPoolOptions::new()
+        .max_connections(max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| Box::pin(begin_session(connection)))
+        .connect_lazy_with(options(url)?))
+}
+
+/// One connection outside any pool, for work that must not share its session. Bounded by [`ACQUIRE_TIMEOUT`].
+pub async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {
+    let opening = async {
+        let mut connection = options.connect().await?;
+        begin_session(&mut connection).await?;
+        Ok(connection)
+    };
+    tokio::time::timeout(ACQUIRE_TIMEOUT, opening).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+async fn begin_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    // Two statements: the isolation level has a syntax of its own.
+    let (isolation, limits) = SESSION.split_once(", ").expect("a constant with a comma");
+    connection.execute(isolation).await?;
+    connection.execute(format!("SET {limits}").as_str()).await?;
+    Ok(())
+}
+
+/// The server's error number, if it is an error of the server.
+pub fn number(error: &sqlx::Error) -> Option<u16> {
+    match error {
+        sqlx::Error::Database(error) => {
+            error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(sqlx::mysql::MySqlDatabaseError::number)
+        }
+        _ => None,
+    }
+}
+
+/// A unique key has the value already. (Not SQLSTATE 23000, which is also a foreign key's or a NULL's.)
+pub fn is_duplicate(error: &sqlx::Error) -> bool {
+    number(error) == Some(1062)
+}
+
+/// Somebody else was in the way: deadlock, lock wait timeout, or a row that changed since it was read.
+pub fn is_contention(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1213 | 1205 | 1020))
+}
+
+/// The server is not there, not yet or no more; nothing is known to be wrong with the request.
+pub fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => true,
+        // Server shutting down, too many connections (in all, of the user), gone away, killed.
+        _ => matches!(number(error), Some(1053 | 1040 | 1203 | 1226 | 1077 | 1927 | 2006 | 2013)),
+    }
+}

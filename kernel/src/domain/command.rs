@@ -1,0 +1,105 @@
+//! What may be asked of a tenant, and why it may be refused.
+
+use super::{DomainName, Role, TenantState, UserId};
+
+/// A wish. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Make the tenant; the answer begins its stream.
+    Create {
+        /// Name for people, 1 to 100 characters.
+        tenant_name: String,
+        /// First domain, if any: it becomes the primary one.
+        domain: Option<DomainName>,
+        /// A row of `saas_plans`.
+        plan_type: String,
+        /// Server the tenant is placed on.
+        server: String,
+        /// Most connections of the tenant's user.
+        max_connections: u32,
+    },
+    /// The provisioner finished.
+    CompleteProvisioning {
+        /// Server the database is on.
+        server: String,
+        /// Address for the nodes.
+        host: String,
+        /// Port of it.
+        port: u16,
+        /// Newest tenant migration applied.
+        schema_version: u32,
+    },
+    /// The provisioner gave up and has undone its work.
+    FailProvisioning {
+        /// Why.
+        reason: String,
+    },
+    /// Provision a failed tenant again.
+    Retry,
+    /// Route a domain to the tenant.
+    RegisterDomain {
+        /// The domain.
+        domain: DomainName,
+    },
+    /// Route a domain to the tenant no more.
+    RemoveDomain {
+        /// The domain.
+        domain: DomainName,
+    },
+    /// Refuse service.
+    Suspend {
+        /// Why.
+        reason: String,
+    },
+    /// End the suspension.
+    Resume,
+    /// Begin (`true`) or end maintenance.
+    SetMaintenance {
+        /// Begin or end.
+        enabled: bool,
+    },
+    /// Another name for people.
+    Rename {
+        /// The new name.
+        tenant_name: String,
+    },
+    /// Another plan.
+    ChangePlan {
+        /// A row of `saas_plans`.
+        plan_type: String,
+    },
+    /// Add a user, or change their role.
+    ChangeMember {
+        /// Who.
+        user_id: UserId,
+        /// Role from now on.
+        role: Role,
+        /// Permissions from now on.
+        permissions: Option<serde_json::Value>,
+    },
+    /// Take a user out.
+    RemoveMember {
+        /// Who.
+        user_id: UserId,
+    },
+}
+
+/// Why a command was refused. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A tenant of this id exists or existed.
+    #[error("the tenant exists already")]
+    Exists,
+    /// No tenant of this id.
+    #[error("there is no such tenant")]
+    NotFound,
+    /// The present state does not allow it.
+    #[error("not possible while the tenant is {0}")]
+    State(TenantState),
+    /// The tenant has this domain already.
+    #[error("the tenant has this domain already")]
+    DomainPresent,
+    /// The tenant does not have this domain.
+    #[error("the tenant does not have this domain")]
+    DomainAbsent,
+}

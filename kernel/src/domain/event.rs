@@ -1,0 +1,185 @@
+//! What has happened to a tenant: the public event types, in the order in which a tenant meets them.
+//!
+//! Events carry references, never secrets: they are kept for ever and published to every subscriber. A new field gets a
+//! serde default, so that events written before it can still be read.
+
+use super::{DomainName, Position, Role, TenantId, UserId, Version};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One fact. Serialises as `{"type": "tenant.created", "data": {...}}`; the type is also the routing key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum TenantEvent {
+    /// An administrator asked for the tenant; its database does not exist yet.
+    #[serde(rename = "tenant.created")]
+    Created {
+        /// Name for people.
+        tenant_name: String,
+        /// A row of `saas_plans`.
+        plan_type: String,
+        /// Registered database server the tenant is placed on.
+        server: String,
+        /// Name of the database to be made there.
+        database_name: String,
+        /// Most connections the tenant's database user may hold, over all nodes.
+        max_connections: u32,
+    },
+    /// Database, user and schema exist and were verified by logging in as the tenant.
+    #[serde(rename = "tenant.database_provisioned")]
+    DatabaseProvisioned {
+        /// Server the database is on.
+        server: String,
+        /// Address the nodes connect to.
+        host: String,
+        /// Port of it.
+        port: u16,
+        /// Newest tenant migration applied.
+        schema_version: u32,
+    },
+    /// The tenant is served from here on.
+    #[serde(rename = "tenant.activated")]
+    Activated {},
+    /// Provisioning ended without a database; nothing of it is left.
+    #[serde(rename = "tenant.provisioning_failed")]
+    ProvisioningFailed {
+        /// Why, in a sentence for the operator.
+        reason: String,
+    },
+    /// A domain routes to the tenant.
+    #[serde(rename = "tenant.domain_registered")]
+    DomainRegistered {
+        /// The domain in normal form.
+        domain: DomainName,
+        /// Whether it became the tenant's primary domain.
+        primary: bool,
+    },
+    /// A domain routes to the tenant no more.
+    #[serde(rename = "tenant.domain_removed")]
+    DomainRemoved {
+        /// The domain in normal form.
+        domain: DomainName,
+    },
+    /// The name for people changed.
+    #[serde(rename = "tenant.renamed")]
+    Renamed {
+        /// The new name.
+        tenant_name: String,
+    },
+    /// Another plan, with other limits, from here on.
+    #[serde(rename = "tenant.plan_changed")]
+    PlanChanged {
+        /// A row of `saas_plans`.
+        plan_type: String,
+    },
+    /// The tenant is refused service.
+    #[serde(rename = "tenant.suspended")]
+    Suspended {
+        /// Why, for operators.
+        reason: String,
+    },
+    /// The suspension ended.
+    #[serde(rename = "tenant.resumed")]
+    Resumed {},
+    /// Requests are answered 503 until maintenance ends.
+    #[serde(rename = "tenant.maintenance_started")]
+    MaintenanceStarted {},
+    /// The maintenance ended.
+    #[serde(rename = "tenant.maintenance_ended")]
+    MaintenanceEnded {},
+    /// A user joined, or their role or permissions changed.
+    #[serde(rename = "tenant.member_changed")]
+    MemberChanged {
+        /// Who.
+        user_id: UserId,
+        /// Role from here on.
+        role: Role,
+        /// Permissions from here on; free JSON of the application.
+        #[serde(default)]
+        permissions: Option<serde_json::Value>,
+    },
+    /// A user left.
+    #[serde(rename = "tenant.member_removed")]
+    MemberRemoved {
+        /// Who.
+        user_id: UserId,
+    },
+}
+
+impl TenantEvent {
+    /// The public name of the type, which is also the routing key in `tenant.events`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "tenant.created",
+            Self::DatabaseProvisioned { .. } => "tenant.database_provisioned",
+            Self::Activated {} => "tenant.activated",
+            Self::ProvisioningFailed { .. } => "tenant.provisioning_failed",
+            Self::DomainRegistered { .. } => "tenant.domain_registered",
+            Self::DomainRemoved { .. } => "tenant.domain_removed",
+            Self::Renamed { .. } => "tenant.renamed",
+            Self::PlanChanged { .. } => "tenant.plan_changed",
+            Self::Suspended { .. } => "tenant.suspended",
+            Self::Resumed {} => "tenant.resumed",
+            Self::MaintenanceStarted {} => "tenant.maintenance_started",
+            Self::MaintenanceEnded {} => "tenant.maintenance_ended",
+            Self::MemberChanged { .. } => "tenant.member_changed",
+            Self::MemberRemoved { .. } => "tenant.member_removed",
+        }
+    }
+}
+
+/// An event with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedEvent {
+    /// Place in the whole log.
+    pub position: Position,
+    /// Whose event it is.
+    pub tenant_id: TenantId,
+    /// Place in the tenant's own stream.
+    pub version: Version,
+    /// Stable identity, for consumers that drop duplicates.
+    pub event_id: Uuid,
+    /// Time of the database at the append; for people, never for order.
+    pub occurred_at: DateTime<Utc>,
+    /// Who caused it: an admin token's id, or a service.
+    pub actor: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: TenantEvent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serialises_as_the_public_contract_says() {
+        let event = RecordedEvent {
+            position: Position(7),
+            tenant_id: "acme".parse().unwrap(),
+            version: Version(2),
+            event_id: Uuid::nil(),
+            occurred_at: DateTime::UNIX_EPOCH,
+            actor: "token:1".into(),
+            event: TenantEvent::DomainRegistered { domain: "a.example.com".parse().unwrap(), primary: true },
+        };
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "position": 7, "tenant_id": "acme", "version": 2, "event_id": Uuid::nil(),
+                "occurred_at": "1970-01-01T00:00:00Z", "actor": "token:1",
+                "type": "tenant.domain_registered", "data": {"domain": "a.example.com", "primary": true},
+            })
+        );
+        assert_eq!(serde_json::from_value::<RecordedEvent>(json).unwrap(), event);
+    }
+
+    #[test]
+    fn the_kind_is_the_serialised_type() {
+        for event in [TenantEvent::Activated {}, TenantEvent::Suspended { reason: "x".into() }] {
+            assert_eq!(serde_json::to_value(&event).unwrap()["type"], event.kind());
+        }
+    }
+}

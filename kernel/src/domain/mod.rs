@@ -1,0 +1,21 @@
+//! The rules of a tenant's life, without I/O: everything here can be tested with values alone.
+//!
+//! Text from outside becomes a type once ([`TenantId`], [`DomainName`], [`UserId`], [`Role`]); after that nothing checks
+//! it again. A [`Command`] meets the present [`Tenant`] in [`Tenant::decide`], which answers with events or a
+//! [`Rejection`]; [`Tenant::apply`] folds events back into the present. The store writes both in one transaction.
+
+mod command;
+mod domain_name;
+mod event;
+mod position;
+mod tenant;
+mod tenant_id;
+mod user;
+
+pub use command::{Command, Rejection};
+pub use domain_name::{DomainName, Host, InvalidDomain};
+pub use event::{RecordedEvent, TenantEvent};
+pub use position::{Position, Version};
+pub use tenant::{Database, Tenant, TenantState};
+pub use tenant_id::{InvalidTenantId, TenantId};
+pub use user::{InvalidUserId, Role, UnknownRole, UserId};

@@ -1,0 +1,274 @@
+//! The tenant aggregate: its present, folded from its events, and the rules by which it may change.
+//!
+//! ```text
+//!                      FailProvisioning                 Suspend
+//!   (none) --Create--> provisioning <---Retry--- failed    .-------> suspended
+//!                          |        ----------->           |             | Resume
+//!                          | CompleteProvisioning          |             v
+//!                          '-----------------------------> active <------'
+//!                                                          |   ^
+//!                                           SetMaintenance v   |
+//!                                                       maintenance --Suspend--> suspended
+//! ```
+//!
+//! `Retry` appends nothing: the tenant stays `failed` until the new attempt succeeds, so its state never claims more
+//! than is known.
+
+use super::{Command, DomainName, Position, RecordedEvent, Rejection, TenantEvent, TenantId, Version};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where a tenant is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TenantState {
+    /// Accepted; workers are making its database.
+    Provisioning,
+    /// Served.
+    Active,
+    /// Refused by decision of an administrator.
+    Suspended,
+    /// Refused for a while, with `Retry-After`.
+    Maintenance,
+    /// Could not be provisioned; nothing of it exists on a database server.
+    Failed,
+}
+
+impl TenantState {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "provisioning",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Maintenance => "maintenance",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The number in `saas_tenants.status`: 0 stopped, 1 normal, 2 maintenance; 3 and 4 are ours.
+    pub fn status(self) -> i16 {
+        match self {
+            Self::Suspended => 0,
+            Self::Active => 1,
+            Self::Maintenance => 2,
+            Self::Provisioning => 3,
+            Self::Failed => 4,
+        }
+    }
+}
+
+impl fmt::Display for TenantState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a tenant's data is. Host and port are known once the database is provisioned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Registered server.
+    pub server: String,
+    /// Address, once provisioned.
+    pub host: Option<String>,
+    /// Port, once provisioned.
+    pub port: Option<u16>,
+    /// Name of the database.
+    pub name: String,
+    /// Most connections of the tenant's user.
+    pub max_connections: u32,
+    /// Newest tenant migration applied; 0 before provisioning.
+    pub schema_version: u32,
+}
+
+/// A tenant's present. Serialises as the `T` of the public contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub tenant_id: TenantId,
+    /// Its name for people.
+    pub tenant_name: String,
+    /// Its primary domain.
+    pub tenant_domain: Option<DomainName>,
+    /// All its domains, in the order of registration.
+    pub domains: Vec<DomainName>,
+    /// The state as the seed's number.
+    pub status: i16,
+    /// The state as a word.
+    pub state: TenantState,
+    /// Why it is suspended or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// A row of `saas_plans`.
+    pub plan_type: String,
+    /// Where its data is.
+    pub database: Database,
+    /// Events so far.
+    pub version: Version,
+    /// Position of the newest of them.
+    pub position: Position,
+    /// Time of the first.
+    pub created_at: DateTime<Utc>,
+    /// Time of the newest.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Tenant {
+    /// What `command` means for a tenant in this state (`None`: no such tenant). Pure: reads nothing, writes nothing.
+    pub fn decide(id: &TenantId, now: Option<&Tenant>, command: Command) -> Result<Vec<TenantEvent>, Rejection> {
+        use TenantState::*;
+        if let Command::Create { tenant_name, domain, plan_type, server, max_connections } = command {
+            if now.is_some() {
+                return Err(Rejection::Exists);
+            }
+            let mut events = vec![TenantEvent::Created {
+                tenant_name,
+                plan_type,
+                server,
+                database_name: id.database_name(),
+                max_connections,
+            }];
+            events.extend(domain.map(|domain| TenantEvent::DomainRegistered { domain, primary: true }));
+            return Ok(events);
+        }
+        let tenant = now.ok_or(Rejection::NotFound)?;
+        let allow = |states: &[TenantState]| {
+            if states.contains(&tenant.state) { Ok(()) } else { Err(Rejection::State(tenant.state)) }
+        };
+        Ok(match command {
+            Command::Create { .. } => unreachable!("answered above"),
+            Command::CompleteProvisioning { server, host, port, schema_version } => {
+                allow(&[Provisioning, Failed])?;
+                vec![TenantEvent::DatabaseProvisioned { server, host, port, schema_version }, TenantEvent::Activated {}]
+            }
+            Command::FailProvisioning { reason } => {
+                allow(&[Provisioning, Failed])?;
+                vec![TenantEvent::ProvisioningFailed { reason }]
+            }
+            Command::Retry => {
+                allow(&[Failed])?;
+                vec![]
+            }
+            Command::RegisterDomain { domain } => {
+                if tenant.domains.contains(&domain) {
+                    return Err(Rejection::DomainPresent);
+                }
+                vec![TenantEvent::DomainRegistered { domain, primary: tenant.domains.is_empty() }]
+            }
+            Command::RemoveDomain { domain } => {
+                if !tenant.domains.contains(&domain) {
+                    return Err(Rejection::DomainAbsent);
+                }
+                vec![TenantEvent::DomainRemoved { domain }]
+            }
+            Command::Suspend { reason } => {
+                allow(&[Active, Maintenance])?;
+                vec![TenantEvent::Suspended { reason }]
+            }
+            Command::Resume => {
+                allow(&[Suspended])?;
+                vec![TenantEvent::Resumed {}]
+            }
+            Command::SetMaintenance { enabled: true } => {
+                allow(&[Active])?;
+                vec![TenantEvent::MaintenanceStarted {}]
+            }
+            Command::SetMaintenance { enabled: false } => {
+                allow(&[Maintenance])?;
+                vec![TenantEvent::MaintenanceEnded {}]
+            }
+            Command::Rename { tenant_name } if tenant_name == tenant.tenant_name => vec![],
+            Command::Rename { tenant_name } => vec![TenantEvent::Renamed { tenant_name }],
+            Command::ChangePlan { plan_type } if plan_type == tenant.plan_type => vec![],
+            Command::ChangePlan { plan_type } => vec![TenantEvent::PlanChanged { plan_type }],
+            Command::ChangeMember { user_id, role, permissions } => {
+                vec![TenantEvent::MemberChanged { user_id, role, permissions }]
+            }
+            Command::RemoveMember { user_id } => vec![TenantEvent::MemberRemoved { user_id }],
+        })
+    }
+
+    /// The present after `recorded`. Folding a tenant's whole stream from `None` gives the same value as the store keeps.
+    ///
+    /// # Panics
+    /// When the stream does not begin with `tenant.created`: a log like that was not written by this program, and going
+    /// on would make it worse.
+    pub fn apply(now: Option<Tenant>, recorded: &RecordedEvent) -> Tenant {
+        let mut tenant = match (now, &recorded.event) {
+            (None, TenantEvent::Created { tenant_name, plan_type, server, database_name, max_connections }) => Tenant {
+                tenant_id: recorded.tenant_id.clone(),
+                tenant_name: tenant_name.clone(),
+                tenant_domain: None,
+                domains: Vec::new(),
+                status: TenantState::Provisioning.status(),
+                state: TenantState::Provisioning,
+                reason: None,
+                plan_type: plan_type.clone(),
+                database: Database {
+                    server: server.clone(),
+                    host: None,
+                    port: None,
+                    name: database_name.clone(),
+                    max_connections: *max_connections,
+                    schema_version: 0,
+                },
+                version: recorded.version,
+                position: recorded.position,
+                created_at: recorded.occurred_at,
+                updated_at: recorded.occurred_at,
+            },
+            (Some(tenant), event) => tenant.with(event),
+            (None, event) => panic!("the stream of {} begins with {}", recorded.tenant_id, event.kind()),
+        };
+        tenant.status = tenant.state.status();
+        tenant.version = recorded.version;
+        tenant.position = recorded.position;
+        tenant.updated_at = recorded.occurred_at;
+        tenant
+    }
+
+    fn with(mut self, event: &TenantEvent) -> Self {
+        match event {
+            TenantEvent::Created { .. } => panic!("{} was created twice", self.tenant_id),
+            TenantEvent::DatabaseProvisioned { server, host, port, schema_version } => {
+                self.database.server.clone_from(server);
+                self.database.host = Some(host.clone());
+                self.database.port = Some(*port);
+                self.database.schema_version = *schema_version;
+            }
+            TenantEvent::ProvisioningFailed { reason } => self.enter(TenantState::Failed, Some(reason)),
+            TenantEvent::Suspended { reason } => self.enter(TenantState::Suspended, Some(reason)),
+            TenantEvent::Activated {} | TenantEvent::Resumed {} | TenantEvent::MaintenanceEnded {} => {
+                self.enter(TenantState::Active, None);
+            }
+            TenantEvent::MaintenanceStarted {} => self.enter(TenantState::Maintenance, None),
+            TenantEvent::DomainRegistered { domain, primary } => {
+                self.domains.push(domain.clone());
+                if *primary {
+                    self.tenant_domain = Some(domain.clone());
+                }
+            }
+            TenantEvent::DomainRemoved { domain } => {
+                self.domains.retain(|d| d != domain);
+                if self.tenant_domain.as_ref() == Some(domain) {
+                    self.tenant_domain = self.domains.first().cloned();
+                }
+            }
+            TenantEvent::Renamed { tenant_name } => self.tenant_name.clone_from(tenant_name),
+            TenantEvent::PlanChanged { plan_type } => self.plan_type.clone_from(plan_type),
+            // Members are too many for the aggregate; they are a projection of their own.
+            TenantEvent::MemberChanged { .. } | TenantEvent::MemberRemoved { .. } => {}
+        }
+        self
+    }
+
+    fn enter(&mut self, state: TenantState, reason: Option<&String>) {
+        self.state = state;
+        self.reason = reason.cloned();
+    }
+}
+
+#[cfg(test)]
+#[path = "tenant_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! [`TenantId`]: the name a tenant has everywhere: in URLs, as a subdomain, in its database's name.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Names that mean something else as a subdomain or to an operator.
+const RESERVED: [&str; 6] = ["admin", "api", "cdn", "static", "system", "www"];
+
+/// 2 to 32 of `[a-z0-9-]`, not beginning or ending in `-`, not a reserved name.
+///
+/// The alphabet is safe in a DNS label, a path segment, a log line and (quoted) an SQL identifier; two different ids can
+/// not fold into one under any collation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(String);
+
+/// Why a text is not a tenant id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTenantId {
+    /// Shorter than 2 or longer than 32 characters.
+    #[error("a tenant id has 2 to 32 characters")]
+    Length,
+    /// A character outside `[a-z0-9-]`.
+    #[error("a tenant id has only a-z, 0-9 and '-'")]
+    Alphabet,
+    /// Begins or ends in `-`.
+    #[error("a tenant id does not begin or end with '-'")]
+    Edge,
+    /// `www`, `api`, `admin`, `cdn`, `static`, `system`.
+    #[error("this tenant id is reserved")]
+    Reserved,
+}
+
+impl TenantId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Name of the tenant's database: `ai_shifu_tenant_{tenant_id}`, at most 48 of the 64 characters a server allows.
+    pub fn database_name(&self) -> String {
+        format!("ai_shifu_tenant_{}", self.0)
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = InvalidTenantId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !(2..=32).contains(&text.len()) {
+            return Err(InvalidTenantId::Length);
+        }
+        if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
+            return Err(InvalidTenantId::Alphabet);
+        }
+        if text.starts_with('-') || text.ends_with('-') {
+            return Err(InvalidTenantId::Edge);
+        }
+        if RESERVED.contains(&text) {
+            return Err(InvalidTenantId::Reserved);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = InvalidTenantId;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(id: TenantId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for TenantId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_the_alphabet_and_its_edges() {
+        for good in ["ab", "a-b", "company1", "0x", &"a".repeat(32), "default"] {
+            assert_eq!(good.parse::<TenantId>().unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        use InvalidTenantId::*;
+        for (bad, why) in [
+            ("", Length),
+            ("a", Length),
+            (&"a".repeat(33), Length),
+            ("A-b", Alphabet),
+            ("a_b", Alphabet),
+            ("a.b", Alphabet),
+            ("a`b", Alphabet),
+            ("тест", Alphabet),
+            ("a b", Alphabet),
+            ("a%", Alphabet),
+            ("-ab", Edge),
+            ("ab-", Edge),
+            ("admin", Reserved),
+        ] {
+            assert_eq!(bad.parse::<TenantId>(), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_database_name_is_injective_and_short() {
+        let long: TenantId = "a".repeat(32).parse().unwrap();
+        assert_eq!(long.database_name().len(), 48);
+    }
+}

@@ -1,0 +1,91 @@
+//! `/livez`, `/readyz` and `/metrics`, the same in every process.
+//!
+//! *Live* means that the process answers at all. *Ready* means that it should get work: it has started, is not stopping,
+//! and none of its required parts is down. A part that is down but can be done without (the broker: everything polls)
+//! is told as degraded and keeps the process ready.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How one part of the process is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "status", content = "reason")]
+pub enum Part {
+    /// Works.
+    Healthy,
+    /// Does not work; the process does its main job without it.
+    Degraded(String),
+    /// Does not work, and the process cannot do its job without it.
+    Down(String),
+}
+
+/// What a process tells of itself. Clones share the state.
+#[derive(Clone)]
+pub struct Health {
+    state: Arc<Mutex<Told>>,
+    metrics: PrometheusHandle,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct Told {
+    ready: bool,
+    parts: BTreeMap<&'static str, Part>,
+}
+
+impl Health {
+    /// Not ready, with nothing known.
+    pub fn new(metrics: PrometheusHandle) -> Self {
+        Self { state: Arc::default(), metrics }
+    }
+
+    /// Ready to get work (after the start), or not any more (before the end).
+    pub fn set_ready(&self, ready: bool) {
+        self.lock().ready = ready;
+    }
+
+    /// Tells how a part is. Logs the change, once.
+    pub fn tell(&self, part: &'static str, now: Part) {
+        let before = self.lock().parts.insert(part, now.clone());
+        if before.as_ref() != Some(&now) {
+            match now {
+                Part::Healthy if before.is_none() => {}
+                Part::Healthy => tracing::info!(part, "works again"),
+                Part::Degraded(reason) => {
+                    tracing::warn!(part, reason, "does not work; going on without it")
+                }
+                Part::Down(reason) => tracing::error!(part, reason, "does not work"),
+            }
+        }
+    }
+
+    /// The three routes.
+    pub fn routes(&self) -> Router {
+        Router::new()
+            .route("/livez", get(|| async { Json(serde_json::json!({"status": "live"})) }))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(render_metrics))
+            .with_state(self.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+    let told = health.lock().clone();
+    let ready = told.ready && !told.parts.values().any(|part| matches!(part, Part::Down(_)));
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(told))
+}
+
+async fn render_metrics(State(health): State<Health>) -> impl IntoResponse {
+    ([("content-type", "text/plain; version=0.0.4")], health.metrics.render())
+}

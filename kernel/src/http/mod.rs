@@ -1,0 +1,11 @@
+//! What both APIs have in common: one error contract, request ids, limits, measurements.
+
+mod body;
+mod edge;
+mod error;
+mod language;
+
+pub use body::{ApiJson, ApiQuery, MAX_BODY};
+pub use edge::{RequestId, edge};
+pub use error::{ApiError, Code, chain};
+pub use language::Language;

@@ -1,0 +1,225 @@
+//! Claiming a job, keeping it, and recording what came of it.
+
+use super::JobKind;
+use crate::database;
+use crate::domain::TenantId;
+use sqlx::{MySqlConnection, MySqlPool};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Longest error kept in a job's row.
+const ERROR_CHARS: usize = 1000;
+
+/// Why a worker could not record something.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The lease ran out and somebody else has the job, or it has ended. Stop touching anything of it.
+    #[error("the job belongs to somebody else now")]
+    Lost,
+    /// The system database failed.
+    #[error("the system database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The right to work on one job, for a while.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The job.
+    pub operation_id: Uuid,
+    /// For which tenant.
+    pub tenant_id: TenantId,
+    /// What to do.
+    pub kind: JobKind,
+    /// Which claim of the job this is.
+    pub epoch: u32,
+    /// Attempts so far, this one included.
+    pub attempts: u32,
+    /// Its steps are being undone.
+    pub undoing: bool,
+    /// Why it is being undone.
+    pub error: Option<String>,
+    /// No further attempt after this one.
+    pub last_attempt: bool,
+    /// When the claim was asked for: the lease ends `duration` after it, on this process's own clock.
+    pub claimed_at: Instant,
+    /// How long it lasts without renewal.
+    pub duration: Duration,
+}
+
+type Row = (String, String, String, u32, u32, bool, Option<String>, bool);
+
+/// Takes the oldest due job of `server`, if there is one. Jobs whose owner's lease has run out are due again.
+pub async fn claim(
+    pool: &MySqlPool,
+    server: &str,
+    owner: &str,
+    duration: Duration,
+) -> Result<Option<Lease>, sqlx::Error> {
+    let claimed_at = Instant::now();
+    let mut tx = pool.begin().await?;
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error, give_up_at <= UTC_TIMESTAMP(6)
+         FROM saas_operations
+         WHERE server_id = ? AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
+           AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
+         ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(server)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt)) = row else {
+        return Ok(None);
+    };
+    let broken = |what: &str| sqlx::Error::Decode(format!("job {operation_id} has an unreadable {what}").into());
+    let lease = Lease {
+        operation_id: operation_id.parse().map_err(|_| broken("id"))?,
+        tenant_id: tenant_id.parse().map_err(|_| broken("tenant"))?,
+        kind: kind.parse().map_err(|()| broken("kind"))?,
+        epoch: epoch + 1,
+        attempts: attempts + 1,
+        undoing,
+        error,
+        last_attempt,
+        claimed_at,
+        duration,
+    };
+    sqlx::query(
+        "UPDATE saas_operations SET status = 'running', owner = ?, epoch = ?, attempts = ?,
+                lease_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND WHERE operation_id = ?",
+    )
+    .bind(owner)
+    .bind(lease.epoch)
+    .bind(lease.attempts)
+    .bind(duration.as_micros() as u64)
+    .bind(&operation_id)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Some(lease))
+}
+
+/// How long until a job of `server` is due, if one is waiting for its time.
+pub async fn next_due(pool: &MySqlPool, server: &str) -> Result<Option<Duration>, sqlx::Error> {
+    let (micros,): (Option<i64>,) = sqlx::query_as(
+        "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
+         FROM saas_operations WHERE server_id = ? AND status IN ('pending', 'running')",
+    )
+    .bind(server)
+    .fetch_one(pool)
+    .await?;
+    Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))
+}
+
+impl Lease {
+    /// Keeps the job for another `duration`; returns when that was asked for.
+    pub async fn renew(&self, pool: &MySqlPool) -> Result<Instant, JobError> {
+        let asked = Instant::now();
+        let result = sqlx::query(
+            "UPDATE saas_operations SET lease_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND
+             WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+        )
+        .bind(self.duration.as_micros() as u64)
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .execute(pool)
+        .await?;
+        held(result.rows_affected())?;
+        Ok(asked)
+    }
+
+    /// Records that a step goes from one status to the next; finishes the one before it in the same statement's wake.
+    pub async fn step(&self, pool: &MySqlPool, ordinal: u16, name: &str, status: &str) -> Result<(), JobError> {
+        let finished = status != "running";
+        let result = sqlx::query(
+            "INSERT INTO saas_operation_steps (operation_id, ordinal, name, status, started_at, finished_at)
+             SELECT operation_id, ?, ?, ?, UTC_TIMESTAMP(6), IF(?, UTC_TIMESTAMP(6), NULL)
+             FROM saas_operations WHERE operation_id = ? AND epoch = ? AND status = 'running'
+             ON DUPLICATE KEY UPDATE
+                started_at = IF(VALUES(status) = 'running', VALUES(started_at), saas_operation_steps.started_at),
+                status = VALUES(status), finished_at = VALUES(finished_at)",
+        )
+        .bind(ordinal)
+        .bind(name)
+        .bind(status)
+        .bind(finished)
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .execute(pool)
+        .await?;
+        held(result.rows_affected())
+    }
+
+    /// Gives the job back: it is due again after `wait`. `undoing` says whether the next attempt undoes or goes on.
+    pub async fn retry_after(
+        &self,
+        pool: &MySqlPool,
+        wait: Duration,
+        error: &str,
+        undoing: bool,
+    ) -> Result<(), JobError> {
+        let result = sqlx::query(
+            "UPDATE saas_operations SET next_attempt_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, lease_until = NULL,
+                    owner = NULL, error = ?, undoing = ? WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+        )
+        .bind(wait.as_micros() as u64)
+        .bind(cut(error))
+        .bind(undoing)
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .execute(pool)
+        .await?;
+        held(result.rows_affected())
+    }
+
+    /// Remembers that the job has failed and why, before its steps are undone: whoever takes it over goes on undoing.
+    pub async fn begin_undo(&self, pool: &MySqlPool, error: &str) -> Result<(), JobError> {
+        let result = sqlx::query(
+            "UPDATE saas_operations SET undoing = 1, error = ? WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+        )
+        .bind(cut(error))
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .execute(pool)
+        .await?;
+        // 0 rows also when it was undoing with this very error already; the renewal tells the difference.
+        if result.rows_affected() == 0 { self.renew(pool).await.map(drop) } else { Ok(()) }
+    }
+
+    /// Ends the job, on the connection of the unit of work that appends its outcome.
+    pub async fn finish(&self, connection: &mut MySqlConnection, failed: Option<&str>) -> Result<(), JobError> {
+        let result = sqlx::query(
+            "UPDATE saas_operations SET status = IF(? IS NULL, 'succeeded', 'failed'), error = ?, owner = NULL,
+                    lease_until = NULL, finished_at = UTC_TIMESTAMP(6)
+             WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+        )
+        .bind(failed.map(cut))
+        .bind(failed.map(cut))
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .execute(connection)
+        .await?;
+        held(result.rows_affected())
+    }
+}
+
+fn held(rows: u64) -> Result<(), JobError> {
+    if rows == 0 { Err(JobError::Lost) } else { Ok(()) }
+}
+
+fn cut(error: &str) -> String {
+    error.chars().take(ERROR_CHARS).collect()
+}
+
+impl From<JobError> for crate::store::CommandError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Lost => Self::Conflict,
+            JobError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
+/// Whether a failed attempt may be repeated with hope.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    database::is_unreachable(error) || database::is_contention(error)
+}

@@ -1,0 +1,163 @@
+//! A job as its owner sees it: the *operation* of the admin API.
+
+use crate::domain::TenantId;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::Serialize;
+use sqlx::{MySqlConnection, Row};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobKind {
+    /// Makes a tenant's database, user, schema and first rows.
+    Provision,
+}
+
+impl JobKind {
+    /// The word in the API and in `saas_operations.kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provision => "provision",
+        }
+    }
+}
+
+impl FromStr for JobKind {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "provision" => Ok(Self::Provision),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for JobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A job to be enqueued.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// What to do.
+    pub kind: JobKind,
+    /// For which tenant.
+    pub tenant_id: TenantId,
+    /// Workers of this database server take it.
+    pub server: String,
+    /// How long a failing job is tried again before it is undone.
+    pub patience: Duration,
+}
+
+/// Enqueues a job on `connection`, which is that of the unit of work it belongs to.
+pub async fn enqueue(connection: &mut MySqlConnection, job: &NewJob) -> Result<Uuid, sqlx::Error> {
+    let operation_id = Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at)
+         VALUES (?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ? SECOND, UTC_TIMESTAMP(6))",
+    )
+    .bind(operation_id.to_string())
+    .bind(job.tenant_id.as_str())
+    .bind(&job.server)
+    .bind(job.kind.as_str())
+    .bind(job.patience.as_secs())
+    .execute(connection)
+    .await?;
+    Ok(operation_id)
+}
+
+/// A job as the admin API shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Operation {
+    /// Its id.
+    pub operation_id: String,
+    /// For which tenant.
+    pub tenant_id: String,
+    /// What it does.
+    pub kind: String,
+    /// `pending`, `running`, `succeeded`, `failed`.
+    pub status: String,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// The last error while it runs; why it failed when it has.
+    pub error: Option<String>,
+    /// Its steps, as far as it got.
+    pub steps: Vec<Step>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// One step of an operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// `running`, `succeeded`, `failed`, `undone`.
+    pub status: String,
+    /// Begin of its newest attempt.
+    pub started_at: DateTime<Utc>,
+    /// End of it.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// The operation of this id.
+pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Result<Option<Operation>, sqlx::Error> {
+    let Some(row) = sqlx::query(
+        "SELECT tenant_id, kind, status, attempts, error, created_at, finished_at FROM saas_operations WHERE operation_id = ?",
+    )
+    .bind(operation_id.to_string())
+    .fetch_optional(&mut *connection)
+    .await?
+    else {
+        return Ok(None);
+    };
+    let steps = sqlx::query(
+        "SELECT name, status, started_at, finished_at FROM saas_operation_steps WHERE operation_id = ? ORDER BY ordinal",
+    )
+    .bind(operation_id.to_string())
+    .fetch_all(connection)
+    .await?;
+    let steps = steps
+        .iter()
+        .map(|row| {
+            Ok(Step {
+                name: row.try_get(0)?,
+                status: row.try_get(1)?,
+                started_at: row.try_get::<NaiveDateTime, _>(2)?.and_utc(),
+                finished_at: row.try_get::<Option<NaiveDateTime>, _>(3)?.map(|time| time.and_utc()),
+            })
+        })
+        .collect::<Result<_, sqlx::Error>>()?;
+    Ok(Some(Operation {
+        operation_id: operation_id.to_string(),
+        tenant_id: row.try_get(0)?,
+        kind: row.try_get(1)?,
+        status: row.try_get(2)?,
+        attempts: row.try_get(3)?,
+        error: row.try_get(4)?,
+        steps,
+        created_at: row.try_get::<NaiveDateTime, _>(5)?.and_utc(),
+        finished_at: row.try_get::<Option<NaiveDateTime>, _>(6)?.map(|time| time.and_utc()),
+    }))
+}
+
+/// The tenant's operation that has not ended, if there is one.
+pub async fn active_operation(
+    connection: &mut MySqlConnection,
+    tenant: &TenantId,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let row: Option<(String,)> = sqlx::query_as(
+        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running') LIMIT 1",
+    )
+    .bind(tenant.as_str())
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.and_then(|(id,)| id.parse().ok()))
+}

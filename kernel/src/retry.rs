@@ -1,0 +1,68 @@
+//! The one place that knows how long to wait before trying again.
+//!
+//! Stands on the crate `backoff`, which is no longer maintained (RUSTSEC-2025-0012); it is a small piece of arithmetic
+//! without I/O, and nothing outside this file names it, so replacing it is a change of this file.
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff as _;
+use std::time::Duration;
+
+/// Waits that grow from `first` to `most` with jitter of half their length, for ever; the caller decides when it is enough.
+pub struct Waits(ExponentialBackoff);
+
+impl Waits {
+    /// Waits between `first` and `most`.
+    pub fn new(first: Duration, most: Duration) -> Self {
+        Self(ExponentialBackoff {
+            current_interval: first,
+            initial_interval: first,
+            max_interval: most,
+            multiplier: 2.0,
+            randomization_factor: 0.5,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        })
+    }
+
+    /// How long to wait before the next try.
+    pub fn next_wait(&mut self) -> Duration {
+        self.0.next_backoff().unwrap_or(self.0.max_interval)
+    }
+
+    /// After a success: begin anew.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// The wait before attempt number `attempts + 1` of something whose attempts are counted elsewhere (in a job's row).
+pub fn wait_after(attempts: u32, first: Duration, most: Duration) -> Duration {
+    let mut waits = Waits::new(first, most);
+    let mut wait = waits.next_wait();
+    for _ in 1..attempts.min(32) {
+        wait = waits.next_wait();
+    }
+    wait.min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_are_bounded() {
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(10));
+        assert!(wait_after(1, first, most) <= Duration::from_millis(150));
+        for attempts in 1..100 {
+            assert!(wait_after(attempts, first, most) <= most);
+        }
+        assert!(wait_after(30, first, most) >= Duration::from_secs(5));
+    }
+
+    #[test]
+    fn waits_are_jittered() {
+        let waits: std::collections::HashSet<_> =
+            (0..20).map(|_| wait_after(3, Duration::from_secs(1), Duration::from_secs(60))).collect();
+        assert!(waits.len() > 10);
+    }
+}

@@ -1,0 +1,87 @@
+//! How a process ends: readiness off, no new work, what is in work gets until the deadline, then it is over.
+
+use crate::health::Health;
+use axum::Router;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The wish to stop, and the tasks to wait for.
+#[derive(Clone, Default)]
+pub struct Shutdown {
+    wish: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shutdown {
+    /// Listens for SIGTERM and SIGINT.
+    ///
+    /// # Errors
+    /// When the process may not install signal handlers.
+    pub fn on_signals() -> std::io::Result<Self> {
+        let shutdown = Self::default();
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let wish = shutdown.wish.clone();
+        tokio::spawn(async move {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            tracing::info!("asked to stop");
+            wish.cancel();
+        });
+        Ok(shutdown)
+    }
+
+    /// Resolves when the process was asked to stop.
+    pub async fn wished(&self) {
+        self.wish.cancelled().await;
+    }
+
+    /// Whether the process was asked to stop.
+    pub fn is_wished(&self) -> bool {
+        self.wish.is_cancelled()
+    }
+
+    /// Asks to stop, as a signal would: for a task without which the process is no use.
+    pub fn wish(&self) {
+        self.wish.cancel();
+    }
+
+    /// Runs a task that the end of the process waits for. It must end by itself after [`Shutdown::wished`].
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(task);
+    }
+
+    /// Serves `router` until the wish to stop, then drains requests and tasks for `deadline` at most.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        router: Router,
+        health: &Health,
+        deadline: Duration,
+    ) -> std::io::Result<()> {
+        let wish = self.wish.clone();
+        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let mut server = tokio::spawn(async move {
+            axum::serve(listener, service).with_graceful_shutdown(async move { wish.cancelled().await }).await
+        });
+        health.set_ready(true);
+        tokio::select! {
+            ended = &mut server => return ended.map_err(std::io::Error::other)?,
+            () = self.wished() => health.set_ready(false),
+        }
+        self.tasks.close();
+        let drained = tokio::time::timeout(deadline, async {
+            let _ = server.await;
+            self.tasks.wait().await;
+        });
+        if drained.await.is_err() {
+            tracing::warn!("the deadline passed with work still going on; it is repeatable and will be repeated");
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! One append, one transaction. See the module above for what that guarantees.
+
+use super::{Store, projections};
+use crate::database::is_duplicate;
+use crate::domain::{Command, DomainName, Position, RecordedEvent, Rejection, Tenant, TenantEvent, TenantId, Version};
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::{MySql, MySqlConnection, QueryBuilder, Row, Transaction};
+use std::sync::Arc;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Why a command did not take effect. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The tenant's rules refuse it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Another tenant has the domain, or had it until lately.
+    #[error("the domain belongs to another tenant")]
+    DomainTaken(DomainName),
+    /// Somebody else changed the tenant at the same time, twice in a row.
+    #[error("the tenant was changed by somebody else at the same time")]
+    Conflict,
+    /// The system database failed.
+    #[error("the system database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+impl CommandError {
+    /// Whether the same command may succeed if it is decided again on the newest state.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Conflict => true,
+            Self::Database(error) => crate::database::is_contention(error),
+            Self::Rejected(_) | Self::DomainTaken(_) => false,
+        }
+    }
+}
+
+/// One transaction of the store. Dropped without [`UnitOfWork::commit`], it leaves nothing behind.
+pub struct UnitOfWork {
+    tx: Transaction<'static, MySql>,
+    bell: Arc<Notify>,
+    appended: bool,
+}
+
+impl UnitOfWork {
+    pub(super) fn new(tx: Transaction<'static, MySql>, bell: Arc<Notify>) -> Self {
+        Self { tx, bell, appended: false }
+    }
+
+    /// The transaction's connection, for rows that belong to the same unit (a job, an idempotency key).
+    pub fn connection(&mut self) -> &mut MySqlConnection {
+        &mut self.tx
+    }
+
+    /// The tenant as it is now.
+    pub async fn tenant(&mut self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
+        super::read::snapshot(&mut self.tx, id).await
+    }
+
+    /// Decides `command` on the tenant's present and appends what it means.
+    pub async fn execute(&mut self, id: &TenantId, actor: &str, command: Command) -> Result<Tenant, CommandError> {
+        let now = self.tenant(id).await?;
+        let events = Tenant::decide(id, now.as_ref(), command)?;
+        if events.is_empty() {
+            return now.ok_or(CommandError::Rejected(Rejection::NotFound));
+        }
+        self.append(id, now, events, actor).await
+    }
+
+    async fn append(
+        &mut self,
+        id: &TenantId,
+        before: Option<Tenant>,
+        events: Vec<TenantEvent>,
+        actor: &str,
+    ) -> Result<Tenant, CommandError> {
+        crate::failpoint::hit("append.before_lock").await;
+        let mut head = lock_head(&mut self.tx).await?;
+        let mut version = before.as_ref().map_or(Version(0), |tenant| tenant.version);
+        let mut recorded = Vec::with_capacity(events.len());
+        let mut rows = QueryBuilder::new(
+            "INSERT INTO saas_events (position, tenant_id, version, event_id, event_type, occurred_at, actor, data, hash) ",
+        );
+        let mut prepared = Vec::with_capacity(events.len());
+        for event in events {
+            version = version.next();
+            head.position = head.position.next();
+            let event = RecordedEvent {
+                position: head.position,
+                tenant_id: id.clone(),
+                version,
+                event_id: Uuid::now_v7(),
+                occurred_at: head.now,
+                actor: actor.to_owned(),
+                event,
+            };
+            let data = data_json(&event.event);
+            head.hash = chain(&head.hash, &event, &data);
+            prepared.push((event.clone(), data, head.hash));
+            recorded.push(event);
+        }
+        rows.push_values(&prepared, |mut row, (event, data, hash)| {
+            row.push_bind(event.position.0)
+                .push_bind(event.tenant_id.as_str())
+                .push_bind(event.version.0)
+                .push_bind(event.event_id.to_string())
+                .push_bind(event.event.kind())
+                .push_bind(event.occurred_at.naive_utc())
+                .push_bind(&event.actor)
+                .push_bind(data)
+                .push_bind(&hash[..]);
+        });
+        if let Err(error) = rows.build().execute(&mut *self.tx).await {
+            // Positions are ours alone under the lock, so a duplicate is the tenant's version: somebody was faster.
+            return Err(if is_duplicate(&error) { CommandError::Conflict } else { error.into() });
+        }
+        let after = recorded.iter().fold(before.clone(), |now, event| Some(Tenant::apply(now, event)));
+        let after = after.expect("at least one event was applied");
+        projections::write(&mut self.tx, before.is_none(), &after, &recorded).await?;
+        sqlx::query("UPDATE saas_heads SET position = ?, hash = ? WHERE name = 'events'")
+            .bind(head.position.0)
+            .bind(&head.hash[..])
+            .execute(&mut *self.tx)
+            .await?;
+        self.appended = true;
+        Ok(after)
+    }
+
+    /// Makes everything of this unit durable, then rings the store's bell if events were appended.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        crate::failpoint::hit("append.before_commit").await;
+        self.tx.commit().await?;
+        crate::failpoint::hit("append.after_commit").await;
+        if self.appended {
+            self.bell.notify_waiters();
+            self.bell.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// One command as a unit of its own, decided again once when somebody else changed the tenant in between.
+    pub async fn execute(&self, id: &TenantId, actor: &str, command: Command) -> Result<Tenant, CommandError> {
+        let mut retried = false;
+        loop {
+            let mut unit = self.begin().await?;
+            let result = match unit.execute(id, actor, command.clone()).await {
+                Ok(tenant) => unit.commit().await.map(|()| tenant).map_err(CommandError::from),
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if error.is_conflict() && !retried => retried = true,
+                other => return other,
+            }
+        }
+    }
+}
+
+struct Head {
+    position: Position,
+    hash: [u8; 32],
+    now: DateTime<Utc>,
+}
+
+async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, sqlx::Error> {
+    let row = sqlx::query("SELECT position, hash, UTC_TIMESTAMP(6) FROM saas_heads WHERE name = 'events' FOR UPDATE")
+        .fetch_one(connection)
+        .await?;
+    let hash: Vec<u8> = row.try_get(1)?;
+    Ok(Head {
+        position: Position(row.try_get(0)?),
+        hash: hash.try_into().map_err(|_| sqlx::Error::Decode("the head's hash has not 32 bytes".into()))?,
+        now: row.try_get::<chrono::NaiveDateTime, _>(2)?.and_utc(),
+    })
+}
+
+/// The `data` half of the event's JSON, as stored, published and hashed.
+pub(super) fn data_json(event: &TenantEvent) -> String {
+    let mut value = serde_json::to_value(event).expect("events are plain data");
+    value["data"].take().to_string()
+}
+
+/// The next link of the hash chain: SHA-256 over the link before and every column of this row, each with its length, so
+/// that no two different rows give the same bytes.
+fn chain(before: &[u8; 32], event: &RecordedEvent, data: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(before);
+    hash.update(event.position.0.to_be_bytes());
+    hash.update(event.version.0.to_be_bytes());
+    hash.update(event.occurred_at.timestamp_micros().to_be_bytes());
+    let event_id = event.event_id.to_string();
+    for text in [event.tenant_id.as_str(), &event_id, event.event.kind(), &event.actor, data] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.finalize().into()
+}

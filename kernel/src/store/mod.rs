@@ -1,0 +1,51 @@
+//! The event store: the system database as the one truth.
+//!
+//! **Guarantees.** A command's events, the rows folded from them, the job it starts and the answer to its
+//! `Idempotency-Key` are one transaction: after a crash either all are there or none. Positions are 1..N in commit
+//! order, because the row `saas_heads('events')` is locked from the moment a position is taken until the commit; a
+//! reader that has seen position p will never find a new event below p.
+//!
+//! **Design note.** Everything that can be refused is refused before that lock is taken, so it is held for a few
+//! milliseconds. What an append must check under it (is the domain free?) it can simply read: nobody else appends.
+
+mod append;
+mod idempotency;
+mod projections;
+mod read;
+
+pub use append::{CommandError, UnitOfWork};
+pub use idempotency::{Claim, Idempotency, StoredAnswer};
+pub use read::{EventRow, Heads, TenantFilter};
+
+use sqlx::MySqlPool;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Handle on the event store. Clones share the pool and the bell.
+#[derive(Clone)]
+pub struct Store {
+    pool: MySqlPool,
+    appended: Arc<Notify>,
+}
+
+impl Store {
+    /// A store in the system database behind `pool`.
+    pub fn new(pool: MySqlPool) -> Self {
+        Self { pool, appended: Arc::new(Notify::new()) }
+    }
+
+    /// The pool of the system database.
+    pub fn pool(&self) -> &MySqlPool {
+        &self.pool
+    }
+
+    /// Begins a unit of work: one transaction.
+    pub async fn begin(&self) -> Result<UnitOfWork, sqlx::Error> {
+        Ok(UnitOfWork::new(self.pool.begin().await?, Arc::clone(&self.appended)))
+    }
+
+    /// Rung by every commit of this process that appended something. A hint: whoever waits for it polls as well.
+    pub fn appended(&self) -> Arc<Notify> {
+        Arc::clone(&self.appended)
+    }
+}

@@ -1,0 +1,237 @@
+//! The current-state rows, written in the transaction of the append that changed them.
+//!
+//! Each row is a function of the tenant's events alone (its `id` is the position of the event that made it), so the rows
+//! can be dropped and rebuilt from the log to the byte. The exception is stated in the design: the credential columns of
+//! `saas_tenant_databases` (`db_username`, `db_password_encrypted`) are state of their own, kept by the provisioner.
+
+use super::append::CommandError;
+use crate::domain::{DomainName, RecordedEvent, Tenant, TenantEvent};
+use chrono::{NaiveDateTime, TimeDelta};
+use sqlx::MySqlConnection;
+
+/// How long a removed domain rests before another tenant may take it: old links, cookies and DNS entries of the former
+/// owner live about that long.
+const DOMAIN_REST: TimeDelta = TimeDelta::days(30);
+
+/// Writes what `events` mean for `after`, the tenant after the last of them.
+pub(super) async fn write(
+    connection: &mut MySqlConnection,
+    created: bool,
+    after: &Tenant,
+    events: &[RecordedEvent],
+) -> Result<(), CommandError> {
+    let first = events.first().map_or(after.position, |event| event.position);
+    snapshot(connection, created.then_some(first.0), after).await?;
+    for event in events {
+        match &event.event {
+            TenantEvent::DomainRegistered { domain, .. } => domain_registered(connection, event, domain).await?,
+            TenantEvent::DomainRemoved { domain } => domain_removed(connection, event, domain).await?,
+            TenantEvent::MemberChanged { user_id, role, permissions } => {
+                let permissions = permissions.as_ref().map(ToString::to_string);
+                member_changed(connection, event, user_id.as_str(), role.as_str(), permissions).await?;
+            }
+            TenantEvent::MemberRemoved { user_id } => member_removed(connection, event, user_id.as_str()).await?,
+            _ => {}
+        }
+    }
+    if events
+        .iter()
+        .any(|e| matches!(e.event, TenantEvent::DomainRegistered { .. } | TenantEvent::DomainRemoved { .. }))
+    {
+        primary_domain(connection, after).await?;
+    }
+    if created {
+        insert_tenant(connection, first.0, after).await?;
+    } else {
+        update_tenant(connection, after).await?;
+    }
+    Ok(())
+}
+
+async fn snapshot(connection: &mut MySqlConnection, created: Option<u64>, after: &Tenant) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(after).expect("a tenant is plain data");
+    let query = if created.is_some() {
+        "INSERT INTO saas_tenant_snapshots (position, version, status, plan_type, server_id, snapshot, tenant_id, created_position)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    } else {
+        "UPDATE saas_tenant_snapshots SET position = ?, version = ?, status = ?, plan_type = ?, server_id = ?, snapshot = ?
+         WHERE tenant_id = ?"
+    };
+    let mut query = sqlx::query(query)
+        .bind(after.position.0)
+        .bind(after.version.0)
+        .bind(after.status)
+        .bind(&after.plan_type)
+        .bind(&after.database.server)
+        .bind(json)
+        .bind(after.tenant_id.as_str());
+    if let Some(position) = created {
+        query = query.bind(position);
+    }
+    query.execute(connection).await.map(drop)
+}
+
+async fn insert_tenant(connection: &mut MySqlConnection, id: u64, after: &Tenant) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO saas_tenants (id, tenant_id, tenant_name, tenant_domain, database_name, database_host, database_port,
+                                   status, plan_type, created_at, updated_at, deleted)
+         VALUES (?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?, ?, 0)",
+    )
+    .bind(id)
+    .bind(after.tenant_id.as_str())
+    .bind(&after.tenant_name)
+    .bind(after.tenant_domain.as_ref().map(DomainName::as_str))
+    .bind(&after.database.name)
+    .bind(after.status)
+    .bind(&after.plan_type)
+    .bind(seconds(after.created_at.naive_utc()))
+    .bind(seconds(after.updated_at.naive_utc()))
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO saas_tenant_databases (id, tenant_id, db_host, db_port, db_name, db_username, db_password_encrypted,
+                                            max_connections, is_active, created_at, updated_at)
+         VALUES (?, ?, '', 0, ?, '', '', ?, 0, ?, ?)",
+    )
+    .bind(id)
+    .bind(after.tenant_id.as_str())
+    .bind(&after.database.name)
+    .bind(after.database.max_connections)
+    .bind(seconds(after.created_at.naive_utc()))
+    .bind(seconds(after.updated_at.naive_utc()))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn update_tenant(connection: &mut MySqlConnection, after: &Tenant) -> Result<(), sqlx::Error> {
+    let updated = seconds(after.updated_at.naive_utc());
+    sqlx::query(
+        "UPDATE saas_tenants SET tenant_name = ?, tenant_domain = ?, database_host = ?, database_port = ?, status = ?,
+                                 plan_type = ?, updated_at = ? WHERE tenant_id = ?",
+    )
+    .bind(&after.tenant_name)
+    .bind(after.tenant_domain.as_ref().map(DomainName::as_str))
+    .bind(&after.database.host)
+    .bind(after.database.port)
+    .bind(after.status)
+    .bind(&after.plan_type)
+    .bind(updated)
+    .bind(after.tenant_id.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE saas_tenant_databases SET db_host = ?, db_port = ?, max_connections = ?, is_active = ?, updated_at = ?
+         WHERE tenant_id = ?",
+    )
+    .bind(after.database.host.as_deref().unwrap_or_default())
+    .bind(after.database.port.unwrap_or_default())
+    .bind(after.database.max_connections)
+    .bind(after.database.host.is_some())
+    .bind(updated)
+    .bind(after.tenant_id.as_str())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Under the head's lock nobody else appends, so reading who has the domain is enough.
+async fn domain_registered(
+    connection: &mut MySqlConnection,
+    event: &RecordedEvent,
+    domain: &DomainName,
+) -> Result<(), CommandError> {
+    let holder: Option<(String, Option<NaiveDateTime>)> =
+        sqlx::query_as("SELECT tenant_id, held_until FROM saas_reservations WHERE kind = 'domain' AND value = ?")
+            .bind(domain.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+    if let Some((tenant_id, held_until)) = holder {
+        let free = held_until.is_some_and(|until| until <= event.occurred_at.naive_utc());
+        if tenant_id != event.tenant_id.as_str() && !free {
+            return Err(CommandError::DomainTaken(domain.clone()));
+        }
+    }
+    sqlx::query("REPLACE INTO saas_reservations (kind, value, tenant_id, held_until) VALUES ('domain', ?, ?, NULL)")
+        .bind(domain.as_str())
+        .bind(event.tenant_id.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("INSERT INTO saas_tenant_domains (domain, tenant_id, is_primary, position) VALUES (?, ?, 0, ?)")
+        .bind(domain.as_str())
+        .bind(event.tenant_id.as_str())
+        .bind(event.position.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn domain_removed(
+    connection: &mut MySqlConnection,
+    event: &RecordedEvent,
+    domain: &DomainName,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE saas_reservations SET held_until = ? WHERE kind = 'domain' AND value = ?")
+        .bind((event.occurred_at + DOMAIN_REST).naive_utc())
+        .bind(domain.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM saas_tenant_domains WHERE domain = ?")
+        .bind(domain.as_str())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn primary_domain(connection: &mut MySqlConnection, after: &Tenant) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE saas_tenant_domains SET is_primary = (domain = ?) WHERE tenant_id = ?")
+        .bind(after.tenant_domain.as_ref().map_or("", DomainName::as_str))
+        .bind(after.tenant_id.as_str())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn member_changed(
+    connection: &mut MySqlConnection,
+    event: &RecordedEvent,
+    user_id: &str,
+    role: &str,
+    permissions: Option<String>,
+) -> Result<(), sqlx::Error> {
+    let now = seconds(event.occurred_at.naive_utc());
+    sqlx::query(
+        "INSERT INTO saas_tenant_users (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at, deleted)
+         VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0)
+         ON DUPLICATE KEY UPDATE role = VALUES(role), permissions = VALUES(permissions), status = 1, updated_at = VALUES(updated_at)",
+    )
+    .bind(event.position.0)
+    .bind(event.tenant_id.as_str())
+    .bind(user_id)
+    .bind(role)
+    .bind(permissions)
+    .bind(now)
+    .bind(now)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn member_removed(
+    connection: &mut MySqlConnection,
+    event: &RecordedEvent,
+    user_id: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM saas_tenant_users WHERE tenant_id = ? AND user_id = ?")
+        .bind(event.tenant_id.as_str())
+        .bind(user_id)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// The seed's columns hold whole seconds; cut here, because the server would round up into the future.
+fn seconds(time: NaiveDateTime) -> NaiveDateTime {
+    chrono::DurationRound::duration_trunc(time, TimeDelta::seconds(1)).unwrap_or(time)
+}

@@ -1,0 +1,150 @@
+//! Reading the log and what is folded from it.
+
+use super::Store;
+use crate::domain::{Position, Tenant, TenantId};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::mysql::MySqlRow;
+use sqlx::{MySqlConnection, Row};
+
+/// One row of the log as stored. `data` stays text, so that an event of a newer version passes through unchanged.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventRow {
+    /// Place in the whole log.
+    pub position: u64,
+    /// Whose event it is.
+    pub tenant_id: String,
+    /// Place in the tenant's stream.
+    pub version: u32,
+    /// Stable identity.
+    pub event_id: String,
+    /// Public type name, also the routing key.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When, for people.
+    pub occurred_at: DateTime<Utc>,
+    /// Who caused it.
+    pub actor: String,
+    /// What happened.
+    pub data: Box<RawValue>,
+}
+
+/// Newest positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Of the event log.
+    pub events: Position,
+    /// Of revocations of sessions.
+    pub sessions: u64,
+}
+
+/// Which tenants to list.
+#[derive(Clone, Debug, Default)]
+pub struct TenantFilter {
+    /// Only those of this status number.
+    pub status: Option<i16>,
+    /// Only those created after this position.
+    pub after: Position,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Store {
+    /// Newest positions, in one primary-key read.
+    pub async fn heads(&self) -> Result<Heads, sqlx::Error> {
+        let rows: Vec<(String, u64)> =
+            sqlx::query_as("SELECT name, position FROM saas_heads").fetch_all(self.pool()).await?;
+        let of = |name| rows.iter().find(|(row, _)| row == name).map_or(0, |(_, position)| *position);
+        Ok(Heads { events: Position(of("events")), sessions: of("sessions") })
+    }
+
+    /// Events after `position`, oldest first.
+    pub async fn events_after(&self, position: Position, limit: u32) -> Result<Vec<EventRow>, sqlx::Error> {
+        let rows = sqlx::query(concat_columns!("WHERE position > ? ORDER BY position LIMIT ?"))
+            .bind(position.0)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(event_row).collect()
+    }
+
+    /// Events of one tenant after its `version`, oldest first.
+    pub async fn tenant_events(&self, id: &TenantId, version: u32, limit: u32) -> Result<Vec<EventRow>, sqlx::Error> {
+        let rows = sqlx::query(concat_columns!("WHERE tenant_id = ? AND version > ? ORDER BY version LIMIT ?"))
+            .bind(id.as_str())
+            .bind(version)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(event_row).collect()
+    }
+
+    /// Which tenants have events in `(after, until]`.
+    pub async fn touched(&self, after: Position, until: Position) -> Result<Vec<TenantId>, sqlx::Error> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT DISTINCT tenant_id FROM saas_events WHERE position > ? AND position <= ?")
+                .bind(after.0)
+                .bind(until.0)
+                .fetch_all(self.pool())
+                .await?;
+        Ok(rows.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
+    }
+
+    /// The tenant as it is now.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
+        snapshot(&mut *self.pool().acquire().await?, id).await
+    }
+
+    /// Tenants in the order of their creation, each with the position that a next page begins after.
+    pub async fn tenants(&self, filter: &TenantFilter) -> Result<Vec<(Position, Tenant)>, sqlx::Error> {
+        let rows: Vec<(u64, String)> = sqlx::query_as(
+            "SELECT created_position, snapshot FROM saas_tenant_snapshots
+             WHERE created_position > ? AND (? IS NULL OR status = ?) ORDER BY created_position LIMIT ?",
+        )
+        .bind(filter.after.0)
+        .bind(filter.status)
+        .bind(filter.status)
+        .bind(filter.limit)
+        .fetch_all(self.pool())
+        .await?;
+        rows.into_iter().map(|(position, json)| Ok((Position(position), parse(&json)?))).collect()
+    }
+}
+
+/// The columns of [`EventRow`] with a condition after them: a constant, as every query here is.
+macro_rules! concat_columns {
+    ($condition:literal) => {
+        concat!(
+            "SELECT position, tenant_id, version, event_id, event_type, occurred_at, actor, data FROM saas_events ",
+            $condition
+        )
+    };
+}
+use concat_columns;
+
+fn event_row(row: &MySqlRow) -> Result<EventRow, sqlx::Error> {
+    let data: String = row.try_get(7)?;
+    Ok(EventRow {
+        position: row.try_get(0)?,
+        tenant_id: row.try_get(1)?,
+        version: row.try_get(2)?,
+        event_id: row.try_get(3)?,
+        kind: row.try_get(4)?,
+        occurred_at: row.try_get::<NaiveDateTime, _>(5)?.and_utc(),
+        actor: row.try_get(6)?,
+        data: RawValue::from_string(data).map_err(|error| sqlx::Error::Decode(error.into()))?,
+    })
+}
+
+pub(super) async fn snapshot(connection: &mut MySqlConnection, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
+    let row: Option<(String,)> = sqlx::query_as("SELECT snapshot FROM saas_tenant_snapshots WHERE tenant_id = ?")
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|(json,)| parse(&json)).transpose()
+}
+
+fn parse(json: &str) -> Result<Tenant, sqlx::Error> {
+    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
+}
