@@ -1,1 +1,71 @@
-fn main() {}
+//! The control plane: the admin API, the commands behind it, and the relay that publishes what they did.
+//!
+//! Read it in the order of an event: [`admin`] (HTTP) -> [`write`] (one unit of work, answered once per
+//! `Idempotency-Key`) -> `kernel::store` (append) -> [`relay`] (publish).
+
+mod admin;
+mod default_tenant;
+mod relay;
+mod serve;
+mod token;
+mod write;
+
+use clap::{Parser, Subcommand};
+use kernel::config::Settings;
+use kernel::http::chain;
+use std::process::ExitCode;
+
+/// Control plane of the SaaS: creates and governs tenants, records every change as an event, publishes the events.
+///
+/// Settings come from the environment; deploy/defaults.env documents each of them.
+/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+#[derive(Parser)]
+#[command(
+    name = "control-plane",
+    version,
+    after_help = "Examples:
+  control-plane migrate
+  control-plane token create --name ops --scopes admin
+  control-plane serve"
+)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Serve the admin API and relay events, until SIGTERM.
+    Serve,
+    /// Bring the system database up to date. Safe to run twice, also at the same time.
+    Migrate,
+    /// Manage the tokens of the admin API.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = Settings::from_environment();
+    let ended = match cli.role {
+        Role::Serve => serve::serve(&settings).await,
+        Role::Migrate => serve::migrate(&settings).await,
+        Role::Token(command) => token::run(&settings, command).await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("control-plane: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -4,7 +4,7 @@ use super::{ApiError, Code};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 /// Largest body of a request, in bytes.
@@ -23,8 +23,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
             return Err(Code::UnsupportedMediaType.into());
         }
         let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|error| unreadable(&error))?;
-        parse(&bytes).map(Self)
+        parse_json(&bytes).map(Self)
     }
+}
+
+/// Whether a `Content-Type` is JSON.
+pub fn is_json(kind: &HeaderValue) -> bool {
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
 }
 
 fn unreadable(error: &BytesRejection) -> ApiError {
@@ -33,11 +39,12 @@ fn unreadable(error: &BytesRejection) -> ApiError {
 }
 
 /// A JSON text as `T`, or `invalid_body` with the path of the field that is wrong.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        ApiError::invalid("body", if path == "." { "body" } else { &path }, error.inner())
+        let whole = matches!(path.as_str(), "." | "?");
+        ApiError::invalid("body", if whole { "body" } else { &path }, error.inner())
     })?;
     reader.end().map_err(|error| ApiError::invalid("body", "body", error))?;
     Ok(value)
@@ -69,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named() {
-        let field = |text: &str| format!("{:?}", parse::<Body>(text.as_bytes()).unwrap_err());
+        let field = |text: &str| format!("{:?}", parse_json::<Body>(text.as_bytes()).unwrap_err());
         assert!(field(r#"{"name": 3}"#).contains(r#""field": String("name")"#));
         assert!(field(r#"{"name": "x", "extra": 1}"#).contains("extra"));
         assert!(field("{").contains(r#""field": String("body")"#));

@@ -5,7 +5,7 @@ mod edge;
 mod error;
 mod language;
 
-pub use body::{ApiJson, ApiQuery, MAX_BODY};
+pub use body::{ApiJson, ApiQuery, MAX_BODY, is_json, parse_json};
 pub use edge::{RequestId, edge};
 pub use error::{ApiError, Code, chain};
 pub use language::Language;

@@ -129,6 +129,11 @@ impl UnitOfWork {
         Ok(after)
     }
 
+    /// Leaves nothing behind, now: a unit that is merely dropped keeps its locks until its connection is cleaned.
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.tx.rollback().await
+    }
+
     /// Makes everything of this unit durable, then rings the store's bell if events were appended.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         crate::failpoint::hit("append.before_commit").await;
@@ -150,7 +155,10 @@ impl Store {
             let mut unit = self.begin().await?;
             let result = match unit.execute(id, actor, command.clone()).await {
                 Ok(tenant) => unit.commit().await.map(|()| tenant).map_err(CommandError::from),
-                Err(error) => Err(error),
+                Err(error) => {
+                    unit.rollback().await?;
+                    Err(error)
+                }
             };
             match result {
                 Err(error) if error.is_conflict() && !retried => retried = true,

@@ -1,0 +1,102 @@
+//! Who calls: the admin token, and the request's `Idempotency-Key`.
+
+use crate::serve::App;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, Method, header};
+use kernel::http::{ApiError, Code, MAX_BODY, is_json};
+use kernel::store::Idempotency;
+use kernel::tokens;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+/// A caller whose token is valid and allows the request.
+pub struct Caller {
+    /// `token:<id>`, recorded in events.
+    pub actor: String,
+    /// The request's key, if it is a POST with one.
+    pub idempotency: Option<Idempotency>,
+    body: axum::body::Bytes,
+}
+
+impl Caller {
+    /// The request's body as JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        kernel::http::parse_json(&self.body)
+    }
+
+    /// The same, where a request may have no body at all.
+    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+}
+
+impl FromRequest<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let actor = authenticate(app, &parts.headers, &parts.method).await?;
+        let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Code::TooLarge)?;
+        let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
+        if !body.is_empty() && !json {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        let idempotency = match parts.headers.get("idempotency-key") {
+            Some(key) if parts.method == Method::POST => Some(Idempotency {
+                actor: actor.clone(),
+                key: idempotency_key(key)?,
+                request_hash: request_hash(&parts.method, parts.uri.path(), &body),
+            }),
+            _ => None,
+        };
+        Ok(Self { actor, idempotency, body })
+    }
+}
+
+fn idempotency_key(value: &axum::http::HeaderValue) -> Result<String, ApiError> {
+    let key = value.to_str().unwrap_or_default();
+    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(key.to_owned())
+    } else {
+        Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "1 to 255 printable ASCII characters"))
+    }
+}
+
+fn request_hash(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [method.as_str().as_bytes(), path.as_bytes(), body] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// The token in `X-Admin-Token` or `Authorization: Bearer`: 401 when it is missing or not valid, 403 when it is valid and
+/// does not allow the method.
+async fn authenticate(app: &App, headers: &HeaderMap, method: &Method) -> Result<String, ApiError> {
+    let token = presented(headers).ok_or(Code::Unauthenticated)?;
+    let (id, secret) = token.strip_prefix("adm_").and_then(|rest| rest.split_once('_')).ok_or(Code::Unauthenticated)?;
+    let row: Option<(Vec<u8>, String)> = sqlx::query_as(
+        "SELECT secret_hash, scopes FROM saas_admin_tokens
+         WHERE token_id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > UTC_TIMESTAMP(6))",
+    )
+    .bind(id)
+    .fetch_optional(app.store.pool())
+    .await
+    .map_err(|error| ApiError::database(&error))?;
+    let (hash, scopes) = row.ok_or(Code::Unauthenticated)?;
+    if !tokens::matches(&hash, secret) {
+        return Err(Code::Unauthenticated.into());
+    }
+    let allowed = scopes.split(' ').any(|scope| scope == "admin" || (scope == "read" && method == Method::GET));
+    if allowed { Ok(format!("token:{id}")) } else { Err(Code::AdminRequired.into()) }
+}
+
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get("x-admin-token") {
+        return value.to_str().ok();
+    }
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}

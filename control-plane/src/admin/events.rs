@@ -1,0 +1,138 @@
+//! History: pages of events, or a live stream for who asks with `Accept: text/event-stream`.
+//!
+//! A stream reads the store and nothing else, so what it shows is what is true; the bell of an append only makes it look
+//! at once. Each message's id is the event's place in what is streamed, and a client that reconnects sends it as
+//! `Last-Event-ID`: nothing is missed and nothing comes twice.
+
+use super::Caller;
+use super::tenants::{parse_limit, path_tenant_id};
+use crate::serve::App;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use kernel::domain::{Position, TenantId};
+use kernel::http::{ApiError, ApiQuery, Code};
+use kernel::store::EventRow;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// Events read at once by a stream.
+const BATCH: u32 = 100;
+
+/// Query of both lists.
+#[derive(Deserialize)]
+pub struct Page {
+    after: Option<String>,
+    limit: Option<String>,
+}
+
+/// A page of events.
+#[derive(Serialize)]
+pub struct Events {
+    events: Vec<EventRow>,
+}
+
+/// What is read: everything by position, or one tenant's stream by version.
+enum Log {
+    All,
+    Of(TenantId),
+}
+
+impl Log {
+    async fn read(&self, app: &App, after: u64, limit: u32) -> Result<Vec<EventRow>, sqlx::Error> {
+        match self {
+            Self::All => app.store.events_after(Position(after), limit).await,
+            Self::Of(id) => app.store.tenant_events(id, u32::try_from(after).unwrap_or(u32::MAX), limit).await,
+        }
+    }
+
+    fn place(&self, event: &EventRow) -> u64 {
+        match self {
+            Self::All => event.position,
+            Self::Of(_) => event.version.into(),
+        }
+    }
+}
+
+/// `GET /admin/events?after=`: of all tenants, after a position.
+pub async fn all(
+    State(app): State<App>,
+    ApiQuery(page): ApiQuery<Page>,
+    headers: HeaderMap,
+    _: Caller,
+) -> Result<Response, ApiError> {
+    respond(app, Log::All, &page, &headers).await
+}
+
+/// `GET /admin/tenants/{tenant_id}/events?after=`: of one tenant, after a version.
+pub async fn of_tenant(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    ApiQuery(page): ApiQuery<Page>,
+    headers: HeaderMap,
+    _: Caller,
+) -> Result<Response, ApiError> {
+    let id = path_tenant_id(&id)?;
+    if app.store.tenant(&id).await.map_err(|error| ApiError::database(&error))?.is_none() {
+        return Err(Code::TenantNotFound.into());
+    }
+    respond(app, Log::Of(id), &page, &headers).await
+}
+
+async fn respond(app: App, log: Log, page: &Page, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let number = |text: &str, field: &str| {
+        text.parse::<u64>().map_err(|_| ApiError::invalid("after", field, "a position or version, from 0"))
+    };
+    let after = page.after.as_deref().map_or(Ok(0), |text| number(text, "after"))?;
+    let limit = parse_limit(page.limit.as_deref(), 100, 1000)?;
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/event-stream") {
+        let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+        let after = last.map_or(Ok(after), |text| number(text, "Last-Event-ID"))?;
+        return Ok(live(app, log, after));
+    }
+    let events = log.read(&app, after, limit).await.map_err(|error| ApiError::database(&error))?;
+    Ok(Json(Events { events }).into_response())
+}
+
+struct Live {
+    app: App,
+    log: Log,
+    after: u64,
+    read: VecDeque<EventRow>,
+}
+
+fn live(app: App, log: Log, after: u64) -> Response {
+    let start = Live { app, log, after, read: VecDeque::new() };
+    let stream = stream::unfold(start, |mut live| async move {
+        loop {
+            if let Some(event) = live.read.pop_front() {
+                live.after = live.log.place(&event);
+                let message = Event::default().id(live.after.to_string()).event(&event.kind).json_data(&event).ok()?;
+                return Some((Ok::<_, Infallible>(message), live));
+            }
+            let bell = live.app.store.appended();
+            let bell = bell.notified();
+            match live.log.read(&live.app, live.after, BATCH).await {
+                Ok(read) if !read.is_empty() => {
+                    live.read = read.into();
+                    continue;
+                }
+                Ok(_) => {}
+                // The client reconnects and resumes; a stream that only waits would look alive.
+                Err(_) => return None,
+            }
+            tokio::select! {
+                () = bell => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = live.app.shutdown.wished() => return None,
+            }
+        }
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
+}

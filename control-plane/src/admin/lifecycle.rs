@@ -1,0 +1,132 @@
+//! Changes of a tenant's state that are one command each.
+
+use super::Caller;
+use super::tenants::{check_plan, path_tenant_id, tenant_name};
+use crate::serve::App;
+use crate::write::{Answer, Refusal, Write, answer};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use kernel::domain::{Command, TenantId};
+use kernel::http::{ApiError, Code};
+use kernel::jobs::{self, JobKind, NewJob};
+use kernel::store::UnitOfWork;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// Commands on one tenant, in order, in one unit; the answer is the tenant.
+struct Change {
+    tenant_id: TenantId,
+    commands: Vec<Command>,
+}
+
+impl Write for Change {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        let mut tenant = unit.tenant(&self.tenant_id).await?.ok_or(Code::TenantNotFound)?;
+        for command in &self.commands {
+            if let Command::ChangePlan { plan_type } = command {
+                check_plan(unit, plan_type).await?;
+            }
+            tenant = unit.execute(&self.tenant_id, actor, command.clone()).await?;
+        }
+        Ok(Answer::new(StatusCode::OK, json!(tenant)))
+    }
+}
+
+async fn one(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Answer, ApiError> {
+    let change = Change { tenant_id: path_tenant_id(id)?, commands: vec![command] };
+    answer(app, caller, &change).await
+}
+
+/// Body of `POST .../suspend`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    reason: String,
+}
+
+/// `POST .../suspend`.
+pub async fn suspend(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    let Suspension { reason } = caller.json()?;
+    let reason = reason.trim().to_owned();
+    if !(1..=500).contains(&reason.chars().count()) {
+        return Err(ApiError::invalid("reason", "reason", "1 to 500 characters"));
+    }
+    one(&app, &caller, &id, Command::Suspend { reason }).await
+}
+
+/// `POST .../resume`.
+pub async fn resume(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    one(&app, &caller, &id, Command::Resume).await
+}
+
+/// Body of `POST .../maintenance`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    enabled: bool,
+}
+
+/// `POST .../maintenance`.
+pub async fn maintenance(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    let Maintenance { enabled } = caller.json()?;
+    one(&app, &caller, &id, Command::SetMaintenance { enabled }).await
+}
+
+/// Body of `PATCH /admin/tenants/{tenant_id}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    #[serde(default)]
+    tenant_name: Option<String>,
+    #[serde(default)]
+    plan_type: Option<String>,
+}
+
+/// `PATCH /admin/tenants/{tenant_id}`: another name, another plan.
+pub async fn change(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    let patch: Patch = caller.json()?;
+    let mut commands = Vec::new();
+    if let Some(name) = patch.tenant_name {
+        commands.push(Command::Rename { tenant_name: tenant_name(&name)? });
+    }
+    commands.extend(patch.plan_type.map(|plan_type| Command::ChangePlan { plan_type }));
+    answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands }).await
+}
+
+/// `POST .../retry`: provisions a failed tenant again.
+pub async fn retry(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    answer(&app, &caller, &Retry { tenant_id: path_tenant_id(&id)?, patience: app.patience }).await
+}
+
+struct Retry {
+    tenant_id: TenantId,
+    patience: Duration,
+}
+
+impl Write for Retry {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        let tenant = unit.execute(&self.tenant_id, actor, Command::Retry).await?;
+        // Two retries at once: the tenant's row decides, because neither appends anything.
+        sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = ? FOR UPDATE")
+            .bind(self.tenant_id.as_str())
+            .execute(unit.connection())
+            .await?;
+        if let Some(operation_id) = jobs::active_operation(unit.connection(), &self.tenant_id).await? {
+            let error = ApiError::from(Code::OperationInProgress);
+            return Err(error.with("operation_id", operation_id.to_string()).into());
+        }
+        let job = NewJob {
+            kind: JobKind::Provision,
+            tenant_id: self.tenant_id.clone(),
+            server: tenant.database.server.clone(),
+            patience: self.patience,
+        };
+        let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+        Ok(Answer {
+            status: StatusCode::ACCEPTED,
+            location: Some(format!("/admin/operations/{operation_id}")),
+            body: json!({"tenant": tenant, "operation_id": operation_id}),
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Members: which user has which role in a tenant. Changes are events of the tenant.
+
+use super::Caller;
+use super::tenants::path_tenant_id;
+use super::users::{path_user_id, require_user};
+use crate::serve::App;
+use crate::write::{Answer, Refusal, Write, answer};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use kernel::domain::{Command, Role, TenantId, UserId};
+use kernel::http::{ApiError, Code};
+use kernel::store::UnitOfWork;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Body of `PUT /admin/tenants/{tenant_id}/users/{user_id}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    role: String,
+    #[serde(default)]
+    permissions: Option<Value>,
+}
+
+/// `PUT /admin/tenants/{tenant_id}/users/{user_id}`: adds the user, or changes their role.
+pub async fn put(
+    State(app): State<App>,
+    Path((tenant, user)): Path<(String, String)>,
+    caller: Caller,
+) -> Result<Answer, ApiError> {
+    let body: Membership = caller.json()?;
+    let put = Put {
+        tenant_id: path_tenant_id(&tenant)?,
+        user_id: path_user_id(&user)?,
+        role: body.role.parse().map_err(|error| ApiError::invalid("role", "role", error))?,
+        permissions: body.permissions,
+    };
+    answer(&app, &caller, &put).await
+}
+
+struct Put {
+    tenant_id: TenantId,
+    user_id: UserId,
+    role: Role,
+    permissions: Option<Value>,
+}
+
+impl Write for Put {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        if unit.tenant(&self.tenant_id).await?.is_none() {
+            return Err(Code::TenantNotFound.into());
+        }
+        require_user(unit, &self.user_id).await?;
+        let now = membership(unit, &self.tenant_id, &self.user_id).await?;
+        if now.as_ref() != Some(&(self.role.as_str().to_owned(), self.permissions.clone())) {
+            let command = Command::ChangeMember {
+                user_id: self.user_id.clone(),
+                role: self.role,
+                permissions: self.permissions.clone(),
+            };
+            unit.execute(&self.tenant_id, actor, command).await?;
+        }
+        let body = json!({
+            "tenant_id": self.tenant_id, "user_id": self.user_id, "role": self.role, "permissions": self.permissions,
+        });
+        Ok(Answer::new(StatusCode::OK, body))
+    }
+}
+
+/// `DELETE /admin/tenants/{tenant_id}/users/{user_id}`.
+pub async fn remove(
+    State(app): State<App>,
+    Path((tenant, user)): Path<(String, String)>,
+    caller: Caller,
+) -> Result<Answer, ApiError> {
+    answer(&app, &caller, &Remove { tenant_id: path_tenant_id(&tenant)?, user_id: path_user_id(&user)? }).await
+}
+
+struct Remove {
+    tenant_id: TenantId,
+    user_id: UserId,
+}
+
+impl Write for Remove {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        if unit.tenant(&self.tenant_id).await?.is_none() {
+            return Err(Code::TenantNotFound.into());
+        }
+        if membership(unit, &self.tenant_id, &self.user_id).await?.is_none() {
+            return Err(Code::UserNotFound.into());
+        }
+        unit.execute(&self.tenant_id, actor, Command::RemoveMember { user_id: self.user_id.clone() }).await?;
+        Ok(Answer::new(StatusCode::NO_CONTENT, Value::Null))
+    }
+}
+
+async fn membership(
+    unit: &mut UnitOfWork,
+    tenant_id: &TenantId,
+    user_id: &UserId,
+) -> Result<Option<(String, Option<Value>)>, sqlx::Error> {
+    // Exactly this user: the column's collation holds ids that differ in case equal.
+    let row: Option<(String, Option<String>)> = sqlx::query_as(
+        "SELECT role, CAST(permissions AS CHAR) FROM saas_tenant_users
+         WHERE tenant_id = ? AND user_id = ? AND BINARY user_id = ? AND deleted = 0 AND status = 1",
+    )
+    .bind(tenant_id.as_str())
+    .bind(user_id.as_str())
+    .bind(user_id.as_str())
+    .fetch_optional(unit.connection())
+    .await?;
+    Ok(row.map(|(role, permissions)| (role, permissions.and_then(|json| serde_json::from_str(&json).ok()))))
+}

@@ -1,0 +1,241 @@
+//! Tenants: create, list, read.
+
+use super::Caller;
+use crate::serve::App;
+use crate::write::{Answer, Refusal, Write, answer};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
+use kernel::http::{ApiError, ApiQuery, Code};
+use kernel::jobs::{self, JobKind, NewJob};
+use kernel::store::{TenantFilter, UnitOfWork};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::time::Duration;
+
+/// Body of `POST /admin/tenants`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTenant {
+    tenant_id: String,
+    tenant_name: String,
+    #[serde(default)]
+    tenant_domain: Option<String>,
+    #[serde(default)]
+    plan_type: Option<String>,
+}
+
+/// `POST /admin/tenants`: accepts the tenant and starts its provisioning.
+pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
+    let body: NewTenant = caller.json()?;
+    let create = CreateTenant {
+        tenant_id: parse_tenant_id(&body.tenant_id)?,
+        tenant_name: tenant_name(&body.tenant_name)?,
+        domain: body.tenant_domain.as_deref().map(|text| parse_domain(text, "tenant_domain")).transpose()?,
+        plan_type: body.plan_type.unwrap_or_else(|| "basic".into()),
+        patience: app.patience,
+    };
+    answer(&app, &caller, &create).await
+}
+
+/// The creation of a tenant: its first events and its provisioning job.
+pub struct CreateTenant {
+    /// Its id.
+    pub tenant_id: TenantId,
+    /// Its name for people.
+    pub tenant_name: String,
+    /// Its first domain.
+    pub domain: Option<DomainName>,
+    /// Its plan.
+    pub plan_type: String,
+    /// How long failing provisioning is tried.
+    pub patience: Duration,
+}
+
+impl Write for CreateTenant {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        check_plan(unit, &self.plan_type).await?;
+        let server = place(unit).await?;
+        let command = Command::Create {
+            tenant_name: self.tenant_name.clone(),
+            domain: self.domain.clone(),
+            plan_type: self.plan_type.clone(),
+            server: server.clone(),
+            max_connections: default_max_connections(unit).await?,
+        };
+        let tenant = unit.execute(&self.tenant_id, actor, command).await?;
+        let job =
+            NewJob { kind: JobKind::Provision, tenant_id: self.tenant_id.clone(), server, patience: self.patience };
+        let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+        Ok(Answer {
+            status: StatusCode::ACCEPTED,
+            location: Some(format!("/admin/operations/{operation_id}")),
+            body: json!({"tenant": tenant, "operation_id": operation_id}),
+        })
+    }
+}
+
+/// The server with the fewest tenants; `main` before any provisioner has registered one.
+async fn place(unit: &mut UnitOfWork) -> Result<String, sqlx::Error> {
+    let servers: Vec<(String,)> =
+        sqlx::query_as("SELECT server_id FROM saas_database_servers WHERE accepts_tenants = 1 ORDER BY server_id")
+            .fetch_all(unit.connection())
+            .await?;
+    if let [(only,)] = servers.as_slice() {
+        return Ok(only.clone());
+    }
+    let emptiest: Option<(String,)> = sqlx::query_as(
+        "SELECT s.server_id FROM saas_database_servers s LEFT JOIN saas_tenant_snapshots t ON t.server_id = s.server_id
+         WHERE s.accepts_tenants = 1 GROUP BY s.server_id ORDER BY COUNT(t.tenant_id), s.server_id LIMIT 1",
+    )
+    .fetch_optional(unit.connection())
+    .await?;
+    Ok(emptiest.map_or_else(|| "main".into(), |(server,)| server))
+}
+
+async fn default_max_connections(unit: &mut UnitOfWork) -> Result<u32, sqlx::Error> {
+    let row: Option<(String,)> = sqlx::query_as(
+        "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",
+    )
+    .fetch_optional(unit.connection())
+    .await?;
+    // 20 is the seed's default of the column saas_tenant_databases.max_connections.
+    Ok(row.and_then(|(value,)| value.parse().ok()).unwrap_or(20))
+}
+
+/// `invalid_plan_type` unless the plan exists.
+pub async fn check_plan(unit: &mut UnitOfWork, plan_type: &str) -> Result<(), Refusal> {
+    let known: Vec<(String,)> =
+        sqlx::query_as("SELECT plan_type FROM saas_plans ORDER BY plan_type").fetch_all(unit.connection()).await?;
+    if known.iter().any(|(plan,)| plan == plan_type) {
+        return Ok(());
+    }
+    let known: Vec<_> = known.into_iter().map(|(plan,)| plan).collect();
+    Err(ApiError::invalid("plan_type", "plan_type", format!("one of {}", known.join(", "))).into())
+}
+
+/// Query of `GET /admin/tenants`.
+#[derive(Deserialize)]
+pub struct Page {
+    status: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// A page of tenants.
+#[derive(Serialize)]
+pub struct Tenants {
+    tenants: Vec<Tenant>,
+    next_cursor: Option<String>,
+}
+
+/// `GET /admin/tenants`: in the order of creation.
+pub async fn list(
+    State(app): State<App>,
+    ApiQuery(page): ApiQuery<Page>,
+    _: Caller,
+) -> Result<Json<Tenants>, ApiError> {
+    let limit = parse_limit(page.limit.as_deref(), 50, 500)?;
+    let filter = TenantFilter {
+        status: page.status.as_deref().map(parse_status).transpose()?,
+        after: page.cursor.as_deref().map_or(Ok(Position(0)), parse_cursor)?,
+        limit: limit + 1,
+    };
+    let mut rows = app.store.tenants(&filter).await.map_err(|error| ApiError::database(&error))?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_cursor = rows.last().filter(|_| more).map(|(position, _)| cursor(*position));
+    Ok(Json(Tenants { tenants: rows.into_iter().map(|(_, tenant)| tenant).collect(), next_cursor }))
+}
+
+/// `GET /admin/tenants/{tenant_id}`.
+pub async fn get(State(app): State<App>, Path(id): Path<String>, _: Caller) -> Result<Json<Tenant>, ApiError> {
+    let tenant = app.store.tenant(&path_tenant_id(&id)?).await.map_err(|error| ApiError::database(&error))?;
+    tenant.map(Json).ok_or(Code::TenantNotFound.into())
+}
+
+/// A tenant id in a body.
+fn parse_tenant_id(text: &str) -> Result<TenantId, ApiError> {
+    text.parse().map_err(|error| ApiError::invalid("tenant_id", "tenant_id", error))
+}
+
+/// A tenant id in a path.
+pub fn path_tenant_id(text: &str) -> Result<TenantId, ApiError> {
+    parse_tenant_id(text)
+}
+
+/// A domain in `field`.
+pub fn parse_domain(text: &str, field: &str) -> Result<DomainName, ApiError> {
+    text.parse().map_err(|error| ApiError::invalid("domain", field, error))
+}
+
+/// 1 to 100 characters (the column's length), no control characters, not only blanks.
+pub fn tenant_name(text: &str) -> Result<String, ApiError> {
+    let name = text.trim();
+    if (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+        Ok(name.to_owned())
+    } else {
+        Err(ApiError::invalid("tenant_name", "tenant_name", "1 to 100 characters without control characters"))
+    }
+}
+
+/// `limit`, between 1 and `most`.
+pub fn parse_limit(text: Option<&str>, default: u32, most: u32) -> Result<u32, ApiError> {
+    match text.map(str::parse::<u32>) {
+        None => Ok(default),
+        Some(Ok(limit)) if (1..=most).contains(&limit) => Ok(limit),
+        Some(_) => Err(ApiError::invalid("limit", "limit", format!("a number from 1 to {most}"))),
+    }
+}
+
+fn parse_status(text: &str) -> Result<i16, ApiError> {
+    use TenantState::*;
+    [Suspended, Active, Maintenance, Provisioning, Failed]
+        .into_iter()
+        .find(|state| state.as_str() == text || state.status().to_string() == text)
+        .map(TenantState::status)
+        .ok_or_else(|| ApiError::invalid("status", "status", "a state or its number, 0 to 4"))
+}
+
+fn cursor(position: Position) -> String {
+    URL_SAFE_NO_PAD.encode(format!("t{position}"))
+}
+
+fn parse_cursor(text: &str) -> Result<Position, ApiError> {
+    let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded
+        .and_then(|text| text.strip_prefix('t')?.parse().ok())
+        .map(Position)
+        .ok_or_else(|| ApiError::invalid("cursor", "cursor", "not a next_cursor of this list"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_round_trip_and_others_are_refused() {
+        assert_eq!(parse_cursor(&cursor(Position(7))).unwrap(), Position(7));
+        for bad in ["", "7", "!!", "dDE=", &URL_SAFE_NO_PAD.encode("x7")] {
+            assert!(parse_cursor(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_words_or_numbers() {
+        assert_eq!(parse_status("active").unwrap(), 1);
+        assert_eq!(parse_status("4").unwrap(), 4);
+        assert!(parse_status("5").is_err() && parse_status("").is_err());
+    }
+
+    #[test]
+    fn names_and_limits_are_bounded() {
+        assert_eq!(tenant_name(" 学校 ").unwrap(), "学校");
+        assert!(tenant_name("  ").is_err() && tenant_name("a\nb").is_err() && tenant_name(&"x".repeat(101)).is_err());
+        assert_eq!(parse_limit(None, 50, 500).unwrap(), 50);
+        assert!(parse_limit(Some("0"), 50, 500).is_err() && parse_limit(Some("501"), 50, 500).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! The roles of the process, each a straight line from settings to the end.
+
+use crate::{admin, default_tenant, relay};
+use anyhow::Context;
+use kernel::broker::{Heard, Source, Topology, listen};
+use kernel::config::Settings;
+use kernel::crypto::KeyRing;
+use kernel::health::{Health, Part};
+use kernel::shutdown::Shutdown;
+use kernel::store::Store;
+use kernel::{database, migrate, telemetry};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+
+/// Everything a request of the admin API may use.
+#[derive(Clone)]
+pub struct App {
+    /// The event store.
+    pub store: Store,
+    /// Seals answers that are kept for an `Idempotency-Key`.
+    pub keys: KeyRing,
+    /// How long a failing job is tried before it is undone.
+    pub patience: Duration,
+    /// Requests in work.
+    pub turns: Arc<Semaphore>,
+    /// Ends streams when the process stops.
+    pub shutdown: Shutdown,
+}
+
+/// `control-plane serve`.
+pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let metrics = telemetry::init(settings)?;
+    let address: SocketAddr = settings.get("CONTROL_PLANE_LISTEN")?;
+    let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
+    let amqp = settings.secret("AMQP_URL")?;
+    let topology = Topology::new(&settings.get::<String>("AMQP_PREFIX")?);
+    let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
+    let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, settings.get("CONTROL_PLANE_CONNECTIONS")?)
+        .context("the setting SYSTEM_DB_URL is wrong")?;
+    let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
+    migrate::verify(&mut connection).await?;
+    drop(connection);
+
+    let store = Store::new(pool);
+    let health = Health::new(metrics);
+    let shutdown = Shutdown::on_signals()?;
+    let app = App {
+        store: store.clone(),
+        keys,
+        patience: settings.seconds("JOB_PATIENCE")?,
+        turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
+        shutdown: shutdown.clone(),
+    };
+    default_tenant::ensure(&app, &settings.get::<String>("DEFAULT_TENANT_DOMAIN")?).await?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    tracing::info!(%address, "the admin API is served");
+
+    let doorbell = Arc::new(Notify::new());
+    let ring = Arc::clone(&doorbell);
+    let hear = move |_: Heard<'_>| ring.notify_one();
+    let name = format!("relay-doorbell {}", std::process::id());
+    shutdown.spawn(listen(
+        amqp.clone(),
+        topology.clone(),
+        Source::RelayDoorbell,
+        name,
+        health.clone(),
+        shutdown.clone(),
+        hear,
+    ));
+    shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));
+    shutdown.spawn(watch_system_database(store, health.clone(), shutdown.clone()));
+    shutdown.serve(listener, admin::router(app, &health), &health, deadline).await?;
+    Ok(())
+}
+
+/// `control-plane migrate`.
+pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let options =
+        database::options(&settings.secret("SYSTEM_DB_URL")?).context("the setting SYSTEM_DB_URL is wrong")?;
+    let mut connection =
+        database::connect(&options).await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
+    let applied = migrate::run(&mut connection).await?;
+    match applied.as_slice() {
+        [] => eprintln!("the system database is up to date"),
+        versions => eprintln!("applied migrations {versions:?}"),
+    }
+    Ok(())
+}
+
+/// The API is no use without the system database, so its absence makes the process not ready.
+async fn watch_system_database(store: Store, health: Health, shutdown: Shutdown) {
+    loop {
+        let asked = tokio::time::timeout(Duration::from_secs(2), store.heads()).await;
+        let part = match asked {
+            Ok(Ok(heads)) => {
+                metrics::gauge!("event_log_position").set(heads.events.0 as f64);
+                Part::Healthy
+            }
+            Ok(Err(error)) => Part::Down(error.to_string()),
+            Err(_) => Part::Down("no answer within 2 s".into()),
+        };
+        health.tell("system_database", part);
+        tokio::select! { () = tokio::time::sleep(Duration::from_secs(2)) => {}, () = shutdown.wished() => return }
+    }
+}
