@@ -1,1 +1,60 @@
-fn main() {}
+//! The provisioner: everything slow or privileged. It alone holds the administrators' accounts of the database servers.
+//!
+//! Read it in the order of a job: [`worker`] claims it and keeps the lease -> [`saga`] runs its steps, or undoes them ->
+//! [`server`] is what a step does on a database server -> the outcome is appended to the event log.
+
+mod saga;
+mod serve;
+mod server;
+mod worker;
+
+use clap::{Parser, Subcommand};
+use kernel::config::Settings;
+use kernel::http::chain;
+use std::process::ExitCode;
+
+/// Provisioning workers of the SaaS: create tenants' databases, users and schemas.
+///
+/// Any number of processes share the work. Settings come from the environment; deploy/defaults.env documents each.
+/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+#[derive(Parser)]
+#[command(
+    name = "provisioner",
+    version,
+    after_help = "Example:
+  SYSTEM_DB_URL=... TENANT_DB_ADMIN_URL=... AMQP_URL=... ENCRYPTION_KEYS=... provisioner serve"
+)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Work on jobs, until SIGTERM.
+    Serve,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = Settings::from_environment();
+    let ended = match cli.role {
+        Role::Serve => serve::serve(&settings).await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("provisioner: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -127,25 +127,23 @@ impl Lease {
         Ok(asked)
     }
 
-    /// Records that a step goes from one status to the next; finishes the one before it in the same statement's wake.
-    pub async fn step(&self, pool: &MySqlPool, ordinal: u16, name: &str, status: &str) -> Result<(), JobError> {
-        let finished = status != "running";
-        let result = sqlx::query(
+    /// Records where steps are: `(ordinal, name, status)`, all in one write (a step begins when the one before it ends).
+    pub async fn record(&self, pool: &MySqlPool, steps: &[(u16, &str, &str)]) -> Result<(), JobError> {
+        let rows = vec!["SELECT ? AS ordinal, ? AS name, ? AS status"; steps.len()].join(" UNION ALL ");
+        let insert = format!(
             "INSERT INTO saas_operation_steps (operation_id, ordinal, name, status, started_at, finished_at)
-             SELECT operation_id, ?, ?, ?, UTC_TIMESTAMP(6), IF(?, UTC_TIMESTAMP(6), NULL)
-             FROM saas_operations WHERE operation_id = ? AND epoch = ? AND status = 'running'
+             SELECT o.operation_id, s.ordinal, s.name, s.status, UTC_TIMESTAMP(6),
+                    IF(s.status = 'running', NULL, UTC_TIMESTAMP(6))
+             FROM saas_operations o JOIN ({rows}) s WHERE o.operation_id = ? AND o.epoch = ? AND o.status = 'running'
              ON DUPLICATE KEY UPDATE
                 started_at = IF(VALUES(status) = 'running', VALUES(started_at), saas_operation_steps.started_at),
-                status = VALUES(status), finished_at = VALUES(finished_at)",
-        )
-        .bind(ordinal)
-        .bind(name)
-        .bind(status)
-        .bind(finished)
-        .bind(self.operation_id.to_string())
-        .bind(self.epoch)
-        .execute(pool)
-        .await?;
+                status = VALUES(status), finished_at = VALUES(finished_at)"
+        );
+        let mut query = sqlx::query(&insert);
+        for (ordinal, name, status) in steps {
+            query = query.bind(ordinal).bind(*name).bind(*status);
+        }
+        let result = query.bind(self.operation_id.to_string()).bind(self.epoch).execute(pool).await?;
         held(result.rows_affected())
     }
 

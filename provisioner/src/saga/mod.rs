@@ -1,0 +1,108 @@
+//! A saga: steps that are each check -> act -> verify, repeatable, with an undo; and the engine that runs them.
+//!
+//! **Guarantees.** A job ends in one of two ways: every step succeeded and the outcome is appended, or every step was undone
+//! and the failure is appended with its reason; each in one transaction with the end of the job. A failed attempt is
+//! repeated with growing waits for as long as the job's patience lasts, if the failure may pass. An undo that fails is
+//! repeated for ever: a job is not called failed while something of it is left behind.
+
+mod engine;
+mod error;
+mod provision;
+
+pub use engine::run;
+pub use error::StepError;
+
+use crate::server::{Mark, Server, Session};
+use kernel::crypto::KeyRing;
+use kernel::domain::Tenant;
+use kernel::store::Store;
+use std::sync::Arc;
+
+/// What every job of one database server uses.
+pub struct Tools {
+    /// The event store.
+    pub store: Store,
+    /// Seals tenants' passwords.
+    pub keys: KeyRing,
+    /// The database server.
+    pub server: Arc<Server>,
+    /// This installation's id, for marks.
+    pub installation: String,
+    /// From where tenants' users may log in.
+    pub account_host: String,
+}
+
+/// What a step works on.
+pub struct Context<'a> {
+    /// What every job uses.
+    pub tools: &'a Tools,
+    /// The tenant as it was when this attempt began.
+    pub tenant: &'a Tenant,
+    /// The administrator's connection, with the tenant's lock.
+    pub session: &'a mut Session,
+    /// This is not the job's first attempt: what is found may be its own.
+    pub repeated: bool,
+}
+
+impl Context<'_> {
+    /// The mark that this tenant's database bears, without a schema.
+    pub fn mark(&self) -> Mark {
+        Mark::new(&self.tools.installation, &self.tenant.tenant_id)
+    }
+
+    /// Name of the tenant's database.
+    pub fn database(&self) -> &str {
+        &self.tenant.database.name
+    }
+}
+
+/// A step of a saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The tenant's database exists, with our mark.
+    CreateDatabase,
+    /// The tenant's user exists, with the kept password and rights on this database only.
+    CreateUser,
+    /// All tables exist.
+    ApplySchema,
+    /// `tenant_config` has its default rows.
+    SeedConfig,
+    /// The tenant's user can log in, and has no right beyond.
+    VerifyLogin,
+}
+
+/// Steps of provisioning, in order.
+pub const PROVISION: [Step; 5] =
+    [Step::CreateDatabase, Step::CreateUser, Step::ApplySchema, Step::SeedConfig, Step::VerifyLogin];
+
+impl Step {
+    /// Its name in operations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CreateDatabase => "create_database",
+            Self::CreateUser => "create_user",
+            Self::ApplySchema => "apply_schema",
+            Self::SeedConfig => "seed_config",
+            Self::VerifyLogin => "verify_login",
+        }
+    }
+
+    async fn act(self, context: &mut Context<'_>) -> Result<(), StepError> {
+        match self {
+            Self::CreateDatabase => provision::create_database::act(context).await,
+            Self::CreateUser => provision::create_user::act(context).await,
+            Self::ApplySchema => provision::apply_schema::act(context).await,
+            Self::SeedConfig => provision::seed_config::act(context).await,
+            Self::VerifyLogin => provision::verify_login::act(context).await,
+        }
+    }
+
+    async fn undo(self, context: &mut Context<'_>) -> Result<(), StepError> {
+        match self {
+            Self::CreateDatabase => provision::create_database::undo(context).await,
+            Self::CreateUser => provision::create_user::undo(context).await,
+            // What these made goes with the database; the login left nothing.
+            Self::ApplySchema | Self::SeedConfig | Self::VerifyLogin => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Step 5: logs in as the tenant, with the kept password, and looks: the rows are there, and the account has rights on
+//! its own database and nothing else. Only what was seen to work becomes active.
+
+use super::create_user::kept_password;
+use crate::saga::{Context, StepError};
+use crate::server::account;
+use kernel::{database, sql};
+use secrecy::ExposeSecret;
+use sqlx::Connection;
+
+pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
+    let username = account::username(&context.tenant.tenant_id);
+    let password = kept_password(context, &username).await?;
+    let password = password.ok_or(StepError::Transient("the tenant's password is not kept".into()))?;
+    let options = context.tools.server.login(&username, password.expose_secret(), context.database());
+    let mut connection = database::connect(&options).await?;
+    let (rows,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM tenant_config").fetch_one(&mut connection).await?;
+    if rows == 0 {
+        return Err(StepError::Transient("the tenant's configuration has no rows".into()));
+    }
+    let grants: Vec<(String,)> = sqlx::query_as("SHOW GRANTS").fetch_all(&mut connection).await?;
+    let own = format!(" ON {}.* TO ", sql::grant_pattern(context.database())?);
+    let beyond = |grant: &&str| !grant.starts_with("GRANT USAGE ON *.* TO ") && !grant.contains(&own);
+    if grants.iter().map(|(grant,)| grant.as_str()).any(|grant| beyond(&grant)) {
+        return Err(StepError::Permanent("the tenant's account has rights beyond its own database".into()));
+    }
+    let _ = connection.close().await;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! `provisioner serve`: a straight line from settings to the end.
+
+use crate::saga::Tools;
+use crate::server::{self, Server};
+use crate::worker;
+use anyhow::Context;
+use axum::Router;
+use axum::middleware::from_fn;
+use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
+use kernel::config::Settings;
+use kernel::crypto::KeyRing;
+use kernel::health::Health;
+use kernel::http::{ApiError, Code, edge};
+use kernel::shutdown::Shutdown;
+use kernel::store::Store;
+use kernel::{database, migrate, sql, telemetry};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+/// Serves until SIGTERM.
+pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let metrics = telemetry::init(settings)?;
+    let address: SocketAddr = settings.get("PROVISIONER_LISTEN")?;
+    let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
+    let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
+    let lease = settings.seconds("JOB_LEASE")?;
+    let amqp = settings.secret("AMQP_URL")?;
+    let topology = Topology::new(&settings.get::<String>("AMQP_PREFIX")?);
+    let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
+    let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
+    sql::literal(&account_host).context("the setting TENANT_ACCOUNT_HOST is wrong")?;
+    let servers = Server::from_settings(settings)?;
+    // Each worker holds one connection while it records a step, its lease's renewal another.
+    let connections = 4 + 2 * workers * u32::try_from(servers.len()).unwrap_or(u32::MAX);
+    let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, connections)
+        .context("the setting SYSTEM_DB_URL is wrong")?;
+    let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
+    migrate::verify(&mut connection).await?;
+    let (installation,): (String,) =
+        sqlx::query_as("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
+            .fetch_one(&mut *connection)
+            .await?;
+    drop(connection);
+
+    let store = Store::new(pool);
+    let health = Health::new(metrics);
+    let shutdown = Shutdown::on_signals()?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let doorbell = Arc::new(Notify::new());
+    let ring = Arc::clone(&doorbell);
+    let hear = move |_: Heard<'_>| ring.notify_one();
+    let name = format!("provisioner {}", std::process::id());
+    shutdown.spawn(listen(amqp.clone(), topology.clone(), Source::Jobs, name, health.clone(), shutdown.clone(), hear));
+    shutdown.spawn(ring_relay(store.clone(), amqp, topology, shutdown.clone()));
+    for server in servers {
+        let server = Arc::new(server);
+        shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
+        let tools = Arc::new(Tools {
+            store: store.clone(),
+            keys: keys.clone(),
+            server,
+            installation: installation.clone(),
+            account_host: account_host.clone(),
+        });
+        for number in 0..workers {
+            let owner = format!("{}:{number}:{}", std::process::id(), uuid::Uuid::new_v4());
+            let worker = worker::Worker { tools: Arc::clone(&tools), owner, lease, doorbell: Arc::clone(&doorbell) };
+            shutdown.spawn(worker.run(shutdown.clone()));
+        }
+    }
+    tracing::info!(%address, workers, "the provisioner works");
+    let router =
+        Router::new().merge(health.routes()).fallback(|| async { ApiError::from(Code::NotFound) }).layer(from_fn(edge));
+    shutdown.serve(listener, router, &health, deadline).await?;
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The ownership mark: says of a database whose it is and which schema it has, in the database itself.
+//!
+//! Without it a leftover, an import or another installation's database of the same name would be taken for ours, and
+//! dropped. On MariaDB the mark is the database's comment, set by the very statement that creates the database. MySQL has
+//! no such comment; there it is the comment of a table made right after it, and a database without the table is ours
+//! only if it is empty and an earlier attempt of the same job may have created it.
+
+use super::{Dialect, Session};
+use crate::saga::StepError;
+use kernel::domain::TenantId;
+use kernel::{database, migrate, sql};
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+
+/// The table that carries the mark on MySQL.
+const MARK_TABLE: &str = "_ownership";
+
+/// What a mark says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Which installation.
+    pub installation: String,
+    /// Which tenant.
+    pub tenant_id: TenantId,
+    /// Newest tenant migration applied completely; 0 for none.
+    pub schema: u32,
+    /// Short digest of the migrations up to it: tells when a file was changed afterwards.
+    pub sum: String,
+}
+
+impl Mark {
+    /// The mark of a database without a schema yet.
+    pub fn new(installation: &str, tenant_id: &TenantId) -> Self {
+        Self { installation: installation.to_owned(), tenant_id: tenant_id.clone(), schema: 0, sum: sum(0) }
+    }
+
+    /// The mark after all migrations of this program.
+    pub fn migrated(&self) -> Self {
+        let schema = latest();
+        Self { schema, sum: sum(schema), ..self.clone() }
+    }
+
+    /// Whether the schema is that of this program; an error when a migration was changed after it had been applied, or
+    /// the database is newer than this program.
+    pub fn is_current(&self) -> Result<bool, StepError> {
+        if self.schema > latest() {
+            return Err(StepError::Permanent("the database has a newer schema than this program knows".into()));
+        }
+        if self.sum != sum(self.schema) {
+            return Err(StepError::Permanent("a tenant migration was changed after it had been applied".into()));
+        }
+        Ok(self.schema == latest())
+    }
+
+    /// Whether it names the same owner.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.installation == other.installation && self.tenant_id == other.tenant_id
+    }
+
+    fn text(&self) -> String {
+        let Self { installation, tenant_id, schema, sum } = self;
+        format!("installation={installation};tenant={tenant_id};schema={schema};sum={sum}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split(';').map(|field| field.split_once('='));
+        let mut next = |name: &str| match fields.next() {
+            Some(Some((field, value))) if field == name => Some(value.to_owned()),
+            _ => None,
+        };
+        Some(Self {
+            installation: next("installation")?,
+            tenant_id: next("tenant")?.parse().ok()?,
+            schema: next("schema")?.parse().ok()?,
+            sum: next("sum")?,
+        })
+    }
+}
+
+/// Newest tenant migration of this program.
+pub fn latest() -> u32 {
+    migrate::TENANT.iter().map(|migration| u32::try_from(migration.version).unwrap_or(0)).max().unwrap_or(0)
+}
+
+fn sum(schema: u32) -> String {
+    let mut hash = Sha256::new();
+    for migration in migrate::TENANT.iter().filter(|migration| migration.version <= i64::from(schema)) {
+        hash.update(migration.checksum.as_ref());
+    }
+    hex::encode(&hash.finalize()[..8])
+}
+
+/// What stands in the place of a database.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// A database with a mark.
+    Marked(Mark),
+    /// A database without a mark of ours; whether it has no tables.
+    Unmarked {
+        /// Nothing is in it.
+        empty: bool,
+    },
+}
+
+impl Session {
+    /// Looks at the database.
+    pub async fn find(&mut self, database: &str) -> Result<Found, StepError> {
+        let comment = match self.dialect {
+            Dialect::MariaDb => "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
+            Dialect::MySql => {
+                "SELECT COALESCE((SELECT TABLE_COMMENT FROM information_schema.TABLES
+                                  WHERE TABLE_SCHEMA = SCHEMA_NAME AND TABLE_NAME = '_ownership'), '')
+                 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?"
+            }
+        };
+        let Some(row) = sqlx::query(comment).bind(database).fetch_optional(self.connection()).await? else {
+            return Ok(Found::Absent);
+        };
+        if let Some(mark) = Mark::parse(&row.try_get::<String, _>(0)?) {
+            return Ok(Found::Marked(mark));
+        }
+        Ok(Found::Unmarked { empty: self.tables(database).await?.is_empty() })
+    }
+
+    /// Creates the database with its mark. `false`: a database of this name exists.
+    pub async fn create_database(&mut self, database: &str, mark: &Mark) -> Result<bool, StepError> {
+        let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
+        let charset = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci";
+        let created = match self.dialect {
+            Dialect::MariaDb => self.execute(&format!("CREATE DATABASE {name} {charset} COMMENT {comment}")).await,
+            Dialect::MySql => self.execute(&format!("CREATE DATABASE {name} {charset}")).await,
+        };
+        match created {
+            Ok(()) => {}
+            Err(StepError::Database(error)) if database::number(&error) == Some(1007) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        if self.dialect == Dialect::MySql {
+            self.mark(database, mark).await?;
+        }
+        Ok(true)
+    }
+
+    /// Writes the mark of an existing database of ours.
+    pub async fn mark(&mut self, database: &str, mark: &Mark) -> Result<(), StepError> {
+        let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
+        match self.dialect {
+            Dialect::MariaDb => self.execute(&format!("ALTER DATABASE {name} COMMENT {comment}")).await,
+            Dialect::MySql => {
+                let table = sql::identifier(MARK_TABLE)?;
+                self.execute(&format!(
+                    "CREATE TABLE IF NOT EXISTS {name}.{table} (id TINYINT PRIMARY KEY) COMMENT {comment};
+                     ALTER TABLE {name}.{table} COMMENT {comment}"
+                ))
+                .await
+            }
+        }
+    }
+
+    /// Drops the database, if its mark names this owner; anything else of this name is left alone.
+    pub async fn drop_database(&mut self, database: &str, owner: &Mark, may_be_ours: bool) -> Result<(), StepError> {
+        match self.find(database).await? {
+            Found::Marked(mark) if mark.is_of(owner) => {}
+            Found::Unmarked { empty: true } if self.dialect == Dialect::MySql && may_be_ours => {}
+            Found::Absent | Found::Marked(_) | Found::Unmarked { .. } => return Ok(()),
+        }
+        self.execute(&format!("DROP DATABASE IF EXISTS {}", sql::identifier(database)?)).await?;
+        match self.find(database).await? {
+            Found::Absent => Ok(()),
+            _ => Err(StepError::Transient("the database is still there after it was dropped".into())),
+        }
+    }
+
+    /// Names of the tables in the database, the mark's excluded.
+    pub async fn tables(&mut self, database: &str) -> Result<Vec<String>, StepError> {
+        let show = format!("SHOW TABLES FROM {}", sql::identifier(database)?);
+        let rows: Vec<(String,)> = sqlx::query_as(&show).persistent(false).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(|(name,)| name).filter(|name| name != MARK_TABLE).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_round_trips_and_names_its_owner() {
+        let mark = Mark::new("i1", &"acme".parse().unwrap());
+        assert_eq!(Mark::parse(&mark.text()), Some(mark.clone()));
+        assert!(mark.is_of(&mark.migrated()));
+        assert!(!mark.is_of(&Mark::new("i2", &"acme".parse().unwrap())));
+        for foreign in ["", "tenant=acme", "installation=i1;tenant=ACME;schema=0;sum=x", "a comment of somebody else"] {
+            assert_eq!(Mark::parse(foreign), None);
+        }
+    }
+
+    #[test]
+    fn a_changed_or_newer_schema_is_refused() {
+        let mark = Mark::new("i1", &"acme".parse().unwrap());
+        assert!(matches!(mark.is_current(), Ok(false)));
+        let current = mark.migrated();
+        assert!(matches!(current.is_current(), Ok(true)));
+        assert!(Mark { sum: "00".into(), ..current.clone() }.is_current().is_err());
+        assert!(Mark { schema: 9999, ..current }.is_current().is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! A database server that tenants live on, as its administrator sees it.
+//!
+//! [`Server`] is where it is, [`Session`] is one connection with a tenant's lock, [`Mark`] says whose a database is,
+//! [`account`] makes and removes a tenant's database user.
+
+pub mod account;
+mod dialect;
+mod mark;
+mod register;
+mod session;
+
+pub use dialect::Dialect;
+pub use mark::{Found, Mark, latest as schema_version};
+pub use register::keep_registered;
+pub use session::Session;
+
+use anyhow::Context;
+use kernel::config::{Settings, wrong};
+use kernel::database;
+use sqlx::mysql::MySqlConnectOptions;
+use std::sync::OnceLock;
+
+/// A registered database server.
+pub struct Server {
+    /// Its name in `saas_database_servers`: `main`, or the suffix of its setting in lower case.
+    pub id: String,
+    /// Where nodes connect to.
+    pub host: String,
+    /// Port of it.
+    pub port: u16,
+    admin: MySqlConnectOptions,
+    dialect: OnceLock<Dialect>,
+}
+
+impl Server {
+    /// The servers of the settings `TENANT_DB_ADMIN_URL` and `TENANT_DB_ADMIN_URL_<NAME>`.
+    pub fn from_settings(settings: &Settings) -> anyhow::Result<Vec<Self>> {
+        let mut urls =
+            vec![("main".to_owned(), "TENANT_DB_ADMIN_URL".to_owned(), settings.secret("TENANT_DB_ADMIN_URL")?)];
+        for (suffix, url) in settings.secrets_by_suffix("TENANT_DB_ADMIN_URL_")? {
+            urls.push((suffix.to_ascii_lowercase(), format!("TENANT_DB_ADMIN_URL_{suffix}"), url));
+        }
+        let mut servers = Vec::new();
+        for (id, setting, url) in urls {
+            let fits = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !fits || servers.iter().any(|server: &Self| server.id == id) {
+                return Err(wrong(&setting, "the server's name must be unique, of a-z, 0-9 and '-'").into());
+            }
+            let admin = database::options(&url).with_context(|| format!("the setting {setting} is wrong"))?;
+            let (host, port) = (admin.get_host().to_owned(), admin.get_port());
+            servers.push(Self { id, host, port, admin, dialect: OnceLock::new() });
+        }
+        Ok(servers)
+    }
+
+    /// Options for a login as somebody else than the administrator.
+    pub fn login(&self, username: &str, password: &str, database: &str) -> MySqlConnectOptions {
+        self.admin.clone().username(username).password(password).database(database)
+    }
+}

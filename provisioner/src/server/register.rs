@@ -1,0 +1,82 @@
+//! Registers the server in the system database, so that tenants can be placed on it, and looks at it again and again.
+//!
+//! A server is refused (and its absence told in health) when it is too old, or when it gives everybody rights: the
+//! database `test` of an old installation, with its wildcard grants, would be open to every tenant.
+
+use super::{Dialect, Server};
+use kernel::database;
+use kernel::health::{Health, Part};
+use kernel::retry::Waits;
+use kernel::shutdown::Shutdown;
+use kernel::store::Store;
+use sqlx::MySqlConnection;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a working server is looked at.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Keeps the server's row true until the process stops.
+pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, shutdown: Shutdown) {
+    let mut waits = Waits::new(Duration::from_millis(500), EVERY);
+    loop {
+        let wait = match look(&server, &store).await {
+            Ok(()) => {
+                health.tell("database_servers", Part::Healthy);
+                waits.reset();
+                EVERY
+            }
+            Err(error) => {
+                let reason = format!("database server {}: {}", server.id, kernel::http::chain(&error));
+                health.tell("database_servers", Part::Degraded(reason));
+                waits.next_wait()
+            }
+        };
+        tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.wished() => return }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("it cannot be reached or refuses")]
+    Database(#[from] sqlx::Error),
+    #[error("version {0} is too old: MariaDB 10.6 or MySQL 8.0 is needed")]
+    TooOld(String),
+    #[error(
+        "it grants rights on '{0}' to everybody; revoke them (DELETE FROM mysql.db WHERE User IN ('', 'PUBLIC'); FLUSH PRIVILEGES)"
+    )]
+    OpenToAll(String),
+}
+
+async fn look(server: &Server, store: &Store) -> Result<(), Unfit> {
+    let mut connection = database::connect(&server.admin).await?;
+    let (dialect, version) = Dialect::of(&mut connection).await?.map_err(Unfit::TooOld)?;
+    if let Some(database) = open_to_all(&mut connection).await? {
+        return Err(Unfit::OpenToAll(database));
+    }
+    sqlx::query(
+        "INSERT INTO saas_database_servers (server_id, host, port, dialect, server_version, seen_at)
+         VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6))
+         ON DUPLICATE KEY UPDATE host = VALUES(host), port = VALUES(port), dialect = VALUES(dialect),
+                                 server_version = VALUES(server_version), seen_at = VALUES(seen_at)",
+    )
+    .bind(&server.id)
+    .bind(&server.host)
+    .bind(server.port)
+    .bind(dialect.as_str())
+    .bind(version)
+    .execute(store.pool())
+    .await?;
+    Ok(())
+}
+
+/// A database that anonymous users or `PUBLIC` have rights on. An administrator who may not read `mysql.db` cannot tell;
+/// the verification of each tenant's own grants still does.
+async fn open_to_all(connection: &mut MySqlConnection) -> Result<Option<String>, sqlx::Error> {
+    let found: Result<Option<(String,)>, _> =
+        sqlx::query_as("SELECT Db FROM mysql.db WHERE User IN ('', 'PUBLIC') LIMIT 1").fetch_optional(connection).await;
+    match found {
+        Err(error) if matches!(database::number(&error), Some(1142 | 1044)) => Ok(None),
+        found => Ok(found?.map(|(database,)| database)),
+    }
+}

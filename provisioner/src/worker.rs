@@ -1,0 +1,106 @@
+//! A worker: claims jobs of one database server, one after the other, and keeps each lease while it works.
+//!
+//! **Guarantees.** A job is worked on only while its lease is known to be held: the lease is renewed three times in its
+//! length, and when that has not succeeded until shortly before its end (by this process's own clock), the work is
+//! dropped in the middle. Whoever takes over kills the connection the work ran on, so even a worker that was stopped and
+//! woke up again does nothing more.
+
+use crate::saga::{self, Tools};
+use kernel::jobs::{self, JobError, Lease};
+use kernel::retry::Waits;
+use kernel::shutdown::Shutdown;
+use kernel::store::Store;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Without a doorbell, look this often.
+const POLL: Duration = Duration::from_secs(2);
+/// The work is dropped this long before the lease ends.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub struct Worker {
+    /// What its jobs use.
+    pub tools: Arc<Tools>,
+    /// Its name in leases.
+    pub owner: String,
+    /// Length of its leases.
+    pub lease: Duration,
+    /// Rung when there may be work.
+    pub doorbell: Arc<Notify>,
+}
+
+impl Worker {
+    /// Works until the process is asked to stop; a job in work is finished.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
+        while !shutdown.is_wished() {
+            let pool = self.tools.store.pool();
+            let wait = match jobs::claim(pool, &self.tools.server.id, &self.owner, self.lease).await {
+                Ok(Some(lease)) => {
+                    waits.reset();
+                    // There may be more: wake the next worker.
+                    self.doorbell.notify_one();
+                    self.work(lease).await;
+                    continue;
+                }
+                Ok(None) => {
+                    waits.reset();
+                    jobs::next_due(pool, &self.tools.server.id).await.ok().flatten().map_or(POLL, |due| due.min(POLL))
+                }
+                Err(error) => {
+                    tracing::warn!(cause = %error, "jobs cannot be claimed");
+                    waits.next_wait()
+                }
+            };
+            tokio::select! {
+                () = self.doorbell.notified() => {}
+                () = tokio::time::sleep(wait.max(Duration::from_millis(10))) => {}
+                () = shutdown.wished() => {}
+            }
+        }
+    }
+
+    async fn work(&self, lease: Lease) {
+        let began = Instant::now();
+        let job = (lease.operation_id, lease.tenant_id.clone(), lease.epoch, lease.attempts);
+        tracing::info!(operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3, "a job begins");
+        let result = tokio::select! {
+            result = saga::run(&self.tools, &lease) => result,
+            lost = keep(&self.tools.store, &lease) => Err(lost),
+        };
+        let outcome = match result {
+            Ok(outcome) => {
+                let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(operation_id = %job.0, tenant_id = %job.1, outcome = %outcome, duration_ms = millis, "a job ends");
+                outcome.as_str()
+            }
+            Err(error) => {
+                tracing::warn!(operation_id = %job.0, tenant_id = %job.1, epoch = job.2, cause = %error, "a job was let go");
+                "lost"
+            }
+        };
+        metrics::counter!("jobs_total", "kind" => lease.kind.as_str(), "outcome" => outcome).increment(1);
+        metrics::histogram!("job_duration_seconds", "kind" => lease.kind.as_str()).record(began.elapsed());
+    }
+}
+
+/// Renews the lease until it is lost.
+async fn keep(store: &Store, lease: &Lease) -> JobError {
+    let mut held_since = lease.claimed_at;
+    loop {
+        let rest = (lease.duration.saturating_sub(MARGIN)).saturating_sub(held_since.elapsed());
+        if rest.is_zero() {
+            return JobError::Lost;
+        }
+        tokio::time::sleep((lease.duration / 3).min(rest)).await;
+        let rest = lease.duration.saturating_sub(held_since.elapsed());
+        match tokio::time::timeout(rest.max(Duration::from_millis(1)), lease.renew(store.pool())).await {
+            Ok(Ok(asked)) => held_since = asked,
+            Ok(Err(JobError::Lost)) => return JobError::Lost,
+            // Perhaps the next renewal succeeds in time.
+            Ok(Err(JobError::Database(_))) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
