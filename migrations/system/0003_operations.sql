@@ -1,7 +1,7 @@
 -- Slow work, who does it, and who may ask for it.
 
 CREATE TABLE IF NOT EXISTS saas_database_servers (
-    server_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    server_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY,
     host VARCHAR(200) NOT NULL COMMENT 'Address that nodes connect to',
     port INT UNSIGNED NOT NULL,
     dialect VARCHAR(16) NOT NULL COMMENT 'mariadb, mysql',
@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS saas_database_servers (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci COMMENT 'Database servers tenants can be placed on; a provisioner registers those it administers';
 
 CREATE TABLE IF NOT EXISTS saas_plans (
-    plan_type VARCHAR(50) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    plan_type VARCHAR(50) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY,
     request_concurrency INT UNSIGNED NOT NULL COMMENT 'Requests of one tenant in work at once, per node',
     request_queue INT UNSIGNED NOT NULL COMMENT 'Requests that may wait for one of them, per node',
     description VARCHAR(200) NOT NULL
@@ -26,11 +26,11 @@ ON DUPLICATE KEY UPDATE plan_type = saas_plans.plan_type;
 -- A job is leased for a while under an epoch; whoever takes it over raises the epoch, and only the newest epoch may
 -- record anything. Times are the database's.
 CREATE TABLE IF NOT EXISTS saas_operations (
-    operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-    tenant_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    server_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'Workers of this server take it',
-    kind VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    status VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'pending, running, succeeded, failed',
+    operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY,
+    tenant_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL,
+    server_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL COMMENT 'Workers of this server take it',
+    kind VARCHAR(32) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL,
+    status VARCHAR(16) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL COMMENT 'pending, running, succeeded, failed',
     undoing TINYINT NOT NULL DEFAULT 0 COMMENT '1: it has failed, its steps are being undone',
     attempts INT UNSIGNED NOT NULL DEFAULT 0,
     error VARCHAR(1000) NULL COMMENT 'Last error, or why it failed',
@@ -46,10 +46,10 @@ CREATE TABLE IF NOT EXISTS saas_operations (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci COMMENT 'Jobs of the provisioner';
 
 CREATE TABLE IF NOT EXISTS saas_operation_steps (
-    operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL,
     ordinal SMALLINT UNSIGNED NOT NULL,
-    name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    status VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'running, succeeded, failed, undone',
+    name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL,
+    status VARCHAR(16) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL COMMENT 'running, succeeded, failed, undone',
     started_at DATETIME(6) NOT NULL,
     finished_at DATETIME(6) NULL,
     PRIMARY KEY (operation_id, ordinal)
@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS saas_operation_steps (
 
 -- A role that one process holds at a time, with what it must remember.
 CREATE TABLE IF NOT EXISTS saas_leases (
-    name VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    name VARCHAR(32) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY,
     owner VARCHAR(100) NOT NULL,
     epoch INT UNSIGNED NOT NULL,
     lease_until DATETIME(6) NOT NULL,
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS saas_idempotency_keys (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci COMMENT 'Answers given to POSTs with an Idempotency-Key';
 
 CREATE TABLE IF NOT EXISTS saas_admin_tokens (
-    token_id CHAR(12) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY COMMENT 'Public part, in lists and as actor',
+    token_id CHAR(12) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY COMMENT 'Public part, in lists and as actor',
     name VARCHAR(100) NOT NULL,
     secret_hash BINARY(32) NOT NULL COMMENT 'SHA-256 of 256 random bits',
     scopes VARCHAR(200) NOT NULL COMMENT 'Words separated by blanks: admin, read',

@@ -1,0 +1,60 @@
+//! What to try: commands with the real addresses and tokens, to be pasted as they are.
+
+use std::fmt::Write;
+
+use harness::demo::Demo;
+use harness::stack::Stack;
+
+/// For a stack in the foreground.
+pub fn what_to_try(stack: &mut Stack, demo: &Demo) -> String {
+    let control = stack.control_plane_url().to_owned();
+    let data = stack.data_planes[0].url().to_owned();
+    let token = stack.admin_token.clone();
+    // curl resolves *.localhost to the loopback address by itself.
+    let port = data.rsplit(':').next().unwrap_or_default().to_owned();
+    let (domain, user, user_token) = (&demo.domain, &demo.user_id, &demo.token);
+    let mut text = format!(
+        "
+ready
+
+  Console                     {control}/
+  Administrator's token       {token}
+
+Create a tenant; it answers at once, and the work goes on behind:
+  curl -sS -X POST {control}/admin/tenants -H 'X-Admin-Token: {token}' \\
+    -H 'Content-Type: application/json' -d '{{\"tenant_id\":\"acme\",\"tenant_name\":\"Acme\",\"tenant_domain\":\"acme.localhost\"}}'
+
+Watch its operation, step by step (the id is in the answer above):
+  curl -sS -H 'X-Admin-Token: {token}' {control}/admin/operations/OPERATION_ID
+
+Read its events, or follow all events live:
+  curl -sS -H 'X-Admin-Token: {token}' {control}/admin/tenants/acme/events
+  curl -sSN -H 'X-Admin-Token: {token}' -H 'Accept: text/event-stream' '{control}/admin/events?after=0'
+
+Call the API of the demo tenant, by its domain, as its admin:
+  curl -sS -H 'Authorization: Bearer {user_token}' 'http://{domain}:{port}/api/orders'
+  curl -sS -H 'Authorization: Bearer {user_token}' 'http://{domain}:{port}/api/users/{user}'
+
+Suspend it, and call again:
+  curl -sS -X POST -H 'X-Admin-Token: {token}' -H 'Content-Type: application/json' \\
+    -d '{{\"reason\":\"to see it\"}}' {control}/admin/tenants/demo/suspend
+  curl -sS -X POST -H 'X-Admin-Token: {token}' {control}/admin/tenants/demo/resume
+
+Logs
+"
+    );
+    for process in stack.processes() {
+        let _ = writeln!(text, "  {:<18} {}", process.name(), process.log().display());
+    }
+    text.push_str("\nIn another terminal: cargo dev status, eval \"$(cargo dev env)\". Ctrl-C stops everything.");
+    text
+}
+
+/// For a stack in the background.
+pub fn what_next(stack: &Stack) -> String {
+    format!(
+        "up; console: {}/\n  eval \"$(cargo dev env)\"   addresses and tokens into this shell\n  \
+         cargo dev status         what runs\n  cargo dev down           stop it",
+        stack.control_plane_url()
+    )
+}

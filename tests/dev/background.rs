@@ -1,0 +1,110 @@
+//! `cargo dev up` and `cargo dev down`: the stack in the background. Both may be repeated.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use harness::mariadb::MariaDb;
+use harness::process;
+use harness::rabbitmq::RabbitMq;
+use harness::redis::Redis;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::interrupt::Interrupt;
+use crate::state::{Lock, State};
+use crate::{StackArgs, advice, stack_up, state, status};
+
+/// The services drain for 10 s at most; the servers then take a few more.
+const SERVICE: Duration = Duration::from_secs(15);
+const FOREGROUND: Duration = Duration::from_secs(60);
+
+pub async fn up(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
+    let _lock = Lock::take()?;
+    let existing = stack_up::existing();
+    stack_up::prepare(&args, &existing, &mut interrupt).await?;
+    if let Some(state) = State::load().ok().flatten() {
+        if !args.fresh && state.background && state.args == args && is_current(&state).await {
+            println!("already up; `cargo dev env` tells the addresses");
+            return Ok(ExitCode::SUCCESS);
+        }
+        if state.is_alive() {
+            eprintln!("stopping the stack that is up, because it is to change");
+        }
+    }
+    stop_all().await?;
+    stack_up::clear_if_fresh(&args)?;
+    let (mut stack, demo) = stack_up::start(&args, existing, &mut interrupt).await?;
+    State::of(&mut stack, &demo, &args, true).save()?;
+    println!("{}", advice::what_next(&stack));
+    stack.detach();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether everything is healthy and runs the binaries that were just compiled.
+async fn is_current(state: &State) -> bool {
+    status::look(state).await.iter().all(|row| row.healthy)
+        && !state.parts.iter().filter_map(|part| part.process()).any(|process| process.is_outdated())
+}
+
+pub async fn down() -> Result<ExitCode> {
+    let mut stopped = false;
+    let _lock = match Lock::try_take()? {
+        Ok(lock) => lock,
+        Err(pid) => {
+            // A run in the foreground, or a start: it stops what it has started.
+            if pid <= 0 || !is_dev(pid) {
+                bail!("another `cargo dev` of this checkout is busy");
+            }
+            eprintln!("stopping the `cargo dev` in the foreground (pid {pid})");
+            kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+            stopped = true;
+            Lock::wait(FOREGROUND).await?
+        }
+    };
+    stopped |= stop_all().await?;
+    State::clear();
+    println!("{}", if stopped { "stopped; the data stays for the next start" } else { "nothing was running" });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_dev(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"dev")))
+}
+
+/// Stops whatever runs of this checkout's stack, the services first. Says whether there was anything.
+async fn stop_all() -> Result<bool> {
+    let mut stopped = false;
+    let state = State::load().unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        None
+    });
+    let services = state.iter().flat_map(|state| &state.parts).filter(|part| part.url.starts_with("http"));
+    let mut services: Vec<_> = services.filter_map(|part| part.process()).collect();
+    for service in &mut services {
+        service.signal(Signal::SIGTERM)?;
+    }
+    for service in services.iter_mut().rev() {
+        stopped = true;
+        if !service.stop(SERVICE).await? {
+            eprintln!("{} did not stop in time and was killed", service.name());
+        }
+    }
+    let dir = state::dir();
+    if let Some(mut redis) = Redis::attach(&dir.join("redis"))? {
+        stopped = true;
+        redis.stop().await?;
+    }
+    if let Some(mut rabbitmq) = RabbitMq::attach(&dir.join("rabbitmq"))? {
+        stopped = true;
+        rabbitmq.stop().await?;
+    }
+    if let Some(mut mariadb) = MariaDb::attach(&dir.join("mariadb"))? {
+        stopped = true;
+        mariadb.stop().await?;
+    }
+    // What the state does not know: left over from a run that was killed half-way.
+    stopped |= !process::kill_recorded(&dir).is_empty();
+    Ok(stopped)
+}

@@ -1,0 +1,106 @@
+//! `cargo dev status` and `cargo dev env`: what runs, and how to reach it.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use harness::probe;
+use serde::Serialize;
+use url::Url;
+
+use crate::state::{Part, State};
+
+/// Exit code of `status` when something is down.
+const NOT_HEALTHY: u8 = 3;
+
+/// What a stack has at least.
+const NAMES: [&str; 6] = ["mariadb", "rabbitmq", "redis", "control-plane", "provisioner", "data-plane"];
+
+/// One line of `status`; its fields are a contract.
+#[derive(Serialize)]
+pub struct Row {
+    pub name: String,
+    /// None when it is down, or when somebody else runs it.
+    pub pid: Option<i32>,
+    /// Without secrets.
+    pub url: Option<String>,
+    pub healthy: bool,
+}
+
+pub async fn status(json: bool) -> Result<ExitCode> {
+    let rows = match State::load()? {
+        Some(state) => look(&state).await,
+        None => {
+            NAMES.map(|name| Row { name: name.to_owned(), pid: None, url: None, healthy: false }).into_iter().collect()
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        println!("{:<16} {:>8}  {:<8} URL", "NAME", "PID", "HEALTHY");
+        for row in &rows {
+            let pid = row.pid.map_or("-".to_owned(), |pid| pid.to_string());
+            let healthy = if row.healthy { "yes" } else { "NO" };
+            println!("{:<16} {pid:>8}  {healthy:<8} {}", row.name, row.url.as_deref().unwrap_or("-"));
+        }
+    }
+    Ok(if rows.iter().all(|row| row.healthy) { ExitCode::SUCCESS } else { ExitCode::from(NOT_HEALTHY) })
+}
+
+/// Asks every part whether it serves.
+pub async fn look(state: &State) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for part in &state.parts {
+        let process = part.process();
+        // A stranger may have taken the port of a process of ours that died.
+        let healthy = (process.is_some() || part.dir.is_none()) && ask(part).await.is_ok();
+        rows.push(Row {
+            name: part.name.clone(),
+            pid: process.map(|process| process.pid()),
+            url: without_secrets(&part.url),
+            healthy,
+        });
+    }
+    rows
+}
+
+async fn ask(part: &Part) -> Result<()> {
+    match part.name.as_str() {
+        "mariadb" => probe::mysql(&part.url).await,
+        "rabbitmq" => probe::amqp(&part.url).await,
+        "redis" => probe::redis(&part.url).await,
+        _ => probe::ready(&part.url).await,
+    }
+}
+
+fn without_secrets(url: &str) -> Option<String> {
+    let mut url = Url::parse(url).ok()?;
+    // Both fail only for URLs without a host.
+    url.set_username("").ok()?;
+    url.set_password(None).ok()?;
+    url.set_query(None);
+    Some(url.to_string().trim_end_matches('/').to_owned())
+}
+
+pub fn env() -> Result<ExitCode> {
+    let Some(state) = State::load()?.filter(State::is_alive) else {
+        bail!("nothing is running; `cargo dev up` starts the stack");
+    };
+    for (name, value) in &state.exports {
+        // Inside single quotes a shell changes nothing, and a single quote ends them.
+        println!("export {name}='{}'", value.replace('\'', r"'\''"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_url_has_no_secret() {
+        assert_eq!(without_secrets("mysql://u:secret@127.0.0.1:1/db").unwrap(), "mysql://127.0.0.1:1/db");
+        assert_eq!(without_secrets("redis://:secret@127.0.0.1:1/0").unwrap(), "redis://127.0.0.1:1/0");
+        assert_eq!(without_secrets("amqp://u:secret@127.0.0.1:1/%2f").unwrap(), "amqp://127.0.0.1:1/%2f");
+        assert_eq!(without_secrets("http://127.0.0.1:1").unwrap(), "http://127.0.0.1:1");
+    }
+}

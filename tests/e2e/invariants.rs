@@ -1,0 +1,101 @@
+//! What must hold after every test, read from the databases directly and sharing no code with the services.
+
+use crate::world::{self, SOON};
+use anyhow::{Result, ensure};
+use harness::stack::Stack;
+use harness::wait;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Checks them all. Waits for the relay to be done; everything else must hold at once.
+pub async fn check(stack: &Stack) -> Result<()> {
+    let mut system = world::system(stack).await?;
+    let mut root = world::root(stack).await?;
+
+    // Positions are 1..N, versions 1..k, and the head is N.
+    let (count, least, most, head): (i64, Option<u64>, Option<u64>, u64) = sqlx::query_as(
+        "SELECT COUNT(*), MIN(position), MAX(position), (SELECT position FROM saas_heads WHERE name = 'events')
+         FROM saas_events",
+    )
+    .fetch_one(&mut system)
+    .await?;
+    ensure!(
+        count as u64 == head && least.unwrap_or(1) == 1 && most.unwrap_or(0) == head,
+        "positions are not 1..{head}: {count} events from {least:?} to {most:?}"
+    );
+    let gaps: Vec<(String,)> = sqlx::query_as(
+        "SELECT tenant_id FROM saas_events GROUP BY tenant_id HAVING COUNT(*) <> MAX(version) OR MIN(version) <> 1",
+    )
+    .fetch_all(&mut system)
+    .await?;
+    ensure!(gaps.is_empty(), "streams with gaps: {gaps:?}");
+
+    // Every tenant has ended somewhere: no state in between, no job left, a reason for every failure.
+    let tenants: Vec<(String, i16, String)> =
+        sqlx::query_as("SELECT tenant_id, status, snapshot FROM saas_tenant_snapshots").fetch_all(&mut system).await?;
+    for (tenant_id, status, snapshot) in &tenants {
+        ensure!(*status != 3, "{tenant_id} is still being provisioned");
+        let snapshot: serde_json::Value = serde_json::from_str(snapshot)?;
+        let reason = snapshot["reason"].as_str().unwrap_or_default();
+        ensure!(*status != 4 || !reason.is_empty(), "{tenant_id} failed without a reason");
+    }
+    let open: Vec<(String, String)> =
+        sqlx::query_as("SELECT tenant_id, status FROM saas_operations WHERE status IN ('pending', 'running')")
+            .fetch_all(&mut system)
+            .await?;
+    ensure!(open.is_empty(), "jobs that have not ended: {open:?}");
+
+    // Exactly one database and one user for each tenant that is not failed, and none besides.
+    let expected: BTreeSet<String> = tenants
+        .iter()
+        .filter(|(_, status, _)| *status != 4)
+        .map(|(tenant_id, ..)| format!("ai_shifu_tenant_{tenant_id}"))
+        .collect();
+    let marked: Vec<(String, String)> = sqlx::query_as(
+        "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA
+         WHERE SCHEMA_NAME LIKE 'ai\\_shifu\\_tenant\\_%' AND SCHEMA_COMMENT LIKE 'installation=%'",
+    )
+    .fetch_all(&mut root)
+    .await?;
+    let databases: BTreeSet<String> = marked.iter().map(|(name, _)| name.clone()).collect();
+    ensure!(databases == expected, "databases {databases:?}, expected {expected:?}");
+    for (name, mark) in &marked {
+        let tenant = name.trim_start_matches("ai_shifu_tenant_");
+        ensure!(mark.contains(&format!("tenant={tenant};")), "{name} is marked {mark}");
+    }
+    let kept: Vec<(String, String, i8)> =
+        sqlx::query_as("SELECT tenant_id, db_username, is_active FROM saas_tenant_databases")
+            .fetch_all(&mut system)
+            .await?;
+    let kept: BTreeMap<String, (String, i8)> = kept.into_iter().map(|(id, user, on)| (id, (user, on))).collect();
+    let mut expected_users = BTreeSet::new();
+    for (tenant_id, status, _) in &tenants {
+        let (username, is_active) = kept.get(tenant_id).cloned().unwrap_or_default();
+        if *status == 4 {
+            ensure!(username.is_empty() && is_active == 0, "{tenant_id} failed and keeps a credential");
+        } else {
+            ensure!(!username.is_empty() && is_active == 1, "{tenant_id} has no credential");
+            expected_users.insert(username);
+        }
+    }
+    let users: Vec<(String,)> =
+        sqlx::query_as("SELECT User FROM mysql.user WHERE User LIKE 'ten\\_%'").fetch_all(&mut root).await?;
+    let users: BTreeSet<String> = users.into_iter().map(|(user,)| user).collect();
+    ensure!(users == expected_users, "users {users:?}, expected {expected_users:?}");
+
+    // No grant to a tenant has a wildcard in it.
+    let wild: Vec<(String, String)> =
+        sqlx::query_as("SELECT User, Db FROM mysql.db WHERE User LIKE 'ten\\_%' AND Db REGEXP '(^|[^\\\\\\\\])[_%]'")
+            .fetch_all(&mut root)
+            .await?;
+    ensure!(wild.is_empty(), "grants with wildcards: {wild:?}");
+
+    // Everything is published.
+    let head = i64::try_from(head)?;
+    wait::until(SOON, "the relay to reach the head", async || {
+        let cursor =
+            world::number(&mut system, "SELECT CAST(position AS SIGNED) FROM saas_leases WHERE name = 'relay'");
+        cursor.await.ok().filter(|cursor| *cursor == head)
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The database server itself keeps tenants apart: a tenant's user reads its own database and nothing else, also beside
+//! databases with names that only differ where a careless GRANT has a wildcard.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result};
+use harness::stack::Stack;
+use kernel::crypto::{KeyRing, Purpose};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{ConnectOptions, Executor};
+
+const TENANTS: [&str; 4] = ["a-b", "axb", "ab", "a-b-c"];
+
+#[tokio::test]
+async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("isolation")?).await?;
+    let mut root = world::root(&stack).await?;
+    // Made by hand: what an unescaped `ai_shifu_tenant_a-b` or `a_b` would match.
+    let by_hand =
+        ["ai_shifu_tenant_a_b", "aiXshifu_tenant_a-b", "ai-shifu-tenant-a-b", "ai_shifu_tenant_a%b", "test_x"];
+    for name in by_hand {
+        root.execute(format!("CREATE DATABASE `{name}`; CREATE TABLE `{name}`.secret (id INT)").as_str())
+            .await
+            .with_context(|| format!("make {name}"))?;
+    }
+    let admin = stack.admin();
+    for id in TENANTS {
+        let created = admin.create_tenant(id, id, None).await?;
+        admin.wait_for_operation(&created.operation_id, SOON).await?;
+    }
+    let every: Vec<(String,)> = sqlx::query_as("SHOW DATABASES").fetch_all(&mut root).await?;
+    for id in TENANTS {
+        let own = format!("ai_shifu_tenant_{id}");
+        let mut login = login(&stack, id).await?.connect().await?;
+        let visible: Vec<(String,)> = sqlx::query_as("SHOW DATABASES").fetch_all(&mut login).await?;
+        let mut visible: Vec<_> = visible.into_iter().map(|(name,)| name).collect();
+        visible.sort();
+        assert_eq!(visible, [own.clone(), "information_schema".into()], "{id} sees others");
+        login.execute("SELECT COUNT(*) FROM order_orders").await?;
+        for (other,) in every.iter().filter(|(name,)| *name != own && name != "information_schema") {
+            for statement in [
+                format!("SELECT * FROM `{other}`.order_orders"),
+                format!("SELECT * FROM `{other}`.secret"),
+                format!("INSERT INTO `{other}`.secret VALUES (1)"),
+                format!("CREATE TABLE `{other}`.mine (id INT)"),
+                format!("USE `{other}`"),
+            ] {
+                let refused =
+                    login.execute(statement.as_str()).await.err().map(|error| kernel::database::number(&error));
+                assert!(matches!(refused, Some(Some(1142 | 1044))), "{id}: {statement}: {refused:?}");
+            }
+        }
+        // Rows only, no schema, no accounts, no other sessions.
+        for statement in [
+            "CREATE TABLE mine (id INT)",
+            "DROP TABLE order_orders",
+            "ALTER TABLE order_orders ADD mine INT",
+            "CREATE USER mine",
+            "GRANT SELECT ON *.* TO CURRENT_USER()",
+            "SELECT * FROM mysql.user",
+            "SET GLOBAL max_connections = 1",
+        ] {
+            assert!(login.execute(statement).await.is_err(), "{id} may {statement}");
+        }
+    }
+    Ok(())
+}
+
+/// A login with the credential that is kept for the tenant.
+pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
+    let (username, sealed, database): (String, String, String) = sqlx::query_as(
+        "SELECT db_username, db_password_encrypted, db_name FROM saas_tenant_databases WHERE tenant_id = ?",
+    )
+    .bind(tenant)
+    .fetch_one(&mut world::system(stack).await?)
+    .await?;
+    let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
+    let password = ring.open_text(Purpose::TenantPassword { tenant_id: tenant, username: &username }, &sealed)?;
+    let server: MySqlConnectOptions = stack.urls.root.parse()?;
+    Ok(server.username(&username).password(password.expose_secret()).database(&database))
+}

@@ -1,0 +1,16 @@
+//! End-to-end tests: real servers, real processes, real signals. Each can be run alone by its name.
+
+mod bad_input;
+mod creation;
+mod invariants;
+mod isolation;
+mod kill_points;
+mod migrations;
+mod outages;
+mod positions;
+mod schema;
+mod secrets;
+mod staleness;
+mod tokens;
+mod two_hundred;
+mod world;

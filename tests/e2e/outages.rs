@@ -1,0 +1,111 @@
+//! Servers go away and come back: nothing accepted is lost, and what can go on goes on.
+
+use crate::invariants;
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::stack::{Broker, Stack};
+use harness::wait;
+use serde_json::json;
+
+#[tokio::test]
+async fn broker_killed_and_restarted() -> Result<()> {
+    let mut options = world::without_nodes("broker-killed")?;
+    options.broker = Broker::Own;
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    stack.rabbitmq.as_mut().context("an own broker")?.kill9()?;
+    // Jobs are polled, so provisioning goes on.
+    for n in 0..3 {
+        let created = admin.create_tenant(&format!("without-{n}"), "T", None).await?;
+        admin.wait_for_operation(&created.operation_id, SOON).await?;
+    }
+    let mut system = world::system(&stack).await?;
+    let cursor = "SELECT CAST(position AS SIGNED) FROM saas_leases WHERE name = 'relay'";
+    let head = "SELECT CAST(position AS SIGNED) FROM saas_heads WHERE name = 'events'";
+    ensure!(
+        world::number(&mut system, cursor).await? < world::number(&mut system, head).await?,
+        "nothing was published"
+    );
+    stack.rabbitmq.as_mut().context("an own broker")?.restart().await?;
+    admin.create_active_tenant("after", None, SOON).await?;
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn redis_gone() -> Result<()> {
+    let mut stack = world::start("redis-gone").await?;
+    let admin = stack.admin();
+    admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
+    let (user, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
+    world::plant_order(&stack, "acme", &user, "o-1").await?;
+    let api = stack.tenant_api(0);
+    let served =
+        async || api.get("acme.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200);
+    wait::until(SOON, "the node to serve", &served).await?;
+    stack.redis.as_mut().context("an own Redis")?.kill9()?;
+    for _ in 0..50 {
+        let reply = api.get("acme.example.com", &token, "/api/orders").await?;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+    admin.create_active_tenant("later", Some("later.example.com"), SOON).await?;
+    admin.put_member("later", &user, "user").await?;
+    wait::until(SOON, "a new tenant to be served without Redis", async || {
+        api.get("later.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn system_database_restarted() -> Result<()> {
+    let mut stack = world::start("db-restarted").await?;
+    let admin = stack.admin();
+    let mut accepted = Vec::new();
+    for round in 0..3 {
+        for n in 0..4 {
+            accepted.push(admin.create_tenant(&format!("t-{round}-{n}"), "T", None).await?.operation_id);
+        }
+        // In the middle of their provisioning.
+        let mariadb = stack.mariadb.as_mut().context("an own MariaDB")?;
+        mariadb.kill9()?;
+        let away = admin.post("/admin/tenants", json!({"tenant_id": "away", "tenant_name": "T"})).await?;
+        assert_eq!((away.status, away.error()), (503, "unavailable"), "{}", away.text);
+        assert!(away.header("retry-after").is_some());
+        mariadb.restart().await?;
+        wait::until_ok(SOON, "the admin API to answer again", async || admin.tenant("default").await).await?;
+    }
+    for operation in &accepted {
+        admin.wait_for_operation(operation, SOON).await?;
+    }
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn a_node_cut_off_from_the_system_database_serves_whom_it_knows() -> Result<()> {
+    // The tenant lives on another server than the system database, which is then stopped.
+    let mut options = harness::stack::StackOptions::for_test("cut-off")?;
+    options.more_servers = vec!["eu2".into()];
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let mut system = world::system(&stack).await?;
+    wait::until(SOON, "both servers to be registered", async || {
+        world::number(&mut system, "SELECT COUNT(*) FROM saas_database_servers").await.ok().filter(|count| *count == 2)
+    })
+    .await?;
+    let tenant = admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
+    assert_eq!(tenant.database.context("a database")?["server"], "eu2", "the emptier server");
+    let (_, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
+    let api = stack.tenant_api(0);
+    wait::until(SOON, "the node to serve", async || {
+        api.get("acme.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+    stack.mariadb.as_mut().context("an own MariaDB")?.kill9()?;
+    wait::holds_for(std::time::Duration::from_secs(6), "the known tenant to be served", async || {
+        api.get("acme.example.com", &token, "/api/orders").await.is_ok_and(|reply| reply.status == 200)
+    })
+    .await?;
+    stack.mariadb.as_mut().context("an own MariaDB")?.restart().await?;
+    wait::until_ok(SOON, "the admin API to answer again", async || admin.tenant("default").await).await?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The tables are column by column what the design says. The lists in `golden/` were made from the design document, not
+//! from our migrations.
+
+use crate::world;
+use anyhow::Result;
+use harness::stack::Stack;
+use sqlx::MySqlConnection;
+use std::collections::BTreeSet;
+
+const TENANT_COLUMNS: &str = include_str!("golden/tenant_columns.tsv");
+const SYSTEM_COLUMNS: &str = include_str!("golden/system_columns.tsv");
+const TENANT_INDEXES: &str = include_str!("golden/tenant_indexes.tsv");
+
+/// Our own indexes, for queries the design does not have.
+const OWN_INDEXES: [&str; 2] = ["idx_list", "idx_user_list"];
+
+#[tokio::test]
+async fn the_tables_are_what_the_design_says() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("schema")?).await?;
+    let mut root = world::root(&stack).await?;
+
+    let golden: BTreeSet<&str> = TENANT_COLUMNS.lines().collect();
+    let found = columns(&mut root, "ai_shifu_tenant_default", None).await?;
+    assert_same(&golden, &found);
+    let tables: BTreeSet<_> = golden.iter().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(tables.len(), 21);
+
+    let golden: BTreeSet<&str> = SYSTEM_COLUMNS.lines().collect();
+    let tables: BTreeSet<_> = golden.iter().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(tables.len(), 9);
+    assert_same(&golden, &columns(&mut root, "ai_shifu_system", Some(&tables)).await?);
+
+    let golden: BTreeSet<&str> = TENANT_INDEXES.lines().collect();
+    let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
+        "SELECT TABLE_NAME, INDEX_NAME, CAST(MIN(NON_UNIQUE = 0) AS SIGNED), GROUP_CONCAT(COLUMN_NAME ORDER BY SEQ_IN_INDEX)
+         FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = 'ai_shifu_tenant_default' AND INDEX_NAME <> 'PRIMARY'
+         GROUP BY TABLE_NAME, INDEX_NAME",
+    )
+    .fetch_all(&mut root)
+    .await?;
+    let found = rows
+        .into_iter()
+        .filter(|(_, index, ..)| !OWN_INDEXES.contains(&index.as_str()))
+        .map(|(table, index, unique, columns)| format!("{table}\t{index}\t{unique}\t{columns}"))
+        .collect();
+    assert_same(&golden, &found);
+    Ok(())
+}
+
+async fn columns(root: &mut MySqlConnection, schema: &str, only: Option<&BTreeSet<&str>>) -> Result<BTreeSet<String>> {
+    type Column = (String, u64, String, String, String, Option<String>, String);
+    let rows: Vec<Column> = sqlx::query_as(
+        "SELECT TABLE_NAME, CAST(ORDINAL_POSITION AS UNSIGNED), COLUMN_NAME, CAST(COLUMN_TYPE AS CHAR), IS_NULLABLE,
+                CAST(COLUMN_DEFAULT AS CHAR), COLUMN_COMMENT
+         FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ?",
+    )
+    .bind(schema)
+    .fetch_all(root)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter(|(table, ..)| only.is_none_or(|only| only.contains(table.as_str())))
+        .map(|(table, ordinal, column, kind, nullable, default, comment)| {
+            let default = default.map_or_else(|| "NULL".into(), |text| text.trim_matches('\'').to_owned());
+            let default = if default == "current_timestamp()" { "CURRENT_TIMESTAMP".into() } else { default };
+            format!("{table}\t{ordinal}\t{column}\t{kind}\t{nullable}\t{default}\t{comment}")
+        })
+        .collect())
+}
+
+fn assert_same(golden: &BTreeSet<&str>, found: &BTreeSet<String>) {
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    let missing: Vec<_> = golden.difference(&found).collect();
+    let extra: Vec<_> = found.difference(golden).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "missing: {missing:#?}\nextra: {extra:#?}");
+}

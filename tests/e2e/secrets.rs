@@ -1,0 +1,170 @@
+//! Canary secrets: every secret of a run is known here, and none is found where it must not be.
+
+use crate::isolation;
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use harness::stack::{Stack, StackOptions};
+use kernel::crypto::{KeyRing, Purpose};
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+
+#[tokio::test]
+async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<()> {
+    let mut options = StackOptions::for_test("secrets")?;
+    for service in ["control-plane", "provisioner", "data-plane"] {
+        options = options.with_env(service, "LOG", "trace");
+    }
+    let stack = Stack::start(options).await?;
+    let admin = stack.admin();
+
+    // Everything published from here on.
+    let broker = lapin::Connection::connect(&stack.urls.amqp, lapin::ConnectionProperties::default()).await?;
+    let channel = broker.create_channel().await?;
+    let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+    let queue = channel.queue_declare("".into(), exclusive, FieldTable::default()).await?.name().clone();
+    let exchange = format!("{}tenant.events", stack.urls.amqp_prefix.clone().unwrap_or_default());
+    channel
+        .queue_bind(queue.clone(), exchange.into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
+        .await?;
+    let consume = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    let mut messages = channel.basic_consume(queue, "".into(), consume, FieldTable::default()).await?;
+
+    // The whole main job, good and bad, with every kind of secret in use.
+    let mut statements = Vec::new();
+    let mut answers = Vec::new();
+    let mut root = world::root(&stack).await?;
+    for n in 0..5 {
+        let id = format!("t-{n}");
+        let created = admin.create_tenant(&id, "T", Some(&format!("{id}.example.com"))).await?;
+        // What an operator sees who looks at the server meanwhile.
+        while admin.operation(&created.operation_id).await?.status != "succeeded" {
+            let seen: Vec<(Option<String>,)> =
+                sqlx::query_as("SELECT CAST(INFO AS CHAR) FROM information_schema.PROCESSLIST")
+                    .fetch_all(&mut root)
+                    .await?;
+            statements.extend(seen.into_iter().filter_map(|(info,)| info));
+        }
+    }
+    let (_, token) = world::user(&admin, "ann", &[("t-0", "admin")]).await?;
+    let api = stack.tenant_api(0);
+    harness::wait::until(SOON, "the node to serve", async || {
+        api.get("t-0.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+    let secret_body = json!({"tenant_id": token, "tenant_name": stack.admin_token});
+    answers.push(admin.post("/admin/tenants", secret_body).await?.text);
+    answers.push(api.get("t-1.example.com", &token, "/api/orders").await?.text);
+    answers.push(api.get("t-0.example.com", &format!("{token}x"), "/api/orders?cursor=x").await?.text);
+    answers.push(
+        admin.with_token(&format!("{}x", stack.admin_token)).request("GET", "/admin/tenants", None, &[]).await?.text,
+    );
+    for path in ["/metrics", "/readyz"] {
+        answers.push(admin.request("GET", path, None, &[]).await?.text);
+        answers.push(api.request("GET", path, &[]).await?.text);
+    }
+
+    let mut canaries = vec![
+        ("the admin token", stack.admin_token.rsplit('_').next().unwrap_or_default().to_owned()),
+        ("the user's token", token.clone()),
+        ("the encryption key", stack.encryption_keys().split(':').next_back().unwrap_or_default().to_owned()),
+    ];
+    let urls = &stack.urls;
+    for url in [
+        &urls.root,
+        &urls.amqp,
+        &urls.redis,
+        &urls.system.control,
+        &urls.system.node,
+        &urls.system.provisioner_system,
+        &urls.system.tenant_admin,
+        &urls.system.migrator,
+    ] {
+        let password = url::Url::parse(url)?.password().map(str::to_owned);
+        canaries.push(("a server's password", password.context("every server has a password")?));
+    }
+    let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
+    let kept: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT tenant_id, db_username, db_password_encrypted FROM saas_tenant_databases")
+            .fetch_all(&mut world::system(&stack).await?)
+            .await?;
+    ensure!(kept.len() == 6, "six tenants");
+    for (tenant_id, username, sealed) in &kept {
+        let password = ring.open_text(Purpose::TenantPassword { tenant_id, username }, sealed)?;
+        canaries.push(("a tenant's password", password.expose_secret().to_owned()));
+    }
+    ensure!(isolation::login(&stack, "t-0").await.is_ok());
+    for (what, canary) in &canaries {
+        ensure!(canary.len() >= 16, "{what} is too short to look for: {} characters", canary.len());
+    }
+    let search = |place: &str, text: &str| -> Result<()> {
+        for (what, canary) in &canaries {
+            ensure!(!text.contains(canary.as_str()), "{what} is in {place}");
+        }
+        Ok(())
+    };
+
+    let mut logs = 0;
+    for service in stack.control_planes.iter().chain(&stack.provisioners).chain(&stack.data_planes) {
+        let text = service.log_text();
+        logs += text.len();
+        ensure!(text.contains("TRACE") || text.contains("DEBUG"), "{} logs at trace", service.name());
+        search(&format!("the log of {}", service.name()), &text)?;
+    }
+    ensure!(logs > 10_000, "the logs hold something to search");
+    let published = admin.events_after(0).await?.len() - 3;
+    let mut heard = 0;
+    while heard < published {
+        let next = tokio::time::timeout(SOON, messages.next()).await.context("every event is published")?;
+        let delivery = next.context("the queue stays")??;
+        search("a message", &String::from_utf8_lossy(&delivery.data))?;
+        heard += 1;
+    }
+    search(
+        "the events",
+        &serde_json::to_string(&admin.request("GET", "/admin/events?limit=1000", None, &[]).await?.json)?,
+    )?;
+    for answer in &answers {
+        search("an answer", answer)?;
+    }
+    ensure!(statements.iter().any(|statement| statement.contains("CREATE")), "the provisioning was watched");
+    for statement in &statements {
+        search("the server's process list", statement)?;
+    }
+    for dump in [
+        "saas_events",
+        "saas_tenant_snapshots",
+        "saas_operations",
+        "saas_idempotency_keys",
+        "saas_admin_tokens",
+        "user_token",
+        "saas_tenant_databases",
+    ] {
+        search(&format!("the table {dump}"), &dump_table(&stack, dump).await?)?;
+    }
+    for process in fs::read_dir("/proc")?.filter_map(Result::ok) {
+        let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        search("a command line", &read(&process.path().join("cmdline")).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Every text of a table, as a thief of a dump would read it.
+async fn dump_table(stack: &Stack, table: &str) -> Result<String> {
+    use sqlx::Row;
+    let rows = sqlx::query(&format!("SELECT * FROM {table}")).fetch_all(&mut world::system(stack).await?).await?;
+    let mut text = String::new();
+    for row in &rows {
+        for column in 0..row.len() {
+            if let Ok(value) = row.try_get_unchecked::<Option<&str>, _>(column) {
+                text.push_str(value.unwrap_or_default());
+                text.push('\n');
+            }
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,64 @@
+//! What the tests have in common: a stack, users with tokens, and connections that look behind the scenes.
+
+use anyhow::{Context, Result};
+use harness::admin::{Admin, NewUser, Reply};
+use harness::stack::{Stack, StackOptions};
+use sqlx::{Connection, MySqlConnection};
+use std::time::Duration;
+
+/// Longest wait for anything that takes a moment: provisioning on a busy machine, a takeover.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A stack with everything.
+pub async fn start(name: &str) -> Result<Stack> {
+    Stack::start(StackOptions::for_test(name)?).await
+}
+
+/// A stack without data nodes, and a short lease, for tests of provisioning.
+pub fn without_nodes(name: &str) -> Result<StackOptions> {
+    let mut options = StackOptions::for_test(name)?.with_env("provisioner", "JOB_LEASE", "4");
+    options.data_planes = 0;
+    Ok(options)
+}
+
+/// The system database, with every right.
+pub async fn system(stack: &Stack) -> Result<MySqlConnection> {
+    MySqlConnection::connect(&stack.urls.system.migrator).await.context("connect to the system database")
+}
+
+/// The tenants' server, with every right.
+pub async fn root(stack: &Stack) -> Result<MySqlConnection> {
+    MySqlConnection::connect(&stack.urls.root).await.context("connect to the tenants' server")
+}
+
+/// A user with a token, who has `role` in each of `tenants`.
+pub async fn user(admin: &Admin, name: &str, tenants: &[(&str, &str)]) -> Result<(String, String)> {
+    let email = format!("{name}@example.com");
+    let user_id = admin.create_user(NewUser { username: name, name, email: &email, mobile: "" }).await?;
+    for (tenant, role) in tenants {
+        admin.put_member(tenant, &user_id, role).await?;
+    }
+    let token = admin.create_token(&user_id, None).await?;
+    Ok((user_id, token))
+}
+
+/// Puts an order into a tenant's database that names the tenant: whoever reads it knows whose it is.
+pub async fn plant_order(stack: &Stack, tenant: &str, user_id: &str, order_bid: &str) -> Result<()> {
+    let insert = format!(
+        "INSERT INTO `ai_shifu_tenant_{tenant}`.order_orders (order_bid, shifu_bid, user_id, payable_price, paid_price, status)
+         VALUES (?, ?, ?, 12.30, 12.30, 502)"
+    );
+    sqlx::query(&insert).bind(order_bid).bind(tenant).bind(user_id).execute(&mut root(stack).await?).await?;
+    Ok(())
+}
+
+/// The `order_bid`s of an answer of `GET /api/orders`.
+pub fn order_bids(reply: &Reply) -> Vec<String> {
+    let orders = reply.json["orders"].as_array().cloned().unwrap_or_default();
+    orders.iter().filter_map(|order| order["order_bid"].as_str().map(str::to_owned)).collect()
+}
+
+/// A single value of a query on the system database.
+pub async fn number(connection: &mut MySqlConnection, query: &str) -> Result<i64> {
+    Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
+}

@@ -1,0 +1,34 @@
+//! Private, real servers and services for the `dev` command and the end-to-end tests.
+//!
+//! One code serves both, so that what a developer runs is what the tests prove. From the bottom up:
+//!
+//! - [`paths`], [`ports`], [`files`], [`wait`]: where things live, which ports are free, how secrets are
+//!   kept, how to wait;
+//! - [`process`]: one operating-system process, signalled only while it is provably still ours;
+//! - [`install`]: the packages the servers come from;
+//! - [`mariadb`], [`rabbitmq`], [`redis`]: private servers, each in a directory of its own;
+//! - [`accounts`]: the least-privilege database accounts the services get;
+//! - [`services`]: the control plane, the provisioner and the data plane as real processes;
+//! - [`stack`]: all of it composed;
+//! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it.
+//!
+//! Nothing here touches a server that it did not start, except the ones whose URLs it is given.
+
+pub mod accounts;
+pub mod admin;
+pub mod demo;
+pub mod files;
+pub mod install;
+pub mod leftovers;
+pub mod mariadb;
+#[cfg(test)]
+mod own_tests;
+pub mod paths;
+pub mod ports;
+pub mod probe;
+pub mod process;
+pub mod rabbitmq;
+pub mod redis;
+pub mod services;
+pub mod stack;
+pub mod wait;

@@ -1,0 +1,114 @@
+//! The harness on real servers: what every end-to-end test relies on.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{ConnectOptions, Executor, MySqlConnection};
+
+use crate::leftovers::fresh_dir;
+use crate::mariadb::{self, MariaDb};
+use crate::rabbitmq::RabbitMq;
+use crate::redis::Redis;
+use crate::{accounts, install, probe, wait};
+
+async fn connect(url: &str) -> Result<MySqlConnection> {
+    let options: MySqlConnectOptions = url.parse()?;
+    options.disable_statement_logging().connect().await.context("connect")
+}
+
+async fn small_mariadb(name: &str) -> Result<MariaDb> {
+    install::ensure(&[install::Tool::MariaDb, install::Tool::Redis]).await?;
+    let options = mariadb::Options { small_buffer_pool: true, ..Default::default() };
+    MariaDb::start(&fresh_dir(name)?, &options).await
+}
+
+#[tokio::test]
+async fn mariadb_survives_what_tests_do_to_it() -> Result<()> {
+    let mut server = small_mariadb("mariadb").await?;
+    let url = server.root_url();
+    connect(&url).await?.execute("CREATE DATABASE kept").await?;
+    for _ in 0..2 {
+        server.kill9()?;
+        assert!(probe::mysql(&url).await.is_err());
+        server.restart().await?;
+        connect(&url).await?.execute("USE kept").await.context("what was committed before a kill is there")?;
+    }
+    server.pause()?;
+    assert!(probe::mysql(&url).await.is_err(), "a frozen server does not answer");
+    server.resume()?;
+    wait::until_ok(Duration::from_secs(5), "the resumed server", async || probe::mysql(&url).await).await?;
+
+    let empty = server.url("root", "", "");
+    assert!(probe::mysql(&empty).await.is_err(), "no account has an empty password");
+    server.stop().await
+}
+
+#[tokio::test]
+async fn accounts_can_do_their_work_and_no_more() -> Result<()> {
+    let server = small_mariadb("accounts").await?;
+    let urls = accounts::ensure(&server).await?;
+    assert_eq!(accounts::ensure(&server).await?.control, urls.control, "the same at every start");
+
+    connect(&urls.migrator).await?.execute("CREATE TABLE notes (id INT PRIMARY KEY)").await?;
+    connect(&urls.control).await?.execute("INSERT INTO notes VALUES (1)").await?;
+    connect(&urls.node).await?.execute("SELECT id FROM notes").await?;
+    let mut admin = connect(&urls.tenant_admin).await?;
+    for statement in [
+        "CREATE DATABASE ai_shifu_tenant_t1",
+        "CREATE TABLE ai_shifu_tenant_t1.orders (id INT PRIMARY KEY)",
+        "CREATE USER 't1'@'127.0.0.1' IDENTIFIED BY 'only-for-this-test'",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON `ai\\_shifu\\_tenant\\_t1`.* TO 't1'@'127.0.0.1'",
+        "DROP USER 't1'@'127.0.0.1'",
+        "DROP DATABASE ai_shifu_tenant_t1",
+    ] {
+        admin.execute(statement).await.context(statement)?;
+    }
+
+    let forbidden = [
+        (&urls.control, "CREATE TABLE more (id INT)"),
+        (&urls.node, "INSERT INTO notes VALUES (2)"),
+        (&urls.migrator, "CREATE DATABASE ai_shifu_tenant_t2"),
+        (&urls.tenant_admin, "SELECT id FROM ai_shifu_system.notes"),
+        (&urls.tenant_admin, "CREATE DATABASE elsewhere"),
+        // What an unescaped underscore would allow.
+        (&urls.tenant_admin, "CREATE DATABASE aixshifuxtenantxt3"),
+    ];
+    for (url, statement) in forbidden {
+        assert!(connect(url).await?.execute(statement).await.is_err(), "allowed: {statement}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn redis_comes_back_empty_on_its_port() -> Result<()> {
+    install::ensure(&[install::Tool::Redis]).await?;
+    let mut server = Redis::start(&fresh_dir("redis")?).await?;
+    let url = server.url();
+    let mut wrong = url::Url::parse(&url)?;
+    wrong.set_password(Some("wrong")).expect("a URL with a host");
+    assert!(probe::redis(wrong.as_str()).await.is_err(), "a password is needed");
+    server.kill9()?;
+    server.restart().await?;
+    assert_eq!(server.url(), url);
+    probe::redis(&url).await?;
+    server.stop().await
+}
+
+/// Takes half a minute, so only on demand; every end-to-end run starts a broker anyway.
+#[tokio::test]
+#[ignore = "slow: starts RabbitMQ three times"]
+async fn rabbitmq_survives_what_tests_do_to_it() -> Result<()> {
+    install::ensure(&install::SERVERS).await?;
+    let mut server = RabbitMq::start(&fresh_dir("rabbitmq")?).await?;
+    let url = server.url();
+    server.kill9()?;
+    server.restart().await?;
+    server.pause()?;
+    assert!(probe::amqp(&url).await.is_err(), "a frozen broker does not answer");
+    server.resume()?;
+    wait::until_ok(Duration::from_secs(10), "the resumed broker", async || probe::amqp(&url).await).await?;
+    server.stop().await?;
+    server.restart().await?;
+    server.stop().await
+}

@@ -1,0 +1,88 @@
+//! "Is it ready?", asked as a client would ask: with the credentials, over the network, in the server's protocol.
+//!
+//! An open port says only that something listens; a server may accept connections long before it serves them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use sqlx::{ConnectOptions, Connection, mysql::MySqlConnectOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+/// One probe may not hang: a frozen server accepts connections and never answers.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Runs a statement on a MariaDB or MySQL server.
+pub async fn mysql(url: &str) -> Result<()> {
+    let options: MySqlConnectOptions = url.parse()?;
+    let ask = async {
+        let mut connection = options.disable_statement_logging().connect().await?;
+        sqlx::query("SELECT 1").execute(&mut connection).await?;
+        connection.close().await
+    };
+    Ok(timeout(LIMIT, ask).await.context("no answer in time")??)
+}
+
+/// Says hello to an AMQP broker and waits for its `connection.start`.
+pub async fn amqp(url: &str) -> Result<()> {
+    let ask = async {
+        let mut stream = open(url, 5672).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        // A method frame on channel 0; a broker that wants another version answers with its own header.
+        let mut start = [0; 3];
+        stream.read_exact(&mut start).await?;
+        ensure!(start == [1, 0, 0], "the broker does not speak AMQP 0-9-1");
+        Ok(())
+    };
+    timeout(LIMIT, ask).await.context("no answer in time")?
+}
+
+/// Authenticates against Redis and pings it.
+pub async fn redis(url: &str) -> Result<()> {
+    let ask = async {
+        let mut stream = open(url, 6379).await?;
+        let parsed = Url::parse(url)?;
+        let user = parsed.username();
+        let mut expected = 1;
+        let mut request = String::new();
+        if let Some(password) = parsed.password() {
+            expected += 1;
+            let parts = if user.is_empty() { vec!["AUTH", password] } else { vec!["AUTH", user, password] };
+            request.push_str(&format!("*{}\r\n", parts.len()));
+            for part in parts {
+                request.push_str(&format!("${}\r\n{part}\r\n", part.len()));
+            }
+        }
+        request.push_str("*1\r\n$4\r\nPING\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        while answer.matches("\r\n").count() < expected {
+            let mut chunk = [0; 256];
+            let length = stream.read(&mut chunk).await?;
+            ensure!(length > 0, "the connection was closed");
+            answer.push_str(&String::from_utf8_lossy(&chunk[..length]));
+        }
+        if !answer.ends_with("+PONG\r\n") {
+            bail!("the answer was {answer:?}");
+        }
+        Ok(())
+    };
+    timeout(LIMIT, ask).await.context("no answer in time")?
+}
+
+/// Whether a service says that it is ready.
+pub async fn ready(base: &str) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build()?;
+    let response = client.get(format!("{base}/readyz")).send().await?;
+    let status = response.status();
+    ensure!(status.is_success(), "/readyz answers {status}: {}", response.text().await.unwrap_or_default());
+    Ok(())
+}
+
+async fn open(url: &str, default_port: u16) -> Result<TcpStream> {
+    let parsed = Url::parse(url).context("not a URL")?;
+    let host = parsed.host_str().context("a URL without a host")?;
+    Ok(TcpStream::connect((host, parsed.port().unwrap_or(default_port))).await?)
+}

@@ -1,0 +1,235 @@
+//! A private RabbitMQ: own port mapper, own cookie, own data, loopback only, no plugins, a generated password.
+//!
+//! Starting it costs about eight seconds of computing, so a test suite shares one broker and separates its tests
+//! by a prefix of the names (`AMQP_PREFIX`).
+//!
+//! Design note: Erlang would start a port mapper (`epmd`) by itself, as a daemon that outlives the broker. Here it
+//! is started first, in the foreground, as a recorded process like any other; the broker finds it and starts none.
+//! While it boots, the broker makes sure of the port mapper through a short-lived helper in a session of its own, which
+//! starts a new one when ours is gone already. So the end of a broker looks for both, by its private home folder.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{private_dir, random_secret, read_json, remembered, write_private};
+use crate::mariadb::wait_for;
+use crate::process::{Launch, Process};
+use crate::{install, ports, probe, process};
+
+/// 8 s on a quiet machine, 15 s on a busy one.
+const READY: Duration = Duration::from_secs(90);
+const STOP: Duration = Duration::from_secs(20);
+const USER: &str = "dev";
+
+/// What must be the same after a restart.
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    port: u16,
+    /// Erlang's distribution, which the broker opens even when it is alone.
+    distribution_port: u16,
+    epmd_port: u16,
+    password: String,
+    cookie: String,
+}
+
+pub struct RabbitMq {
+    identity: Identity,
+    process: Process,
+    epmd: Process,
+    /// The environment entry that only processes of this broker have.
+    home: String,
+    detached: bool,
+}
+
+impl RabbitMq {
+    /// Starts the broker in this folder, with the queues that are there from before, and waits until it answers.
+    pub async fn start(dir: &Path) -> Result<Self> {
+        private_dir(dir)?;
+        let identity: Identity = remembered(&dir.join("identity.json"), || {
+            Ok(Identity {
+                port: ports::free()?,
+                distribution_port: ports::free()?,
+                epmd_port: ports::free()?,
+                password: random_secret(),
+                cookie: random_secret(),
+            })
+        })?;
+        configure(dir, &identity)?;
+        let (broker, epmd) = (broker_launch(dir, &identity)?, epmd_launch(dir, &identity)?);
+        for left in [&broker, &epmd] {
+            if let Some(mut left) = Process::attach(left.clone())? {
+                left.stop(STOP).await?;
+            }
+        }
+        // A broker that was killed during its very first start leaves a database it cannot read.
+        let complete = dir.join("complete");
+        if !complete.exists() {
+            let _ = fs::remove_dir_all(dir.join("data"));
+        }
+        private_dir(&dir.join("data"))?;
+        let epmd = Process::start(epmd)?;
+        let home = home_entry(dir);
+        let mut server = Self { identity, process: Process::start(broker)?, epmd, home, detached: false };
+        server.wait_ready().await?;
+        write_private(&complete, "")?;
+        Ok(server)
+    }
+
+    /// The broker that an earlier run left running in this folder.
+    pub fn attach(dir: &Path) -> Result<Option<Self>> {
+        let Some(identity) = read_json(&dir.join("identity.json"))? else { return Ok(None) };
+        let process = Process::attach(broker_launch(dir, &identity)?)?;
+        let mut epmd = Process::attach(epmd_launch(dir, &identity)?)?;
+        if process.is_none()
+            && let Some(epmd) = &mut epmd
+        {
+            epmd.kill9()?;
+        }
+        let both = process.zip(epmd);
+        Ok(both.map(|(process, epmd)| Self { identity, process, epmd, home: home_entry(dir), detached: true }))
+    }
+
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let url = self.url();
+        wait_for("RabbitMQ", READY, &mut self.process, async || probe::amqp(&url).await).await
+    }
+
+    pub fn url(&self) -> String {
+        format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.identity.password, self.identity.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.identity.port
+    }
+
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Lets the broker and its port mapper live on when this value is dropped.
+    pub fn detach(&mut self) {
+        self.detached = true;
+        self.process.detach();
+        self.epmd.detach();
+    }
+
+    pub async fn stop(&mut self) -> Result<()> {
+        self.process.stop(STOP).await?;
+        self.epmd.stop(STOP).await?;
+        process::kill_with_environment(&self.home);
+        Ok(())
+    }
+
+    /// Kills the broker; its port mapper stays, as it would on a machine of its own.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.kill9()
+    }
+
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.pause()
+    }
+
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.resume()
+    }
+
+    /// Starts the broker again, on the same port and data.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.stop(STOP).await?;
+        if !self.epmd.is_alive() {
+            self.epmd.start_again(&[])?;
+        }
+        self.process.start_again(&[])?;
+        self.wait_ready().await
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        if !self.detached {
+            for process in [&mut self.process, &mut self.epmd] {
+                if let Err(error) = process.kill9() {
+                    eprintln!("{error:#}");
+                }
+            }
+            process::kill_with_environment(&self.home);
+        }
+    }
+}
+
+fn home_entry(dir: &Path) -> String {
+    format!("HOME={}", dir.join("home").display())
+}
+
+fn configure(dir: &Path, identity: &Identity) -> Result<()> {
+    private_dir(&dir.join("home"))?;
+    private_dir(&dir.join("log"))?;
+    // Read by Erlang only when nobody else can read or write it.
+    let cookie = dir.join("home/.erlang.cookie");
+    write_private(&cookie, &identity.cookie)?;
+    fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
+    fs::write(dir.join("enabled_plugins"), "[].\n")?;
+    let configuration = format!(
+        "listeners.tcp.1 = 127.0.0.1:{}\nloopback_users = none\ndefault_user = {USER}\ndefault_pass = {}\n\
+         log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n",
+        identity.port, identity.password
+    );
+    write_private(&dir.join("rabbitmq.conf"), configuration)
+}
+
+fn broker_launch(dir: &Path, identity: &Identity) -> Result<Launch> {
+    let home = install::rabbitmq_home().context("RabbitMQ is not installed")?;
+    let at = |name: &str| dir.join(name).display().to_string();
+    let none = at("none");
+    let settings: [(&str, String); 19] = [
+        ("HOME", at("home")),
+        ("ERL_EPMD_PORT", identity.epmd_port.to_string()),
+        ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
+        ("RABBITMQ_HOME", home.display().to_string()),
+        ("RABBITMQ_NODENAME", "dev@localhost".into()),
+        ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
+        ("RABBITMQ_NODE_PORT", identity.port.to_string()),
+        ("RABBITMQ_DIST_PORT", identity.distribution_port.to_string()),
+        // Else the distribution port is open to the network.
+        ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}".into()),
+        ("RABBITMQ_BASE", at("")),
+        ("RABBITMQ_MNESIA_BASE", at("data")),
+        ("RABBITMQ_LOG_BASE", at("log")),
+        ("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf")),
+        // Files that do not exist, in place of the system's.
+        ("RABBITMQ_ADVANCED_CONFIG_FILE", none.clone()),
+        ("RABBITMQ_CONF_ENV_FILE", none),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),
+        ("RABBITMQ_PID_FILE", at("erlang.pid-file")),
+        ("RABBITMQ_FEATURE_FLAGS_FILE", at("data/feature_flags")),
+        ("RABBITMQ_GENERATED_CONFIG_DIR", at("data/config")),
+    ];
+    let launch = Launch::new("rabbitmq", home.join("sbin/rabbitmq-server"), dir);
+    Ok(settings.into_iter().fold(launch, |launch, (name, value)| launch.env(name, value)))
+}
+
+fn epmd_launch(dir: &Path, identity: &Identity) -> Result<Launch> {
+    let program: PathBuf = install::epmd().context("Erlang's epmd is not installed")?;
+    Ok(Launch::new("epmd", program, dir).args(["-address", "127.0.0.1", "-port", &identity.epmd_port.to_string()]))
+}
+
+impl RabbitMq {
+    /// Deletes every exclusive queue under its owner, as an administrator of the broker can; says how many there were.
+    pub async fn delete_exclusive_queues(&self) -> Result<usize> {
+        let code = "length([rabbit_amqqueue:delete(Q, false, false, <<\"tests\">>) || Q <- rabbit_amqqueue:list(), \
+                    amqqueue:get_exclusive_owner(Q) =/= none]).";
+        let home = install::rabbitmq_home().context("RabbitMQ is not installed")?;
+        let broker = self.process.launch().command();
+        let mut control = tokio::process::Command::new(home.join("sbin/rabbitmqctl"));
+        control.args(["eval", code]).env_clear();
+        control.envs(broker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = control.output().await.context("run rabbitmqctl")?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        text.parse().with_context(|| format!("rabbitmqctl said: {text} {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}

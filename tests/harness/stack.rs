@@ -1,0 +1,450 @@
+//! Servers and services composed: what `cargo dev run` starts, and what each end-to-end test starts for itself.
+//!
+//! Dropping a [`Stack`] kills everything it started, the services first; [`Stack::stop`] does it cleanly.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+
+use crate::accounts::{self, SystemUrls};
+use crate::admin::{Admin, TenantApi};
+use crate::files::{private_dir, remembered, write_private};
+use crate::leftovers;
+use crate::mariadb::{self, MariaDb};
+use crate::process::Process;
+use crate::rabbitmq::RabbitMq;
+use crate::redis::Redis;
+use crate::services::{self, DRAIN_SECONDS, Env, Role, Service};
+use crate::wait;
+
+/// Names a broker that `cargo dev test` shares between all tests.
+pub const SHARED_AMQP_VARIABLE: &str = "HARNESS_AMQP_URL";
+
+/// The default tenant is provisioned by the ordinary command, on a fresh server.
+const DEFAULT_TENANT: Duration = Duration::from_secs(60);
+
+/// Which broker a stack uses.
+#[derive(Clone, Debug)]
+pub enum Broker {
+    Own,
+    /// Somebody else's, with a prefix for the names of exchanges and queues.
+    Shared {
+        url: String,
+        prefix: String,
+    },
+}
+
+/// Servers that run already and are used instead of private ones.
+#[derive(Clone, Debug, Default)]
+pub struct Existing {
+    pub system: Option<String>,
+    pub tenant_admin: Option<String>,
+    pub amqp: Option<String>,
+    pub redis: Option<String>,
+    /// The keys that opened the credentials so far.
+    pub encryption_keys: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StackOptions {
+    pub dir: PathBuf,
+    /// `debug` or `release`: which binaries.
+    pub profile: String,
+    pub control_planes: usize,
+    pub provisioners: usize,
+    pub data_planes: usize,
+    pub broker: Broker,
+    pub mariadb: mariadb::Options,
+    /// Further tenant servers by name (lower case); each becomes `TENANT_DB_ADMIN_URL_<NAME>`.
+    pub more_servers: Vec<String>,
+    pub existing: Existing,
+    pub default_tenant_domain: Option<String>,
+    /// Further variables by process name (`data-plane-2`) or, for all of a kind, by binary (`data-plane`).
+    pub env: BTreeMap<String, Env>,
+    /// Whether to say on stderr what is being waited for.
+    pub verbose: bool,
+}
+
+impl StackOptions {
+    /// One of each service, own servers.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            profile: crate::paths::own_profile().to_owned(),
+            control_planes: 1,
+            provisioners: 1,
+            data_planes: 1,
+            broker: Broker::Own,
+            mariadb: mariadb::Options::default(),
+            more_servers: Vec::new(),
+            existing: Existing::default(),
+            default_tenant_domain: None,
+            env: BTreeMap::new(),
+            verbose: false,
+        }
+    }
+
+    /// For a test: a fresh folder, a small MariaDB of its own, the shared broker if there is one.
+    pub fn for_test(name: &str) -> Result<Self> {
+        let mut options = Self::new(leftovers::fresh_dir(name)?);
+        options.mariadb.small_buffer_pool = true;
+        if let Ok(url) = std::env::var(SHARED_AMQP_VARIABLE) {
+            let prefix = format!("t{}-", hex::encode(rand::random::<[u8; 5]>()));
+            options.broker = Broker::Shared { url, prefix };
+        }
+        Ok(options)
+    }
+
+    /// Adds a variable for a process or for all of a kind.
+    pub fn with_env(mut self, process: &str, name: &str, value: impl Into<String>) -> Self {
+        self.env.entry(process.to_owned()).or_default().push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+/// The addresses of everything, with their secrets.
+#[derive(Clone, Debug)]
+pub struct Urls {
+    pub system: SystemUrls,
+    /// The all-powerful account of the tenants' server.
+    pub root: String,
+    pub amqp: String,
+    pub amqp_prefix: Option<String>,
+    pub redis: String,
+}
+
+/// A running stack.
+pub struct Stack {
+    // In the order in which they are dropped: the services before what they depend on.
+    pub data_planes: Vec<Service>,
+    pub provisioners: Vec<Service>,
+    pub control_planes: Vec<Service>,
+    pub redis: Option<Redis>,
+    pub rabbitmq: Option<RabbitMq>,
+    pub mariadb: Option<MariaDb>,
+    pub more_servers: BTreeMap<String, MariaDb>,
+    pub urls: Urls,
+    pub admin_token: String,
+    options: StackOptions,
+    encryption_keys: String,
+}
+
+impl Stack {
+    /// Starts everything, and returns when all services are ready and the default tenant is active.
+    pub async fn start(options: StackOptions) -> Result<Self> {
+        let mut stack = Self::start_servers(options).await?;
+        stack.start_services().await?;
+        stack.say("waiting for the default tenant");
+        stack.admin().wait_for_state("default", "active", DEFAULT_TENANT).await?;
+        Ok(stack)
+    }
+
+    /// Starts the servers and migrates the system database, and no service: for tests that start their own.
+    pub async fn start_servers(options: StackOptions) -> Result<Self> {
+        let dir = options.dir.clone();
+        private_dir(&dir)?;
+        let encryption_keys = match &options.existing.encryption_keys {
+            Some(keys) => keys.clone(),
+            None => remembered(&dir.join("encryption-keys"), || Ok(new_encryption_key("k1")))?,
+        };
+        // RabbitMQ takes longest, by far; the rest fits into its start.
+        let databases = async {
+            let (mariadb, system, root) = start_database(&options, &dir).await?;
+            let mut more = BTreeMap::new();
+            for name in &options.more_servers {
+                let server = MariaDb::start(&dir.join(format!("mariadb-{name}")), &options.mariadb).await?;
+                more.insert(name.clone(), server);
+            }
+            let env = vec![("SYSTEM_DB_URL".to_owned(), system.migrator.clone())];
+            services::run(Role::ControlPlane, &options.profile, &service_dir(&dir), &env, &["migrate"]).await?;
+            Ok((mariadb, more, system, root))
+        };
+        if options.verbose {
+            eprintln!("starting MariaDB, Redis and RabbitMQ (which needs about 8 s)");
+        }
+        let (databases, broker, redis) =
+            tokio::try_join!(databases, start_broker(&options, &dir), start_redis(&options, &dir))?;
+        let (mariadb, more_servers, system, root) = databases;
+        let ((rabbitmq, amqp, amqp_prefix), (redis, redis_url)) = (broker, redis);
+        Ok(Self {
+            data_planes: Vec::new(),
+            provisioners: Vec::new(),
+            control_planes: Vec::new(),
+            redis,
+            rabbitmq,
+            mariadb,
+            more_servers,
+            urls: Urls { system, root, amqp, amqp_prefix, redis: redis_url },
+            admin_token: String::new(),
+            options,
+            encryption_keys,
+        })
+    }
+
+    /// Starts as many of each service as the options say, together, and makes an administrator's token.
+    pub async fn start_services(&mut self) -> Result<()> {
+        self.say("starting the services");
+        for (role, count) in [
+            (Role::ControlPlane, self.options.control_planes),
+            (Role::Provisioner, self.options.provisioners),
+            (Role::DataPlane, self.options.data_planes),
+        ] {
+            while self.of(role).len() < count {
+                self.launch(role)?;
+            }
+        }
+        for service in self.services() {
+            service.wait_ready().await?;
+        }
+        if self.options.control_planes > 0 {
+            self.admin_token = self.token().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts one more service of a kind, and waits until it is ready.
+    pub async fn add(&mut self, role: Role) -> Result<&mut Service> {
+        self.launch(role)?;
+        let service = self.of(role).last_mut().context("just launched")?;
+        service.wait_ready().await?;
+        Ok(service)
+    }
+
+    /// A client of the admin API, with every right.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.control_plane_url(), &self.admin_token)
+    }
+
+    /// A client of the tenant API at one data node, counted from 0.
+    pub fn tenant_api(&self, node: usize) -> TenantApi {
+        TenantApi::new(self.data_planes[node].url())
+    }
+
+    pub fn control_plane_url(&self) -> &str {
+        self.control_planes.first().map_or("", Service::url)
+    }
+
+    pub fn options(&self) -> &StackOptions {
+        &self.options
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+
+    pub fn encryption_keys(&self) -> &str {
+        &self.encryption_keys
+    }
+
+    /// Every service, the control plane first.
+    pub fn services(&mut self) -> impl Iterator<Item = &mut Service> {
+        self.control_planes.iter_mut().chain(&mut self.provisioners).chain(&mut self.data_planes)
+    }
+
+    /// Every process, for looking after them.
+    pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        let services = self.control_planes.iter_mut().chain(&mut self.provisioners).chain(&mut self.data_planes);
+        let databases = self.mariadb.iter_mut().chain(self.more_servers.values_mut());
+        databases
+            .map(MariaDb::process)
+            .chain(self.rabbitmq.iter_mut().map(RabbitMq::process))
+            .chain(self.redis.iter_mut().map(Redis::process))
+            .chain(services.map(Service::process))
+    }
+
+    /// Runs a command of a service that ends by itself, with the environment that this service has here.
+    pub async fn run(&self, role: Role, args: &[&str], more: &Env) -> Result<String> {
+        let mut env = self.env(role, 0);
+        env.extend(more.iter().cloned());
+        services::run(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
+    }
+
+    /// Stops everything in the reverse order of the start. Goes on when something resists, and says so at the end.
+    pub async fn stop(mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        let mut note = |result: Result<()>| {
+            if outcome.is_ok() {
+                outcome = result;
+            }
+        };
+        // All of them drain at the same time.
+        for service in self.services() {
+            note(service.process().signal(nix::sys::signal::Signal::SIGTERM));
+        }
+        for service in self.data_planes.iter_mut().chain(&mut self.provisioners).chain(&mut self.control_planes) {
+            note(service.stop().await.map(drop));
+        }
+        if let Some(redis) = &mut self.redis {
+            note(redis.stop().await);
+        }
+        if let Some(rabbitmq) = &mut self.rabbitmq {
+            note(rabbitmq.stop().await);
+        }
+        for mariadb in self.mariadb.iter_mut().chain(self.more_servers.values_mut()) {
+            note(mariadb.stop().await);
+        }
+        outcome
+    }
+
+    /// Lets everything live on when this value is dropped.
+    pub fn detach(mut self) {
+        for service in self.services() {
+            service.process().detach();
+        }
+        for mariadb in self.mariadb.iter_mut().chain(self.more_servers.values_mut()) {
+            mariadb.process().detach();
+        }
+        if let Some(rabbitmq) = &mut self.rabbitmq {
+            rabbitmq.detach();
+        }
+        if let Some(redis) = &mut self.redis {
+            redis.process().detach();
+        }
+    }
+
+    fn of(&mut self, role: Role) -> &mut Vec<Service> {
+        match role {
+            Role::ControlPlane => &mut self.control_planes,
+            Role::Provisioner => &mut self.provisioners,
+            Role::DataPlane => &mut self.data_planes,
+        }
+    }
+
+    fn launch(&mut self, role: Role) -> Result<()> {
+        let index = self.of(role).len();
+        let env = self.env(role, index);
+        let service = Service::start(role, index, &self.options.profile, &service_dir(self.dir()), &env)?;
+        self.of(role).push(service);
+        Ok(())
+    }
+
+    /// Exactly what one process needs.
+    fn env(&self, role: Role, index: usize) -> Env {
+        let urls = &self.urls;
+        let name = role.process_name(index);
+        let mut env = Env::new();
+        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        set("AMQP_URL", &urls.amqp);
+        if let Some(prefix) = &urls.amqp_prefix {
+            set("AMQP_PREFIX", prefix);
+        }
+        set("ENCRYPTION_KEYS", &self.encryption_keys);
+        set("LOG", &std::env::var("LOG").unwrap_or_else(|_| "info".into()));
+        set("RUST_BACKTRACE", "1");
+        set("SHUTDOWN_DEADLINE", &DRAIN_SECONDS.to_string());
+        match role {
+            Role::ControlPlane => {
+                set("SYSTEM_DB_URL", &urls.system.control);
+                set("REDIS_URL", &urls.redis);
+                if let Some(domain) = &self.options.default_tenant_domain {
+                    set("DEFAULT_TENANT_DOMAIN", domain);
+                }
+            }
+            Role::Provisioner => {
+                set("SYSTEM_DB_URL", &urls.system.provisioner_system);
+                set("TENANT_DB_ADMIN_URL", &urls.system.tenant_admin);
+                for (server, mariadb) in &self.more_servers {
+                    // Root: these servers hold nothing but tenants.
+                    set(&format!("TENANT_DB_ADMIN_URL_{}", server.to_uppercase()), &mariadb.root_url());
+                }
+                set("PROVISIONER_WORKERS", "2");
+            }
+            Role::DataPlane => {
+                set("SYSTEM_DB_URL", &urls.system.node);
+                set("REDIS_URL", &urls.redis);
+                // Leaves room for the other nodes and services under MariaDB's limit of 500.
+                set("DATA_PLANE_CONNECTIONS", "100");
+                set("NODE_NAME", &name);
+            }
+        }
+        env.extend(self.options.env.get(role.binary()).into_iter().flatten().cloned());
+        if index > 0 {
+            // The first process has the name of its kind.
+            env.extend(self.options.env.get(&name).into_iter().flatten().cloned());
+        }
+        env
+    }
+
+    /// The token of an earlier start while it still works, or a new one.
+    async fn token(&self) -> Result<String> {
+        let file = self.dir().join("admin-token");
+        if let Ok(token) = std::fs::read_to_string(&file) {
+            let admin = Admin::new(self.control_plane_url(), &token);
+            if admin.request("GET", "/admin/tenants?limit=1", None, &[]).await?.status == 200 {
+                return Ok(token);
+            }
+        }
+        let args = ["token", "create", "--name", "dev", "--scopes", "admin"];
+        let token = self.run(Role::ControlPlane, &args, &Env::new()).await?.trim().to_owned();
+        write_private(&file, &token)?;
+        Ok(token)
+    }
+
+    fn say(&self, what: &str) {
+        if self.options.verbose {
+            eprintln!("{what}");
+        }
+    }
+}
+
+/// A key of the ring, in the form the services read: `id:base64`.
+pub fn new_encryption_key(id: &str) -> String {
+    let key = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>());
+    format!("{id}:{key}")
+}
+
+/// Where a stack keeps the records and logs of its services.
+pub fn service_dir(dir: &Path) -> PathBuf {
+    dir.join("services")
+}
+
+async fn start_database(options: &StackOptions, dir: &Path) -> Result<(Option<MariaDb>, SystemUrls, String)> {
+    let existing = &options.existing;
+    if let (Some(system), Some(admin)) = (&existing.system, &existing.tenant_admin) {
+        // Somebody else may be starting it at the same moment.
+        for url in [system, admin] {
+            wait::until_ok(Duration::from_secs(10), "the given database server", async || {
+                crate::probe::mysql(url).await
+            })
+            .await?;
+        }
+        return Ok((None, SystemUrls::existing(system, admin), admin.clone()));
+    }
+    let server = MariaDb::start(&dir.join("mariadb"), &options.mariadb).await?;
+    let mut urls = accounts::ensure(&server).await?;
+    let mut root = server.root_url();
+    if let Some(system) = &existing.system {
+        urls = SystemUrls::existing(system, &urls.tenant_admin);
+    }
+    if let Some(admin) = &existing.tenant_admin {
+        urls.tenant_admin.clone_from(admin);
+        root.clone_from(admin);
+    }
+    Ok((Some(server), urls, root))
+}
+
+async fn start_broker(options: &StackOptions, dir: &Path) -> Result<(Option<RabbitMq>, String, Option<String>)> {
+    if let Some(url) = &options.existing.amqp {
+        return Ok((None, url.clone(), None));
+    }
+    match &options.broker {
+        Broker::Shared { url, prefix } => Ok((None, url.clone(), Some(prefix.clone()))),
+        Broker::Own => {
+            let server = RabbitMq::start(&dir.join("rabbitmq")).await?;
+            let url = server.url();
+            Ok((Some(server), url, None))
+        }
+    }
+}
+
+async fn start_redis(options: &StackOptions, dir: &Path) -> Result<(Option<Redis>, String)> {
+    if let Some(url) = &options.existing.redis {
+        return Ok((None, url.clone()));
+    }
+    let server = Redis::start(&dir.join("redis")).await?;
+    let url = server.url();
+    Ok((Some(server), url))
+}

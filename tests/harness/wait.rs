@@ -1,0 +1,45 @@
+//! Waiting for a condition: the only permitted way to wait, in tests and in the `dev` command.
+//!
+//! A fixed sleep is either too short on a busy machine or too long on a quiet one. A wait says what it waits
+//! for, ends as soon as it holds, and is bounded.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How often a condition is looked at. Short against what is waited for (a restart takes 40 ms at best), long
+/// against the price of a probe.
+const INTERVAL: Duration = Duration::from_millis(25);
+
+/// Waits until the probe gives a value, for at most `deadline`.
+pub async fn until<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+    until_ok(deadline, what, async || probe().await.ok_or_else(|| anyhow::anyhow!("not yet"))).await
+}
+
+/// Waits until the probe succeeds; its last error is part of the message when it never does.
+pub async fn until_ok<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let error = match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), probe()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+            Err(_) => anyhow::anyhow!("the last look did not return"),
+        };
+        if begun.elapsed() >= deadline {
+            bail!("waited {:.1} s for {what}: {error:#}", begun.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Checks that a condition keeps holding for the whole span: for what must *not* happen.
+pub async fn holds_for(span: Duration, what: &str, mut probe: impl AsyncFnMut() -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < span {
+        if !probe().await {
+            bail!("{what} stopped holding after {:.1} s", begun.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+    Ok(())
+}
