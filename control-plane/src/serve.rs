@@ -36,7 +36,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let address: SocketAddr = settings.get("CONTROL_PLANE_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let amqp = settings.secret("AMQP_URL")?;
-    let topology = Topology::new(&settings.get::<String>("AMQP_PREFIX")?);
+    let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, settings.get("CONTROL_PLANE_CONNECTIONS")?)
         .context("the setting SYSTEM_DB_URL is wrong")?;

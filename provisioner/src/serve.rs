@@ -27,7 +27,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
     let lease = settings.seconds("JOB_LEASE")?;
     let amqp = settings.secret("AMQP_URL")?;
-    let topology = Topology::new(&settings.get::<String>("AMQP_PREFIX")?);
+    let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
     sql::literal(&account_host).context("the setting TENANT_ACCOUNT_HOST is wrong")?;

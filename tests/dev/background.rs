@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::interrupt::Interrupt;
 use crate::state::{Lock, State};
-use crate::{StackArgs, advice, stack_up, state, status};
+use crate::{StackArgs, advice, say, stack_up, state, status};
 
 /// The services drain for 10 s at most; the servers then take a few more.
 const SERVICE: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ pub async fn up(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     stack_up::prepare(&args, &existing, &mut interrupt).await?;
     if let Some(state) = State::load().ok().flatten() {
         if !args.fresh && state.background && state.args == args && is_current(&state).await {
-            println!("already up; `cargo dev env` tells the addresses");
+            say("already up; `cargo dev env` tells the addresses");
             return Ok(ExitCode::SUCCESS);
         }
         if state.is_alive() {
@@ -36,8 +36,9 @@ pub async fn up(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     stack_up::clear_if_fresh(&args)?;
     let (mut stack, demo) = stack_up::start(&args, existing, &mut interrupt).await?;
     State::of(&mut stack, &demo, &args, true).save()?;
-    println!("{}", advice::what_next(&stack));
+    let advice = advice::what_next(&stack);
     stack.detach();
+    say(&advice);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +65,7 @@ pub async fn down() -> Result<ExitCode> {
     };
     stopped |= stop_all().await?;
     State::clear();
-    println!("{}", if stopped { "stopped; the data stays for the next start" } else { "nothing was running" });
+    say(if stopped { "stopped; the data stays for the next start" } else { "nothing was running" });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,7 +10,7 @@ use harness::{files, process};
 
 use crate::interrupt::Interrupt;
 use crate::state::{Lock, State};
-use crate::{StackArgs, advice, stack_up, state};
+use crate::{StackArgs, advice, say, stack_up, state};
 
 /// How soon the death of a process is noticed.
 const LOOK: Duration = Duration::from_millis(250);
@@ -31,7 +31,7 @@ pub async fn run(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
     stack_up::clear_if_fresh(&args)?;
     let (mut stack, demo) = stack_up::start(&args, existing, &mut interrupt).await?;
     State::of(&mut stack, &demo, &args, false).save()?;
-    println!("{}", advice::what_to_try(&mut stack, &demo));
+    say(&advice::what_to_try(&mut stack, &demo));
 
     let dead = loop {
         tokio::select! {

@@ -36,7 +36,11 @@ pub async fn start(args: &StackArgs, existing: Existing, interrupt: &mut Interru
     options.existing = existing;
     options.verbose = true;
     let start = async {
-        let stack = Stack::start(options).await?;
+        let stack = Stack::start(options).await.inspect_err(|error| {
+            if !args.fresh && error.to_string().contains("migrate failed") {
+                eprintln!("with the data of an older version? `--fresh` starts with new databases");
+            }
+        })?;
         eprintln!("making the demo tenant");
         let demo = demo::ensure(
             &stack.admin(),

@@ -7,6 +7,7 @@ use harness::probe;
 use serde::Serialize;
 use url::Url;
 
+use crate::say;
 use crate::state::{Part, State};
 
 /// Exit code of `status` when something is down.
@@ -34,13 +35,13 @@ pub async fn status(json: bool) -> Result<ExitCode> {
         }
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say(&serde_json::to_string_pretty(&rows)?);
     } else {
-        println!("{:<16} {:>8}  {:<8} URL", "NAME", "PID", "HEALTHY");
+        say(&format!("{:<16} {:>8}  {:<8} URL", "NAME", "PID", "HEALTHY"));
         for row in &rows {
             let pid = row.pid.map_or("-".to_owned(), |pid| pid.to_string());
             let healthy = if row.healthy { "yes" } else { "NO" };
-            println!("{:<16} {pid:>8}  {healthy:<8} {}", row.name, row.url.as_deref().unwrap_or("-"));
+            say(&format!("{:<16} {pid:>8}  {healthy:<8} {}", row.name, row.url.as_deref().unwrap_or("-")));
         }
     }
     Ok(if rows.iter().all(|row| row.healthy) { ExitCode::SUCCESS } else { ExitCode::from(NOT_HEALTHY) })
@@ -87,7 +88,7 @@ pub fn env() -> Result<ExitCode> {
     };
     for (name, value) in &state.exports {
         // Inside single quotes a shell changes nothing, and a single quote ends them.
-        println!("export {name}='{}'", value.replace('\'', r"'\''"));
+        say(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -78,13 +78,15 @@ pub async fn check(stack: &Stack) -> Result<()> {
         }
     }
     let users: Vec<(String,)> =
-        sqlx::query_as("SELECT User FROM mysql.user WHERE User LIKE 'ten\\_%'").fetch_all(&mut root).await?;
+        sqlx::query_as("SELECT CONVERT(User USING utf8mb4) FROM mysql.user WHERE User LIKE 'ten\\_%'")
+            .fetch_all(&mut root)
+            .await?;
     let users: BTreeSet<String> = users.into_iter().map(|(user,)| user).collect();
     ensure!(users == expected_users, "users {users:?}, expected {expected_users:?}");
 
     // No grant to a tenant has a wildcard in it.
     let wild: Vec<(String, String)> =
-        sqlx::query_as("SELECT User, Db FROM mysql.db WHERE User LIKE 'ten\\_%' AND Db REGEXP '(^|[^\\\\\\\\])[_%]'")
+        sqlx::query_as("SELECT CONVERT(User USING utf8mb4), CONVERT(Db USING utf8mb4) FROM mysql.db WHERE User LIKE 'ten\\_%' AND Db REGEXP '(^|[^\\\\\\\\])[_%]'")
             .fetch_all(&mut root)
             .await?;
     ensure!(wild.is_empty(), "grants with wildcards: {wild:?}");

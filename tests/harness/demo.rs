@@ -55,7 +55,8 @@ pub async fn ensure(admin: &Admin, api: &TenantApi, system: &str, tenant_admin: 
     ensure_tenant(admin).await?;
     let file = dir.join("demo.json");
     let known: Option<Demo> = read_json(&file)?;
-    let users = ensure_users(admin, system).await?;
+    let members = known.as_ref().map_or(&[][..], |demo| &demo.users);
+    let users = ensure_users(admin, system, members).await?;
     let still_good = match &known {
         Some(demo) if demo.users == users => {
             api.get(&demo.domain, &demo.token, "/api/orders").await.is_ok_and(|reply| reply.status == 200)
@@ -89,7 +90,7 @@ async fn ensure_tenant(admin: &Admin) -> Result<()> {
     Ok(())
 }
 
-async fn ensure_users(admin: &Admin, system: &str) -> Result<Vec<String>> {
+async fn ensure_users(admin: &Admin, system: &str, members: &[String]) -> Result<Vec<String>> {
     let mut connection = connect(system).await?;
     let mut users = Vec::new();
     for (index, (username, name, role)) in PEOPLE.iter().enumerate() {
@@ -105,7 +106,9 @@ async fn ensure_users(admin: &Admin, system: &str) -> Result<Vec<String>> {
                 admin.create_user(NewUser { username, name, email: &email, mobile: &mobile }).await?
             }
         };
-        admin.put_member(TENANT, &user_id, role).await?;
+        if !members.contains(&user_id) {
+            admin.put_member(TENANT, &user_id, role).await?;
+        }
         users.push(user_id);
     }
     connection.close().await?;

@@ -9,7 +9,7 @@
 //! - [`mariadb`], [`rabbitmq`], [`redis`]: private servers, each in a directory of its own;
 //! - [`accounts`]: the least-privilege database accounts the services get;
 //! - [`services`]: the control plane, the provisioner and the data plane as real processes;
-//! - [`stack`]: all of it composed;
+//! - [`options`], [`stack`]: all of it composed;
 //! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it.
 //!
 //! Nothing here touches a server that it did not start, except the ones whose URLs it is given.
@@ -21,6 +21,7 @@ pub mod files;
 pub mod install;
 pub mod leftovers;
 pub mod mariadb;
+pub mod options;
 #[cfg(test)]
 mod own_tests;
 pub mod paths;

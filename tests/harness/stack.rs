@@ -12,98 +12,16 @@ use base64::Engine;
 use crate::accounts::{self, SystemUrls};
 use crate::admin::{Admin, TenantApi};
 use crate::files::{private_dir, remembered, write_private};
-use crate::leftovers;
-use crate::mariadb::{self, MariaDb};
+use crate::mariadb::MariaDb;
+pub use crate::options::{Broker, Existing, SHARED_AMQP_VARIABLE, StackOptions};
 use crate::process::Process;
 use crate::rabbitmq::RabbitMq;
 use crate::redis::Redis;
 use crate::services::{self, DRAIN_SECONDS, Env, Role, Service};
 use crate::wait;
 
-/// Names a broker that `cargo dev test` shares between all tests.
-pub const SHARED_AMQP_VARIABLE: &str = "HARNESS_AMQP_URL";
-
 /// The default tenant is provisioned by the ordinary command, on a fresh server.
 const DEFAULT_TENANT: Duration = Duration::from_secs(60);
-
-/// Which broker a stack uses.
-#[derive(Clone, Debug)]
-pub enum Broker {
-    Own,
-    /// Somebody else's, with a prefix for the names of exchanges and queues.
-    Shared {
-        url: String,
-        prefix: String,
-    },
-}
-
-/// Servers that run already and are used instead of private ones.
-#[derive(Clone, Debug, Default)]
-pub struct Existing {
-    pub system: Option<String>,
-    pub tenant_admin: Option<String>,
-    pub amqp: Option<String>,
-    pub redis: Option<String>,
-    /// The keys that opened the credentials so far.
-    pub encryption_keys: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct StackOptions {
-    pub dir: PathBuf,
-    /// `debug` or `release`: which binaries.
-    pub profile: String,
-    pub control_planes: usize,
-    pub provisioners: usize,
-    pub data_planes: usize,
-    pub broker: Broker,
-    pub mariadb: mariadb::Options,
-    /// Further tenant servers by name (lower case); each becomes `TENANT_DB_ADMIN_URL_<NAME>`.
-    pub more_servers: Vec<String>,
-    pub existing: Existing,
-    pub default_tenant_domain: Option<String>,
-    /// Further variables by process name (`data-plane-2`) or, for all of a kind, by binary (`data-plane`).
-    pub env: BTreeMap<String, Env>,
-    /// Whether to say on stderr what is being waited for.
-    pub verbose: bool,
-}
-
-impl StackOptions {
-    /// One of each service, own servers.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            profile: crate::paths::own_profile().to_owned(),
-            control_planes: 1,
-            provisioners: 1,
-            data_planes: 1,
-            broker: Broker::Own,
-            mariadb: mariadb::Options::default(),
-            more_servers: Vec::new(),
-            existing: Existing::default(),
-            default_tenant_domain: None,
-            env: BTreeMap::new(),
-            verbose: false,
-        }
-    }
-
-    /// For a test: a fresh folder, a small MariaDB of its own, the shared broker if there is one.
-    pub fn for_test(name: &str) -> Result<Self> {
-        let mut options = Self::new(leftovers::fresh_dir(name)?);
-        options.mariadb.small_buffer_pool = true;
-        if let Ok(url) = std::env::var(SHARED_AMQP_VARIABLE) {
-            let prefix = format!("t{}-", hex::encode(rand::random::<[u8; 5]>()));
-            options.broker = Broker::Shared { url, prefix };
-        }
-        Ok(options)
-    }
-
-    /// Adds a variable for a process or for all of a kind.
-    pub fn with_env(mut self, process: &str, name: &str, value: impl Into<String>) -> Self {
-        self.env.entry(process.to_owned()).or_default().push((name.to_owned(), value.into()));
-        self
-    }
-}
 
 /// The addresses of everything, with their secrets.
 #[derive(Clone, Debug)]
@@ -163,7 +81,16 @@ impl Stack {
             Ok((mariadb, more, system, root))
         };
         if options.verbose {
-            eprintln!("starting MariaDB, Redis and RabbitMQ (which needs about 8 s)");
+            let existing = &options.existing;
+            let private = [
+                (existing.system.is_none() || existing.tenant_admin.is_none(), "MariaDB"),
+                (existing.redis.is_none(), "Redis"),
+                (existing.amqp.is_none(), "RabbitMQ (which needs about 8 s)"),
+            ];
+            let private: Vec<&str> = private.iter().filter(|(own, _)| *own).map(|(_, name)| *name).collect();
+            if !private.is_empty() {
+                eprintln!("starting {}", private.join(", "));
+            }
         }
         let (databases, broker, redis) =
             tokio::try_join!(databases, start_broker(&options, &dir), start_redis(&options, &dir))?;

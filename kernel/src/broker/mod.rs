@@ -9,7 +9,7 @@ mod topology;
 
 pub use listen::{Heard, Source, listen};
 pub use publish::{PublishError, Publisher, ring_relay};
-pub use topology::{DOORBELL_JOBS, DOORBELL_RELAY, Topology};
+pub use topology::{DOORBELL_JOBS, DOORBELL_RELAY, QueueType, Topology};
 
 use lapin::{Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};

@@ -5,15 +5,21 @@
 //! | `tenant.events` | topic exchange | every event, routing key = its type |
 //! | `tenant.doorbells` | direct exchange | "look now", for what is no event |
 //! | `tenant.dead-letters` | fanout exchange and queue | messages no worker could take |
-//! | `provisioner.jobs` | quorum queue | rings the workers; all of them share it |
-//! | `tenant.events.recent` | quorum queue | the newest 10,000 events to look at; its binding `#` also makes sure that a publish is never unroutable unless the topology is broken |
+//! | `provisioner.jobs` | durable queue | rings the workers; all of them share it |
+//! | `tenant.events.recent` | durable queue | the newest 10,000 events to look at; its binding `#` also makes sure that a publish is never unroutable unless the topology is broken |
 //!
 //! Nodes and relays listen on exclusive queues of their own, which die with them: what they miss they read from the store.
 //!
-//! Every queue is bounded and drops its oldest message: an old doorbell is worth nothing. The delivery limit is explicit,
-//! because its default differs between RabbitMQ 3.10 (none), 4.0 (20) and 4.3.
+//! Every queue is bounded and drops its oldest message: an old doorbell is worth nothing.
+//!
+//! **Classic or quorum?** `AMQP_QUEUE_TYPE` says. In a cluster the shared queues must be quorum queues, or they are gone
+//! with the member that holds them. On a single broker they are better classic: RabbitMQ 3.10 killed (-9) within a second of
+//! a quorum queue's declaration leaves it without a leader for ever ("leader not known"), and a queue that confirms
+//! nothing stops the relay. A quorum queue's delivery limit is explicit, because its default differs between RabbitMQ 3.10
+//! (none), 4.0 (20) and 4.3.
 
 use super::{BrokerError, bounded};
+use crate::config::{ConfigError, Settings};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
@@ -33,16 +39,42 @@ const DELIVERY_LIMIT: i64 = 5;
 /// Event types that start a job.
 const JOB_EVENTS: [&str; 1] = ["tenant.created"];
 
-/// The names of one installation: all begin with its prefix.
+/// How the shared queues are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueType {
+    /// On one broker.
+    Classic,
+    /// On a majority of a cluster.
+    Quorum,
+}
+
+impl std::str::FromStr for QueueType {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "classic" => Ok(Self::Classic),
+            "quorum" => Ok(Self::Quorum),
+            _ => Err("it is classic or quorum"),
+        }
+    }
+}
+
+/// The names of one installation, which all begin with its prefix, and how its queues are kept.
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
+    queue_type: QueueType,
 }
 
 impl Topology {
     /// The topology under `prefix` (may be empty).
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    pub fn new(prefix: &str, queue_type: QueueType) -> Self {
+        Self { prefix: prefix.to_owned(), queue_type }
+    }
+
+    /// The topology of `AMQP_PREFIX` and `AMQP_QUEUE_TYPE`.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        Ok(Self::new(&settings.get::<String>("AMQP_PREFIX")?, settings.get("AMQP_QUEUE_TYPE")?))
     }
 
     fn name(&self, name: &str) -> lapin::types::ShortString {
@@ -78,7 +110,7 @@ impl Topology {
         let recent = self.name("tenant.events.recent");
         for (queue, dead_letters) in [(recent.clone(), None), (dead.clone(), None), (self.jobs(), Some(&dead))] {
             let options = QueueDeclareOptions { durable: true, ..Default::default() };
-            bounded(channel.queue_declare(queue, options, arguments(dead_letters))).await?;
+            bounded(channel.queue_declare(queue, options, self.arguments(dead_letters))).await?;
         }
         let mut bindings = vec![(recent, self.events(), "#"), (dead.clone(), dead, "")];
         bindings.push((self.jobs(), self.doorbells(), DOORBELL_JOBS));
@@ -89,19 +121,24 @@ impl Topology {
         }
         Ok(())
     }
-}
 
-fn arguments(dead_letters: Option<&lapin::types::ShortString>) -> FieldTable {
-    let mut table = FieldTable::default();
-    let mut set = |key: &str, value: AMQPValue| {
-        table.insert(key.into(), value);
-    };
-    set("x-queue-type", AMQPValue::LongString("quorum".into()));
-    set("x-max-length", AMQPValue::LongLongInt(MAX_LENGTH));
-    set("x-overflow", AMQPValue::LongString("drop-head".into()));
-    set("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT));
-    if let Some(exchange) = dead_letters {
-        set("x-dead-letter-exchange", AMQPValue::LongString(exchange.as_str().into()));
+    fn arguments(&self, dead_letters: Option<&lapin::types::ShortString>) -> FieldTable {
+        let mut table = FieldTable::default();
+        let mut set = |key: &str, value: AMQPValue| {
+            table.insert(key.into(), value);
+        };
+        set("x-max-length", AMQPValue::LongLongInt(MAX_LENGTH));
+        set("x-overflow", AMQPValue::LongString("drop-head".into()));
+        if let Some(exchange) = dead_letters {
+            set("x-dead-letter-exchange", AMQPValue::LongString(exchange.as_str().into()));
+        }
+        match self.queue_type {
+            QueueType::Classic => set("x-queue-type", AMQPValue::LongString("classic".into())),
+            QueueType::Quorum => {
+                set("x-queue-type", AMQPValue::LongString("quorum".into()));
+                set("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT));
+            }
+        }
+        table
     }
-    table
 }
