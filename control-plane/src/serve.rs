@@ -15,6 +15,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
+/// Live streams of events at once; each asks the system database once a second.
+const STREAMS: usize = 64;
+
 /// Everything a request of the admin API may use.
 #[derive(Clone)]
 pub struct App {
@@ -26,6 +29,8 @@ pub struct App {
     pub patience: Duration,
     /// Requests in work.
     pub turns: Arc<Semaphore>,
+    /// Live streams that may be open.
+    pub streams: Arc<Semaphore>,
     /// Ends streams when the process stops.
     pub shutdown: Shutdown,
 }
@@ -52,6 +57,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         keys,
         patience: settings.seconds("JOB_PATIENCE")?,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
+        streams: Arc::new(Semaphore::new(STREAMS)),
         shutdown: shutdown.clone(),
     };
     default_tenant::ensure(&app, &settings.get::<String>("DEFAULT_TENANT_DOMAIN")?).await?;

@@ -2,12 +2,14 @@
 
 mod bad_input;
 mod creation;
+mod history;
 mod invariants;
 mod isolation;
 mod kill_points;
 mod migrations;
 mod outages;
 mod positions;
+mod readme;
 mod schema;
 mod secrets;
 mod staleness;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Events read at once by a stream.
 const BATCH: u32 = 100;
@@ -94,7 +95,8 @@ async fn respond(app: App, log: Log, page: &Page, headers: &HeaderMap) -> Result
     if accepts.contains("text/event-stream") {
         let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
         let after = last.map_or(Ok(after), |text| number(text, "Last-Event-ID"))?;
-        return Ok(live(app, log, after));
+        let open = app.streams.clone().try_acquire_owned().map_err(|_| Code::TooManyRequests)?;
+        return Ok(live(Live { app, log, after, read: VecDeque::new(), _open: open }));
     }
     let events = log.read(&app, after, limit).await.map_err(|error| ApiError::database(&error))?;
     Ok(Json(Events { events }).into_response())
@@ -105,10 +107,10 @@ struct Live {
     log: Log,
     after: u64,
     read: VecDeque<EventRow>,
+    _open: OwnedSemaphorePermit,
 }
 
-fn live(app: App, log: Log, after: u64) -> Response {
-    let start = Live { app, log, after, read: VecDeque::new() };
+fn live(start: Live) -> Response {
     let stream = stream::unfold(start, |mut live| async move {
         loop {
             if let Some(event) = live.read.pop_front() {
