@@ -1,1 +1,68 @@
-fn main() {}
+//! A data node: the API of the tenants' users.
+//!
+//! Read it in the order of a request: [`router`] -> [`sessions`] (who asks, and may they) -> [`routing`] (which tenant,
+//! and is what we know of it fresh) -> [`api`] (the answer) -> [`connections`] (the tenant's database).
+
+mod api;
+mod connections;
+mod gauges;
+mod noticeboard;
+mod router;
+mod routing;
+mod serve;
+mod sessions;
+
+use clap::{Parser, Subcommand};
+use kernel::config::Settings;
+use kernel::http::chain;
+use std::process::ExitCode;
+
+/// Data node of the SaaS: finds the tenant of a request, checks the user, and answers from the tenant's own database.
+///
+/// A node keeps the whole routing table in memory and follows the event log, so it can be started and stopped at any
+/// time and in any number. It reads the system database (an account with SELECT is enough) and logs in to each tenant's
+/// database as that tenant's own user.
+///
+/// Settings come from the environment; deploy/defaults.env documents each of them.
+/// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.
+#[derive(Parser)]
+#[command(
+    name = "data-plane",
+    version,
+    after_help = "Needed: SYSTEM_DB_URL, AMQP_URL, ENCRYPTION_KEYS (each also as NAME_FILE=/path). Optional: REDIS_URL.
+
+Examples:
+  data-plane serve
+  DATA_PLANE_LISTEN=0.0.0.0:8082 TRUSTED_PROXIES=10.0.0.0/8 data-plane serve
+  curl -H 'Host: school.example.com' -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8082/api/orders"
+)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Serve the tenants' API, until SIGTERM. Ready (/readyz) once the routing table is loaded.
+    Serve,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { role: Role::Serve } = Cli::parse();
+    match serve::serve(&Settings::from_environment()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("data-plane: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -4,6 +4,7 @@
 
 mod advice;
 mod background;
+mod bench;
 mod compile;
 mod interrupt;
 mod run;
@@ -42,6 +43,7 @@ Examples:
   cargo dev down                      stop it; the data stays for the next start
   cargo dev test                      the whole test suite, on servers of its own
   cargo dev test rotation             only the tests with `rotation` in their name
+  cargo dev bench                     how fast it is, as ratios to the barest form of the same work
 
 Use servers that run already, in place of private ones:
   SYSTEM_DB_URL=mysql://user:password@host/ai_shifu_system \\
@@ -58,6 +60,12 @@ enum Command {
     Run(StackArgs),
     /// Run the whole test suite, or the tests whose name contains FILTER
     Test(suite::TestArgs),
+    /// Run the benchmarks, on servers of their own, and print ratios with their goals
+    ///
+    /// Each ratio compares the system with the barest form of the same work, measured in turns with it in the same run.
+    /// The exit code says whether the benchmarks ran, not whether the goals were met: a busy machine must not fail a
+    /// build. Whether they were met is in the table, and in the field `met` of the JSON.
+    Bench(bench::BenchArgs),
     /// Start the same stack in the background; returns when all of it is ready
     Up(StackArgs),
     /// Stop the stack; its data stays
@@ -115,6 +123,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(args, Interrupt::listen()?).await,
         Command::Test(args) => suite::test(args, Interrupt::listen()?).await,
+        Command::Bench(args) => bench::bench(args, Interrupt::listen()?).await,
         Command::Up(args) => background::up(args, Interrupt::listen()?).await,
         Command::Down => background::down().await,
         Command::Status { json } => status::status(json).await,

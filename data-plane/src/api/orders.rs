@@ -1,0 +1,257 @@
+//! `GET /api/orders`: a tenant's orders, newest first, page by page. Admins and viewers see all, users see their own.
+//!
+//! One round trip per request. The statements are constants, so each is prepared once per connection: those with filters
+//! are apart from those without, because the common question should be read straight off an index.
+
+use super::cursor::Cursor;
+use super::values::{Moment, Money};
+use crate::router::App;
+use crate::sessions::Caller;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, NaiveDateTime, Utc};
+use kernel::http::{ApiError, ApiQuery};
+use serde::{Deserialize, Serialize};
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::{Arguments, Row};
+
+/// Rows of a page when none are asked for, and at most.
+const LIMIT: (u32, u32) = (20, 100);
+
+/// About the size of one order in JSON.
+const ORDER_BYTES: usize = 256;
+
+/// The question as sent; every part is checked with its own code.
+#[derive(Default, Deserialize)]
+pub struct Question {
+    limit: Option<String>,
+    cursor: Option<String>,
+    status: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// The question as understood.
+#[derive(Debug, Default, PartialEq)]
+struct Wanted {
+    limit: u32,
+    after: Option<Cursor>,
+    status: Option<i16>,
+    from: Option<NaiveDateTime>,
+    to: Option<NaiveDateTime>,
+}
+
+#[derive(Serialize)]
+struct Page<'r> {
+    tenant_id: &'r str,
+    orders: Vec<Order<'r>>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Order<'r> {
+    order_bid: &'r str,
+    shifu_bid: &'r str,
+    user_id: &'r str,
+    payable_price: Money<'r>,
+    paid_price: Money<'r>,
+    status: i16,
+    created_at: Moment,
+}
+
+/// See the module.
+pub async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    ApiQuery(question): ApiQuery<Question>,
+) -> Result<Response, ApiError> {
+    let wanted = question.understand()?;
+    let owner = (!caller.role.sees_all()).then(|| caller.user_id.as_str());
+    let (sql, arguments) = statement(&wanted, owner).map_err(|error| ApiError::internal(&error))?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let rows = database.rows(sql, arguments).await?;
+    let page =
+        page(caller.route.tenant_id.as_str(), &rows, wanted.limit).map_err(|error| ApiError::internal(&error))?;
+    let mut body = Vec::with_capacity(ORDER_BYTES * (page.orders.len() + 1));
+    serde_json::to_writer(&mut body, &page).map_err(|error| ApiError::internal(&error))?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+impl Question {
+    fn understand(self) -> Result<Wanted, ApiError> {
+        let limit = self.limit.map(|text| match text.parse() {
+            Ok(limit) if (1..=LIMIT.1).contains(&limit) => Ok(limit),
+            _ => Err(ApiError::invalid("limit", "limit", "a number from 1 to 100")),
+        });
+        let status = self.status.map(|text| match text.parse() {
+            Ok(status) if (501..=505).contains(&status) => Ok(status),
+            _ => Err(ApiError::invalid("status", "status", "a number from 501 to 505")),
+        });
+        let from = self.from.map(|text| moment("from", &text));
+        let to = self.to.map(|text| moment("to", &text));
+        Ok(Wanted {
+            limit: limit.transpose()?.unwrap_or(LIMIT.0),
+            after: self.cursor.map(|text| Cursor::decode(&text)).transpose()?,
+            status: status.transpose()?,
+            from: from.transpose()?,
+            to: to.transpose()?,
+        })
+    }
+}
+
+fn moment(name: &'static str, text: &str) -> Result<NaiveDateTime, ApiError> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.with_timezone(&Utc).naive_utc())
+        // Years the column cannot have are refused by the database, with an error that would be ours.
+        .ok()
+        .filter(|time| (1000..=9999).contains(&chrono::Datelike::year(time)))
+        .ok_or_else(|| ApiError::invalid(name, name, "a time such as 2025-01-31T08:00:00Z"))
+}
+
+/// A statement of the list.
+///
+/// `deleted` is bounded from both sides instead of `= 0`: MariaDB would read by that equality alone, and a page in the
+/// middle of the list would walk over everything newer. Equality under the column's collation finds a user's rows (it has
+/// the index), equality of bytes decides.
+macro_rules! orders {
+    ($($condition:literal)*) => {
+        concat!(
+            "SELECT order_bid, shifu_bid, user_id, payable_price, paid_price, status, created_at, id FROM order_orders
+             WHERE deleted >= 0 AND deleted <= 0",
+            $($condition,)*
+            " ORDER BY deleted DESC, created_at DESC, id DESC LIMIT ?"
+        )
+    };
+}
+
+/// The constant statement for a question, and what is bound to it. One row more than wanted tells whether there is a
+/// next page.
+fn statement(wanted: &Wanted, owner: Option<&str>) -> Result<(&'static str, MySqlArguments), sqlx::Error> {
+    let mut arguments = MySqlArguments::default();
+    let filtered = wanted.status.is_some() || wanted.from.is_some() || wanted.to.is_some();
+    let sql = match (owner.is_some(), wanted.after.is_some(), filtered) {
+        (false, false, false) => orders!(),
+        (false, true, false) => orders!(" AND created_at <= ? AND (created_at < ? OR id < ?)"),
+        (true, false, false) => orders!(" AND user_id = ? AND CAST(user_id AS BINARY) = ?"),
+        (true, true, false) => orders!(
+            " AND user_id = ? AND CAST(user_id AS BINARY) = ?"
+            " AND created_at <= ? AND (created_at < ? OR id < ?)"
+        ),
+        (false, false, true) => orders!(
+            " AND (? IS NULL OR status = ?) AND (? IS NULL OR created_at >= ?) AND (? IS NULL OR created_at < ?)"
+        ),
+        (false, true, true) => orders!(
+            " AND created_at <= ? AND (created_at < ? OR id < ?)"
+            " AND (? IS NULL OR status = ?) AND (? IS NULL OR created_at >= ?) AND (? IS NULL OR created_at < ?)"
+        ),
+        (true, false, true) => orders!(
+            " AND user_id = ? AND CAST(user_id AS BINARY) = ?"
+            " AND (? IS NULL OR status = ?) AND (? IS NULL OR created_at >= ?) AND (? IS NULL OR created_at < ?)"
+        ),
+        (true, true, true) => orders!(
+            " AND user_id = ? AND CAST(user_id AS BINARY) = ?"
+            " AND created_at <= ? AND (created_at < ? OR id < ?)"
+            " AND (? IS NULL OR status = ?) AND (? IS NULL OR created_at >= ?) AND (? IS NULL OR created_at < ?)"
+        ),
+    };
+    let mut bind = || {
+        if let Some(owner) = owner {
+            arguments.add(owner)?;
+            arguments.add(owner)?;
+        }
+        if let Some(Cursor { created_at, id }) = wanted.after {
+            arguments.add(created_at)?;
+            arguments.add(created_at)?;
+            arguments.add(id)?;
+        }
+        if filtered {
+            arguments.add(wanted.status)?;
+            arguments.add(wanted.status)?;
+            for bound in [wanted.from, wanted.to] {
+                arguments.add(bound)?;
+                arguments.add(bound)?;
+            }
+        }
+        arguments.add(wanted.limit + 1)
+    };
+    bind().map_err(sqlx::Error::Encode)?;
+    Ok((sql, arguments))
+}
+
+fn page<'r>(tenant_id: &'r str, rows: &'r [MySqlRow], limit: u32) -> Result<Page<'r>, sqlx::Error> {
+    let shown = &rows[..rows.len().min(limit as usize)];
+    let orders = shown.iter().map(order).collect::<Result<Vec<_>, _>>()?;
+    let next_cursor = match (shown.last(), rows.len() > shown.len()) {
+        (Some(last), true) => {
+            let (Moment(created_at), id) = (last.try_get(6)?, last.try_get(7)?);
+            // Only rows without a time follow one without a time; they are beyond the order of the list.
+            created_at.map(|created_at| Cursor { created_at, id }.encode())
+        }
+        _ => None,
+    };
+    Ok(Page { tenant_id, orders, next_cursor })
+}
+
+fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
+    Ok(Order {
+        order_bid: row.try_get(0)?,
+        shifu_bid: row.try_get(1)?,
+        user_id: row.try_get(2)?,
+        payable_price: row.try_get(3)?,
+        paid_price: row.try_get(4)?,
+        status: row.try_get(5)?,
+        created_at: row.try_get(6)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(pairs: &[(&str, &str)]) -> Result<Wanted, String> {
+        let of = |name| pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
+        let question =
+            Question { limit: of("limit"), cursor: of("cursor"), status: of("status"), from: of("from"), to: of("to") };
+        question.understand().map_err(|error| error.code().name())
+    }
+
+    #[test]
+    fn every_part_is_checked_with_its_own_code() {
+        assert_eq!(question(&[]), Ok(Wanted { limit: 20, ..Wanted::default() }));
+        for (name, value, code) in [
+            ("limit", "0", "invalid_limit"),
+            ("limit", "101", "invalid_limit"),
+            ("limit", "-1", "invalid_limit"),
+            ("limit", "", "invalid_limit"),
+            ("limit", "1e2", "invalid_limit"),
+            ("cursor", "x", "invalid_cursor"),
+            ("status", "500", "invalid_status"),
+            ("status", "506", "invalid_status"),
+            ("status", "paid", "invalid_status"),
+            ("from", "2025-01-01", "invalid_from"),
+            ("from", "2025-13-01T00:00:00Z", "invalid_from"),
+            ("to", "yesterday", "invalid_to"),
+            ("to", "0001-01-01T00:00:00Z", "invalid_to"),
+        ] {
+            assert_eq!(question(&[(name, value)]), Err(code.into()), "{name}={value}");
+        }
+        let wanted = question(&[("limit", "100"), ("status", "502"), ("from", "2025-01-01T08:00:00+08:00")]).unwrap();
+        assert_eq!((wanted.limit, wanted.status), (100, Some(502)));
+        assert_eq!(wanted.from, Some("2025-01-01T00:00:00".parse().unwrap()));
+    }
+
+    #[test]
+    fn as_many_values_are_bound_as_the_statement_has_places() {
+        let time: NaiveDateTime = "2025-01-01T00:00:00".parse().unwrap();
+        for owner in [None, Some("u1")] {
+            for after in [None, Some(Cursor { created_at: time, id: 1 })] {
+                for status in [None, Some(502)] {
+                    let wanted = Wanted { limit: 20, after, status, ..Wanted::default() };
+                    let (sql, arguments) = statement(&wanted, owner).unwrap();
+                    assert_eq!(arguments.len(), sql.matches('?').count(), "{sql}");
+                }
+            }
+        }
+    }
+}

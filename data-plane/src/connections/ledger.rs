@@ -1,0 +1,226 @@
+//! [`Ledger`]: who has which slot of the node's budget. Arithmetic only: no waiting, no I/O.
+//!
+//! A *slot* is the right to have one connection open. **Guarantee:** the slots given out (to connections in use, idle, or
+//! being opened or closed) are never more than the budget, and those of a tenant never more than its share; a slot is
+//! given back exactly once, by the one who has it.
+//!
+//! Whoever gets nothing waits in the order of asking. When something comes back, the first in that order who can use it
+//! gets it: a connection of its own tenant as it is, or the slot of another tenant's idle connection. Somebody whose
+//! tenant has its full share does not hold up those behind.
+
+use super::gate::Gate;
+use crate::routing::Limits;
+use kernel::domain::TenantId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// What somebody wants.
+#[derive(Clone)]
+pub struct Ask {
+    /// For whom.
+    pub tenant: Arc<TenantId>,
+    /// Of which generation of the tenant's route.
+    pub generation: u64,
+    /// Most slots of the tenant.
+    pub share: usize,
+    /// A connection that was idle will not do.
+    pub fresh: bool,
+    /// Only a connection that was idle will do.
+    pub idle_only: bool,
+}
+
+/// What somebody got.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken<T> {
+    /// A connection that was idle, with its slot.
+    Connection(T),
+    /// A slot to open a connection in, after closing the idle connection that had it.
+    Slot {
+        /// The connection that had the slot.
+        replaces: Option<T>,
+    },
+}
+
+struct Account {
+    open: usize,
+    generation: u64,
+    /// Keys into [`Ledger::idle`], oldest first.
+    idle: Vec<u64>,
+    gate: Option<Arc<Gate>>,
+}
+
+struct Idle<T> {
+    tenant: Arc<TenantId>,
+    generation: u64,
+    since: Instant,
+    connection: T,
+}
+
+struct Waiter<G> {
+    ask: Ask,
+    grant: oneshot::Sender<G>,
+}
+
+/// See the module. `T` is a connection, `G` what a waiter is handed.
+pub struct Ledger<T, G> {
+    budget: usize,
+    open: usize,
+    /// Orders both idle connections and waiters.
+    ticks: u64,
+    /// Never more than there are tenants in the routing table over the life of the process.
+    accounts: HashMap<Arc<TenantId>, Account>,
+    idle: BTreeMap<u64, Idle<T>>,
+    waiters: BTreeMap<u64, Waiter<G>>,
+}
+
+impl<T, G> Ledger<T, G> {
+    /// A ledger of `budget` slots.
+    pub fn new(budget: usize) -> Self {
+        let (accounts, idle, waiters) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { budget, open: 0, ticks: 0, accounts, idle, waiters }
+    }
+
+    /// Slots given out, and how many of them have idle connections.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.open, self.idle.len())
+    }
+
+    /// The gate of a tenant, made anew when its limits changed.
+    pub fn gate(&mut self, tenant: &Arc<TenantId>, limits: Limits) -> Arc<Gate> {
+        match &mut self.account(tenant).gate {
+            Some(gate) if gate.limits() == limits => Arc::clone(gate),
+            other => Arc::clone(other.insert(Arc::new(Gate::new("turn", limits)))),
+        }
+    }
+
+    /// Takes what is there.
+    pub fn take(&mut self, ask: &Ask) -> Option<Taken<T>> {
+        let account = self.account(&ask.tenant);
+        account.generation = account.generation.max(ask.generation);
+        let room = account.open < ask.share;
+        // The newest one: the others grow old and are closed.
+        if let Some(tick) = account.idle.last().copied() {
+            let usable = !ask.fresh && self.idle.get(&tick).is_some_and(|idle| idle.generation == ask.generation);
+            if !usable && ask.idle_only {
+                return None;
+            }
+            self.account(&ask.tenant).idle.pop();
+            let connection =
+                self.idle.remove(&tick).expect("an account's idle connections are in the ledger").connection;
+            return Some(if usable {
+                Taken::Connection(connection)
+            } else {
+                Taken::Slot { replaces: Some(connection) }
+            });
+        }
+        if ask.idle_only || !room {
+            return None;
+        }
+        let replaces = if self.open < self.budget { None } else { Some(self.evict()?) };
+        self.open += 1;
+        self.account(&ask.tenant).open += 1;
+        Some(Taken::Slot { replaces })
+    }
+
+    /// Takes the slot of the connection that has been idle longest.
+    fn evict(&mut self) -> Option<T> {
+        let (tick, idle) = self.idle.pop_first()?;
+        let account = self.account(&idle.tenant);
+        account.idle.retain(|of_account| *of_account != tick);
+        account.open -= 1;
+        self.open -= 1;
+        Some(idle.connection)
+    }
+
+    /// Waits in line. The ticket is for [`Ledger::leave`].
+    pub fn wait(&mut self, ask: Ask) -> (u64, oneshot::Receiver<G>) {
+        let (grant, granted) = oneshot::channel();
+        self.ticks += 1;
+        self.waiters.insert(self.ticks, Waiter { ask, grant });
+        (self.ticks, granted)
+    }
+
+    /// Waits no more.
+    pub fn leave(&mut self, ticket: u64) {
+        self.waiters.remove(&ticket);
+    }
+
+    /// The first in line who can be served, and with what.
+    pub fn serve_next(&mut self) -> Option<(oneshot::Sender<G>, Ask, Taken<T>)> {
+        let mut next = 0;
+        while let Some((&ticket, waiter)) = self.waiters.range(next..).next() {
+            next = ticket + 1;
+            if waiter.grant.is_closed() {
+                self.waiters.remove(&ticket);
+                continue;
+            }
+            let ask = waiter.ask.clone();
+            if let Some(taken) = self.take(&ask) {
+                let waiter = self.waiters.remove(&ticket)?;
+                return Some((waiter.grant, ask, taken));
+            }
+        }
+        None
+    }
+
+    /// Gives a slot back; its connection is closed.
+    pub fn free(&mut self, tenant: &Arc<TenantId>) {
+        self.open -= 1;
+        self.account(tenant).open -= 1;
+    }
+
+    /// Keeps a connection for the next one. Gives it back if it belongs to an older generation: it is to be closed.
+    pub fn park(&mut self, tenant: &Arc<TenantId>, generation: u64, connection: T) -> Result<(), T> {
+        self.ticks += 1;
+        let tick = self.ticks;
+        let account = self.account(tenant);
+        if generation != account.generation {
+            return Err(connection);
+        }
+        account.idle.push(tick);
+        let tenant = Arc::clone(tenant);
+        self.idle.insert(tick, Idle { tenant, generation, since: Instant::now(), connection });
+        Ok(())
+    }
+
+    /// From now on connections of a tenant below `generation` are not used; returns the idle ones, which keep their
+    /// slots until they are closed.
+    pub fn retire(&mut self, tenant: &Arc<TenantId>, generation: u64) -> Vec<(u64, T)> {
+        let account = self.account(tenant);
+        account.generation = account.generation.max(generation);
+        let current = account.generation;
+        let ticks = std::mem::take(&mut account.idle);
+        let mut retired = Vec::new();
+        for tick in ticks {
+            let idle = self.idle.remove(&tick).expect("an account's idle connections are in the ledger");
+            if idle.generation < current {
+                retired.push((idle.generation, idle.connection));
+            } else {
+                self.account(tenant).idle.push(tick);
+                self.idle.insert(tick, idle);
+            }
+        }
+        retired
+    }
+
+    /// Connections that have been idle since before `limit`; they keep their slots until they are closed.
+    pub fn expired(&mut self, limit: Instant) -> Vec<(Arc<TenantId>, u64, T)> {
+        let mut expired = Vec::new();
+        while let Some(oldest) = self.idle.first_entry().filter(|oldest| oldest.get().since <= limit) {
+            let (tick, idle) = oldest.remove_entry();
+            self.account(&idle.tenant).idle.retain(|of_account| *of_account != tick);
+            expired.push((idle.tenant, idle.generation, idle.connection));
+        }
+        expired
+    }
+
+    fn account(&mut self, tenant: &Arc<TenantId>) -> &mut Account {
+        if !self.accounts.contains_key(tenant) {
+            let account = Account { open: 0, generation: 0, idle: Vec::new(), gate: None };
+            self.accounts.insert(Arc::clone(tenant), account);
+        }
+        self.accounts.get_mut(tenant).expect("it was inserted")
+    }
+}

@@ -1,0 +1,192 @@
+//! The tenants' databases, as a request uses them: a turn, a connection, rows.
+//!
+//! **Guarantees.** A tenant has at most its plan's number of requests in work and waiting, the rest are refused at once
+//! ([`gate`]); all connections of the node are one budget ([`pool`], [`ledger`]); servers that fail are left alone for a
+//! while ([`servers`]); every statement ends after [`STATEMENT_TIMEOUT`], on this side and on the server. A read that
+//! met a dead connection (a restart, a `KILL` after a rotation) is asked once more on a new one, by the route as it is
+//! now. What a client is told is always 503 `tenant_unavailable`, never the database's own words.
+
+mod gate;
+mod ledger;
+mod mysql;
+mod pool;
+mod servers;
+
+use crate::noticeboard::Noticeboard;
+use crate::routing::{Route, Routing};
+use gate::NoTurn;
+pub use gate::{Gate, Turn};
+use kernel::crypto::KeyRing;
+use kernel::database;
+use kernel::domain::TenantId;
+use kernel::http::{ApiError, Code, chain};
+use kernel::shutdown::Shutdown;
+use mysql::MySqlConnect;
+use pool::{NoConnection, OpenError, Pool};
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Longest time of one statement.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The databases of all tenants. Clones share everything.
+#[derive(Clone)]
+pub struct TenantDatabases {
+    pool: Pool<MySqlConnect>,
+    routing: Arc<Routing>,
+    noticeboard: Noticeboard,
+    wait: Duration,
+}
+
+/// How many connections, and how long to wait for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one tenant.
+    pub of_tenant: usize,
+    /// Longest wait of a request, for its turn and its connection together.
+    pub wait: Duration,
+}
+
+impl TenantDatabases {
+    /// Nothing is opened yet.
+    pub fn new(keys: KeyRing, budget: Budget, routing: Arc<Routing>, noticeboard: Noticeboard) -> Self {
+        let pool = Pool::new(MySqlConnect::new(keys), budget.connections, budget.of_tenant);
+        Self { pool, routing, noticeboard, wait: budget.wait }
+    }
+
+    /// Waits for the request's turn at the tenant. Keep the answer for the whole request.
+    pub async fn enter(&self, route: &Arc<Route>) -> Result<TenantDatabase<'_>, ApiError> {
+        let deadline = Instant::now() + self.wait;
+        match self.pool.gate(route).enter(deadline).await {
+            Ok(turn) => {
+                self.noticeboard.put_up(route);
+                Ok(TenantDatabase { databases: self, route: Arc::clone(route), deadline, _turn: turn })
+            }
+            Err(NoTurn::QueueFull) => Err(refused("queue_full")),
+            Err(NoTurn::TooLate) => Err(refused("turn")),
+        }
+    }
+
+    /// From now on no connection of the tenant below `generation` is used.
+    pub fn retire(&self, tenant: &Arc<TenantId>, generation: u64) {
+        self.pool.retire(tenant, generation);
+    }
+
+    /// Open connections, and how many of them are idle.
+    pub fn counts(&self) -> (usize, usize) {
+        self.pool.counts()
+    }
+
+    /// Closes connections that have been idle for `limit`, until the process is asked to stop.
+    pub async fn sweep(self, limit: Duration, shutdown: Shutdown) {
+        let every = (limit / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
+        loop {
+            tokio::select! { () = tokio::time::sleep(every) => {}, () = shutdown.wished() => return }
+            self.pool.sweep(limit);
+        }
+    }
+}
+
+/// One tenant's database, for one request.
+pub struct TenantDatabase<'d> {
+    databases: &'d TenantDatabases,
+    route: Arc<Route>,
+    deadline: Instant,
+    _turn: Turn,
+}
+
+impl TenantDatabase<'_> {
+    /// All rows of a query that changes nothing. `sql` is constant, so it is prepared once per connection.
+    pub async fn rows(&mut self, sql: &'static str, arguments: MySqlArguments) -> Result<Vec<MySqlRow>, ApiError> {
+        let first = self.ask(false, sql, arguments.clone()).await;
+        // Whatever comes after the first question waits by a deadline of its own.
+        self.deadline = Instant::now() + self.databases.wait;
+        match first {
+            Err(Failure::Lost(error)) => {
+                tracing::info!(cause = %chain(&error), "a connection was lost; asking again");
+                // Where the tenant is now: its user or server may have been replaced.
+                self.route = self.databases.routing.now(&self.route).ok_or(Code::TenantNotFound)?;
+                self.ask(true, sql, arguments).await.map_err(Failure::into_answer)
+            }
+            answer => answer.map_err(Failure::into_answer),
+        }
+    }
+
+    async fn ask(&self, fresh: bool, sql: &'static str, arguments: MySqlArguments) -> Result<Vec<MySqlRow>, Failure> {
+        let mut lease = match self.databases.pool.acquire(&self.route, fresh, self.deadline).await {
+            Ok(lease) => lease,
+            // Refused to a user that has been replaced since this request began.
+            Err(NoConnection::Open(OpenError::Refused(error))) if !fresh && self.is_outdated() => {
+                return Err(Failure::Lost(error));
+            }
+            Err(error) => return Err(Failure::NoConnection(error)),
+        };
+        let asking = sqlx::query_with(sql, arguments).fetch_all(lease.ask());
+        match timeout(STATEMENT_TIMEOUT, asking).await {
+            Ok(Ok(rows)) => {
+                lease.finished();
+                Ok(rows)
+            }
+            Ok(Err(error)) if is_lost(&error) => Err(Failure::Lost(error)),
+            Ok(Err(error)) => Err(Failure::Statement(error)),
+            Err(_) => Err(Failure::Timeout),
+        }
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.databases.routing.now(&self.route).is_some_and(|now| now.generation != self.route.generation)
+    }
+}
+
+/// Why there are no rows.
+enum Failure {
+    /// The connection broke; another one may do.
+    Lost(sqlx::Error),
+    /// There was no connection.
+    NoConnection(NoConnection),
+    /// The statement failed.
+    Statement(sqlx::Error),
+    /// The statement took too long.
+    Timeout,
+}
+
+impl Failure {
+    fn into_answer(self) -> ApiError {
+        match self {
+            Self::NoConnection(NoConnection::TooLate) => refused("connection"),
+            Self::NoConnection(error @ NoConnection::ServerDown) => unavailable("server_down", &chain(&error)),
+            Self::NoConnection(error) => unavailable("open", &chain(&error)),
+            Self::Lost(error) => unavailable("lost", &chain(&error)),
+            Self::Timeout => unavailable("timeout", "no answer in time"),
+            // Ended by the server's own limit on a statement's time (MySQL, MariaDB).
+            Self::Statement(error) if matches!(database::number(&error), Some(3024 | 1969)) => {
+                unavailable("timeout", &chain(&error))
+            }
+            Self::Statement(error) if database::is_contention(&error) => unavailable("contention", &chain(&error)),
+            Self::Statement(error) => ApiError::internal(&error),
+        }
+    }
+}
+
+/// The connection is gone: closed, killed, or its server stopped. MySQL tells a killed one that its query was interrupted.
+fn is_lost(error: &sqlx::Error) -> bool {
+    database::is_unreachable(error) || database::number(error) == Some(1317)
+}
+
+/// Too much is going on; nothing is broken.
+fn refused(reason: &'static str) -> ApiError {
+    metrics::counter!("tenant_refusals_total", "reason" => reason).increment(1);
+    tracing::debug!(reason, "a request was refused");
+    Code::TenantUnavailable.into()
+}
+
+/// Something is broken.
+fn unavailable(reason: &'static str, cause: &str) -> ApiError {
+    metrics::counter!("tenant_refusals_total", "reason" => reason).increment(1);
+    tracing::warn!(reason, cause, "a tenant's database did not answer");
+    Code::TenantUnavailable.into()
+}

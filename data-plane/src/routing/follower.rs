@@ -1,0 +1,174 @@
+//! The one task that keeps the routing table, and with it every cache of the node, at the head of the event log.
+//!
+//! A turn is always the same work, whatever woke it (a message, the clock, a request that found the table old): read the
+//! head, ask which tenants have events since the last turn, read those tenants again, swap them in, drop what depended on
+//! them. Messages say nothing but "look"; a lost, doubled or reordered one changes only when that happens.
+//!
+//! **Guarantee.** Rows are read after the head, so what is swapped in is at least as new as the position that is then
+//! claimed; a failed turn claims nothing.
+
+use super::load::{self, LoadError};
+use super::{Changes, Freshness, Routing};
+use crate::connections::TenantDatabases;
+use crate::noticeboard::Noticeboard;
+use crate::sessions::Sessions;
+use kernel::database;
+use kernel::health::{Health, Part};
+use kernel::http::chain;
+use sqlx::MySqlConnection;
+use sqlx::mysql::MySqlConnectOptions;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// How often the head is read when nothing wakes the follower.
+const TICK: Duration = Duration::from_secs(1);
+
+/// With more changed tenants than this, one full load is cheaper.
+const MANY: usize = 1000;
+
+/// See the module.
+pub struct Follower {
+    options: MySqlConnectOptions,
+    connection: Option<MySqlConnection>,
+    revocations: Option<u64>,
+    loaded: bool,
+    /// The table it keeps.
+    pub routing: Arc<Routing>,
+    sessions: Arc<Sessions>,
+    databases: TenantDatabases,
+    noticeboard: Noticeboard,
+    health: Health,
+}
+
+impl Follower {
+    /// A follower that has read nothing yet.
+    pub fn new(
+        options: MySqlConnectOptions,
+        routing: Arc<Routing>,
+        sessions: Arc<Sessions>,
+        databases: TenantDatabases,
+        noticeboard: Noticeboard,
+        health: Health,
+    ) -> Self {
+        let (connection, revocations, loaded) = (None, None, false);
+        Self { options, connection, revocations, loaded, routing, sessions, databases, noticeboard, health }
+    }
+
+    /// The first turn: loads everything.
+    pub async fn load(&mut self) -> Result<(), LoadError> {
+        self.turn().await
+    }
+
+    /// Follows for ever: requests that are drained at the end of the process need a fresh table too.
+    pub async fn run(mut self) {
+        let routing = Arc::clone(&self.routing);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = routing.freshness.wanted() => {}
+                _ = tick.tick() => {}
+            }
+            // What a turn changed is logged and counted in it; here only whether it worked.
+            let _ = self.turn().await;
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), LoadError> {
+        let routing = Arc::clone(&self.routing);
+        let freshness: &Freshness = &routing.freshness;
+        let began = freshness.mark();
+        let kept = self.connection.take();
+        let was_kept = kept.is_some();
+        let mut turned = self.turn_on(kept).await;
+        if was_kept && matches!(turned, Err(LoadError::Database(_))) {
+            // The server may have closed a connection that was good a second ago (a restart, a KILL).
+            turned = self.turn_on(None).await;
+        }
+        match &turned {
+            Ok(()) => {
+                freshness.succeeded(began);
+                self.health.tell("system_database", Part::Healthy);
+            }
+            Err(error) => {
+                if !freshness.is_failing() {
+                    tracing::warn!(cause = %chain(error), "the routing table cannot be kept fresh");
+                }
+                freshness.failed();
+                // Whoever asks for the health may be anybody, so without the cause.
+                let position = routing.table().position;
+                let reason = format!("away; serving what was known at position {position}");
+                self.health.tell("system_database", Part::Degraded(reason));
+            }
+        }
+        turned
+    }
+
+    async fn turn_on(&mut self, kept: Option<MySqlConnection>) -> Result<(), LoadError> {
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => load::bounded(database::connect(&self.options)).await?,
+        };
+        self.catch_up(&mut connection).await?;
+        // Kept only when every answer was read to its end.
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn catch_up(&mut self, connection: &mut MySqlConnection) -> Result<(), LoadError> {
+        let head = load::heads(connection).await?;
+        let switches = load::switches(connection).await?;
+        let position = self.routing.table().position;
+        // A head that went back: the system database was restored from a backup, and nothing known is known any more.
+        let restored = head.events < position;
+        let touched = if restored || !self.loaded || head.events == position {
+            Vec::new()
+        } else {
+            load::touched(connection, position, head.events).await?
+        };
+        let changes = if restored || !self.loaded || touched.len() > MANY {
+            let routes = load::all(connection).await?;
+            self.routing.change(|table| table.replace(routes))
+        } else if touched.is_empty() {
+            Changes::default()
+        } else {
+            let routes = load::some(connection, &touched).await?;
+            self.routing.change(|table| table.update(&touched, routes))
+        };
+        self.drop_dependants(&changes);
+        if restored {
+            tracing::warn!(
+                known = position.0,
+                now = head.events.0,
+                "the event log went back; everything was read again"
+            );
+            self.sessions.forget_everything();
+        }
+        if self.revocations != Some(head.sessions) {
+            self.sessions.forget_sessions();
+            self.revocations = Some(head.sessions);
+        }
+        self.routing.change(|table| {
+            table.position = head.events;
+            table.switches = switches;
+        });
+        self.loaded = true;
+        Ok(())
+    }
+
+    fn drop_dependants(&self, changes: &Changes) {
+        for (tenant_id, generation) in &changes.retired {
+            self.databases.retire(tenant_id, *generation);
+        }
+        if self.loaded {
+            for tenant_id in &changes.touched {
+                self.noticeboard.take_down(tenant_id);
+            }
+        }
+        if !changes.touched.is_empty() {
+            metrics::counter!("route_reloads_total").increment(changes.touched.len() as u64);
+            tracing::debug!(tenants = changes.touched.len(), "routes were read again");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading the system database for the routing table.
+//!
+//! The follower has a connection of its own. A connection of the shared pool that was in use when the network went silent
+//! comes back when TCP gives up, minutes later; this one is dropped after [`QUERY_TIMEOUT`] and opened anew.
+
+use super::{Limits, Place, Route, Service, Switches, UnknownHost};
+use kernel::domain::{DomainName, Position, Tenant, TenantId};
+use kernel::store::Heads;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{MySql, MySqlConnection, Row};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for one answer of the system database.
+pub const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// The same for a query that reads every tenant.
+const FULL_LOAD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Tenants read by one query, and a size for a few of them: two sizes are two prepared statements, not a thousand.
+const CHUNK: usize = 500;
+const SMALL_CHUNK: usize = 8;
+
+/// Why the system database told nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// Anything else.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// `future`, but not longer than [`QUERY_TIMEOUT`].
+pub async fn bounded<T>(future: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, LoadError> {
+    within(QUERY_TIMEOUT, future).await
+}
+
+async fn within<T>(limit: Duration, future: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, LoadError> {
+    Ok(tokio::time::timeout(limit, future).await.map_err(|_| LoadError::Timeout)??)
+}
+
+/// Newest positions.
+pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError> {
+    let query = sqlx::query_as("SELECT name, position FROM saas_heads");
+    let rows: Vec<(String, u64)> = bounded(query.fetch_all(connection)).await?;
+    let of = |name| rows.iter().find(|(row, _)| row == name).map_or(0, |(_, position)| *position);
+    Ok(Heads { events: Position(of("events")), sessions: of("sessions") })
+}
+
+/// Which tenants have events in `(after, until]`.
+pub async fn touched(
+    connection: &mut MySqlConnection,
+    after: Position,
+    until: Position,
+) -> Result<Vec<TenantId>, LoadError> {
+    let query = "SELECT DISTINCT tenant_id FROM saas_events WHERE position > ? AND position <= ?";
+    let rows = bounded(sqlx::query(query).bind(after.0).bind(until.0).fetch_all(connection)).await?;
+    Ok(rows.iter().filter_map(|row| row.try_get::<&str, _>(0).ok()?.parse().ok()).collect())
+}
+
+/// The switches of the installation.
+pub async fn switches(connection: &mut MySqlConnection) -> Result<Switches, LoadError> {
+    let query = "SELECT config_key, config_value FROM saas_system_config WHERE config_key IN
+                 ('system.default_tenant', 'routing.unknown_host', 'system.multi_tenant_enabled')";
+    let rows: Vec<(String, Option<String>)> = bounded(sqlx::query_as(query).fetch_all(connection)).await?;
+    let of = |key| rows.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_deref()).map(str::trim);
+    Ok(Switches {
+        default_tenant: of("system.default_tenant").and_then(|id| id.parse().ok()),
+        unknown_host: match of("routing.unknown_host") {
+            Some("default") => UnknownHost::Default,
+            _ => UnknownHost::Reject,
+        },
+        multi_tenant: !of("system.multi_tenant_enabled")
+            .is_some_and(|value| value.eq_ignore_ascii_case("false") || value == "0"),
+    })
+}
+
+const ROUTES: &str = "SELECT s.tenant_id, s.position, s.snapshot, d.db_host, d.db_port, d.db_name, d.db_username,
+        d.db_password_encrypted, d.max_connections, p.request_concurrency, p.request_queue
+     FROM saas_tenant_snapshots s
+     LEFT JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id
+     LEFT JOIN saas_plans p ON p.plan_type = s.plan_type";
+
+const DOMAINS: &str = "SELECT tenant_id, domain FROM saas_tenant_domains";
+
+/// Every tenant.
+pub async fn all(connection: &mut MySqlConnection) -> Result<Vec<Route>, LoadError> {
+    let rows = within(FULL_LOAD_TIMEOUT, sqlx::query(ROUTES).fetch_all(&mut *connection)).await?;
+    // Domains are read after the tenants, so a route's position is true of them too: a lower bound.
+    let domains = within(FULL_LOAD_TIMEOUT, sqlx::query(DOMAINS).fetch_all(connection)).await?;
+    Ok(routes(&rows, &domains)?)
+}
+
+/// These tenants, as far as they exist.
+pub async fn some(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<Vec<Route>, LoadError> {
+    let mut loaded = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(CHUNK) {
+        let size = if chunk.len() <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK };
+        let places = format!("({}?)", "?, ".repeat(size - 1));
+        let (of_tenants, of_domains) =
+            (format!("{ROUTES} WHERE s.tenant_id IN {places}"), format!("{DOMAINS} WHERE tenant_id IN {places}"));
+        let rows = bounded(bind_ids(&of_tenants, chunk, size).fetch_all(&mut *connection)).await?;
+        let domains = bounded(bind_ids(&of_domains, chunk, size).fetch_all(&mut *connection)).await?;
+        loaded.extend(routes(&rows, &domains)?);
+    }
+    Ok(loaded)
+}
+
+/// The ids, the last one repeated to fill all places.
+fn bind_ids<'q>(query: &'q str, ids: &'q [TenantId], places: usize) -> Query<'q, MySql, MySqlArguments> {
+    let last = ids.last().map_or("", TenantId::as_str);
+    let filled = ids.iter().map(TenantId::as_str).chain(std::iter::repeat(last)).take(places);
+    filled.fold(sqlx::query(query), Query::bind)
+}
+
+fn routes(rows: &[MySqlRow], domains: &[MySqlRow]) -> Result<Vec<Route>, sqlx::Error> {
+    let mut by_tenant: HashMap<String, Vec<DomainName>> = HashMap::new();
+    for row in domains {
+        let (tenant_id, domain): (String, &str) = (row.try_get(0)?, row.try_get(1)?);
+        match domain.parse() {
+            Ok(domain) => by_tenant.entry(tenant_id).or_default().push(domain),
+            Err(_) => {
+                tracing::error!(tenant_id, "a domain in the system database is not in normal form; it is skipped")
+            }
+        }
+    }
+    let mut routes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: &str = row.try_get(0)?;
+        let domains = by_tenant.remove(id).unwrap_or_default();
+        match id.parse::<TenantId>() {
+            Ok(tenant_id) => routes.push(route(row, tenant_id, domains)?),
+            Err(_) => tracing::error!("a tenant id in the system database is not valid; the tenant is skipped"),
+        }
+    }
+    Ok(routes)
+}
+
+fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Result<Route, sqlx::Error> {
+    // A snapshot of a newer version than this program must not stop the other tenants.
+    let tenant: Option<Tenant> = serde_json::from_str(row.try_get(2)?)
+        .inspect_err(|error| tracing::error!(%tenant_id, %error, "a tenant cannot be read; it is refused"))
+        .ok();
+    let place = Place {
+        host: row.try_get::<Option<_>, _>(3)?.unwrap_or_default(),
+        port: row.try_get::<Option<i32>, _>(4)?.and_then(|port| u16::try_from(port).ok()).unwrap_or_default(),
+        name: row.try_get::<Option<_>, _>(5)?.unwrap_or_default(),
+        username: row.try_get::<Option<_>, _>(6)?.unwrap_or_default(),
+        sealed_password: row.try_get::<Option<_>, _>(7)?.unwrap_or_default(),
+    };
+    let max_connections: Option<i32> = row.try_get(8)?;
+    let (concurrency, queue): (Option<u32>, Option<u32>) = (row.try_get(9)?, row.try_get(10)?);
+    let smallest = Limits::default();
+    Ok(Route {
+        tenant_id: Arc::new(tenant_id),
+        service: tenant.as_ref().map_or(Service::Unavailable, |tenant| tenant.state.into()),
+        tenant_domain: tenant.as_ref().and_then(|tenant| tenant.tenant_domain.clone()),
+        tenant_name: tenant.map(|tenant| tenant.tenant_name).unwrap_or_default(),
+        domains,
+        position: Position(row.try_get(1)?),
+        place,
+        max_connections: max_connections.and_then(|most| u32::try_from(most).ok()).unwrap_or_default().max(1),
+        limits: Limits {
+            concurrency: concurrency.unwrap_or(smallest.concurrency).max(1),
+            queue: queue.unwrap_or(smallest.queue),
+        },
+        generation: 0,
+    })
+}

@@ -1,0 +1,153 @@
+//! Which tenant a request asks for, in the seed's order: `X-Tenant-ID` or `Tenant-ID` -> exact host -> subdomain -> the
+//! default tenant.
+//!
+//! Naming a tenant opens nothing: every call also needs a token whose user belongs to the tenant. The host is `Host` or
+//! `:authority` only; `X-Forwarded-Host` counts when the peer is a configured proxy. What is malformed or says two things
+//! is refused, because the next machine in the chain might read it the other way.
+
+use super::{Route, Table, UnknownHost};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use ipnet::IpNet;
+use kernel::config::{ConfigError, wrong};
+use kernel::domain::{Host, TenantId};
+use kernel::http::{ApiError, Code};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Headers that name a tenant, as people write them and as they are looked up.
+const TENANT_HEADERS: [(&str, HeaderName); 2] =
+    [("X-Tenant-ID", HeaderName::from_static("x-tenant-id")), ("Tenant-ID", HeaderName::from_static("tenant-id"))];
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// First labels that name no tenant.
+const SYSTEM_LABELS: [&str; 5] = ["www", "api", "admin", "cdn", "static"];
+
+/// Addresses whose `X-Forwarded-Host` is believed.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Parses the setting `TRUSTED_PROXIES`: CIDR blocks or addresses, separated by commas.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let block = |text: &str| {
+            text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map_err(|_| error).map(IpNet::from))
+        };
+        let blocks = text.split(',').map(str::trim).filter(|block| !block.is_empty()).map(block);
+        blocks.collect::<Result<_, _>>().map(Self).map_err(|error| wrong("TRUSTED_PROXIES", error))
+    }
+
+    fn contain(&self, peer: Option<SocketAddr>) -> bool {
+        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
+        peer.is_some_and(|peer| self.0.iter().any(|block| block.contains(&peer.ip().to_canonical())))
+    }
+}
+
+/// What a request says of its tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked<'r> {
+    /// A tenant by its id.
+    Tenant(TenantId),
+    /// A host: a name in lower-case ASCII without port, as nearly all come. It may still be malformed.
+    Plain(&'r str),
+    /// A host that had to be brought to its normal form, or none that could be a tenant's.
+    Host(Host),
+}
+
+impl<'r> Asked<'r> {
+    /// Reads what the request says; refuses what is malformed or says two things.
+    pub fn of(parts: &'r Parts, peer: Option<SocketAddr>, trusted: &TrustedProxies) -> Result<Self, ApiError> {
+        if let Some(id) = tenant_header(&parts.headers)? {
+            return Ok(Self::Tenant(id));
+        }
+        let forwarded = if trusted.contain(peer) { single(&parts.headers, &FORWARDED_HOST)? } else { None };
+        let host = match forwarded {
+            Some(host) => Some(host),
+            None => own_host(parts)?,
+        };
+        match host {
+            Some(host) => host_name(host),
+            None => Ok(Self::Host(Host::Unroutable)),
+        }
+    }
+}
+
+impl Table {
+    /// The tenant that a request asks for; `None`: there is no such tenant.
+    pub fn resolve(&self, asked: &Asked<'_>) -> Result<Option<Arc<Route>>, ApiError> {
+        if !self.switches.multi_tenant {
+            return Ok(self.default_tenant());
+        }
+        let found = match asked {
+            Asked::Tenant(id) => return Ok(self.tenant(id.as_str())),
+            // Domains of the table are well-formed, so whatever is found is.
+            Asked::Plain(host) => match self.domain(host) {
+                Some(route) => Some(route),
+                None => self.by_host(&Host::parse(host).map_err(|_| Code::InvalidHost)?),
+            },
+            Asked::Host(host) => self.by_host(host),
+        };
+        Ok(found.or_else(|| match self.switches.unknown_host {
+            UnknownHost::Default => self.default_tenant(),
+            UnknownHost::Reject => None,
+        }))
+    }
+
+    fn by_host(&self, host: &Host) -> Option<Arc<Route>> {
+        let Host::Domain(domain) = host else { return None };
+        self.domain(domain.as_str()).or_else(|| {
+            let label = domain.subdomain().filter(|label| !SYSTEM_LABELS.contains(label))?;
+            self.tenant(label)
+        })
+    }
+}
+
+fn tenant_header(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
+    let mut found: Option<(&str, &HeaderValue)> = None;
+    for (field, name) in TENANT_HEADERS {
+        for value in headers.get_all(name) {
+            match found {
+                Some((_, other)) if other != value => {
+                    return Err(ApiError::from(Code::BadRequest).with("detail", "the request names two tenants"));
+                }
+                _ => found = Some((field, value)),
+            }
+        }
+    }
+    let Some((field, value)) = found else { return Ok(None) };
+    let text = value.to_str().map_err(|_| ApiError::invalid("tenant_id", field, "not ASCII text"))?;
+    text.parse().map(Some).map_err(|error| ApiError::invalid("tenant_id", field, error))
+}
+
+/// `:authority` (or the authority of an absolute target), else `Host`; both, if they agree.
+fn own_host(parts: &Parts) -> Result<Option<&str>, ApiError> {
+    let host = single(&parts.headers, &header::HOST)?;
+    match (parts.uri.authority().map(|authority| authority.as_str()), host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(Code::InvalidHost.into()),
+        (authority, host) => Ok(authority.or(host)),
+    }
+}
+
+/// The only value of a header; two of them are a contradiction, even when they are equal.
+fn single<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Code::InvalidHost.into());
+    }
+    // Bytes, not to_str: a host in UTF-8 is a host.
+    first.map(|value| std::str::from_utf8(value.as_bytes()).map_err(|_| Code::InvalidHost.into())).transpose()
+}
+
+fn host_name(host: &str) -> Result<Asked<'_>, ApiError> {
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    if port.len() <= 5 && port.parse::<u16>().is_ok() && !name.is_empty() && name.bytes().all(plain) {
+        return Ok(Asked::Plain(name));
+    }
+    Host::parse(host).map(Asked::Host).map_err(|_| Code::InvalidHost.into())
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+//! [`Route`]: what a node knows of one tenant.
+
+use kernel::domain::{DomainName, Position, TenantId, TenantState};
+use std::sync::Arc;
+
+/// Whether a tenant is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Requests are answered.
+    Served,
+    /// Refused by decision of an administrator.
+    Suspended,
+    /// Refused for a while.
+    Maintenance,
+    /// Not served: it has no database (yet), or its row is of a newer version than this program. What cannot be read is
+    /// refused, never guessed.
+    Unavailable,
+}
+
+impl From<TenantState> for Service {
+    fn from(state: TenantState) -> Self {
+        match state {
+            TenantState::Active => Self::Served,
+            TenantState::Suspended => Self::Suspended,
+            TenantState::Maintenance => Self::Maintenance,
+            TenantState::Provisioning | TenantState::Failed => Self::Unavailable,
+        }
+    }
+}
+
+/// Where a tenant's data is and who may log in there. No `Debug`: it holds a (sealed) password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Address of the database server.
+    pub host: String,
+    /// Port of it.
+    pub port: u16,
+    /// Name of the database.
+    pub name: String,
+    /// The tenant's own database user.
+    pub username: String,
+    /// Their password, sealed.
+    pub sealed_password: String,
+}
+
+/// What the tenant's plan allows on one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in work at once.
+    pub concurrency: u32,
+    /// Requests that may wait for one of them.
+    pub queue: u32,
+}
+
+impl Default for Limits {
+    /// Of a tenant whose plan is not in `saas_plans`: as little as the smallest plan.
+    fn default() -> Self {
+        Self { concurrency: 8, queue: 64 }
+    }
+}
+
+/// One tenant, as read at a position.
+#[derive(Clone)]
+pub struct Route {
+    /// Whose. Shared, because keys of caches are made of it.
+    pub tenant_id: Arc<TenantId>,
+    /// Name for people.
+    pub tenant_name: String,
+    /// Primary domain.
+    pub tenant_domain: Option<DomainName>,
+    /// All domains that route to it.
+    pub domains: Vec<DomainName>,
+    /// Whether it is served.
+    pub service: Service,
+    /// Position of the tenant's newest event that this row includes; it may include newer ones.
+    pub position: Position,
+    /// Where its data is.
+    pub place: Place,
+    /// Most connections of its database user.
+    pub max_connections: u32,
+    /// What its plan allows.
+    pub limits: Limits,
+    /// Rises with every change after which open connections must not be used any more. Set by [`super::Table`].
+    pub generation: u64,
+}
+
+impl Route {
+    /// Whether connections opened for `before` may go on being used for this one.
+    pub fn keeps_connections_of(&self, before: &Self) -> bool {
+        self.place == before.place && self.service == Service::Served && before.service == Service::Served
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A served tenant with the domain `{id}.example.com`.
+    pub fn route(id: &str) -> Route {
+        Route {
+            tenant_id: Arc::new(id.parse().unwrap()),
+            tenant_name: id.to_uppercase(),
+            tenant_domain: None,
+            domains: vec![format!("{id}.example.com").parse().unwrap()],
+            service: Service::Served,
+            position: Position(1),
+            place: Place {
+                host: "db1".into(),
+                port: 3306,
+                name: format!("ai_shifu_tenant_{id}"),
+                username: format!("{id}_a"),
+                sealed_password: "v1.k.x".into(),
+            },
+            max_connections: 50,
+            limits: Limits::default(),
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn a_change_of_place_or_service_ends_connections_and_nothing_else_does() {
+        let before = route("acme");
+        let mut renamed = before.clone();
+        renamed.tenant_name = "New".into();
+        renamed.position = Position(2);
+        assert!(renamed.keeps_connections_of(&before));
+        let mut rotated = before.clone();
+        rotated.place.username = "acme_b".into();
+        assert!(!rotated.keeps_connections_of(&before));
+        let mut suspended = before.clone();
+        suspended.service = Service::Suspended;
+        assert!(!suspended.keeps_connections_of(&before));
+        assert!(!before.keeps_connections_of(&suspended));
+    }
+}

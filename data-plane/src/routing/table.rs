@@ -1,0 +1,206 @@
+//! [`Table`]: every tenant by id and by domain, and the switches of the installation.
+
+use super::{Route, Service};
+use kernel::domain::{DomainName, Position, TenantId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Who answers for a host that no tenant has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownHost {
+    /// The default tenant.
+    Default,
+    /// Nobody: 404.
+    Reject,
+}
+
+/// Settings of the installation, kept in `saas_system_config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// `system.default_tenant`.
+    pub default_tenant: Option<TenantId>,
+    /// `routing.unknown_host`.
+    pub unknown_host: UnknownHost,
+    /// `system.multi_tenant_enabled`; without it, everybody goes to the default tenant.
+    pub multi_tenant: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self { default_tenant: None, unknown_host: UnknownHost::Reject, multi_tenant: true }
+    }
+}
+
+/// What an update means for whoever keeps something of the tenants it touched.
+#[derive(Default)]
+pub struct Changes {
+    /// Tenants whose rows were read again.
+    pub touched: Vec<Arc<TenantId>>,
+    /// Those of them whose connections of an older generation than this must go.
+    pub retired: Vec<(Arc<TenantId>, u64)>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Table {
+    /// Newest position of the log that the table includes.
+    pub position: Position,
+    /// Settings of the installation.
+    pub switches: Switches,
+    tenants: HashMap<TenantId, Arc<Route>>,
+    domains: HashMap<DomainName, TenantId>,
+    generations: u64,
+}
+
+impl Table {
+    /// A tenant by its id.
+    pub fn tenant(&self, id: &str) -> Option<Arc<Route>> {
+        self.tenants.get(id).cloned()
+    }
+
+    /// The tenant that a domain in normal form routes to.
+    pub fn domain(&self, domain: &str) -> Option<Arc<Route>> {
+        self.tenants.get(self.domains.get(domain)?).cloned()
+    }
+
+    /// The default tenant, if it exists.
+    pub fn default_tenant(&self) -> Option<Arc<Route>> {
+        self.tenants.get(self.switches.default_tenant.as_ref()?).cloned()
+    }
+
+    /// How many tenants there are.
+    pub fn len(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// Takes over what was read of `asked`; a tenant that was asked for and is not among `read` is gone.
+    pub fn update(&mut self, asked: &[TenantId], read: Vec<Route>) -> Changes {
+        let mut changes = Changes::default();
+        // All domains first: one of these tenants may have got what another one lost.
+        let mut before = HashMap::with_capacity(asked.len());
+        for id in asked {
+            if let Some(route) = self.tenants.remove(id) {
+                for domain in &route.domains {
+                    if self.domains.get(domain) == Some(id) {
+                        self.domains.remove(domain);
+                    }
+                }
+                before.insert(id.clone(), route);
+            }
+        }
+        for route in read {
+            let old = before.remove(&*route.tenant_id);
+            self.insert(route, old.as_deref(), &mut changes);
+        }
+        for (_, gone) in before {
+            self.generations += 1;
+            changes.retired.push((Arc::clone(&gone.tenant_id), self.generations));
+            changes.touched.push(Arc::clone(&gone.tenant_id));
+        }
+        changes
+    }
+
+    /// Takes over a full load; every other tenant is gone.
+    pub fn replace(&mut self, read: Vec<Route>) -> Changes {
+        let mut asked: Vec<TenantId> = self.tenants.keys().cloned().collect();
+        asked.extend(read.iter().map(|route| (*route.tenant_id).clone()));
+        self.domains.clear();
+        self.update(&asked, read)
+    }
+
+    fn insert(&mut self, mut route: Route, old: Option<&Route>, changes: &mut Changes) {
+        match old {
+            Some(old) if route.keeps_connections_of(old) => route.generation = old.generation,
+            Some(_) => {
+                self.generations += 1;
+                route.generation = self.generations;
+                changes.retired.push((Arc::clone(&route.tenant_id), route.generation));
+            }
+            None => {
+                self.generations += 1;
+                route.generation = self.generations;
+            }
+        }
+        for domain in &route.domains {
+            self.domains.insert(domain.clone(), (*route.tenant_id).clone());
+        }
+        changes.touched.push(Arc::clone(&route.tenant_id));
+        self.tenants.insert((*route.tenant_id).clone(), Arc::new(route));
+    }
+
+    /// How many tenants are served.
+    pub fn served(&self) -> usize {
+        self.tenants.values().filter(|route| route.service == Service::Served).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::route::tests::route;
+    use super::*;
+
+    fn ids(ids: &[&str]) -> Vec<TenantId> {
+        ids.iter().map(|id| id.parse().unwrap()).collect()
+    }
+
+    fn table(names: &[&str]) -> Table {
+        let mut table = Table::default();
+        table.replace(names.iter().map(|name| route(name)).collect());
+        table
+    }
+
+    fn owner(table: &Table, domain: &str) -> Option<String> {
+        table.domain(domain).map(|route| route.tenant_id.to_string())
+    }
+
+    #[test]
+    fn a_domain_moves_between_tenants_read_together_in_either_order() {
+        for order in [[0, 1], [1, 0]] {
+            let mut table = table(&["t1", "t2"]);
+            let (mut loser, mut winner) = (route("t1"), route("t2"));
+            winner.domains.append(&mut loser.domains);
+            let both = [loser, winner];
+            table.update(&ids(&["t1", "t2"]), order.iter().map(|at| both[*at].clone()).collect());
+            assert_eq!(owner(&table, "t1.example.com").as_deref(), Some("t2"));
+        }
+    }
+
+    #[test]
+    fn a_former_owner_read_late_takes_nothing_away() {
+        let mut table = table(&["t1", "t2"]);
+        let mut winner = route("t2");
+        winner.domains.push("t1.example.com".parse().unwrap());
+        table.update(&ids(&["t2"]), vec![winner]);
+        let mut loser = route("t1");
+        loser.domains.clear();
+        table.update(&ids(&["t1"]), vec![loser]);
+        assert_eq!(owner(&table, "t1.example.com").as_deref(), Some("t2"));
+    }
+
+    #[test]
+    fn a_tenant_that_is_gone_leaves_nothing() {
+        let mut table = table(&["t1", "t2"]);
+        let changes = table.update(&ids(&["t1"]), vec![]);
+        assert!(table.tenant("t1").is_none() && table.domain("t1.example.com").is_none());
+        assert_eq!(changes.retired.len(), 1);
+        table.replace(vec![route("t3")]);
+        assert!(table.tenant("t2").is_none() && table.domain("t2.example.com").is_none());
+        assert_eq!(owner(&table, "t3.example.com").as_deref(), Some("t3"));
+    }
+
+    #[test]
+    fn a_generation_ends_with_a_change_of_place_only() {
+        let mut table = table(&["t1"]);
+        let first = table.tenant("t1").unwrap().generation;
+        let mut renamed = route("t1");
+        renamed.tenant_name = "New".into();
+        assert!(table.update(&ids(&["t1"]), vec![renamed]).retired.is_empty());
+        assert_eq!(table.tenant("t1").unwrap().generation, first);
+        let mut rotated = route("t1");
+        rotated.place.username = "t1_b".into();
+        let changes = table.update(&ids(&["t1"]), vec![rotated]);
+        let now = table.tenant("t1").unwrap().generation;
+        assert!(now > first);
+        assert_eq!(changes.retired[0].1, now);
+    }
+}

@@ -1,0 +1,87 @@
+//! `data-plane serve`: a straight line from settings to the end.
+
+use crate::connections::{Budget, TenantDatabases};
+use crate::gauges;
+use crate::noticeboard::Noticeboard;
+use crate::router::{App, router};
+use crate::routing::{Follower, Routing, TrustedProxies};
+use crate::sessions::Sessions;
+use anyhow::Context;
+use kernel::broker::{Heard, Source, Topology, listen};
+use kernel::config::Settings;
+use kernel::crypto::KeyRing;
+use kernel::health::Health;
+use kernel::shutdown::Shutdown;
+use kernel::{database, migrate, telemetry};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Serves until SIGTERM.
+pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let metrics = telemetry::init(settings)?;
+    let address: SocketAddr = settings.get("DATA_PLANE_LISTEN")?;
+    let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
+    let node = node_name(settings.get("NODE_NAME")?);
+    let idle = settings.seconds("DATA_PLANE_IDLE")?;
+    let budget = Budget {
+        connections: settings.get::<NonZeroU32>("DATA_PLANE_CONNECTIONS")?.get() as usize,
+        of_tenant: settings.get::<NonZeroU32>("DATA_PLANE_TENANT_CONNECTIONS")?.get() as usize,
+        wait: Duration::from_millis(settings.get("DATA_PLANE_WAIT")?),
+    };
+    let trusted = TrustedProxies::parse(&settings.get::<String>("TRUSTED_PROXIES")?)?;
+    let amqp = settings.secret("AMQP_URL")?;
+    let topology = Topology::from_settings(settings)?;
+    let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
+    let (noticeboard, clerk) = Noticeboard::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
+    let system_url = settings.secret("SYSTEM_DB_URL")?;
+    let options = database::options(&system_url).context("the setting SYSTEM_DB_URL is wrong")?;
+    // One connection is the follower's own, the rest look up sessions and members.
+    let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(1).max(1);
+    let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
+    let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
+    migrate::verify(&mut connection).await?;
+    drop(connection);
+
+    let health = Health::new(metrics);
+    let shutdown = Shutdown::on_signals()?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let routing = Arc::new(Routing::default());
+    let sessions = Arc::new(Sessions::new(pool, lookups));
+    let databases = TenantDatabases::new(keys, budget, Arc::clone(&routing), noticeboard.clone());
+    let mut follower = Follower::new(
+        options,
+        Arc::clone(&routing),
+        Arc::clone(&sessions),
+        databases.clone(),
+        noticeboard,
+        health.clone(),
+    );
+    follower.load().await.context("the routing table cannot be loaded from the system database")?;
+    tracing::info!(node, %address, tenants = routing.table().len(), "the tenants' API is served");
+
+    let heard = Arc::clone(&routing);
+    let hear = move |_: Heard<'_>| heard.freshness.want();
+    let name = format!("data-plane {node}");
+    shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
+    tokio::spawn(follower.run());
+    shutdown.spawn(databases.clone().sweep(idle, shutdown.clone()));
+    shutdown.spawn(gauges::keep(Arc::clone(&routing), databases.clone(), budget.connections, shutdown.clone()));
+    if let Some(clerk) = clerk {
+        shutdown.spawn(clerk.work(health.clone(), shutdown.clone()));
+    }
+    let app = App { routing, trusted: Arc::new(trusted), sessions, databases };
+    shutdown.serve(listener, router(app, &health), &health, deadline).await?;
+    Ok(())
+}
+
+fn node_name(given: String) -> String {
+    if !given.is_empty() {
+        return given;
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}-{}", if host.is_empty() { "node" } else { host }, std::process::id())
+}

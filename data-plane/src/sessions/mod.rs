@@ -1,0 +1,217 @@
+//! Who asks, and whether they belong to the tenant they ask.
+//!
+//! Both answers come from the system database and are kept in memory, bounded. **Guarantees:**
+//! * A revoked session is refused from the follower's next turn on: a kept session counts only in the epoch in which its
+//!   loading began, and every revocation begins a new epoch. Its expiry is checked on every use.
+//! * A changed membership counts from the follower's next turn on: a kept one counts only while the tenant's route has no
+//!   newer position than the one known before it was loaded. So a load that began before a change is never kept.
+//! * Ids are compared here, byte for byte: the database's collation holds `U1` and `u1` equal.
+//! * Unknown tokens are kept too, for a moment, and look-ups have a queue of their own: a flood of bad tokens fills that
+//!   queue and not the node.
+
+mod caller;
+mod lookup;
+mod token;
+
+pub use caller::Caller;
+
+use crate::connections::{Gate, Turn};
+use crate::routing::{Limits, Route};
+use kernel::domain::{Position, Role, TenantId, UserId};
+use kernel::http::{ApiError, Code};
+use kernel::tokens;
+use moka::sync::Cache;
+use sqlx::MySqlPool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest time a request waits for its look-up to begin, and for its answer.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Look-ups that may wait.
+const QUEUE: u32 = 512;
+
+/// A session that is valid.
+#[derive(Clone)]
+struct Session {
+    user_id: Arc<UserId>,
+    /// By this process's clock, from what the database said was left.
+    expires: Instant,
+    epoch: u64,
+}
+
+/// A user's role in a tenant, or that they have none.
+#[derive(Clone, Copy)]
+struct Membership {
+    role: Option<Role>,
+    /// Position of the tenant's route before it was loaded.
+    position: Position,
+    loaded: Instant,
+}
+
+/// See the module.
+pub struct Sessions {
+    pool: MySqlPool,
+    lookups: Gate,
+    epoch: AtomicU64,
+    sessions: Cache<[u8; 32], Session>,
+    unknown: Cache<[u8; 32], u64>,
+    members: Cache<(Arc<TenantId>, Arc<UserId>), Membership>,
+}
+
+/// How long "this user is no member" is believed when no event says otherwise.
+const NO_MEMBER: Duration = Duration::from_secs(5);
+
+impl Sessions {
+    /// Nothing is known yet. At most `lookups` connections of `pool` are used at once.
+    pub fn new(pool: MySqlPool, lookups: u32) -> Self {
+        Self {
+            pool,
+            lookups: Gate::new("lookup", Limits { concurrency: lookups, queue: QUEUE }),
+            epoch: AtomicU64::new(0),
+            sessions: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(60)).build(),
+            unknown: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build(),
+            members: Cache::builder().max_capacity(200_000).time_to_live(Duration::from_secs(300)).build(),
+        }
+    }
+
+    /// Sessions were revoked: what is known of them counts no more.
+    pub fn forget_sessions(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.sessions.invalidate_all();
+        self.unknown.invalidate_all();
+    }
+
+    /// Positions do not mean what they meant.
+    pub fn forget_everything(&self) {
+        self.forget_sessions();
+        self.members.invalidate_all();
+    }
+
+    /// The user of a token; `None`: the token is unknown or has expired.
+    async fn user(&self, token: &str) -> Result<Option<Arc<UserId>>, ApiError> {
+        let key = tokens::digest(token);
+        if let Some(known) = self.known_session(&key) {
+            metrics::counter!("session_cache_hits_total").increment(1);
+            return Ok(known);
+        }
+        metrics::counter!("session_cache_misses_total").increment(1);
+        let _turn = self.turn().await?;
+        // Somebody else may have looked it up while this one waited.
+        if let Some(known) = self.known_session(&key) {
+            return Ok(known);
+        }
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let asked = Instant::now();
+        match lookup::session(&self.pool, token).await? {
+            Some((user_id, left)) => {
+                let user_id = Arc::new(user_id);
+                let session = Session { user_id: Arc::clone(&user_id), expires: asked + left, epoch };
+                self.sessions.insert(key, session);
+                Ok(Some(user_id))
+            }
+            None => {
+                self.unknown.insert(key, epoch);
+                Ok(None)
+            }
+        }
+    }
+
+    fn known_session(&self, key: &[u8; 32]) -> Option<Option<Arc<UserId>>> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let counts = |session: &Session| session.epoch == epoch && Instant::now() < session.expires;
+        if let Some(session) = self.sessions.get(key).filter(counts) {
+            return Some(Some(session.user_id));
+        }
+        self.unknown.get(key).filter(|of_epoch| *of_epoch == epoch).map(|_| None)
+    }
+
+    /// The role of a user in a tenant; `None`: they do not belong to it.
+    async fn role(&self, route: &Route, user_id: &Arc<UserId>) -> Result<Option<Role>, ApiError> {
+        let key = (Arc::clone(&route.tenant_id), Arc::clone(user_id));
+        if let Some(known) = self.known_member(&key, route.position) {
+            return Ok(known.role);
+        }
+        let _turn = self.turn().await?;
+        if let Some(known) = self.known_member(&key, route.position) {
+            return Ok(known.role);
+        }
+        let loaded = Instant::now();
+        let role = lookup::role(&self.pool, &route.tenant_id, user_id).await?;
+        self.members.insert(key, Membership { role, position: route.position, loaded });
+        Ok(role)
+    }
+
+    fn known_member(&self, key: &(Arc<TenantId>, Arc<UserId>), position: Position) -> Option<Membership> {
+        let known = self.members.get(key)?;
+        let counts = known.position >= position && (known.role.is_some() || known.loaded.elapsed() < NO_MEMBER);
+        counts.then_some(known)
+    }
+
+    async fn turn(&self) -> Result<Turn, ApiError> {
+        let deadline = tokio::time::Instant::now() + WAIT;
+        self.lookups.enter(deadline).await.map_err(|_| Code::Unavailable.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::route_for_tests;
+    use sqlx::mysql::MySqlPoolOptions;
+
+    /// Its database is never there: whatever is answered was known.
+    fn sessions() -> Sessions {
+        let pool = MySqlPoolOptions::new().acquire_timeout(Duration::from_millis(50));
+        Sessions::new(pool.connect_lazy("mysql://nobody@127.0.0.1:9/none").unwrap(), 2)
+    }
+
+    fn user() -> Arc<UserId> {
+        Arc::new("u1".parse().unwrap())
+    }
+
+    fn keep_session(sessions: &Sessions, token: &str, left: Duration) {
+        let epoch = sessions.epoch.load(Ordering::Acquire);
+        let session = Session { user_id: user(), expires: Instant::now() + left, epoch };
+        sessions.sessions.insert(tokens::digest(token), session);
+    }
+
+    #[tokio::test]
+    async fn a_known_session_counts_until_it_expires_or_is_revoked() {
+        let sessions = sessions();
+        keep_session(&sessions, "a", Duration::from_secs(60));
+        keep_session(&sessions, "b", Duration::ZERO);
+        assert_eq!(sessions.user("a").await.unwrap(), Some(user()));
+        assert!(sessions.user("b").await.is_err(), "an expired one is looked up again");
+        sessions.unknown.insert(tokens::digest("b"), 0);
+        assert_eq!(sessions.user("b").await.unwrap(), None);
+        sessions.forget_sessions();
+        assert_eq!(sessions.user("a").await.unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_loading_began_before_a_revocation_is_not_used() {
+        let sessions = sessions();
+        let before = Session { user_id: user(), expires: Instant::now() + WAIT, epoch: 0 };
+        sessions.forget_sessions();
+        sessions.sessions.insert(tokens::digest("a"), before);
+        assert!(sessions.user("a").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_membership_counts_until_the_route_is_newer() {
+        let sessions = sessions();
+        let mut route = route_for_tests("t1");
+        let key = (Arc::clone(&route.tenant_id), user());
+        let known = Membership { role: Some(Role::User), position: Position(5), loaded: Instant::now() };
+        sessions.members.insert(key.clone(), known);
+        route.position = Position(5);
+        assert_eq!(sessions.role(&route, &user()).await.unwrap(), Some(Role::User));
+        route.position = Position(6);
+        assert!(sessions.role(&route, &user()).await.is_err());
+        let no_member = Membership { role: None, position: Position(6), loaded: Instant::now() };
+        sessions.members.insert(key, no_member);
+        assert_eq!(sessions.role(&route, &user()).await.unwrap(), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! The least that can answer `GET /api/orders`: what the data plane's throughput is measured against.
+//!
+//! It asks the same question of the same database and gives the same JSON, with the same web framework and the same
+//! driver. It has what any handler needs (a pool, a query, a serialiser) and nothing of what a tenant costs: no token, no
+//! membership, no routing, no limits, no metrics, no budget of connections, one hard-wired pool. The pool does not ping a
+//! connection before use, although the driver's default is to: that makes it faster, and the comparison stricter.
+//!
+//! Settings: `MINIMAL_LISTEN`, `MINIMAL_DB_URL` (the environment, because it holds a password), `MINIMAL_TENANT`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
+use sqlx::types::chrono::{DateTime, Utc};
+use sqlx::{ConnectOptions, MySqlPool, Row};
+use tokio::net::TcpListener;
+
+/// As many as the data plane may use for one tenant in the comparison.
+const CONNECTIONS: u32 = 10;
+
+/// Word for word the data plane's statement for the first page of all orders.
+const ORDERS: &str =
+    "SELECT order_bid, shifu_bid, user_id, payable_price, paid_price, status, created_at, id FROM order_orders
+             WHERE deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
+/// A page, and one more that would tell of a next page.
+const LIMIT: u32 = 20 + 1;
+
+#[derive(Clone)]
+struct App {
+    pool: MySqlPool,
+    tenant: Arc<str>,
+}
+
+#[derive(Serialize)]
+struct Page<'r> {
+    tenant_id: &'r str,
+    orders: Vec<Order<'r>>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Order<'r> {
+    order_bid: &'r str,
+    shifu_bid: &'r str,
+    user_id: &'r str,
+    payable_price: &'r str,
+    paid_price: &'r str,
+    status: i16,
+    created_at: DateTime<Utc>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let setting = |name: &str| std::env::var(name).with_context(|| format!("the setting {name} is missing"));
+    let options: MySqlConnectOptions = setting("MINIMAL_DB_URL")?.parse().context("MINIMAL_DB_URL is no address")?;
+    let pool = MySqlPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .min_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .connect_with(options.disable_statement_logging())
+        .await?;
+    let app = App { pool, tenant: setting("MINIMAL_TENANT")?.into() };
+    let router = Router::new()
+        .route("/api/orders", get(orders))
+        // How whoever starts it sees that it serves.
+        .route("/readyz", get(|| async {}))
+        .with_state(app);
+    axum::serve(TcpListener::bind(setting("MINIMAL_LISTEN")?).await?, router).await?;
+    Ok(())
+}
+
+async fn orders(State(app): State<App>) -> Response {
+    match sqlx::query(ORDERS).bind(LIMIT).fetch_all(&app.pool).await.as_deref().map(|rows| page(&app.tenant, rows)) {
+        Ok(Ok(page)) => Json(page).into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn page<'r>(tenant_id: &'r str, rows: &'r [MySqlRow]) -> Result<Page<'r>, sqlx::Error> {
+    let orders = rows.iter().map(order).collect::<Result<_, _>>()?;
+    Ok(Page { tenant_id, orders, next_cursor: None })
+}
+
+fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
+    Ok(Order {
+        order_bid: row.try_get(0)?,
+        shifu_bid: row.try_get(1)?,
+        user_id: row.try_get(2)?,
+        // The digits of a DECIMAL travel as text; unchecked, because the driver wants a number type for them.
+        payable_price: row.try_get_unchecked(3)?,
+        paid_price: row.try_get_unchecked(4)?,
+        status: row.try_get(5)?,
+        created_at: row.try_get(6)?,
+    })
+}

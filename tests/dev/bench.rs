@@ -1,0 +1,156 @@
+//! `cargo dev bench`: how fast the system is, as ratios to what is measured beside it in the same run.
+//!
+//! An absolute figure says more about the machine than about the program, and on a shared machine it changes by the
+//! minute. So everything here is measured in turns with something that does the same work in the barest way, on the same
+//! servers, and only the ratio of the two is judged.
+
+mod bare;
+mod creation;
+mod load;
+mod machine;
+mod orders;
+mod parallel;
+mod report;
+mod tenant;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bare::Bare;
+use clap::{Args, ValueEnum};
+use harness::files::private_dir;
+use harness::stack::{Stack, StackOptions};
+use harness::{install, leftovers, paths};
+use machine::Machine;
+use report::Report;
+use tenant::BenchTenant;
+use url::Url;
+
+use crate::interrupt::Interrupt;
+use crate::{compile, say};
+
+/// What is measured is what would be deployed.
+const PROFILE: &str = "release";
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Also ask this server the same requests, in turns with ours
+    ///
+    /// It must answer `GET /api/orders` for the host t0001.example.com with that tenant's 20 orders, as
+    /// {"orders": [...]}. The requests carry a token that it may ignore.
+    #[arg(long, value_name = "URL")]
+    reference: Option<Url>,
+    /// Measure this alone
+    #[arg(long, value_enum, value_name = "WHAT")]
+    #[arg(requires_if("reference", "reference"))]
+    only: Option<Part>,
+    /// How often each side has its turn [default: creation 8, parallel 3, orders and reference 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// Length of each run under load
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// One tenant after the other, against the bare SQL of the same database
+    Creation,
+    /// 40 tenants at once, against the bare SQL on the best number of connections
+    Parallel,
+    /// GET /api/orders, against a minimal handler without tenants and tokens
+    Orders,
+    /// GET /api/orders, against the server of --reference
+    Reference,
+}
+
+pub async fn bench(args: BenchArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
+    let tools: Vec<_> = install::SERVERS.into_iter().chain([install::Tool::Wrk]).collect();
+    interrupt.after(install::ensure(&tools), "the installation").await?;
+    interrupt.or(compile::services(true)).await?;
+    interrupt.or(compile::build(&["build", "--locked", "--release", "-p", "tests", "--bin", "minimal"])).await?;
+    let load = machine::load();
+    let folder = Folder::make()?;
+    let report = interrupt.or(measure(&args, &folder, load)).await?;
+    drop(folder);
+    if args.json {
+        say(&serde_json::to_string_pretty(&report)?);
+    } else {
+        say(report.text().trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Report> {
+    let mut options = StackOptions::new(&folder.0)
+        .with_env("provisioner", "PROVISIONER_WORKERS", "4")
+        .with_env("data-plane", "DATA_PLANE_CONNECTIONS", "100")
+        .with_env("data-plane", "DATA_PLANE_TENANT_CONNECTIONS", "10");
+    options.profile = PROFILE.to_owned();
+    options.verbose = true;
+    let mut stack = Stack::start(options).await?;
+    let machine = Machine::look(&stack, load).await?;
+    let admin = stack.admin();
+    let mut bare = Bare::new(&stack.urls.root)?;
+    let rounds = |default: u16| usize::from(args.rounds.unwrap_or(default));
+    let mut comparisons = Vec::new();
+    if args.wants(Part::Creation) {
+        comparisons.push(creation::measure(&admin, &mut bare, rounds(8)).await?);
+    }
+    if args.wants(Part::Parallel) {
+        comparisons.push(parallel::measure(&admin, &mut bare, rounds(3)).await?);
+    }
+    if args.wants(Part::Orders) || args.wants(Part::Reference) {
+        let tenant = BenchTenant::make(&stack).await?;
+        if args.wants(Part::Orders) {
+            comparisons.push(orders::measure(&mut stack, &tenant, rounds(4), args.seconds).await?);
+        }
+        if let Some(url) = args.reference.as_ref().filter(|_| args.wants(Part::Reference)) {
+            comparisons.push(orders::against(url.as_str(), &mut stack, &tenant, rounds(4), args.seconds).await?);
+        }
+    }
+    stack.stop().await?;
+    Ok(Report { machine, comparisons })
+}
+
+impl BenchArgs {
+    fn wants(&self, part: Part) -> bool {
+        match self.only {
+            Some(only) => only == part,
+            None => part != Part::Reference || self.reference.is_some(),
+        }
+    }
+}
+
+/// The folder of this run: removed at the end, with whatever still runs in it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self> {
+        Self::sweep();
+        let dir = paths::dev().join(format!("bench-{}", std::process::id()));
+        private_dir(&dir)?;
+        Ok(Self(dir))
+    }
+
+    /// Stops and removes the runs that were killed before they could do so themselves.
+    fn sweep() {
+        for entry in std::fs::read_dir(paths::dev()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix("bench-")?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists()) {
+                leftovers::remove(&entry.path());
+            }
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        leftovers::remove(&self.0);
+    }
+}

@@ -1,0 +1,123 @@
+//! Load from `wrk`, and what it cost the processes that served it.
+//!
+//! The headers, a token among them, reach `wrk` in a file that only this user can read: arguments are visible to the
+//! whole machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use harness::files::write_private;
+use harness::install;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use super::machine::processor_seconds;
+
+const THREADS: u32 = 2;
+const CONNECTIONS: u32 = 32;
+
+/// A request, repeated on 32 connections for some seconds.
+pub struct Load {
+    script: PathBuf,
+    path: &'static str,
+    seconds: u32,
+}
+
+/// Who serves it.
+pub struct Server<'n> {
+    pub name: &'n str,
+    pub url: String,
+    /// Its process, if it is ours to look at.
+    pub pid: Option<i32>,
+}
+
+/// What came of it.
+pub struct Run {
+    pub requests_per_second: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// Processor time of the serving process.
+    pub server_ms: Option<f64>,
+}
+
+/// What the script prints.
+#[derive(Deserialize)]
+struct Outcome {
+    requests: f64,
+    micros: f64,
+    p50: f64,
+    p99: f64,
+    refused: u64,
+    broken: u64,
+    late: u64,
+}
+
+impl Load {
+    pub fn new(dir: &Path, path: &'static str, headers: &[(&str, &str)], seconds: u32) -> Result<Self> {
+        let headers: String =
+            headers.iter().map(|(name, value)| format!("wrk.headers[{name:?}] = {value:?}\n")).collect();
+        let script = dir.join("load.lua");
+        write_private(&script, headers + DONE)?;
+        Ok(Self { script, path, seconds })
+    }
+
+    /// One run. An answer that is no success makes the run worthless, so it is an error.
+    pub async fn run(&self, server: &Server<'_>) -> Result<Run> {
+        self.run_for(self.seconds, server).await
+    }
+
+    /// Opens connections, fills caches, lets the processor's clock rise.
+    pub async fn warm_up(&self, server: &Server<'_>) -> Result<()> {
+        self.run_for(2, server).await.map(drop)
+    }
+
+    async fn run_for(&self, seconds: u32, server: &Server<'_>) -> Result<Run> {
+        let name = server.name;
+        let used = || server.pid.map(processor_seconds).transpose();
+        let before = used()?;
+        let mut wrk = Command::new(install::program("wrk").context("wrk is not installed")?);
+        wrk.args([format!("-t{THREADS}"), format!("-c{CONNECTIONS}"), format!("-d{seconds}s"), "-s".to_owned()]);
+        wrk.arg(&self.script).arg(format!("{}{}", server.url, self.path)).stdin(Stdio::null()).kill_on_drop(true);
+        let output = wrk.output().await?;
+        let after = used()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().find_map(|line| line.strip_prefix("RESULT ")).with_context(|| {
+            format!("no result from wrk against {name}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        })?;
+        let Outcome { requests, micros, p50, p99, refused, broken, late } = serde_json::from_str(line)?;
+        ensure!(requests > 0.0, "{name} answered nothing");
+        ensure!(
+            refused + broken + late == 0,
+            "of {requests} requests to {name}, {refused} were refused, {broken} broke off and {late} took over two seconds"
+        );
+        let server_ms = before.zip(after).map(|(before, after)| (after - before) * 1000.0 / requests);
+        Ok(Run { requests_per_second: requests * 1e6 / micros, p50_ms: p50 / 1000.0, p99_ms: p99 / 1000.0, server_ms })
+    }
+}
+
+/// Takes turns between two servers.
+pub async fn alternate(load: &Load, ours: &Server<'_>, other: &Server<'_>, rounds: usize) -> Result<Vec<(Run, Run)>> {
+    eprintln!("{}: warming up", other.name);
+    load.warm_up(ours).await?;
+    load.warm_up(other).await?;
+    let mut runs = Vec::new();
+    for round in 1..=rounds {
+        let pair = (load.run(ours).await?, load.run(other).await?);
+        let [a, b] = [&pair.0, &pair.1].map(|run| run.requests_per_second);
+        eprintln!("{} {round}/{rounds}: {a:.0} requests/s, {} {b:.0}", ours.name, other.name);
+        runs.push(pair);
+    }
+    Ok(runs)
+}
+
+/// Runs in wrk at the end. Its own summary rounds the latencies and cannot be parsed without guessing.
+const DONE: &str = r#"
+function done(summary, latency)
+    local e = summary.errors
+    io.write(string.format(
+        'RESULT {"requests":%d,"micros":%d,"p50":%.0f,"p99":%.0f,"refused":%d,"broken":%d,"late":%d}\n',
+        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+        e.status, e.connect + e.read + e.write, e.timeout))
+end
+"#;

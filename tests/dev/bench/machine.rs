@@ -1,0 +1,102 @@
+//! The machine under a run, and how much of its processors a process has used.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use chrono::{SecondsFormat, Utc};
+use harness::install;
+use harness::stack::Stack;
+use serde::Serialize;
+use sqlx::{Connection, MySqlConnection};
+use tokio::process::Command;
+
+/// What a reader must know to judge the figures.
+#[derive(Debug, Serialize)]
+pub struct Machine {
+    pub date: String,
+    pub cores: usize,
+    pub processor: String,
+    pub memory_gib: f64,
+    pub kernel: String,
+    /// Processes that wanted a processor when the run began, averaged over a minute: others on the machine.
+    pub load: String,
+    pub mariadb: String,
+    pub rabbitmq: String,
+    pub redis: String,
+    pub wrk: String,
+}
+
+impl Machine {
+    /// Asks the machine and the servers of the stack.
+    pub async fn look(stack: &Stack, load: String) -> Result<Self> {
+        let mut connection = MySqlConnection::connect(&stack.urls.root).await?;
+        let mariadb = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        let home = install::rabbitmq_home().unwrap_or_default();
+        let rabbitmq = home.file_name().unwrap_or_default().to_string_lossy();
+        let redis = first_line("redis-server", "--version").await?;
+        let wrk = first_line("wrk", "-v").await?;
+        Ok(Self {
+            date: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            cores: std::thread::available_parallelism()?.get(),
+            processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
+            memory_gib: memory_gib().unwrap_or(0.0),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            load,
+            mariadb,
+            rabbitmq: rabbitmq.trim_start_matches("rabbitmq_server-").to_owned(),
+            redis: word_after(&redis, "v=").to_owned(),
+            wrk: word_after(&wrk, "wrk ").to_owned(),
+        })
+    }
+
+    pub fn text(&self) -> String {
+        let Self { date, cores, processor, memory_gib, kernel, load, mariadb, rabbitmq, redis, wrk } = self;
+        format!(
+            "{date}; {cores} cores ({processor}), {memory_gib:.0} GiB, Linux {kernel}, load {load} at the start\n\
+             MariaDB {mariadb}, RabbitMQ {rabbitmq}, Redis {redis}, wrk {wrk}; services compiled with --release, \
+             everything on this one machine"
+        )
+    }
+}
+
+/// The load average of the last minute.
+pub fn load() -> String {
+    let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    all.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Seconds of processor time that a process has used so far, all its threads together.
+pub fn processor_seconds(pid: i32) -> Result<f64> {
+    /// The kernel's unit in this file, whatever its own clock: `USER_HZ`.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process is gone")?;
+    // The second field is a name in parentheses, which may itself contain spaces; user and system time are 14 and 15.
+    let (_, fields) = stat.rsplit_once(") ").context("the kernel's statistics of a process")?;
+    let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+fn memory_gib() -> Option<f64> {
+    let kib: f64 = field("/proc/meminfo", "MemTotal")?.split(' ').next()?.parse().ok()?;
+    Some(kib / (1024.0 * 1024.0))
+}
+
+/// The value of the first line `name : value`.
+fn field(file: &str, name: &str) -> Option<String> {
+    let content = fs::read_to_string(file).ok()?;
+    let line = content.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+async fn first_line(program: &str, argument: &str) -> Result<String> {
+    let path = install::program(program).with_context(|| format!("{program} is not installed"))?;
+    // Not its exit code: wrk answers the question for its version with a failure.
+    let output = Command::new(path).arg(argument).output().await?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
+}
+
+fn word_after<'t>(text: &'t str, mark: &str) -> &'t str {
+    let rest = text.split_once(mark).map_or(text, |(_, rest)| rest);
+    rest.split(' ').next().unwrap_or_default()
+}

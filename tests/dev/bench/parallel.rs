@@ -1,0 +1,116 @@
+//! Creating many tenants at once, against the bare SQL on as many connections as serve it best.
+//!
+//! Ours: one provisioner with four workers; all commands are sent together, and the clock runs from the first of them to
+//! the success of the last operation. Bare: the same number of databases on 1, 2 and 4 connections, each taking the next
+//! one as soon as it is done; the best of the three counts, because which one is best depends on the machine.
+//!
+//! The databases of the bare side are dropped after every round, outside the timing, and the server gets a moment to
+//! finish that before the next.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use harness::admin::Admin;
+use tokio::task::JoinSet;
+
+use super::bare::{self, Bare};
+use super::creation::{post, wait_for_success};
+use super::report::{Comparison, Figure, Goal};
+
+/// Tenants of a side, per round.
+const TENANTS: usize = 40;
+const WARM_UP: usize = 8;
+/// Connections of the bare side.
+const CONNECTIONS: [usize; 3] = [1, 2, 4];
+/// After the drops.
+const REST: Duration = Duration::from_secs(1);
+
+/// One round, in tenants a second.
+struct Round {
+    ours: f64,
+    bare: [f64; CONNECTIONS.len()],
+}
+
+impl Round {
+    fn best(&self) -> f64 {
+        self.bare.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+pub async fn measure(admin: &Admin, bare: &mut Bare, rounds: usize) -> Result<Comparison> {
+    eprintln!("parallel: warming up");
+    round(admin, bare, WARM_UP, 0).await?;
+    let mut measured = Vec::new();
+    for number in 1..=rounds {
+        let round = round(admin, bare, TENANTS, number).await?;
+        eprintln!("parallel {number}/{rounds}: {:.1} tenants/s, bare SQL {:.1}", round.ours, round.best());
+        measured.push(round);
+    }
+    let ratios = measured.iter().map(|round| round.ours / round.best());
+    let mut figures =
+        vec![Figure::of("first command to last active", "tenants/s", measured.iter().map(|round| round.ours))];
+    for (index, connections) in CONNECTIONS.iter().enumerate() {
+        let name = format!("bare SQL, connections: {connections}");
+        figures.push(Figure::of(name, "tenants/s", measured.iter().map(|round| round.bare[index])));
+    }
+    Ok(Comparison::new("parallel", "tenants/s / best of bare SQL", Goal::AtLeast(0.85), ratios, figures))
+}
+
+/// Every side once; which one begins changes with the round's number.
+async fn round(admin: &Admin, bare: &mut Bare, tenants: usize, number: usize) -> Result<Round> {
+    let mut round = Round { ours: 0.0, bare: [0.0; CONNECTIONS.len()] };
+    let sides = CONNECTIONS.len() + 1;
+    for turn in 0..sides {
+        match (turn + number) % sides {
+            0 => round.ours = ours(admin, tenants, number).await?,
+            side => round.bare[side - 1] = theirs(bare, tenants, CONNECTIONS[side - 1]).await?,
+        }
+    }
+    bare.drop_made().await?;
+    tokio::time::sleep(REST).await;
+    Ok(round)
+}
+
+async fn ours(admin: &Admin, tenants: usize, round: usize) -> Result<f64> {
+    let begun = Instant::now();
+    let mut commands = JoinSet::new();
+    for tenant in 0..tenants {
+        let admin = admin.clone();
+        commands.spawn(async move { post(&admin, &format!("many-{round}-{tenant}")).await });
+    }
+    let mut operations = Vec::new();
+    while let Some(operation) = commands.join_next().await {
+        operations.push(operation??);
+    }
+    // One after the other, so that the client has one question out at a time.
+    for operation in &operations {
+        wait_for_success(admin, operation).await?;
+    }
+    Ok(tenants as f64 / begun.elapsed().as_secs_f64())
+}
+
+async fn theirs(bare: &mut Bare, tenants: usize, connections: usize) -> Result<f64> {
+    let batches: Vec<String> = (0..tenants).map(|_| bare.next()).collect();
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        open.push(bare.connect().await?);
+    }
+    let batches = Arc::new(Mutex::new(batches));
+    let begun = Instant::now();
+    let mut workers = JoinSet::new();
+    for mut connection in open {
+        let batches = Arc::clone(&batches);
+        workers.spawn(async move {
+            loop {
+                let next = batches.lock().ok().context("another worker has panicked")?.pop();
+                let Some(batch) = next else { return anyhow::Ok(()) };
+                bare::run(&mut connection, &batch).await?;
+            }
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker??;
+    }
+    Ok(tenants as f64 / begun.elapsed().as_secs_f64())
+}
