@@ -34,6 +34,7 @@ pub fn init(settings: &Settings) -> Result<PrometheusHandle, ConfigError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS)
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| wrong("LOG", error))?;
+    tracing::debug!(filter = level, "logs begin");
     // Without regular upkeep the histograms of the exporter grow for ever.
     let upkeep = handle.clone();
     tokio::spawn(async move {

@@ -22,7 +22,8 @@ async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
 
-    // Everything published from here on.
+    // Everything published from here on; what was appended before may or may not be among it.
+    let before = admin.events_after(0).await?.len();
     let broker = lapin::Connection::connect(&stack.urls.amqp, lapin::ConnectionProperties::default()).await?;
     let channel = broker.create_channel().await?;
     let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
@@ -115,8 +116,9 @@ async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<
         ensure!(text.contains("TRACE") || text.contains("DEBUG"), "{} logs at trace", service.name());
         search(&format!("the log of {}", service.name()), &text)?;
     }
-    ensure!(logs > 10_000, "the logs hold something to search");
-    let published = admin.events_after(0).await?.len() - 3;
+    ensure!(logs > 5_000, "the logs hold something to search");
+    let published = admin.events_after(0).await?.len() - before;
+    ensure!(published > 20, "there is something to hear");
     let mut heard = 0;
     while heard < published {
         let next = tokio::time::timeout(SOON, messages.next()).await.context("every event is published")?;

@@ -74,7 +74,9 @@ async fn look(server: &Server, store: &Store) -> Result<(), Unfit> {
 /// the verification of each tenant's own grants still does.
 async fn open_to_all(connection: &mut MySqlConnection) -> Result<Option<String>, sqlx::Error> {
     let found: Result<Option<(String,)>, _> =
-        sqlx::query_as("SELECT CONVERT(Db USING utf8mb4) FROM mysql.db WHERE User IN ('', 'PUBLIC') LIMIT 1").fetch_optional(connection).await;
+        sqlx::query_as("SELECT CONVERT(Db USING utf8mb4) FROM mysql.db WHERE User IN ('', 'PUBLIC') LIMIT 1")
+            .fetch_optional(connection)
+            .await;
     match found {
         Err(error) if matches!(database::number(&error), Some(1142 | 1044)) => Ok(None),
         found => Ok(found?.map(|(database,)| database)),

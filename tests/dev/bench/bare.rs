@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use harness::paths;
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{ConnectOptions, MySqlConnection};
+use sqlx::{ConnectOptions, Executor, MySqlConnection};
 
 /// The rows that provisioning writes.
 const CONFIGURATION: &str = "
@@ -72,7 +72,7 @@ impl Bare {
 /// Runs a batch, and says how long it took.
 pub async fn run(connection: &mut MySqlConnection, batch: &str) -> Result<Duration> {
     let begun = Instant::now();
-    sqlx::raw_sql(batch).execute(connection).await.context("make a database by bare SQL")?;
+    connection.execute(sqlx::raw_sql(batch)).await.context("make a database by bare SQL")?;
     Ok(begun.elapsed())
 }
 

@@ -35,59 +35,63 @@ struct Ours {
     events: f64,
 }
 
+/// One group of each side.
+#[derive(Default)]
+struct Round {
+    ours: Vec<Ours>,
+    /// Milliseconds a tenant.
+    bare: Vec<f64>,
+}
+
+impl Round {
+    /// Median milliseconds of ours and of the bare SQL.
+    fn medians(&self) -> (f64, f64) {
+        let ours = Spread::of(self.ours.iter().map(|ours| ours.active));
+        (ours.median, Spread::of(self.bare.iter().copied()).median)
+    }
+}
+
 pub async fn measure(admin: &Admin, bare: &mut Bare, rounds: usize) -> Result<Comparison> {
     let mut connection = bare.connect().await?;
-    let mut number = 0;
     eprintln!("creation: warming up");
-    group(admin, bare, &mut connection, &mut number, true).await?;
-    let mut measured: Vec<(Vec<Ours>, Vec<f64>)> = Vec::new();
-    for round in 0..rounds {
-        let (ours, bare) = group(admin, bare, &mut connection, &mut number, round % 2 == 0).await?;
-        eprintln!(
-            "creation {}/{rounds}: {:.0} ms, bare SQL {:.0} ms",
-            round + 1,
-            middle(&ours),
-            Spread::of(bare.iter().copied()).median
-        );
-        measured.push((ours, bare));
+    round(admin, bare, &mut connection, 0).await?;
+    let mut measured = Vec::new();
+    for number in 1..=rounds {
+        let round = round(admin, bare, &mut connection, number).await?;
+        let (ours, bare) = round.medians();
+        eprintln!("creation {number}/{rounds}: {ours:.0} ms, bare SQL {bare:.0} ms");
+        measured.push(round);
     }
     connection.close().await?;
     bare.drop_made().await?;
-    let ratios = measured.iter().map(|(ours, bare)| middle(ours) / Spread::of(bare.iter().copied()).median);
-    let each = |of: fn(&Ours) -> f64| measured.iter().flat_map(|(ours, _)| ours).map(of).collect::<Vec<_>>();
+    let ratios = measured.iter().map(|round| {
+        let (ours, bare) = round.medians();
+        ours / bare
+    });
+    let each = |of: fn(&Ours) -> f64| measured.iter().flat_map(|round| &round.ours).map(of).collect::<Vec<_>>();
     let figures = vec![
         Figure::of("accepted to active, as a client sees it", "ms a tenant", each(|ours| ours.active)),
         Figure::of("created to activated, by the events' times", "ms a tenant", each(|ours| ours.events)),
         Figure::of("the answer 202", "ms a tenant", each(|ours| ours.accepted)),
-        Figure::of("bare SQL", "ms a tenant", measured.iter().flat_map(|(_, bare)| bare.iter().copied())),
+        Figure::of("bare SQL", "ms a tenant", measured.iter().flat_map(|round| round.bare.iter().copied())),
     ];
     Ok(Comparison::new("creation", "accepted to active / bare SQL", Goal::AtMost(1.5), ratios, figures))
 }
 
-fn middle(ours: &[Ours]) -> f64 {
-    Spread::of(ours.iter().map(|ours| ours.active)).median
-}
-
-async fn group(
-    admin: &Admin,
-    bare: &mut Bare,
-    connection: &mut MySqlConnection,
-    number: &mut usize,
-    ours_first: bool,
-) -> Result<(Vec<Ours>, Vec<f64>)> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for is_ours in [ours_first, !ours_first] {
-        for _ in 0..GROUP {
-            if is_ours {
-                *number += 1;
-                ours.push(create(admin, &format!("one-{number}")).await?);
+/// A group of each side; which one begins changes with the round's number.
+async fn round(admin: &Admin, bare: &mut Bare, connection: &mut MySqlConnection, number: usize) -> Result<Round> {
+    let mut round = Round::default();
+    for turn in 0..2 {
+        for tenant in 0..GROUP {
+            if (turn + number).is_multiple_of(2) {
+                round.ours.push(create(admin, &format!("one-{number}-{tenant}")).await?);
             } else {
                 let batch = bare.next();
-                theirs.push(millis(bare::run(connection, &batch).await?));
+                round.bare.push(millis(bare::run(connection, &batch).await?));
             }
         }
     }
-    Ok((ours, theirs))
+    Ok(round)
 }
 
 async fn create(admin: &Admin, tenant_id: &str) -> Result<Ours> {
