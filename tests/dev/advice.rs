@@ -12,7 +12,7 @@ pub fn what_to_try(stack: &mut Stack, demo: &Demo) -> String {
     let token = stack.admin_token.clone();
     // curl resolves *.localhost to the loopback address by itself.
     let port = data.rsplit(':').next().unwrap_or_default().to_owned();
-    let (domain, user, user_token) = (&demo.domain, &demo.user_id, &demo.token);
+    let (domain, user_token) = (&demo.domain, &demo.token);
     let mut text = format!(
         "
 ready
@@ -33,7 +33,6 @@ Read its events, or follow all events live:
 
 Call the API of the demo tenant, by its domain, as its admin:
   curl -sS -H 'Authorization: Bearer {user_token}' 'http://{domain}:{port}/api/orders'
-  curl -sS -H 'Authorization: Bearer {user_token}' 'http://{domain}:{port}/api/users/{user}'
 
 Suspend it, and call again:
   curl -sS -X POST -H 'X-Admin-Token: {token}' -H 'Content-Type: application/json' \\

@@ -213,3 +213,25 @@ async fn one_slow_database_server_holds_nobody_else_up() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn several_workers_in_several_processes_share_the_work() -> Result<()> {
+    let mut options = world::without_nodes("share")?;
+    options.provisioners = 3;
+    let stack = harness::stack::Stack::start(options).await?;
+    let admin = stack.admin();
+    let create = (0..30).map(|n| {
+        let admin = &admin;
+        async move { admin.create_tenant(&format!("t-{n}"), "T", None).await }
+    });
+    let created = futures::future::try_join_all(create).await?;
+    for created in &created {
+        let ended = admin.wait_for_operation(&created.operation_id, SOON).await?;
+        assert_eq!(ended.attempts, 1, "nobody was in anybody's way");
+    }
+    for provisioner in &stack.provisioners {
+        let done = provisioner.log_text().matches("\"outcome\":\"succeeded\"").count();
+        assert!(done > 0, "{} had a part in it", provisioner.name());
+    }
+    invariants::check(&stack).await
+}

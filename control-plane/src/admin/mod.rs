@@ -1,6 +1,7 @@
 //! The admin API: every route, in one list.
 
 mod auth;
+mod console;
 mod domains;
 mod events;
 mod lifecycle;
@@ -28,6 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// All routes of the process.
 pub fn router(app: App, health: &Health) -> Router {
     Router::new()
+        .route("/", get(console::page))
         .route("/admin/tenants", post(tenants::create).get(tenants::list))
         .route("/admin/tenants/{tenant_id}", get(tenants::get).patch(lifecycle::change))
         .route("/admin/tenants/{tenant_id}/events", get(events::of_tenant))

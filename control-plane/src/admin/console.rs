@@ -1,0 +1,22 @@
+//! The console: one page that uses the admin API as any other client does, with the token its user gives it.
+//!
+//! The page itself is no secret and needs no token. It loads nothing from anywhere else, and may not be framed.
+
+use axum::http::header;
+use axum::response::{Html, IntoResponse};
+
+const PAGE: &str = include_str!("console.html");
+
+const POLICY: &str = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /`.
+pub async fn page() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, Html(PAGE))
+}
