@@ -1,6 +1,6 @@
 //! The control plane: the admin API, the commands behind it, and the relay that publishes what they did.
 //!
-//! Read it in the order of an event: [`admin`] (HTTP) -> [`write`] (one unit of work, answered once per
+//! Read it in the order of an event: [`admin`] (HTTP) -> [`mod@write`] (one unit of work, answered once per
 //! `Idempotency-Key`) -> `kernel::store` (append) -> [`relay`] (publish).
 
 mod admin;

@@ -33,6 +33,14 @@ use crate::{compile, say};
 /// What is measured is what would be deployed.
 const PROFILE: &str = "release";
 
+/// All in one call: both sides of a comparison get the same dependencies with the same features.
+#[rustfmt::skip]
+const BUILD: [&str; 19] = [
+    "build", "--locked", "--release",
+    "-p", "control-plane", "-p", "provisioner", "-p", "data-plane", "-p", "tests",
+    "--bin", "control-plane", "--bin", "provisioner", "--bin", "data-plane", "--bin", "minimal",
+];
+
 #[derive(Args)]
 pub struct BenchArgs {
     /// Also ask this server the same requests, in turns with ours
@@ -71,8 +79,7 @@ enum Part {
 pub async fn bench(args: BenchArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     let tools: Vec<_> = install::SERVERS.into_iter().chain([install::Tool::Wrk]).collect();
     interrupt.after(install::ensure(&tools), "the installation").await?;
-    interrupt.or(compile::services(true)).await?;
-    interrupt.or(compile::build(&["build", "--locked", "--release", "-p", "tests", "--bin", "minimal"])).await?;
+    interrupt.or(compile::build(&BUILD)).await?;
     let load = machine::load();
     let folder = Folder::make()?;
     let report = interrupt.or(measure(&args, &folder, load)).await?;
