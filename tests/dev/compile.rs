@@ -53,9 +53,10 @@ pub async fn build(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the three services.
+/// Compiles the three services. All packages are named, as the alias `cargo dev` and `cargo test --workspace` do: with
+/// fewer, cargo would choose other features for what they share, and compile it twice.
 pub async fn services(release: bool) -> Result<()> {
-    let mut args = vec!["build", "--locked", "-p", "control-plane", "-p", "provisioner", "-p", "data-plane"];
+    let mut args = vec!["build", "--workspace", "--bins", "--locked"];
     if release {
         args.push("--release");
     }
