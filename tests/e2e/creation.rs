@@ -189,7 +189,7 @@ async fn one_slow_database_server_holds_nobody_else_up() -> Result<()> {
         world::number(&mut system, registered).await.ok().filter(|count| *count == 2)
     })
     .await?;
-    // `main` has the default tenant, so the emptier server is chosen first; then they alternate.
+    // Tenants are placed where there are fewest, so they alternate.
     stack.more_servers.get_mut("eu2").map(|server| server.pause()).transpose()?;
     let mut created = Vec::new();
     for n in 0..12 {

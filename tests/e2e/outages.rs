@@ -92,14 +92,32 @@ async fn a_node_cut_off_from_the_system_database_serves_whom_it_knows() -> Resul
         world::number(&mut system, "SELECT COUNT(*) FROM saas_database_servers").await.ok().filter(|count| *count == 2)
     })
     .await?;
-    let tenant = admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
-    assert_eq!(tenant.database.context("a database")?["server"], "eu2", "the emptier server");
-    let (_, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
+    // Tenants are placed where there are fewest; one of these is on the other server.
+    let mut elsewhere = None;
+    for id in ["acme-1", "acme-2", "acme-3"] {
+        let tenant = admin.create_active_tenant(id, None, SOON).await?;
+        if tenant.database.is_some_and(|database| database["server"] == "eu2") {
+            elsewhere = Some(id);
+        }
+    }
+    let id = elsewhere.context("a tenant on the other server")?;
+    let reply = admin.post(&format!("/admin/tenants/{id}/domains"), json!({"domain": "acme.example.com"})).await?;
+    assert_eq!((reply.status, &reply.json["primary"]), (201, &json!(true)), "{}", reply.text);
+    let (_, token) = world::user(&admin, "ann", &[(id, "user")]).await?;
     let api = stack.tenant_api(0);
     wait::until(SOON, "the node to serve", async || {
         api.get("acme.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
     })
     .await?;
+    // The node must have seen the last event before the database goes: what it learned before that it would ask again.
+    let head =
+        world::number(&mut system, "SELECT CAST(position AS SIGNED) FROM saas_heads WHERE name = 'events'").await?;
+    wait::until(SOON, "the node to be at the head", async || {
+        let metrics = api.request("GET", "/metrics", &[]).await.ok()?.text;
+        metrics.lines().any(|line| line == format!("node_position {head}")).then_some(())
+    })
+    .await?;
+    assert_eq!(api.get("acme.example.com", &token, "/api/orders").await?.status, 200);
     stack.mariadb.as_mut().context("an own MariaDB")?.kill9()?;
     wait::holds_for(std::time::Duration::from_secs(6), "the known tenant to be served", async || {
         api.get("acme.example.com", &token, "/api/orders").await.is_ok_and(|reply| reply.status == 200)

@@ -36,17 +36,21 @@ async fn two_hundred_tenants_share_forty_connections() -> Result<()> {
         world::plant_order(&stack, &id, &user, &id).await?;
     }
 
-    // Sampled all the time: connections of tenants' users, as the server counts them.
+    // Sampled all the time: connections of tenants' users, as the server counts them. The server goes on counting a
+    // connection until it has read its goodbye, so of three looks in a row the smallest counts: a connection above the
+    // budget that is really open is in all of them.
     let (running, most) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicI64::new(0)));
     let (on, max, root_url) = (Arc::clone(&running), Arc::clone(&most), stack.urls.root.clone());
     let sampler = tokio::spawn(async move {
         let mut root = sqlx::MySqlConnection::connect(&root_url).await?;
+        let mut looks = [0; 3];
         while on.load(Ordering::SeqCst) {
-            let count: i64 =
+            looks.rotate_left(1);
+            looks[2] =
                 sqlx::query_scalar("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'")
                     .fetch_one(&mut root)
                     .await?;
-            max.fetch_max(count, Ordering::SeqCst);
+            max.fetch_max(looks.into_iter().min().unwrap_or_default(), Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         anyhow::Ok(())
