@@ -13,6 +13,7 @@ mod readme;
 mod schema;
 mod secrets;
 mod staleness;
+mod suspension;
 mod tokens;
 mod two_hundred;
 mod world;

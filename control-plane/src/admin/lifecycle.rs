@@ -6,7 +6,7 @@ use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use kernel::domain::{Command, TenantId};
+use kernel::domain::{Command, Tenant, TenantId};
 use kernel::http::{ApiError, Code};
 use kernel::jobs::{self, JobKind, NewJob};
 use kernel::store::UnitOfWork;
@@ -18,6 +18,7 @@ use std::time::Duration;
 struct Change {
     tenant_id: TenantId,
     commands: Vec<Command>,
+    patience: Duration,
 }
 
 impl Write for Change {
@@ -28,13 +29,24 @@ impl Write for Change {
                 check_plan(unit, plan_type).await?;
             }
             tenant = unit.execute(&self.tenant_id, actor, command.clone()).await?;
+            if matches!(command, Command::Suspend { .. } | Command::Resume) {
+                enforce(unit, &tenant, self.patience).await?;
+            }
         }
         Ok(Answer::new(StatusCode::OK, json!(tenant)))
     }
 }
 
+/// Has the tenant's new state enforced at its database server too: nodes refuse what they know of, the server refuses
+/// everybody. The answer does not wait for it.
+async fn enforce(unit: &mut UnitOfWork, tenant: &Tenant, patience: Duration) -> Result<(), sqlx::Error> {
+    let (tenant_id, server) = (tenant.tenant_id.clone(), tenant.database.server.clone());
+    let job = NewJob { kind: JobKind::Enforce, tenant_id, server, patience };
+    jobs::enqueue(unit.connection(), &job).await.map(drop)
+}
+
 async fn one(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Answer, ApiError> {
-    let change = Change { tenant_id: path_tenant_id(id)?, commands: vec![command] };
+    let change = Change { tenant_id: path_tenant_id(id)?, commands: vec![command], patience: app.patience };
     answer(app, caller, &change).await
 }
 
@@ -91,7 +103,7 @@ pub async fn change(State(app): State<App>, Path(id): Path<String>, caller: Call
         commands.push(Command::Rename { tenant_name: tenant_name(&name)? });
     }
     commands.extend(patch.plan_type.map(|plan_type| Command::ChangePlan { plan_type }));
-    answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands }).await
+    answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands, patience: app.patience }).await
 }
 
 /// `POST .../retry`: provisions a failed tenant again.

@@ -1,7 +1,11 @@
 //! [`Route`]: what a node knows of one tenant.
 
 use kernel::domain::{DomainName, Position, TenantId, TenantState};
+use kernel::http::{ApiError, Code};
 use std::sync::Arc;
+
+/// Seconds after which a client may ask a tenant in maintenance again.
+const MAINTENANCE_RETRY: u32 = 30;
 
 /// Whether a tenant is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,18 @@ pub enum Service {
     /// Not served: it has no database (yet), or its row is of a newer version than this program. What cannot be read is
     /// refused, never guessed.
     Unavailable,
+}
+
+impl Service {
+    /// What a member is told instead of an answer.
+    pub fn refusal(self) -> Option<ApiError> {
+        match self {
+            Self::Served => None,
+            Self::Suspended => Some(Code::TenantSuspended.into()),
+            Self::Maintenance => Some(ApiError::from(Code::TenantMaintenance).retry_after(MAINTENANCE_RETRY)),
+            Self::Unavailable => Some(Code::TenantUnavailable.into()),
+        }
+    }
 }
 
 impl From<TenantState> for Service {

@@ -4,16 +4,13 @@
 //! tenant (404), the membership (403), the tenant's state (403, 503). So only members learn how a tenant is.
 
 use crate::router::App;
-use crate::routing::{Asked, Route, Service};
+use crate::routing::{Asked, Route};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use kernel::domain::{Role, UserId};
 use kernel::http::{ApiError, Code};
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// Seconds after which a client may ask a tenant in maintenance again.
-const MAINTENANCE_RETRY: u32 = 30;
 
 /// A user who belongs to the tenant they ask, which is served.
 pub struct Caller {
@@ -43,11 +40,9 @@ impl FromRequestParts<App> for Caller {
         let route = found.ok_or(Code::TenantNotFound)?;
         span.record("tenant_id", route.tenant_id.as_str());
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
-        match route.service {
-            Service::Served => Ok(Self { route, user_id, role }),
-            Service::Suspended => Err(Code::TenantSuspended.into()),
-            Service::Maintenance => Err(ApiError::from(Code::TenantMaintenance).retry_after(MAINTENANCE_RETRY)),
-            Service::Unavailable => Err(Code::TenantUnavailable.into()),
+        match route.service.refusal() {
+            None => Ok(Self { route, user_id, role }),
+            Some(refusal) => Err(refusal),
         }
     }
 }

@@ -37,7 +37,7 @@ const MAX_LENGTH: i64 = 10_000;
 const DELIVERY_LIMIT: i64 = 5;
 
 /// Event types that start a job.
-const JOB_EVENTS: [&str; 1] = ["tenant.created"];
+const JOB_EVENTS: [&str; 3] = ["tenant.created", "tenant.suspended", "tenant.resumed"];
 
 /// How the shared queues are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

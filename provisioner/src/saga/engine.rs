@@ -1,6 +1,6 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
-use super::{Context, PROVISION, Step, StepError, Tools};
+use super::{Context, Saga, Step, StepError, Tools};
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::http::chain;
@@ -49,9 +49,7 @@ impl fmt::Display for Outcome {
 
 /// One attempt of the job under `lease`.
 pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
-    let steps = match lease.kind {
-        JobKind::Provision => &PROVISION,
-    };
+    let Saga { steps, way_back } = Saga::of(lease.kind);
     let Some(tenant) = tools.store.tenant(&lease.tenant_id).await? else {
         tracing::error!(tenant_id = %lease.tenant_id, "a job names a tenant that does not exist");
         return end(tools, lease, None, Some("there is no such tenant")).await;
@@ -67,7 +65,7 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
     };
     let reason = error.reason(&tools.server.id);
     tracing::warn!(tenant_id = %lease.tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
-    if error.may_pass() && !lease.last_attempt {
+    if !way_back || (error.may_pass() && !lease.last_attempt) {
         let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
         lease.retry_after(tools.store.pool(), wait, &reason, false).await?;
         return Ok(Outcome::Again);
@@ -84,9 +82,9 @@ async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) 
         let mut changes = vec![(ordinal, step.name(), "running")];
         changes.extend(done.map(|(ordinal, step)| (ordinal, step.name(), "succeeded")));
         lease.record(pool, &changes).await?;
-        failpoint::hit(&format!("provision.{}.before", step.name())).await;
+        failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
         let acted = match tokio::time::timeout(STEP_DEADLINE, step.act(&mut context)).await {
-            Ok(_) if failpoint::fails(&format!("provision.{}", step.name())) => {
+            Ok(_) if failpoint::fails(&format!("{}.{}", lease.kind, step.name())) => {
                 Err(StepError::Permanent(format!("the step {} was made to fail", step.name())))
             }
             Ok(acted) => acted,
@@ -96,13 +94,13 @@ async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) 
             lease.record(pool, &[(ordinal, step.name(), "failed")]).await?;
             return Err(error);
         }
-        failpoint::hit(&format!("provision.{}.after", step.name())).await;
+        failpoint::hit(&format!("{}.{}.after", lease.kind, step.name())).await;
         done = Some((ordinal, step));
     }
     if let Some((ordinal, step)) = done {
         lease.record(pool, &[(ordinal, step.name(), "succeeded")]).await?;
     }
-    failpoint::hit("provision.recorded").await;
+    failpoint::hit(&format!("{}.recorded", lease.kind)).await;
     session.close().await;
     Ok(())
 }
@@ -137,7 +135,7 @@ async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
     let mut context = Context { tools, tenant, session: &mut session, repeated: lease.attempts > 1 };
     for (ordinal, step) in numbered(steps).into_iter().rev() {
-        failpoint::hit(&format!("provision.{}.undo", step.name())).await;
+        failpoint::hit(&format!("{}.{}.undo", lease.kind, step.name())).await;
         let undone = tokio::time::timeout(STEP_DEADLINE, step.undo(&mut context)).await;
         undone.unwrap_or_else(|_| Err(StepError::Transient(format!("undoing {} took too long", step.name()))))?;
         lease.record(tools.store.pool(), &[(ordinal, step.name(), "undone")]).await?;
@@ -150,18 +148,9 @@ async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -
 async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Option<&str>) -> Result<Outcome, JobError> {
     let mut retried = false;
     loop {
-        let command = match failed {
-            Some(reason) => Command::FailProvisioning { reason: reason.to_owned() },
-            None => Command::CompleteProvisioning {
-                server: tools.server.id.clone(),
-                host: tools.server.host.clone(),
-                port: tools.server.port,
-                schema_version: schema_version(),
-            },
-        };
         let mut unit = tools.store.begin().await?;
-        let appended = match tenant {
-            Some(tenant) => unit.execute(&tenant.tenant_id, ACTOR, command).await.map(drop),
+        let appended = match tenant.and_then(|tenant| Some((tenant, outcome(tools, lease.kind, failed)?))) {
+            Some((tenant, command)) => unit.execute(&tenant.tenant_id, ACTOR, command).await.map(drop),
             None => Ok(()),
         };
         let error = match appended {
@@ -184,6 +173,20 @@ async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Opti
                 return Ok(Outcome::Again);
             }
         }
+    }
+}
+
+/// What the end of a job means for the tenant, if anything.
+fn outcome(tools: &Tools, kind: JobKind, failed: Option<&str>) -> Option<Command> {
+    match (kind, failed) {
+        (JobKind::Provision, Some(reason)) => Some(Command::FailProvisioning { reason: reason.to_owned() }),
+        (JobKind::Provision, None) => Some(Command::CompleteProvisioning {
+            server: tools.server.id.clone(),
+            host: tools.server.host.clone(),
+            port: tools.server.port,
+            schema_version: schema_version(),
+        }),
+        (JobKind::Enforce, _) => None,
     }
 }
 

@@ -3,8 +3,10 @@
 //! **Guarantees.** A job ends in one of two ways: every step succeeded and the outcome is appended, or every step was undone
 //! and the failure is appended with its reason; each in one transaction with the end of the job. A failed attempt is
 //! repeated with growing waits for as long as the job's patience lasts, if the failure may pass. An undo that fails is
-//! repeated for ever: a job is not called failed while something of it is left behind.
+//! repeated for ever: a job is not called failed while something of it is left behind. Jobs whose work has no way back
+//! ([`Saga::way_back`]) are repeated for ever instead: a suspended tenant is not left with an open account.
 
+mod enforce;
 mod engine;
 mod error;
 mod provision;
@@ -12,9 +14,11 @@ mod provision;
 pub use engine::run;
 pub use error::StepError;
 
+use crate::server::account::Account;
 use crate::server::{Mark, Server, Session};
 use kernel::crypto::KeyRing;
 use kernel::domain::Tenant;
+use kernel::jobs::JobKind;
 use kernel::store::Store;
 use std::sync::Arc;
 
@@ -56,6 +60,22 @@ impl Context<'_> {
     }
 }
 
+impl<'c> Context<'c> {
+    /// An account of the tenant.
+    pub fn account<'u>(&self, username: &'u str) -> Account<'u>
+    where
+        'c: 'u,
+    {
+        let Context { tools, tenant, .. } = *self;
+        Account {
+            username,
+            host: &tools.account_host,
+            database: &tenant.database.name,
+            max_connections: tenant.database.max_connections,
+        }
+    }
+}
+
 /// A step of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -69,10 +89,30 @@ pub enum Step {
     SeedConfig,
     /// The tenant's user can log in, and has no right beyond.
     VerifyLogin,
+    /// The tenant's account is locked and without sessions, or open, as the tenant's present state says.
+    Enforce,
 }
 
-/// Steps of provisioning, in order.
-pub const PROVISION: [Step; 5] =
+/// What a kind of job consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Saga {
+    /// Its steps, in order.
+    pub steps: &'static [Step],
+    /// Whether it can be given up and undone.
+    pub way_back: bool,
+}
+
+impl Saga {
+    /// The saga of a kind of job.
+    pub fn of(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Provision => Self { steps: &PROVISION, way_back: true },
+            JobKind::Enforce => Self { steps: &[Step::Enforce], way_back: false },
+        }
+    }
+}
+
+const PROVISION: [Step; 5] =
     [Step::CreateDatabase, Step::CreateUser, Step::ApplySchema, Step::SeedConfig, Step::VerifyLogin];
 
 impl Step {
@@ -84,6 +124,7 @@ impl Step {
             Self::ApplySchema => "apply_schema",
             Self::SeedConfig => "seed_config",
             Self::VerifyLogin => "verify_login",
+            Self::Enforce => "enforce",
         }
     }
 
@@ -94,6 +135,7 @@ impl Step {
             Self::ApplySchema => provision::apply_schema::act(context).await,
             Self::SeedConfig => provision::seed_config::act(context).await,
             Self::VerifyLogin => provision::verify_login::act(context).await,
+            Self::Enforce => enforce::act(context).await,
         }
     }
 
@@ -103,6 +145,8 @@ impl Step {
             Self::CreateUser => provision::create_user::undo(context).await,
             // What these made goes with the database; the login left nothing.
             Self::ApplySchema | Self::SeedConfig | Self::VerifyLogin => Ok(()),
+            // Never undone: it makes true what is decided already.
+            Self::Enforce => Ok(()),
         }
     }
 }
