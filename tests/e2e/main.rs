@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod creation;
+mod deletion;
 mod history;
 mod invariants;
 mod isolation;

@@ -1,7 +1,7 @@
 //! Changes of a tenant's state that are one command each.
 
-use super::Caller;
 use super::tenants::{check_plan, path_tenant_id, tenant_name};
+use super::{Caller, operations};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::{Path, State};
@@ -39,7 +39,7 @@ impl Write for Change {
 
 /// Has the tenant's new state enforced at its database server too: nodes refuse what they know of, the server refuses
 /// everybody. The answer does not wait for it.
-async fn enforce(unit: &mut UnitOfWork, tenant: &Tenant, patience: Duration) -> Result<(), sqlx::Error> {
+pub async fn enforce(unit: &mut UnitOfWork, tenant: &Tenant, patience: Duration) -> Result<(), sqlx::Error> {
     let (tenant_id, server) = (tenant.tenant_id.clone(), tenant.database.server.clone());
     let job = NewJob { kind: JobKind::Enforce, tenant_id, server, patience };
     jobs::enqueue(unit.connection(), &job).await.map(drop)
@@ -118,27 +118,11 @@ struct Retry {
 
 impl Write for Retry {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        operations::hold(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Retry).await?;
-        // Two retries at once: the tenant's row decides, because neither appends anything.
-        sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = ? FOR UPDATE")
-            .bind(self.tenant_id.as_str())
-            .execute(unit.connection())
-            .await?;
-        if let Some(operation_id) = jobs::active_operation(unit.connection(), &self.tenant_id).await? {
-            let error = ApiError::from(Code::OperationInProgress);
-            return Err(error.with("operation_id", operation_id.to_string()).into());
-        }
-        let job = NewJob {
-            kind: JobKind::Provision,
-            tenant_id: self.tenant_id.clone(),
-            server: tenant.database.server.clone(),
-            patience: self.patience,
-        };
-        let operation_id = jobs::enqueue(unit.connection(), &job).await?;
-        Ok(Answer {
-            status: StatusCode::ACCEPTED,
-            location: Some(format!("/admin/operations/{operation_id}")),
-            body: json!({"tenant": tenant, "operation_id": operation_id}),
-        })
+        operations::none_in_progress(unit, &self.tenant_id).await?;
+        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
+        let job = NewJob { kind: JobKind::Provision, tenant_id, server, patience: self.patience };
+        operations::start(unit, &tenant, &job).await
     }
 }

@@ -1,6 +1,7 @@
 //! The admin API: every route, in one list.
 
 mod auth;
+mod deletion;
 mod domains;
 mod events;
 mod lifecycle;
@@ -10,6 +11,7 @@ mod tenants;
 mod users;
 
 pub use auth::Caller;
+pub use deletion::Purge;
 pub use tenants::CreateTenant;
 
 use crate::serve::App;
@@ -29,7 +31,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub fn router(app: App, health: &Health) -> Router {
     Router::new()
         .route("/admin/tenants", post(tenants::create).get(tenants::list))
-        .route("/admin/tenants/{tenant_id}", get(tenants::get).patch(lifecycle::change))
+        .route("/admin/tenants/{tenant_id}", get(tenants::get).patch(lifecycle::change).delete(deletion::delete))
+        .route("/admin/tenants/{tenant_id}/restore", post(deletion::restore))
+        .route("/admin/tenants/{tenant_id}/purge", post(deletion::purge))
         .route("/admin/tenants/{tenant_id}/events", get(events::of_tenant))
         .route("/admin/tenants/{tenant_id}/suspend", post(lifecycle::suspend))
         .route("/admin/tenants/{tenant_id}/resume", post(lifecycle::resume))

@@ -14,6 +14,8 @@ pub enum Service {
     Served,
     /// Refused by decision of an administrator.
     Suspended,
+    /// Deleted: as if it were not there. Its domains stay its own until it is purged, so nobody else answers on them.
+    Gone,
     /// Refused for a while.
     Maintenance,
     /// Not served: it has no database (yet), or its row is of a newer version than this program. What cannot be read is
@@ -27,6 +29,7 @@ impl Service {
         match self {
             Self::Served => None,
             Self::Suspended => Some(Code::TenantSuspended.into()),
+            Self::Gone => Some(Code::TenantNotFound.into()),
             Self::Maintenance => Some(ApiError::from(Code::TenantMaintenance).retry_after(MAINTENANCE_RETRY)),
             Self::Unavailable => Some(Code::TenantUnavailable.into()),
         }
@@ -38,6 +41,7 @@ impl From<TenantState> for Service {
         match state {
             TenantState::Active => Self::Served,
             TenantState::Suspended => Self::Suspended,
+            TenantState::Deleted | TenantState::Purged => Self::Gone,
             TenantState::Maintenance => Self::Maintenance,
             TenantState::Provisioning | TenantState::Failed => Self::Unavailable,
         }

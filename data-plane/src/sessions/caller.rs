@@ -4,7 +4,7 @@
 //! tenant (404), the membership (403), the tenant's state (403, 503). So only members learn how a tenant is.
 
 use crate::router::App;
-use crate::routing::{Asked, Route};
+use crate::routing::{Asked, Route, Service};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use kernel::domain::{Role, UserId};
@@ -37,7 +37,8 @@ impl FromRequestParts<App> for Caller {
         span.record("position", position.0);
         let token = super::token::of(&parts.headers).ok_or(Code::Unauthenticated)?;
         let user_id = app.sessions.user(token).await?.ok_or(Code::Unauthenticated)?;
-        let route = found.ok_or(Code::TenantNotFound)?;
+        // A deleted tenant has no members who could be told more, so it is not there for anybody.
+        let route = found.filter(|route| route.service != Service::Gone).ok_or(Code::TenantNotFound)?;
         span.record("tenant_id", route.tenant_id.as_str());
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
         match route.service.refusal() {

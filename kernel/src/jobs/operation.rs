@@ -16,6 +16,8 @@ pub enum JobKind {
     Provision,
     /// Makes the tenant's account at its database server agree with the tenant's present state.
     Enforce,
+    /// Removes a tenant's database, user and rows.
+    Purge,
 }
 
 impl JobKind {
@@ -24,6 +26,7 @@ impl JobKind {
         match self {
             Self::Provision => "provision",
             Self::Enforce => "enforce",
+            Self::Purge => "purge",
         }
     }
 }
@@ -34,6 +37,7 @@ impl FromStr for JobKind {
         match text {
             "provision" => Ok(Self::Provision),
             "enforce" => Ok(Self::Enforce),
+            "purge" => Ok(Self::Purge),
             _ => Err(()),
         }
     }

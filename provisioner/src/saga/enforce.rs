@@ -38,6 +38,6 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 fn may_log_in(state: TenantState) -> bool {
     match state {
         TenantState::Active | TenantState::Maintenance | TenantState::Provisioning => true,
-        TenantState::Suspended | TenantState::Failed => false,
+        TenantState::Suspended | TenantState::Failed | TenantState::Deleted | TenantState::Purged => false,
     }
 }

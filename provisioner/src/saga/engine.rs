@@ -1,6 +1,6 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
-use super::{Context, Saga, Step, StepError, Tools};
+use super::{Context, Saga, Step, StepError, Tools, purge};
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::http::chain;
@@ -148,9 +148,13 @@ async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -
 async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Option<&str>) -> Result<Outcome, JobError> {
     let mut retried = false;
     loop {
+        let command = match tenant {
+            Some(tenant) => outcome(tools, lease.kind, tenant, failed).await?,
+            None => None,
+        };
         let mut unit = tools.store.begin().await?;
-        let appended = match tenant.and_then(|tenant| Some((tenant, outcome(tools, lease.kind, failed)?))) {
-            Some((tenant, command)) => unit.execute(&tenant.tenant_id, ACTOR, command).await.map(drop),
+        let appended = match command {
+            Some(command) => unit.execute(&lease.tenant_id, ACTOR, command).await.map(drop),
             None => Ok(()),
         };
         let error = match appended {
@@ -177,8 +181,13 @@ async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Opti
 }
 
 /// What the end of a job means for the tenant, if anything.
-fn outcome(tools: &Tools, kind: JobKind, failed: Option<&str>) -> Option<Command> {
-    match (kind, failed) {
+async fn outcome(
+    tools: &Tools,
+    kind: JobKind,
+    tenant: &Tenant,
+    failed: Option<&str>,
+) -> Result<Option<Command>, JobError> {
+    Ok(match (kind, failed) {
         (JobKind::Provision, Some(reason)) => Some(Command::FailProvisioning { reason: reason.to_owned() }),
         (JobKind::Provision, None) => Some(Command::CompleteProvisioning {
             server: tools.server.id.clone(),
@@ -186,8 +195,11 @@ fn outcome(tools: &Tools, kind: JobKind, failed: Option<&str>) -> Option<Command
             port: tools.server.port,
             schema_version: schema_version(),
         }),
-        (JobKind::Enforce, _) => None,
-    }
+        (JobKind::Purge, None) => {
+            Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
+        }
+        (JobKind::Purge, Some(_)) | (JobKind::Enforce, _) => None,
+    })
 }
 
 /// An error of the system database is not the step's: the lease ends by itself and the job is taken up again.

@@ -10,6 +10,7 @@ mod enforce;
 mod engine;
 mod error;
 mod provision;
+mod purge;
 
 pub use engine::run;
 pub use error::StepError;
@@ -91,6 +92,14 @@ pub enum Step {
     VerifyLogin,
     /// The tenant's account is locked and without sessions, or open, as the tenant's present state says.
     Enforce,
+    /// The tenant's database is gone.
+    DropDatabase,
+    /// The tenant's users and their sessions are gone.
+    DropUser,
+    /// No credential is kept.
+    Forget,
+    /// Nothing is left, looked at once more.
+    VerifyAbsent,
 }
 
 /// What a kind of job consists of.
@@ -108,12 +117,14 @@ impl Saga {
         match kind {
             JobKind::Provision => Self { steps: &PROVISION, way_back: true },
             JobKind::Enforce => Self { steps: &[Step::Enforce], way_back: false },
+            JobKind::Purge => Self { steps: &PURGE, way_back: false },
         }
     }
 }
 
 const PROVISION: [Step; 5] =
     [Step::CreateDatabase, Step::CreateUser, Step::ApplySchema, Step::SeedConfig, Step::VerifyLogin];
+const PURGE: [Step; 4] = [Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
 
 impl Step {
     /// Its name in operations.
@@ -125,6 +136,10 @@ impl Step {
             Self::SeedConfig => "seed_config",
             Self::VerifyLogin => "verify_login",
             Self::Enforce => "enforce",
+            Self::DropDatabase => "drop_database",
+            Self::DropUser => "drop_user",
+            Self::Forget => "forget",
+            Self::VerifyAbsent => "verify_absent",
         }
     }
 
@@ -136,6 +151,10 @@ impl Step {
             Self::SeedConfig => provision::seed_config::act(context).await,
             Self::VerifyLogin => provision::verify_login::act(context).await,
             Self::Enforce => enforce::act(context).await,
+            Self::DropDatabase => purge::drop_database::act(context).await,
+            Self::DropUser => purge::drop_user::act(context).await,
+            Self::Forget => purge::forget::act(context).await,
+            Self::VerifyAbsent => purge::verify_absent::act(context).await,
         }
     }
 
@@ -145,8 +164,8 @@ impl Step {
             Self::CreateUser => provision::create_user::undo(context).await,
             // What these made goes with the database; the login left nothing.
             Self::ApplySchema | Self::SeedConfig | Self::VerifyLogin => Ok(()),
-            // Never undone: it makes true what is decided already.
-            Self::Enforce => Ok(()),
+            // Never undone: they make true what is decided already.
+            Self::Enforce | Self::DropDatabase | Self::DropUser | Self::Forget | Self::VerifyAbsent => Ok(()),
         }
     }
 }

@@ -1,0 +1,14 @@
+//! Step 3: no credential is kept. What else the system database says of the tenant (members, domains, the row of its database) is
+//! folded from its events, and goes with the event that ends the purge.
+
+use crate::saga::{Context, StepError};
+use kernel::jobs::JobError;
+
+pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
+    sqlx::query("UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '' WHERE tenant_id = ?")
+        .bind(context.tenant.tenant_id.as_str())
+        .execute(context.tools.store.pool())
+        .await
+        .map_err(JobError::from)?;
+    Ok(())
+}
