@@ -120,8 +120,8 @@ async fn purge_killed_at_every_step_converges() -> Result<()> {
     }
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     world::idle(&stack).await?;
-    for number in 0..points.len() {
-        assert_eq!(admin.tenant(&format!("t-{number}")).await?.state, "purged", "{}", points[number]);
+    for (number, point) in points.iter().enumerate() {
+        assert_eq!(admin.tenant(&format!("t-{number}")).await?.state, "purged", "{point}");
     }
     assert_eq!(traces(&stack).await?, before);
     invariants::check(&stack).await

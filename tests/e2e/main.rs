@@ -11,6 +11,7 @@ mod migrations;
 mod outages;
 mod positions;
 mod readme;
+mod rotation;
 mod schema;
 mod secrets;
 mod staleness;

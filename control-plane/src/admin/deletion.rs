@@ -11,7 +11,7 @@ use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use kernel::domain::{Command, TenantId};
+use kernel::domain::{Command, TenantId, TenantState};
 use kernel::http::ApiError;
 use kernel::jobs::{JobKind, NewJob};
 use kernel::store::UnitOfWork;
@@ -53,7 +53,9 @@ struct Change {
 impl Write for Change {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         let tenant = unit.execute(&self.tenant_id, actor, self.command.clone()).await?;
-        if matches!(self.command, Command::Restore) {
+        // A purge in progress has removed something already; a retry of a failed tenant is making something.
+        let was_failed = tenant.before_deletion.as_ref().is_some_and(|before| before.state == TenantState::Failed);
+        if was_failed || matches!(self.command, Command::Restore) {
             operations::none_in_progress(unit, &self.tenant_id).await?;
         }
         enforce(unit, &tenant, self.patience).await?;

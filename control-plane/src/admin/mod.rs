@@ -7,6 +7,7 @@ mod events;
 mod lifecycle;
 mod members;
 mod operations;
+mod rotation;
 mod tenants;
 mod users;
 
@@ -39,6 +40,7 @@ pub fn router(app: App, health: &Health) -> Router {
         .route("/admin/tenants/{tenant_id}/resume", post(lifecycle::resume))
         .route("/admin/tenants/{tenant_id}/maintenance", post(lifecycle::maintenance))
         .route("/admin/tenants/{tenant_id}/retry", post(lifecycle::retry))
+        .route("/admin/tenants/{tenant_id}/database/rotate", post(rotation::rotate))
         .route("/admin/tenants/{tenant_id}/domains", post(domains::register))
         .route("/admin/tenants/{tenant_id}/domains/{domain}", delete(domains::remove))
         .route("/admin/tenants/{tenant_id}/users/{user_id}", put(members::put).delete(members::remove))

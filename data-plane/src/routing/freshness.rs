@@ -78,6 +78,11 @@ impl Freshness {
         self.wanted.notified().await;
     }
 
+    /// Changes at the end of every turn.
+    pub fn turns(&self) -> watch::Receiver<()> {
+        self.turns.subscribe()
+    }
+
     /// Now, to be handed to [`Freshness::succeeded`]. Take it before the first query of a turn.
     pub fn mark(&self) -> Mark {
         Mark(u64::try_from(self.base.elapsed().as_micros()).unwrap_or(u64::MAX).max(1))

@@ -82,6 +82,13 @@ pub enum Command {
         /// Who.
         user_id: UserId,
     },
+    /// Replace the credential of the tenant's database.
+    RotateDatabase,
+    /// The provisioner put the new credential into use.
+    CompleteRotation {
+        /// The user in use from now on.
+        username: String,
+    },
     /// End the service, and the data with it once the retention has passed.
     Delete {
         /// Why.

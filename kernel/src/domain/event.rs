@@ -105,6 +105,15 @@ pub enum TenantEvent {
         /// Who.
         user_id: UserId,
     },
+    /// An administrator asked for another credential of the tenant's database.
+    #[serde(rename = "tenant.database_rotation_requested")]
+    DatabaseRotationRequested {},
+    /// Another user of the tenant's database is in use; the one before is retired once every node knows.
+    #[serde(rename = "tenant.database_rotated")]
+    DatabaseRotated {
+        /// The user in use from here on.
+        username: String,
+    },
     /// The tenant is served no more; its data is kept for a while, so that this can be taken back.
     #[serde(rename = "tenant.deleted")]
     Deleted {
@@ -155,6 +164,8 @@ impl TenantEvent {
             Self::MaintenanceEnded {} => "tenant.maintenance_ended",
             Self::MemberChanged { .. } => "tenant.member_changed",
             Self::MemberRemoved { .. } => "tenant.member_removed",
+            Self::DatabaseRotationRequested {} => "tenant.database_rotation_requested",
+            Self::DatabaseRotated { .. } => "tenant.database_rotated",
             Self::Deleted { .. } => "tenant.deleted",
             Self::Restored {} => "tenant.restored",
             Self::Purged(_) => "tenant.purged",

@@ -239,6 +239,15 @@ impl Tenant {
                 present()?;
                 vec![TenantEvent::MemberRemoved { user_id }]
             }
+            // Only where the new credential can be tried and used: not for a tenant whose account is locked.
+            Command::RotateDatabase => {
+                allow(&[Active, Maintenance])?;
+                vec![TenantEvent::DatabaseRotationRequested {}]
+            }
+            Command::CompleteRotation { username } => {
+                allow(&[Active, Maintenance])?;
+                vec![TenantEvent::DatabaseRotated { username }]
+            }
             Command::Delete { reason, retention_days } => {
                 allow(&[Active, Suspended, Maintenance, Failed])?;
                 vec![TenantEvent::Deleted { reason, retention_days }]
@@ -331,6 +340,8 @@ impl Tenant {
             TenantEvent::PlanChanged { plan_type } => self.plan_type.clone_from(plan_type),
             // Members are too many for the aggregate; they are a projection of their own.
             TenantEvent::MemberChanged { .. } | TenantEvent::MemberRemoved { .. } => {}
+            // Credentials are no part of the tenant's present either: they are the provisioner's.
+            TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
             TenantEvent::Deleted { reason, retention_days } => {
                 self.before_deletion = Some(BeforeDeletion { state: self.state, reason: self.reason.take() });
                 self.deleted_at = Some(occurred_at);

@@ -178,6 +178,19 @@ fn what_is_being_provisioned_is_not_deleted() {
 }
 
 #[test]
+fn a_credential_is_rotated_while_it_is_in_use() {
+    let complete = || Command::CompleteRotation { username: "ten_0_b".into() };
+    let mut given = given(&active());
+    assert_eq!(given.when(Command::RotateDatabase), Ok(vec![TenantEvent::DatabaseRotationRequested {}]));
+    let rotated = TenantEvent::DatabaseRotated { username: "ten_0_b".into() };
+    assert_eq!(given.when(complete()), Ok(vec![rotated]));
+    given.record(TenantEvent::Suspended { reason: "unpaid".into() });
+    for command in [Command::RotateDatabase, complete()] {
+        assert_eq!(given.when(command), Err(Rejection::State(TenantState::Suspended)));
+    }
+}
+
+#[test]
 fn only_a_deleted_or_failed_tenant_is_purged() {
     assert_eq!(given(&active()).when(Command::Purge), Err(Rejection::State(TenantState::Active)));
     let failed = given(&[created(), TenantEvent::ProvisioningFailed { reason: "x".into() }]);

@@ -209,6 +209,20 @@ impl Lease {
         if result.rows_affected() == 0 { self.renew(pool).await.map(drop) } else { Ok(()) }
     }
 
+    /// Makes sure, for the rest of the transaction of `connection`, that the job is still held and is not being undone: for what
+    /// a step must not commit after it has lost the job.
+    pub async fn hold(&self, connection: &mut MySqlConnection) -> Result<(), JobError> {
+        let held_still: Option<(String,)> = sqlx::query_as(
+            "SELECT operation_id FROM saas_operations
+             WHERE operation_id = ? AND epoch = ? AND status = 'running' AND undoing = 0 FOR UPDATE",
+        )
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .fetch_optional(connection)
+        .await?;
+        held_still.map(drop).ok_or(JobError::Lost)
+    }
+
     /// Ends the job, on the connection of the unit of work that appends its outcome.
     pub async fn finish(&self, connection: &mut MySqlConnection, failed: Option<&str>) -> Result<(), JobError> {
         let result = sqlx::query(

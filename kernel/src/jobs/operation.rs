@@ -18,6 +18,8 @@ pub enum JobKind {
     Enforce,
     /// Removes a tenant's database, user and rows.
     Purge,
+    /// Replaces the credential of a tenant's database without a failed request.
+    Rotate,
 }
 
 impl JobKind {
@@ -27,6 +29,7 @@ impl JobKind {
             Self::Provision => "provision",
             Self::Enforce => "enforce",
             Self::Purge => "purge",
+            Self::Rotate => "rotate",
         }
     }
 }
@@ -38,6 +41,7 @@ impl FromStr for JobKind {
             "provision" => Ok(Self::Provision),
             "enforce" => Ok(Self::Enforce),
             "purge" => Ok(Self::Purge),
+            "rotate" => Ok(Self::Rotate),
             _ => Err(()),
         }
     }

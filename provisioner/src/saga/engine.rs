@@ -1,6 +1,6 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
-use super::{Context, Saga, Step, StepError, Tools, purge};
+use super::{ACTOR, Context, Saga, Step, StepError, Tools, purge, rotate};
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::http::chain;
@@ -11,13 +11,13 @@ use kernel::{database, failpoint};
 use std::fmt;
 use std::time::Duration;
 
-/// Who appends the outcome.
-const ACTOR: &str = "provisioner";
 /// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
 const STEP_DEADLINE: Duration = Duration::from_secs(60);
 /// Waits between attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Until somebody who is waited for is asked again.
+const NOT_YET: Duration = Duration::from_millis(200);
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,11 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
         Err(error) => error,
     };
     let reason = error.reason(&tools.server.id);
+    if matches!(error, StepError::NotYet(_)) {
+        lease.retry_after(tools.store.pool(), NOT_YET, &reason, false).await?;
+        return Ok(Outcome::Again);
+    }
+    let way_back = way_back && !(lease.kind == JobKind::Rotate && rotate::is_switched(tools, &lease.tenant_id).await?);
     tracing::warn!(tenant_id = %lease.tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
     if !way_back || (error.may_pass() && !lease.last_attempt) {
         let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
@@ -76,7 +81,7 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
 async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
     let pool = tools.store.pool();
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
-    let mut context = Context { tools, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
     let mut done: Option<(u16, Step)> = None;
     for (ordinal, step) in numbered(steps) {
         let mut changes = vec![(ordinal, step.name(), "running")];
@@ -133,7 +138,7 @@ async fn undo(
 
 async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
-    let mut context = Context { tools, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
     for (ordinal, step) in numbered(steps).into_iter().rev() {
         failpoint::hit(&format!("{}.{}.undo", lease.kind, step.name())).await;
         let undone = tokio::time::timeout(STEP_DEADLINE, step.undo(&mut context)).await;
@@ -160,6 +165,9 @@ async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Opti
         let error = match appended {
             // The tenant has moved on by itself; the job has nothing more to say.
             Ok(()) | Err(CommandError::Rejected(Rejection::State(_))) => {
+                if lease.kind == JobKind::Rotate {
+                    rotate::forget(unit.connection(), &lease.tenant_id).await?;
+                }
                 lease.finish(unit.connection(), failed).await?;
                 unit.commit().await?;
                 return Ok(if failed.is_some() { Outcome::Failed } else { Outcome::Succeeded });
@@ -198,7 +206,8 @@ async fn outcome(
         (JobKind::Purge, None) => {
             Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
         }
-        (JobKind::Purge, Some(_)) | (JobKind::Enforce, _) => None,
+        // The switch is appended by its step.
+        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Rotate, _) => None,
     })
 }
 
@@ -207,6 +216,7 @@ impl From<kernel::store::CommandError> for StepError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Database(error) if database::is_unreachable(&error) => Self::Job(JobError::Database(error)),
+            CommandError::Rejected(rejection) => Self::Permanent(rejection.to_string()),
             error => Self::Transient(error.to_string()),
         }
     }

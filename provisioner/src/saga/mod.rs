@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod provision;
 mod purge;
+mod rotate;
 
 pub use engine::run;
 pub use error::StepError;
@@ -19,9 +20,12 @@ use crate::server::account::Account;
 use crate::server::{Mark, Server, Session};
 use kernel::crypto::KeyRing;
 use kernel::domain::Tenant;
-use kernel::jobs::JobKind;
+use kernel::jobs::{JobKind, Lease};
 use kernel::store::Store;
 use std::sync::Arc;
+
+/// Who appends what jobs do.
+const ACTOR: &str = "provisioner";
 
 /// What every job of one database server uses.
 pub struct Tools {
@@ -41,6 +45,8 @@ pub struct Tools {
 pub struct Context<'a> {
     /// What every job uses.
     pub tools: &'a Tools,
+    /// The right to do it.
+    pub lease: &'a Lease,
     /// The tenant as it was when this attempt began.
     pub tenant: &'a Tenant,
     /// The administrator's connection, with the tenant's lock.
@@ -100,6 +106,16 @@ pub enum Step {
     Forget,
     /// Nothing is left, looked at once more.
     VerifyAbsent,
+    /// The idle user exists, with a new password.
+    PrepareUser,
+    /// The new credential logs in.
+    VerifyNext,
+    /// The new credential is in use.
+    Switch,
+    /// Every node knows it.
+    AwaitNodes,
+    /// The former user is gone.
+    RetireUser,
 }
 
 /// What a kind of job consists of.
@@ -118,12 +134,17 @@ impl Saga {
             JobKind::Provision => Self { steps: &PROVISION, way_back: true },
             JobKind::Enforce => Self { steps: &[Step::Enforce], way_back: false },
             JobKind::Purge => Self { steps: &PURGE, way_back: false },
+            // Until the switch; the engine asks.
+            JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
         }
     }
 }
 
 const PROVISION: [Step; 5] =
     [Step::CreateDatabase, Step::CreateUser, Step::ApplySchema, Step::SeedConfig, Step::VerifyLogin];
+/// The last one, because the tenant may have been suspended meanwhile, and the new user was made open.
+const ROTATE: [Step; 6] =
+    [Step::PrepareUser, Step::VerifyNext, Step::Switch, Step::AwaitNodes, Step::RetireUser, Step::Enforce];
 const PURGE: [Step; 4] = [Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
 
 impl Step {
@@ -140,6 +161,11 @@ impl Step {
             Self::DropUser => "drop_user",
             Self::Forget => "forget",
             Self::VerifyAbsent => "verify_absent",
+            Self::PrepareUser => "prepare_user",
+            Self::VerifyNext => "verify_next",
+            Self::Switch => "switch",
+            Self::AwaitNodes => "await_nodes",
+            Self::RetireUser => "retire_user",
         }
     }
 
@@ -155,6 +181,11 @@ impl Step {
             Self::DropUser => purge::drop_user::act(context).await,
             Self::Forget => purge::forget::act(context).await,
             Self::VerifyAbsent => purge::verify_absent::act(context).await,
+            Self::PrepareUser => rotate::prepare_user::act(context).await,
+            Self::VerifyNext => rotate::verify_next::act(context).await,
+            Self::Switch => rotate::switch::act(context).await,
+            Self::AwaitNodes => rotate::await_nodes::act(context).await,
+            Self::RetireUser => rotate::retire_user::act(context).await,
         }
     }
 
@@ -164,6 +195,9 @@ impl Step {
             Self::CreateUser => provision::create_user::undo(context).await,
             // What these made goes with the database; the login left nothing.
             Self::ApplySchema | Self::SeedConfig | Self::VerifyLogin => Ok(()),
+            Self::PrepareUser => rotate::prepare_user::undo(context).await,
+            // Nothing to undo before the switch; after it nothing is undone.
+            Self::VerifyNext | Self::Switch | Self::AwaitNodes | Self::RetireUser => Ok(()),
             // Never undone: they make true what is decided already.
             Self::Enforce | Self::DropDatabase | Self::DropUser | Self::Forget | Self::VerifyAbsent => Ok(()),
         }

@@ -10,5 +10,11 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         .execute(context.tools.store.pool())
         .await
         .map_err(JobError::from)?;
+    // No rotation is in progress while a purge is; this is for what a restored backup may hold.
+    sqlx::query("DELETE FROM saas_next_credentials WHERE tenant_id = ?")
+        .bind(context.tenant.tenant_id.as_str())
+        .execute(context.tools.store.pool())
+        .await
+        .map_err(JobError::from)?;
     Ok(())
 }
