@@ -6,6 +6,7 @@
 mod admin;
 mod default_tenant;
 mod relay;
+mod retention;
 mod serve;
 mod token;
 mod write;

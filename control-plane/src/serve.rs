@@ -1,6 +1,6 @@
 //! The roles of the process, each a straight line from settings to the end.
 
-use crate::{admin, default_tenant, relay};
+use crate::{admin, default_tenant, relay, retention};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::config::Settings;
@@ -27,6 +27,8 @@ pub struct App {
     pub keys: KeyRing,
     /// How long a failing job is tried before it is undone.
     pub patience: Duration,
+    /// How long the data of a deleted tenant is kept.
+    pub retention_days: u32,
     /// Requests in work.
     pub turns: Arc<Semaphore>,
     /// Live streams that may be open.
@@ -56,6 +58,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         store: store.clone(),
         keys,
         patience: settings.seconds("JOB_PATIENCE")?,
+        retention_days: settings.get("TENANT_RETENTION_DAYS")?,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
         streams: Arc::new(Semaphore::new(STREAMS)),
         shutdown: shutdown.clone(),
@@ -78,6 +81,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         hear,
     ));
     shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));
+    shutdown.spawn(retention::keep(app.clone()));
     shutdown.spawn(watch_system_database(store, health.clone(), shutdown.clone()));
     shutdown.serve(listener, admin::router(app, &health), &health, deadline).await?;
     Ok(())

@@ -7,6 +7,7 @@ mod api;
 mod connections;
 mod gauges;
 mod noticeboard;
+mod report;
 mod router;
 mod routing;
 mod serve;
@@ -20,8 +21,8 @@ use std::process::ExitCode;
 /// Data node of the SaaS: finds the tenant of a request, checks the user, and answers from the tenant's own database.
 ///
 /// A node keeps the whole routing table in memory and follows the event log, so it can be started and stopped at any
-/// time and in any number. It reads the system database (an account with SELECT is enough) and logs in to each tenant's
-/// database as that tenant's own user.
+/// time and in any number. It reads the system database (an account with SELECT is enough, and INSERT, UPDATE, DELETE on
+/// saas_nodes, where it reports how far it is) and logs in to each tenant's database as that tenant's own user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.

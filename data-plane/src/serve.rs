@@ -3,6 +3,7 @@
 use crate::connections::{Budget, TenantDatabases};
 use crate::gauges;
 use crate::noticeboard::Noticeboard;
+use crate::report::Reporter;
 use crate::router::{App, router};
 use crate::routing::{Follower, Routing, TrustedProxies};
 use crate::sessions::Sessions;
@@ -38,8 +39,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let (noticeboard, clerk) = Noticeboard::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     let options = database::options(&system_url).context("the setting SYSTEM_DB_URL is wrong")?;
-    // One connection is the follower's own, the rest look up sessions and members.
-    let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(1).max(1);
+    // One connection is the follower's own, one the reporter's, the rest look up sessions and members.
+    let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(2).max(1);
+    let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
     migrate::verify(&mut connection).await?;
@@ -67,6 +69,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let name = format!("data-plane {node}");
     shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
     tokio::spawn(follower.run());
+    let node_id = format!("{:032x}", u128::from_be_bytes(kernel::tokens::random()));
+    let reporter = Reporter { node_id, node_name: node, pool: reports, routing: Arc::clone(&routing) };
+    shutdown.spawn(reporter.keep(health.clone(), shutdown.clone()));
     shutdown.spawn(databases.clone().sweep(idle, shutdown.clone()));
     shutdown.spawn(gauges::keep(Arc::clone(&routing), databases.clone(), budget.connections, shutdown.clone()));
     if let Some(clerk) = clerk {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Without a doorbell, look this often.
-const POLL: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(1);
 /// The work is dropped this long before the lease ends.
 const MARGIN: Duration = Duration::from_secs(2);
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod creation;
+mod deletion;
 mod history;
 mod invariants;
 mod isolation;
@@ -10,9 +11,11 @@ mod migrations;
 mod outages;
 mod positions;
 mod readme;
+mod rotation;
 mod schema;
 mod secrets;
 mod staleness;
+mod suspension;
 mod tokens;
 mod two_hundred;
 mod world;

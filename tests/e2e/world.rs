@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use harness::admin::{Admin, NewUser, Reply};
 use harness::stack::{Stack, StackOptions};
+use harness::wait;
 use sqlx::{Connection, MySqlConnection};
 use std::time::Duration;
 
@@ -61,4 +62,13 @@ pub fn order_bids(reply: &Reply) -> Vec<String> {
 /// A single value of a query on the system database.
 pub async fn number(connection: &mut MySqlConnection, query: &str) -> Result<i64> {
     Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
+}
+
+/// Waits until no job is left.
+pub async fn idle(stack: &Stack) -> Result<()> {
+    let mut system = system(stack).await?;
+    let open = "SELECT COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running')";
+    wait::until(SOON, "all jobs to end", async || number(&mut system, open).await.ok().filter(|open| *open == 0))
+        .await
+        .map(drop)
 }

@@ -7,7 +7,7 @@
 //! | `migrator` | everything | nothing |
 //! | `control` | rows | nothing |
 //! | `provisioner_system` | rows | nothing |
-//! | `node` | reading | nothing: a node uses each tenant's own account |
+//! | `node` | reading, and rows of `saas_nodes` | nothing: a node uses each tenant's own account |
 //! | `provisioner` | nothing | everything, and the making of users |
 
 use anyhow::{Context, Result};
@@ -111,6 +111,16 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
         node: server.url("node", &passwords.node, SYSTEM_DATABASE),
         tenant_admin: server.url("provisioner", &passwords.provisioner, ""),
     })
+}
+
+/// Rights on single tables, which can be given only once the migrations have made them.
+pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
+    let options: MySqlConnectOptions = server.root_url().parse()?;
+    let mut connection = options.disable_statement_logging().connect().await?;
+    // No pattern: in a grant on one table the name of the database is taken as it is.
+    let grant = format!("GRANT INSERT, UPDATE, DELETE ON `{SYSTEM_DATABASE}`.saas_nodes TO 'node'@'127.0.0.1'");
+    sqlx::raw_sql(&grant).execute(&mut connection).await.context("give nodes the right to report")?;
+    Ok(connection.close().await?)
 }
 
 const ROWS: &str = "SELECT, INSERT, UPDATE, DELETE";

@@ -78,6 +78,9 @@ impl Stack {
             }
             let env = vec![("SYSTEM_DB_URL".to_owned(), system.migrator.clone())];
             services::run(Role::ControlPlane, &options.profile, &service_dir(&dir), &env, &["migrate"]).await?;
+            if let (Some(server), None) = (&mariadb, &options.existing.system) {
+                accounts::ensure_on_tables(server).await?;
+            }
             Ok((mariadb, more, system, root))
         };
         if options.verbose {

@@ -1,12 +1,12 @@
 //! Changes of a tenant's state that are one command each.
 
-use super::Caller;
 use super::tenants::{check_plan, path_tenant_id, tenant_name};
+use super::{Caller, operations};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use kernel::domain::{Command, TenantId};
+use kernel::domain::{Command, Tenant, TenantId};
 use kernel::http::{ApiError, Code};
 use kernel::jobs::{self, JobKind, NewJob};
 use kernel::store::UnitOfWork;
@@ -18,6 +18,7 @@ use std::time::Duration;
 struct Change {
     tenant_id: TenantId,
     commands: Vec<Command>,
+    patience: Duration,
 }
 
 impl Write for Change {
@@ -28,13 +29,24 @@ impl Write for Change {
                 check_plan(unit, plan_type).await?;
             }
             tenant = unit.execute(&self.tenant_id, actor, command.clone()).await?;
+            if matches!(command, Command::Suspend { .. } | Command::Resume) {
+                enforce(unit, &tenant, self.patience).await?;
+            }
         }
         Ok(Answer::new(StatusCode::OK, json!(tenant)))
     }
 }
 
+/// Has the tenant's new state enforced at its database server too: nodes refuse what they know of, the server refuses
+/// everybody. The answer does not wait for it.
+pub async fn enforce(unit: &mut UnitOfWork, tenant: &Tenant, patience: Duration) -> Result<(), sqlx::Error> {
+    let (tenant_id, server) = (tenant.tenant_id.clone(), tenant.database.server.clone());
+    let job = NewJob { kind: JobKind::Enforce, tenant_id, server, patience };
+    jobs::enqueue(unit.connection(), &job).await.map(drop)
+}
+
 async fn one(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Answer, ApiError> {
-    let change = Change { tenant_id: path_tenant_id(id)?, commands: vec![command] };
+    let change = Change { tenant_id: path_tenant_id(id)?, commands: vec![command], patience: app.patience };
     answer(app, caller, &change).await
 }
 
@@ -91,7 +103,7 @@ pub async fn change(State(app): State<App>, Path(id): Path<String>, caller: Call
         commands.push(Command::Rename { tenant_name: tenant_name(&name)? });
     }
     commands.extend(patch.plan_type.map(|plan_type| Command::ChangePlan { plan_type }));
-    answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands }).await
+    answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands, patience: app.patience }).await
 }
 
 /// `POST .../retry`: provisions a failed tenant again.
@@ -106,27 +118,11 @@ struct Retry {
 
 impl Write for Retry {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        operations::hold(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Retry).await?;
-        // Two retries at once: the tenant's row decides, because neither appends anything.
-        sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = ? FOR UPDATE")
-            .bind(self.tenant_id.as_str())
-            .execute(unit.connection())
-            .await?;
-        if let Some(operation_id) = jobs::active_operation(unit.connection(), &self.tenant_id).await? {
-            let error = ApiError::from(Code::OperationInProgress);
-            return Err(error.with("operation_id", operation_id.to_string()).into());
-        }
-        let job = NewJob {
-            kind: JobKind::Provision,
-            tenant_id: self.tenant_id.clone(),
-            server: tenant.database.server.clone(),
-            patience: self.patience,
-        };
-        let operation_id = jobs::enqueue(unit.connection(), &job).await?;
-        Ok(Answer {
-            status: StatusCode::ACCEPTED,
-            location: Some(format!("/admin/operations/{operation_id}")),
-            body: json!({"tenant": tenant, "operation_id": operation_id}),
-        })
+        operations::none_in_progress(unit, &self.tenant_id).await?;
+        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
+        let job = NewJob { kind: JobKind::Provision, tenant_id, server, patience: self.patience };
+        operations::start(unit, &tenant, &job).await
     }
 }

@@ -2,15 +2,18 @@
 
 mod auth;
 mod console;
+mod deletion;
 mod domains;
 mod events;
 mod lifecycle;
 mod members;
 mod operations;
+mod rotation;
 mod tenants;
 mod users;
 
 pub use auth::Caller;
+pub use deletion::Purge;
 pub use tenants::CreateTenant;
 
 use crate::serve::App;
@@ -31,12 +34,15 @@ pub fn router(app: App, health: &Health) -> Router {
     Router::new()
         .route("/", get(console::page))
         .route("/admin/tenants", post(tenants::create).get(tenants::list))
-        .route("/admin/tenants/{tenant_id}", get(tenants::get).patch(lifecycle::change))
+        .route("/admin/tenants/{tenant_id}", get(tenants::get).patch(lifecycle::change).delete(deletion::delete))
+        .route("/admin/tenants/{tenant_id}/restore", post(deletion::restore))
+        .route("/admin/tenants/{tenant_id}/purge", post(deletion::purge))
         .route("/admin/tenants/{tenant_id}/events", get(events::of_tenant))
         .route("/admin/tenants/{tenant_id}/suspend", post(lifecycle::suspend))
         .route("/admin/tenants/{tenant_id}/resume", post(lifecycle::resume))
         .route("/admin/tenants/{tenant_id}/maintenance", post(lifecycle::maintenance))
         .route("/admin/tenants/{tenant_id}/retry", post(lifecycle::retry))
+        .route("/admin/tenants/{tenant_id}/database/rotate", post(rotation::rotate))
         .route("/admin/tenants/{tenant_id}/domains", post(domains::register))
         .route("/admin/tenants/{tenant_id}/domains/{domain}", delete(domains::remove))
         .route("/admin/tenants/{tenant_id}/users/{user_id}", put(members::put).delete(members::remove))

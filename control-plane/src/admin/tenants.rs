@@ -139,8 +139,10 @@ pub async fn list(
     _: Caller,
 ) -> Result<Json<Tenants>, ApiError> {
     let limit = parse_limit(page.limit.as_deref(), 50, 500)?;
+    let (status, state) = page.status.as_deref().map(parse_status).transpose()?.unwrap_or_default();
     let filter = TenantFilter {
-        status: page.status.as_deref().map(parse_status).transpose()?,
+        status,
+        state,
         after: page.cursor.as_deref().map_or(Ok(Position(0)), parse_cursor)?,
         limit: limit + 1,
     };
@@ -191,13 +193,17 @@ pub fn parse_limit(text: Option<&str>, default: u32, most: u32) -> Result<u32, A
     }
 }
 
-fn parse_status(text: &str) -> Result<i16, ApiError> {
-    use TenantState::*;
-    [Suspended, Active, Maintenance, Provisioning, Failed]
-        .into_iter()
-        .find(|state| state.as_str() == text || state.status().to_string() == text)
-        .map(TenantState::status)
-        .ok_or_else(|| ApiError::invalid("status", "status", "a state or its number, 0 to 4"))
+/// A number, or a state by its word (and its number, which has an index).
+fn parse_status(text: &str) -> Result<(Option<i16>, Option<TenantState>), ApiError> {
+    let states = TenantState::ALL;
+    if let Some(state) = states.into_iter().find(|state| state.as_str() == text) {
+        return Ok((Some(state.status()), Some(state)));
+    }
+    let number = states.into_iter().map(TenantState::status).find(|status| status.to_string() == text);
+    match number {
+        Some(number) => Ok((Some(number), None)),
+        None => Err(ApiError::invalid("status", "status", "a state or its number, 0 to 4")),
+    }
 }
 
 fn cursor(position: Position) -> String {
@@ -226,8 +232,8 @@ mod tests {
 
     #[test]
     fn statuses_are_words_or_numbers() {
-        assert_eq!(parse_status("active").unwrap(), 1);
-        assert_eq!(parse_status("4").unwrap(), 4);
+        assert_eq!(parse_status("deleted").unwrap(), (Some(0), Some(TenantState::Deleted)));
+        assert_eq!(parse_status("4").unwrap(), (Some(4), None));
         assert!(parse_status("5").is_err() && parse_status("").is_err());
     }
 

@@ -3,8 +3,8 @@
 //! **Guarantees.** A tenant has at most its plan's number of requests in work and waiting, the rest are refused at once
 //! ([`gate`]); all connections of the node are one budget ([`pool`], [`ledger`]); servers that fail are left alone for a
 //! while ([`servers`]); every statement ends after [`STATEMENT_TIMEOUT`], on this side and on the server. A read that
-//! met a dead connection (a restart, a `KILL` after a rotation) is asked once more on a new one, by the route as it is
-//! now. What a client is told is always 503 `tenant_unavailable`, never the database's own words.
+//! met a dead connection or a refused login (a restart, a `KILL` after a rotation) is asked once more on a new one, by the
+//! route as it is now; if the tenant is served no more, that is the answer. What a client is told is always 503 `tenant_unavailable`, never the database's own words.
 
 mod gate;
 mod ledger;
@@ -107,9 +107,15 @@ impl TenantDatabase<'_> {
         self.deadline = Instant::now() + self.databases.wait;
         match first {
             Err(Failure::Lost(error)) => {
-                tracing::info!(cause = %chain(&error), "a connection was lost; asking again");
-                // Where the tenant is now: its user or server may have been replaced.
-                self.route = self.databases.routing.now(&self.route).ok_or(Code::TenantNotFound)?;
+                tracing::info!(cause = %chain(&error), "a connection was lost or refused; asking again");
+                // Perhaps on purpose: the tenant was suspended, or its user or server replaced.
+                let routing = &self.databases.routing;
+                routing.freshness.renew().await;
+                self.route = routing.now(&self.route).ok_or(Code::TenantNotFound)?;
+                if let Some(refusal) = self.route.service.refusal() {
+                    return Err(refusal);
+                }
+                self.deadline = Instant::now() + self.databases.wait;
                 self.ask(true, sql, arguments).await.map_err(Failure::into_answer)
             }
             answer => answer.map_err(Failure::into_answer),
@@ -119,10 +125,8 @@ impl TenantDatabase<'_> {
     async fn ask(&self, fresh: bool, sql: &'static str, arguments: MySqlArguments) -> Result<Vec<MySqlRow>, Failure> {
         let mut lease = match self.databases.pool.acquire(&self.route, fresh, self.deadline).await {
             Ok(lease) => lease,
-            // Refused to a user that has been replaced since this request began.
-            Err(NoConnection::Open(OpenError::Refused(error))) if !fresh && self.is_outdated() => {
-                return Err(Failure::Lost(error));
-            }
+            // Refused to a user that has been replaced or locked since this request began.
+            Err(NoConnection::Open(OpenError::Refused(error))) if !fresh => return Err(Failure::Lost(error)),
             Err(error) => return Err(Failure::NoConnection(error)),
         };
         let asking = sqlx::query_with(sql, arguments).fetch_all(lease.ask());
@@ -136,15 +140,11 @@ impl TenantDatabase<'_> {
             Err(_) => Err(Failure::Timeout),
         }
     }
-
-    fn is_outdated(&self) -> bool {
-        self.databases.routing.now(&self.route).is_some_and(|now| now.generation != self.route.generation)
-    }
 }
 
 /// Why there are no rows.
 enum Failure {
-    /// The connection broke; another one may do.
+    /// The connection broke, or its user was refused; another one may do.
     Lost(sqlx::Error),
     /// There was no connection.
     NoConnection(NoConnection),

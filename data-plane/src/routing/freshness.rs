@@ -15,6 +15,9 @@ const MAX_AGE: Duration = Duration::from_secs(2);
 /// Longest wait of a request for a newer one.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
+/// Longest wait of a request that was surprised by a tenant's database.
+const MAX_RENEWAL: Duration = Duration::from_millis(500);
+
 /// So long a failed turn counts as an answer to "is there anything newer?". A bit longer than failed turns are apart.
 const FAILURE_COUNTS: Duration = Duration::from_secs(4);
 
@@ -54,6 +57,17 @@ impl Freshness {
         }
     }
 
+    /// Waits for a turn that begins after this call, or for a failed one, but not for long. For a request that met something
+    /// that only a change explains (its connection was killed, its login is refused), to learn of that change.
+    pub async fn renew(&self) {
+        let asked = self.mark().0;
+        let mut turns = self.turns.subscribe();
+        self.want();
+        let ended = |turn: &AtomicU64| turn.load(Ordering::Acquire) >= asked;
+        let newer = async { while !ended(&self.as_of) && !ended(&self.failed_at) && turns.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(MAX_RENEWAL, newer).await;
+    }
+
     /// Asks the follower for a turn.
     pub fn want(&self) {
         self.wanted.notify_one();
@@ -62,6 +76,11 @@ impl Freshness {
     /// Resolves when somebody asked for a turn.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
+    }
+
+    /// Changes at the end of every turn.
+    pub fn turns(&self) -> watch::Receiver<()> {
+        self.turns.subscribe()
     }
 
     /// Now, to be handed to [`Freshness::succeeded`]. Take it before the first query of a turn.
@@ -159,5 +178,24 @@ mod tests {
         let began = tokio::time::Instant::now();
         aged(Duration::from_secs(60)).ensure().await;
         assert!(began.elapsed() <= MAX_WAIT + Duration::from_millis(10));
+        aged(Duration::ZERO).renew().await;
+        assert!(began.elapsed() <= MAX_WAIT + MAX_RENEWAL + Duration::from_millis(20));
+    }
+
+    #[tokio::test]
+    async fn a_renewal_is_a_turn_that_began_later() {
+        let freshness = Arc::new(aged(Duration::ZERO));
+        let earlier = freshness.mark();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let waiting = {
+            let freshness = Arc::clone(&freshness);
+            tokio::spawn(async move { freshness.renew().await })
+        };
+        freshness.wanted().await;
+        freshness.succeeded(earlier);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "that turn had begun before");
+        freshness.succeeded(freshness.mark());
+        waiting.await.unwrap();
     }
 }

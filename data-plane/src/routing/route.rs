@@ -1,7 +1,11 @@
 //! [`Route`]: what a node knows of one tenant.
 
 use kernel::domain::{DomainName, Position, TenantId, TenantState};
+use kernel::http::{ApiError, Code};
 use std::sync::Arc;
+
+/// Seconds after which a client may ask a tenant in maintenance again.
+const MAINTENANCE_RETRY: u32 = 30;
 
 /// Whether a tenant is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +14,8 @@ pub enum Service {
     Served,
     /// Refused by decision of an administrator.
     Suspended,
+    /// Deleted: as if it were not there. Its domains stay its own until it is purged, so nobody else answers on them.
+    Gone,
     /// Refused for a while.
     Maintenance,
     /// Not served: it has no database (yet), or its row is of a newer version than this program. What cannot be read is
@@ -17,11 +23,25 @@ pub enum Service {
     Unavailable,
 }
 
+impl Service {
+    /// What a member is told instead of an answer.
+    pub fn refusal(self) -> Option<ApiError> {
+        match self {
+            Self::Served => None,
+            Self::Suspended => Some(Code::TenantSuspended.into()),
+            Self::Gone => Some(Code::TenantNotFound.into()),
+            Self::Maintenance => Some(ApiError::from(Code::TenantMaintenance).retry_after(MAINTENANCE_RETRY)),
+            Self::Unavailable => Some(Code::TenantUnavailable.into()),
+        }
+    }
+}
+
 impl From<TenantState> for Service {
     fn from(state: TenantState) -> Self {
         match state {
             TenantState::Active => Self::Served,
             TenantState::Suspended => Self::Suspended,
+            TenantState::Deleted | TenantState::Purged => Self::Gone,
             TenantState::Maintenance => Self::Maintenance,
             TenantState::Provisioning | TenantState::Failed => Self::Unavailable,
         }

@@ -12,9 +12,6 @@ use kernel::http::{ApiError, Code};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Seconds after which a client may ask a tenant in maintenance again.
-const MAINTENANCE_RETRY: u32 = 30;
-
 /// A user who belongs to the tenant they ask, which is served.
 pub struct Caller {
     /// The tenant.
@@ -40,14 +37,13 @@ impl FromRequestParts<App> for Caller {
         span.record("position", position.0);
         let token = super::token::of(&parts.headers).ok_or(Code::Unauthenticated)?;
         let user_id = app.sessions.user(token).await?.ok_or(Code::Unauthenticated)?;
-        let route = found.ok_or(Code::TenantNotFound)?;
+        // A deleted tenant has no members who could be told more, so it is not there for anybody.
+        let route = found.filter(|route| route.service != Service::Gone).ok_or(Code::TenantNotFound)?;
         span.record("tenant_id", route.tenant_id.as_str());
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
-        match route.service {
-            Service::Served => Ok(Self { route, user_id, role }),
-            Service::Suspended => Err(Code::TenantSuspended.into()),
-            Service::Maintenance => Err(ApiError::from(Code::TenantMaintenance).retry_after(MAINTENANCE_RETRY)),
-            Service::Unavailable => Err(Code::TenantUnavailable.into()),
+        match route.service.refusal() {
+            None => Ok(Self { route, user_id, role }),
+            Some(refusal) => Err(refusal),
         }
     }
 }

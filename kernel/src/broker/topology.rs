@@ -37,7 +37,14 @@ const MAX_LENGTH: i64 = 10_000;
 const DELIVERY_LIMIT: i64 = 5;
 
 /// Event types that start a job.
-const JOB_EVENTS: [&str; 1] = ["tenant.created"];
+const JOB_EVENTS: [&str; 6] = [
+    "tenant.created",
+    "tenant.suspended",
+    "tenant.resumed",
+    "tenant.database_rotation_requested",
+    "tenant.deleted",
+    "tenant.restored",
+];
 
 /// How the shared queues are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What may be asked of a tenant, and why it may be refused.
 
-use super::{DomainName, Role, TenantState, UserId};
+use super::{DeletionCertificate, DomainName, Role, TenantState, UserId};
 
 /// A wish. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
 #[derive(Clone, Debug)]
@@ -81,6 +81,29 @@ pub enum Command {
     RemoveMember {
         /// Who.
         user_id: UserId,
+    },
+    /// Replace the credential of the tenant's database.
+    RotateDatabase,
+    /// The provisioner put the new credential into use.
+    CompleteRotation {
+        /// The user in use from now on.
+        username: String,
+    },
+    /// End the service, and the data with it once the retention has passed.
+    Delete {
+        /// Why.
+        reason: Option<String>,
+        /// How long the data is kept.
+        retention_days: u32,
+    },
+    /// Take the deletion back.
+    Restore,
+    /// Remove what is left of a deleted or failed tenant.
+    Purge,
+    /// The provisioner has removed it and seen that nothing is left.
+    CompletePurge {
+        /// What was seen.
+        certificate: DeletionCertificate,
     },
 }
 

@@ -105,6 +105,45 @@ pub enum TenantEvent {
         /// Who.
         user_id: UserId,
     },
+    /// An administrator asked for another credential of the tenant's database.
+    #[serde(rename = "tenant.database_rotation_requested")]
+    DatabaseRotationRequested {},
+    /// Another user of the tenant's database is in use; the one before is retired once every node knows.
+    #[serde(rename = "tenant.database_rotated")]
+    DatabaseRotated {
+        /// The user in use from here on.
+        username: String,
+    },
+    /// The tenant is served no more; its data is kept for a while, so that this can be taken back.
+    #[serde(rename = "tenant.deleted")]
+    Deleted {
+        /// Why, for operators.
+        #[serde(default)]
+        reason: Option<String>,
+        /// How long the data is kept.
+        retention_days: u32,
+    },
+    /// The deletion was taken back: the tenant is what it was before.
+    #[serde(rename = "tenant.restored")]
+    Restored {},
+    /// Nothing is left of the tenant but its history and its id, which is never given again.
+    #[serde(rename = "tenant.purged")]
+    Purged(DeletionCertificate),
+}
+
+/// Says what was removed, and what was looked at to be sure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionCertificate {
+    /// The database.
+    pub database: String,
+    /// The database user.
+    pub user: String,
+    /// The server both were on.
+    pub server: String,
+    /// When all checks had passed, by the system database's clock.
+    pub removed_at: DateTime<Utc>,
+    /// What was seen, a sentence each.
+    pub checks: Vec<String>,
 }
 
 impl TenantEvent {
@@ -125,6 +164,11 @@ impl TenantEvent {
             Self::MaintenanceEnded {} => "tenant.maintenance_ended",
             Self::MemberChanged { .. } => "tenant.member_changed",
             Self::MemberRemoved { .. } => "tenant.member_removed",
+            Self::DatabaseRotationRequested {} => "tenant.database_rotation_requested",
+            Self::DatabaseRotated { .. } => "tenant.database_rotated",
+            Self::Deleted { .. } => "tenant.deleted",
+            Self::Restored {} => "tenant.restored",
+            Self::Purged(_) => "tenant.purged",
         }
     }
 }
@@ -174,6 +218,23 @@ mod tests {
             })
         );
         assert_eq!(serde_json::from_value::<RecordedEvent>(json).unwrap(), event);
+    }
+
+    #[test]
+    fn the_certificate_is_the_data_of_a_purge() {
+        let certificate = DeletionCertificate {
+            database: "d".into(),
+            user: "u".into(),
+            server: "main".into(),
+            removed_at: DateTime::UNIX_EPOCH,
+            checks: vec!["gone".into()],
+        };
+        assert_eq!(
+            serde_json::to_value(TenantEvent::Purged(certificate)).unwrap(),
+            serde_json::json!({"type": "tenant.purged", "data": {
+                "database": "d", "user": "u", "server": "main", "removed_at": "1970-01-01T00:00:00Z", "checks": ["gone"],
+            }})
+        );
     }
 
     #[test]

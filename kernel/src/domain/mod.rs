@@ -14,8 +14,8 @@ mod user;
 
 pub use command::{Command, Rejection};
 pub use domain_name::{DomainName, Host, InvalidDomain};
-pub use event::{RecordedEvent, TenantEvent};
+pub use event::{DeletionCertificate, RecordedEvent, TenantEvent};
 pub use position::{Position, Version};
-pub use tenant::{Database, Tenant, TenantState};
+pub use tenant::{BeforeDeletion, Database, Tenant, TenantState};
 pub use tenant_id::{InvalidTenantId, TenantId};
 pub use user::{InvalidUserId, Role, UnknownRole, UserId};

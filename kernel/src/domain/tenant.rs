@@ -9,13 +9,18 @@
 //!                                                          |   ^
 //!                                           SetMaintenance v   |
 //!                                                       maintenance --Suspend--> suspended
+//!
+//!   any but provisioning --Delete--> deleted --Restore--> as it was
+//!                                       | CompletePurge (also from failed)
+//!                                       v
+//!                                    purged: for ever, so that its id is never given again
 //! ```
 //!
-//! `Retry` appends nothing: the tenant stays `failed` until the new attempt succeeds, so its state never claims more
+//! `Retry` and `Purge` append nothing: the tenant stays as it is until the work has succeeded, so its state never claims more
 //! than is known.
 
 use super::{Command, DomainName, Position, RecordedEvent, Rejection, TenantEvent, TenantId, Version};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,9 +38,24 @@ pub enum TenantState {
     Maintenance,
     /// Could not be provisioned; nothing of it exists on a database server.
     Failed,
+    /// Not served, as if it were not there; its data is kept for a while.
+    Deleted,
+    /// Gone, but for its history and its id.
+    Purged,
 }
 
 impl TenantState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Provisioning,
+        Self::Active,
+        Self::Suspended,
+        Self::Maintenance,
+        Self::Failed,
+        Self::Deleted,
+        Self::Purged,
+    ];
+
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,13 +64,15 @@ impl TenantState {
             Self::Suspended => "suspended",
             Self::Maintenance => "maintenance",
             Self::Failed => "failed",
+            Self::Deleted => "deleted",
+            Self::Purged => "purged",
         }
     }
 
     /// The number in `saas_tenants.status`: 0 stopped, 1 normal, 2 maintenance; 3 and 4 are ours.
     pub fn status(self) -> i16 {
         match self {
-            Self::Suspended => 0,
+            Self::Suspended | Self::Deleted | Self::Purged => 0,
             Self::Active => 1,
             Self::Maintenance => 2,
             Self::Provisioning => 3,
@@ -82,6 +104,16 @@ pub struct Database {
     pub schema_version: u32,
 }
 
+/// What a deletion interrupted, and a restoration brings back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeforeDeletion {
+    /// The state.
+    pub state: TenantState,
+    /// The reason for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// A tenant's present. Serialises as the `T` of the public contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {
@@ -97,9 +129,18 @@ pub struct Tenant {
     pub status: i16,
     /// The state as a word.
     pub state: TenantState,
-    /// Why it is suspended or failed.
+    /// Why it is suspended, failed or deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// From when on its data may be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_after: Option<DateTime<Utc>>,
+    /// What it was before it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_deletion: Option<BeforeDeletion>,
     /// A row of `saas_plans`.
     pub plan_type: String,
     /// Where its data is.
@@ -136,6 +177,8 @@ impl Tenant {
         let allow = |states: &[TenantState]| {
             if states.contains(&tenant.state) { Ok(()) } else { Err(Rejection::State(tenant.state)) }
         };
+        // Whatever a command changes, it does not change a tenant that is gone.
+        let present = || allow(&[Provisioning, Active, Suspended, Maintenance, Failed]);
         Ok(match command {
             Command::Create { .. } => unreachable!("answered above"),
             Command::CompleteProvisioning { server, host, port, schema_version } => {
@@ -151,12 +194,14 @@ impl Tenant {
                 vec![]
             }
             Command::RegisterDomain { domain } => {
+                present()?;
                 if tenant.domains.contains(&domain) {
                     return Err(Rejection::DomainPresent);
                 }
                 vec![TenantEvent::DomainRegistered { domain, primary: tenant.domains.is_empty() }]
             }
             Command::RemoveDomain { domain } => {
+                present()?;
                 if !tenant.domains.contains(&domain) {
                     return Err(Rejection::DomainAbsent);
                 }
@@ -178,14 +223,47 @@ impl Tenant {
                 allow(&[Maintenance])?;
                 vec![TenantEvent::MaintenanceEnded {}]
             }
-            Command::Rename { tenant_name } if tenant_name == tenant.tenant_name => vec![],
-            Command::Rename { tenant_name } => vec![TenantEvent::Renamed { tenant_name }],
-            Command::ChangePlan { plan_type } if plan_type == tenant.plan_type => vec![],
-            Command::ChangePlan { plan_type } => vec![TenantEvent::PlanChanged { plan_type }],
+            Command::Rename { tenant_name } => {
+                present()?;
+                if tenant_name == tenant.tenant_name { vec![] } else { vec![TenantEvent::Renamed { tenant_name }] }
+            }
+            Command::ChangePlan { plan_type } => {
+                present()?;
+                if plan_type == tenant.plan_type { vec![] } else { vec![TenantEvent::PlanChanged { plan_type }] }
+            }
             Command::ChangeMember { user_id, role, permissions } => {
+                present()?;
                 vec![TenantEvent::MemberChanged { user_id, role, permissions }]
             }
-            Command::RemoveMember { user_id } => vec![TenantEvent::MemberRemoved { user_id }],
+            Command::RemoveMember { user_id } => {
+                present()?;
+                vec![TenantEvent::MemberRemoved { user_id }]
+            }
+            // Only where the new credential can be tried and used: not for a tenant whose account is locked.
+            Command::RotateDatabase => {
+                allow(&[Active, Maintenance])?;
+                vec![TenantEvent::DatabaseRotationRequested {}]
+            }
+            Command::CompleteRotation { username } => {
+                allow(&[Active, Maintenance])?;
+                vec![TenantEvent::DatabaseRotated { username }]
+            }
+            Command::Delete { reason, retention_days } => {
+                allow(&[Active, Suspended, Maintenance, Failed])?;
+                vec![TenantEvent::Deleted { reason, retention_days }]
+            }
+            Command::Restore => {
+                allow(&[Deleted])?;
+                vec![TenantEvent::Restored {}]
+            }
+            Command::Purge => {
+                allow(&[Deleted, Failed])?;
+                vec![]
+            }
+            Command::CompletePurge { certificate } => {
+                allow(&[Deleted, Failed])?;
+                vec![TenantEvent::Purged(certificate)]
+            }
         })
     }
 
@@ -204,6 +282,9 @@ impl Tenant {
                 status: TenantState::Provisioning.status(),
                 state: TenantState::Provisioning,
                 reason: None,
+                deleted_at: None,
+                purge_after: None,
+                before_deletion: None,
                 plan_type: plan_type.clone(),
                 database: Database {
                     server: server.clone(),
@@ -218,7 +299,7 @@ impl Tenant {
                 created_at: recorded.occurred_at,
                 updated_at: recorded.occurred_at,
             },
-            (Some(tenant), event) => tenant.with(event),
+            (Some(tenant), event) => tenant.with(event, recorded.occurred_at),
             (None, event) => panic!("the stream of {} begins with {}", recorded.tenant_id, event.kind()),
         };
         tenant.status = tenant.state.status();
@@ -228,7 +309,7 @@ impl Tenant {
         tenant
     }
 
-    fn with(mut self, event: &TenantEvent) -> Self {
+    fn with(mut self, event: &TenantEvent, occurred_at: DateTime<Utc>) -> Self {
         match event {
             TenantEvent::Created { .. } => panic!("{} was created twice", self.tenant_id),
             TenantEvent::DatabaseProvisioned { server, host, port, schema_version } => {
@@ -259,6 +340,26 @@ impl Tenant {
             TenantEvent::PlanChanged { plan_type } => self.plan_type.clone_from(plan_type),
             // Members are too many for the aggregate; they are a projection of their own.
             TenantEvent::MemberChanged { .. } | TenantEvent::MemberRemoved { .. } => {}
+            // Credentials are no part of the tenant's present either: they are the provisioner's.
+            TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
+            TenantEvent::Deleted { reason, retention_days } => {
+                self.before_deletion = Some(BeforeDeletion { state: self.state, reason: self.reason.take() });
+                self.deleted_at = Some(occurred_at);
+                self.purge_after = Some(occurred_at + TimeDelta::days(i64::from(*retention_days)));
+                self.enter(TenantState::Deleted, reason.as_ref());
+            }
+            TenantEvent::Restored {} => {
+                let before = self.before_deletion.take().expect("only a deleted tenant is restored");
+                (self.deleted_at, self.purge_after) = (None, None);
+                self.enter(before.state, before.reason.as_ref());
+            }
+            TenantEvent::Purged(certificate) => {
+                (self.before_deletion, self.purge_after) = (None, None);
+                self.deleted_at = self.deleted_at.or(Some(certificate.removed_at));
+                (self.tenant_domain, self.domains) = (None, Vec::new());
+                (self.database.host, self.database.port, self.database.schema_version) = (None, None, 0);
+                self.enter(TenantState::Purged, None);
+            }
         }
         self
     }

@@ -1,7 +1,7 @@
 //! Given events, when a command, then events: the aggregate's rules one by one.
 
 use super::*;
-use crate::domain::{Role, UserId};
+use crate::domain::{DeletionCertificate, Role, UserId};
 use uuid::Uuid;
 
 struct Given(Option<Tenant>, u32);
@@ -134,6 +134,93 @@ fn suspension_and_maintenance() {
     assert_eq!(given.when(Command::SetMaintenance { enabled: true }), Err(Rejection::State(TenantState::Suspended)));
     given.record(given.when(Command::Resume).unwrap().remove(0));
     assert_eq!((given.tenant().state, given.tenant().reason.clone()), (TenantState::Active, None));
+}
+
+fn delete() -> Command {
+    Command::Delete { reason: Some("left us".into()), retention_days: 30 }
+}
+
+fn certificate() -> DeletionCertificate {
+    DeletionCertificate {
+        database: "ai_shifu_tenant_acme".into(),
+        user: "ten_0_a".into(),
+        server: "main".into(),
+        removed_at: DateTime::UNIX_EPOCH,
+        checks: vec!["the database is not there".into()],
+    }
+}
+
+#[test]
+fn a_deleted_tenant_is_restored_as_it_was() {
+    let mut given = given(&active());
+    given.record(TenantEvent::Suspended { reason: "unpaid".into() });
+    let before = given.tenant().clone();
+    given.record(given.when(delete()).unwrap().remove(0));
+    let deleted = given.tenant();
+    assert_eq!((deleted.state, deleted.status, deleted.reason.as_deref()), (TenantState::Deleted, 0, Some("left us")));
+    assert_eq!(deleted.purge_after.unwrap() - deleted.deleted_at.unwrap(), chrono::TimeDelta::days(30));
+    assert_eq!(given.when(delete()), Err(Rejection::State(TenantState::Deleted)));
+    assert_eq!(given.when(Command::Resume), Err(Rejection::State(TenantState::Deleted)));
+    let rename = Command::Rename { tenant_name: "Acme".into() };
+    assert_eq!(given.when(rename), Err(Rejection::State(TenantState::Deleted)));
+    given.record(given.when(Command::Restore).unwrap().remove(0));
+    let after = given.tenant().clone();
+    assert_eq!(
+        Tenant { version: before.version, position: before.position, updated_at: before.updated_at, ..after },
+        before
+    );
+    assert_eq!(given.when(Command::Restore), Err(Rejection::State(TenantState::Suspended)));
+}
+
+#[test]
+fn what_is_being_provisioned_is_not_deleted() {
+    assert_eq!(given(&[created()]).when(delete()), Err(Rejection::State(TenantState::Provisioning)));
+}
+
+#[test]
+fn a_credential_is_rotated_while_it_is_in_use() {
+    let complete = || Command::CompleteRotation { username: "ten_0_b".into() };
+    let mut given = given(&active());
+    assert_eq!(given.when(Command::RotateDatabase), Ok(vec![TenantEvent::DatabaseRotationRequested {}]));
+    let rotated = TenantEvent::DatabaseRotated { username: "ten_0_b".into() };
+    assert_eq!(given.when(complete()), Ok(vec![rotated]));
+    given.record(TenantEvent::Suspended { reason: "unpaid".into() });
+    for command in [Command::RotateDatabase, complete()] {
+        assert_eq!(given.when(command), Err(Rejection::State(TenantState::Suspended)));
+    }
+}
+
+#[test]
+fn only_a_deleted_or_failed_tenant_is_purged() {
+    assert_eq!(given(&active()).when(Command::Purge), Err(Rejection::State(TenantState::Active)));
+    let failed = given(&[created(), TenantEvent::ProvisioningFailed { reason: "x".into() }]);
+    assert_eq!(failed.when(Command::Purge), Ok(vec![]));
+    let mut given = given(&active());
+    given.record(TenantEvent::DomainRegistered { domain: domain("a.example.com"), primary: true });
+    given.record(TenantEvent::Deleted { reason: None, retention_days: 30 });
+    assert_eq!(given.when(Command::Purge), Ok(vec![]));
+    assert_eq!(
+        given.when(Command::CompletePurge { certificate: certificate() }),
+        Ok(vec![TenantEvent::Purged(certificate())])
+    );
+}
+
+#[test]
+fn a_purged_tenant_is_a_tombstone() {
+    let mut given = given(&active());
+    given.record(TenantEvent::DomainRegistered { domain: domain("a.example.com"), primary: true });
+    given.record(TenantEvent::Deleted { reason: None, retention_days: 30 });
+    given.record(TenantEvent::Purged(certificate()));
+    let purged = given.tenant();
+    assert_eq!((purged.state, purged.status, purged.tenant_domain.clone()), (TenantState::Purged, 0, None));
+    assert!(purged.domains.is_empty() && purged.database.host.is_none() && purged.purge_after.is_none());
+    assert_eq!(given.when(create(None)), Err(Rejection::Exists));
+    let user_id: UserId = "u1".parse().unwrap();
+    let member = Command::ChangeMember { user_id, role: Role::User, permissions: None };
+    let domain = Command::RegisterDomain { domain: domain("a.example.com") };
+    for command in [Command::Restore, Command::Purge, Command::Resume, Command::Retry, delete(), member, domain] {
+        assert_eq!(given.when(command), Err(Rejection::State(TenantState::Purged)));
+    }
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub struct Lease {
 
 type Row = (String, String, String, u32, u32, bool, Option<String>, bool);
 
-/// Takes the oldest due job of `server`, if there is one. Jobs whose owner's lease has run out are due again.
+/// Takes the oldest due job of `server`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
+/// are done one at a time, because each needs the tenant's lock at the database server.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
@@ -59,9 +60,11 @@ pub async fn claim(
     let mut tx = pool.begin().await?;
     let row: Option<Row> = sqlx::query_as(
         "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error, give_up_at <= UTC_TIMESTAMP(6)
-         FROM saas_operations
+         FROM saas_operations o
          WHERE server_id = ? AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
+           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id
+                           AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
     .bind(server)
@@ -70,6 +73,9 @@ pub async fn claim(
     let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt)) = row else {
         return Ok(None);
     };
+    if another_is_running(&mut tx, &tenant_id).await? {
+        return Ok(None);
+    }
     let broken = |what: &str| sqlx::Error::Decode(format!("job {operation_id} has an unreadable {what}").into());
     let lease = Lease {
         operation_id: operation_id.parse().map_err(|_| broken("id"))?,
@@ -98,11 +104,31 @@ pub async fn claim(
     Ok(Some(lease))
 }
 
-/// How long until a job of `server` is due, if one is waiting for its time.
+/// Asked again under the tenant's row, which lets one claim for the tenant through at a time: two that chose different
+/// jobs of it in the same moment did not see each other.
+async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = ? FOR UPDATE")
+        .bind(tenant_id)
+        .execute(&mut *connection)
+        .await?;
+    let (running,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM saas_operations WHERE tenant_id = ? AND status = 'running' AND lease_until > UTC_TIMESTAMP(6)",
+    )
+    .bind(tenant_id)
+    .fetch_one(connection)
+    .await?;
+    Ok(running > 0)
+}
+
+/// How long until a job of `server` is due, if one is waiting for its time. A job that waits for another one of its tenant
+/// is due when that one's lease ends; who ends it earlier looks again at once.
 pub async fn next_due(pool: &MySqlPool, server: &str) -> Result<Option<Duration>, sqlx::Error> {
     let (micros,): (Option<i64>,) = sqlx::query_as(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
-         FROM saas_operations WHERE server_id = ? AND status IN ('pending', 'running')",
+         FROM saas_operations o WHERE server_id = ? AND status IN ('pending', 'running')
+           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id
+                           AND other.operation_id <> o.operation_id
+                           AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))",
     )
     .bind(server)
     .fetch_one(pool)
@@ -181,6 +207,20 @@ impl Lease {
         .await?;
         // 0 rows also when it was undoing with this very error already; the renewal tells the difference.
         if result.rows_affected() == 0 { self.renew(pool).await.map(drop) } else { Ok(()) }
+    }
+
+    /// Makes sure, for the rest of the transaction of `connection`, that the job is still held and is not being undone: for what
+    /// a step must not commit after it has lost the job.
+    pub async fn hold(&self, connection: &mut MySqlConnection) -> Result<(), JobError> {
+        let held_still: Option<(String,)> = sqlx::query_as(
+            "SELECT operation_id FROM saas_operations
+             WHERE operation_id = ? AND epoch = ? AND status = 'running' AND undoing = 0 FOR UPDATE",
+        )
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .fetch_optional(connection)
+        .await?;
+        held_still.map(drop).ok_or(JobError::Lost)
     }
 
     /// Ends the job, on the connection of the unit of work that appends its outcome.

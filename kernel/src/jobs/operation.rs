@@ -14,6 +14,12 @@ use uuid::Uuid;
 pub enum JobKind {
     /// Makes a tenant's database, user, schema and first rows.
     Provision,
+    /// Makes the tenant's account at its database server agree with the tenant's present state.
+    Enforce,
+    /// Removes a tenant's database, user and rows.
+    Purge,
+    /// Replaces the credential of a tenant's database without a failed request.
+    Rotate,
 }
 
 impl JobKind {
@@ -21,6 +27,9 @@ impl JobKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Provision => "provision",
+            Self::Enforce => "enforce",
+            Self::Purge => "purge",
+            Self::Rotate => "rotate",
         }
     }
 }
@@ -30,6 +39,9 @@ impl FromStr for JobKind {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text {
             "provision" => Ok(Self::Provision),
+            "enforce" => Ok(Self::Enforce),
+            "purge" => Ok(Self::Purge),
+            "rotate" => Ok(Self::Rotate),
             _ => Err(()),
         }
     }
@@ -148,13 +160,14 @@ pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Resul
     }))
 }
 
-/// The tenant's operation that has not ended, if there is one.
+/// The tenant's operation that has not ended, if there is one. Enforcing does not count: it may be asked for at any time
+/// and is never in the way of another.
 pub async fn active_operation(
     connection: &mut MySqlConnection,
     tenant: &TenantId,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let row: Option<(String,)> = sqlx::query_as(
-        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running') LIMIT 1",
+        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running') AND kind <> 'enforce' LIMIT 1",
     )
     .bind(tenant.as_str())
     .fetch_optional(connection)

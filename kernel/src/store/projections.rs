@@ -5,7 +5,7 @@
 //! `saas_tenant_databases` (`db_username`, `db_password_encrypted`) are state of their own, kept by the provisioner.
 
 use super::append::CommandError;
-use crate::domain::{DomainName, RecordedEvent, Tenant, TenantEvent};
+use crate::domain::{DomainName, RecordedEvent, Tenant, TenantEvent, TenantState};
 use chrono::{NaiveDateTime, TimeDelta};
 use sqlx::MySqlConnection;
 
@@ -31,6 +31,7 @@ pub(super) async fn write(
                 member_changed(connection, event, user_id.as_str(), role.as_str(), permissions).await?;
             }
             TenantEvent::MemberRemoved { user_id } => member_removed(connection, event, user_id.as_str()).await?,
+            TenantEvent::Purged(_) => purged(connection, event).await?,
             _ => {}
         }
     }
@@ -62,7 +63,8 @@ async fn snapshot(connection: &mut MySqlConnection, created: Option<u64>, after:
         .bind(after.version.0)
         .bind(after.status)
         .bind(&after.plan_type)
-        .bind(&after.database.server)
+        // A tombstone is on no server: placement counts these rows.
+        .bind(if after.state == TenantState::Purged { "" } else { &after.database.server })
         .bind(json)
         .bind(after.tenant_id.as_str());
     if let Some(position) = created {
@@ -108,7 +110,7 @@ async fn update_tenant(connection: &mut MySqlConnection, after: &Tenant) -> Resu
     let updated = seconds(after.updated_at.naive_utc());
     sqlx::query(
         "UPDATE saas_tenants SET tenant_name = ?, tenant_domain = ?, database_host = ?, database_port = ?, status = ?,
-                                 plan_type = ?, updated_at = ? WHERE tenant_id = ?",
+                                 plan_type = ?, updated_at = ?, deleted = ? WHERE tenant_id = ?",
     )
     .bind(&after.tenant_name)
     .bind(after.tenant_domain.as_ref().map(DomainName::as_str))
@@ -117,6 +119,7 @@ async fn update_tenant(connection: &mut MySqlConnection, after: &Tenant) -> Resu
     .bind(after.status)
     .bind(&after.plan_type)
     .bind(updated)
+    .bind(matches!(after.state, TenantState::Deleted | TenantState::Purged))
     .bind(after.tenant_id.as_str())
     .execute(&mut *connection)
     .await?;
@@ -229,6 +232,26 @@ async fn member_removed(
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// Members are forgotten, domains rest, and the row of the credential goes: what is left is the tombstone.
+async fn purged(connection: &mut MySqlConnection, event: &RecordedEvent) -> Result<(), sqlx::Error> {
+    let tenant_id = event.tenant_id.as_str();
+    sqlx::query(
+        "UPDATE saas_reservations SET held_until = ? WHERE kind = 'domain' AND tenant_id = ? AND held_until IS NULL",
+    )
+    .bind((event.occurred_at + DOMAIN_REST).naive_utc())
+    .bind(tenant_id)
+    .execute(&mut *connection)
+    .await?;
+    for delete in [
+        "DELETE FROM saas_tenant_domains WHERE tenant_id = ?",
+        "DELETE FROM saas_tenant_users WHERE tenant_id = ?",
+        "DELETE FROM saas_tenant_databases WHERE tenant_id = ?",
+    ] {
+        sqlx::query(delete).bind(tenant_id).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// The seed's columns hold whole seconds; cut here, because the server would round up into the future.

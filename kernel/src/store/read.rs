@@ -1,7 +1,7 @@
 //! Reading the log and what is folded from it.
 
 use super::Store;
-use crate::domain::{Position, Tenant, TenantId};
+use crate::domain::{Position, Tenant, TenantId, TenantState};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -44,6 +44,8 @@ pub struct Heads {
 pub struct TenantFilter {
     /// Only those of this status number.
     pub status: Option<i16>,
+    /// Only those in this state; several states share a number.
+    pub state: Option<TenantState>,
     /// Only those created after this position.
     pub after: Position,
     /// At most so many.
@@ -96,15 +98,34 @@ impl Store {
         snapshot(&mut *self.pool().acquire().await?, id).await
     }
 
+    /// Deleted tenants whose retention has passed by the database's clock, at most `limit`.
+    pub async fn expired(&self, limit: u32) -> Result<Vec<TenantId>, sqlx::Error> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT s.tenant_id FROM saas_tenants t JOIN saas_tenant_snapshots s ON s.tenant_id = t.tenant_id
+             WHERE t.deleted = 1 AND s.status = 0 AND JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.state')) = 'deleted'
+               AND STR_TO_DATE(LEFT(JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.purge_after')), 19), '%Y-%m-%dT%H:%i:%s')
+                   <= UTC_TIMESTAMP()
+             LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
+    }
+
     /// Tenants in the order of their creation, each with the position that a next page begins after.
     pub async fn tenants(&self, filter: &TenantFilter) -> Result<Vec<(Position, Tenant)>, sqlx::Error> {
         let rows: Vec<(u64, String)> = sqlx::query_as(
             "SELECT created_position, snapshot FROM saas_tenant_snapshots
-             WHERE created_position > ? AND (? IS NULL OR status = ?) ORDER BY created_position LIMIT ?",
+             WHERE created_position > ? AND (? IS NULL OR status = ?)
+               AND (? IS NULL OR JSON_UNQUOTE(JSON_EXTRACT(snapshot, '$.state')) = ?)
+             ORDER BY created_position LIMIT ?",
         )
         .bind(filter.after.0)
         .bind(filter.status)
         .bind(filter.status)
+        .bind(filter.state.map(TenantState::as_str))
+        .bind(filter.state.map(TenantState::as_str))
         .bind(filter.limit)
         .fetch_all(self.pool())
         .await?;

@@ -1,6 +1,6 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
-use super::{Context, PROVISION, Step, StepError, Tools};
+use super::{ACTOR, Context, Saga, Step, StepError, Tools, purge, rotate};
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::http::chain;
@@ -11,13 +11,13 @@ use kernel::{database, failpoint};
 use std::fmt;
 use std::time::Duration;
 
-/// Who appends the outcome.
-const ACTOR: &str = "provisioner";
 /// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
 const STEP_DEADLINE: Duration = Duration::from_secs(60);
 /// Waits between attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Until somebody who is waited for is asked again.
+const NOT_YET: Duration = Duration::from_millis(200);
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +49,7 @@ impl fmt::Display for Outcome {
 
 /// One attempt of the job under `lease`.
 pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
-    let steps = match lease.kind {
-        JobKind::Provision => &PROVISION,
-    };
+    let Saga { steps, way_back } = Saga::of(lease.kind);
     let Some(tenant) = tools.store.tenant(&lease.tenant_id).await? else {
         tracing::error!(tenant_id = %lease.tenant_id, "a job names a tenant that does not exist");
         return end(tools, lease, None, Some("there is no such tenant")).await;
@@ -66,8 +64,13 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
         Err(error) => error,
     };
     let reason = error.reason(&tools.server.id);
+    if matches!(error, StepError::NotYet(_)) {
+        lease.retry_after(tools.store.pool(), NOT_YET, &reason, false).await?;
+        return Ok(Outcome::Again);
+    }
+    let way_back = way_back && !(lease.kind == JobKind::Rotate && rotate::is_switched(tools, &lease.tenant_id).await?);
     tracing::warn!(tenant_id = %lease.tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
-    if error.may_pass() && !lease.last_attempt {
+    if !way_back || (error.may_pass() && !lease.last_attempt) {
         let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
         lease.retry_after(tools.store.pool(), wait, &reason, false).await?;
         return Ok(Outcome::Again);
@@ -78,15 +81,15 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
 async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
     let pool = tools.store.pool();
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
-    let mut context = Context { tools, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
     let mut done: Option<(u16, Step)> = None;
     for (ordinal, step) in numbered(steps) {
         let mut changes = vec![(ordinal, step.name(), "running")];
         changes.extend(done.map(|(ordinal, step)| (ordinal, step.name(), "succeeded")));
         lease.record(pool, &changes).await?;
-        failpoint::hit(&format!("provision.{}.before", step.name())).await;
+        failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
         let acted = match tokio::time::timeout(STEP_DEADLINE, step.act(&mut context)).await {
-            Ok(_) if failpoint::fails(&format!("provision.{}", step.name())) => {
+            Ok(_) if failpoint::fails(&format!("{}.{}", lease.kind, step.name())) => {
                 Err(StepError::Permanent(format!("the step {} was made to fail", step.name())))
             }
             Ok(acted) => acted,
@@ -96,13 +99,13 @@ async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) 
             lease.record(pool, &[(ordinal, step.name(), "failed")]).await?;
             return Err(error);
         }
-        failpoint::hit(&format!("provision.{}.after", step.name())).await;
+        failpoint::hit(&format!("{}.{}.after", lease.kind, step.name())).await;
         done = Some((ordinal, step));
     }
     if let Some((ordinal, step)) = done {
         lease.record(pool, &[(ordinal, step.name(), "succeeded")]).await?;
     }
-    failpoint::hit("provision.recorded").await;
+    failpoint::hit(&format!("{}.recorded", lease.kind)).await;
     session.close().await;
     Ok(())
 }
@@ -135,9 +138,9 @@ async fn undo(
 
 async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
-    let mut context = Context { tools, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
     for (ordinal, step) in numbered(steps).into_iter().rev() {
-        failpoint::hit(&format!("provision.{}.undo", step.name())).await;
+        failpoint::hit(&format!("{}.{}.undo", lease.kind, step.name())).await;
         let undone = tokio::time::timeout(STEP_DEADLINE, step.undo(&mut context)).await;
         undone.unwrap_or_else(|_| Err(StepError::Transient(format!("undoing {} took too long", step.name()))))?;
         lease.record(tools.store.pool(), &[(ordinal, step.name(), "undone")]).await?;
@@ -150,23 +153,21 @@ async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -
 async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Option<&str>) -> Result<Outcome, JobError> {
     let mut retried = false;
     loop {
-        let command = match failed {
-            Some(reason) => Command::FailProvisioning { reason: reason.to_owned() },
-            None => Command::CompleteProvisioning {
-                server: tools.server.id.clone(),
-                host: tools.server.host.clone(),
-                port: tools.server.port,
-                schema_version: schema_version(),
-            },
+        let command = match tenant {
+            Some(tenant) => outcome(tools, lease.kind, tenant, failed).await?,
+            None => None,
         };
         let mut unit = tools.store.begin().await?;
-        let appended = match tenant {
-            Some(tenant) => unit.execute(&tenant.tenant_id, ACTOR, command).await.map(drop),
+        let appended = match command {
+            Some(command) => unit.execute(&lease.tenant_id, ACTOR, command).await.map(drop),
             None => Ok(()),
         };
         let error = match appended {
             // The tenant has moved on by itself; the job has nothing more to say.
             Ok(()) | Err(CommandError::Rejected(Rejection::State(_))) => {
+                if lease.kind == JobKind::Rotate {
+                    rotate::forget(unit.connection(), &lease.tenant_id).await?;
+                }
                 lease.finish(unit.connection(), failed).await?;
                 unit.commit().await?;
                 return Ok(if failed.is_some() { Outcome::Failed } else { Outcome::Succeeded });
@@ -187,11 +188,35 @@ async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Opti
     }
 }
 
+/// What the end of a job means for the tenant, if anything.
+async fn outcome(
+    tools: &Tools,
+    kind: JobKind,
+    tenant: &Tenant,
+    failed: Option<&str>,
+) -> Result<Option<Command>, JobError> {
+    Ok(match (kind, failed) {
+        (JobKind::Provision, Some(reason)) => Some(Command::FailProvisioning { reason: reason.to_owned() }),
+        (JobKind::Provision, None) => Some(Command::CompleteProvisioning {
+            server: tools.server.id.clone(),
+            host: tools.server.host.clone(),
+            port: tools.server.port,
+            schema_version: schema_version(),
+        }),
+        (JobKind::Purge, None) => {
+            Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
+        }
+        // The switch is appended by its step.
+        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Rotate, _) => None,
+    })
+}
+
 /// An error of the system database is not the step's: the lease ends by itself and the job is taken up again.
 impl From<kernel::store::CommandError> for StepError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Database(error) if database::is_unreachable(&error) => Self::Job(JobError::Database(error)),
+            CommandError::Rejected(rejection) => Self::Permanent(rejection.to_string()),
             error => Self::Transient(error.to_string()),
         }
     }

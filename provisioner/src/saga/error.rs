@@ -9,6 +9,9 @@ pub enum StepError {
     /// It may pass.
     #[error("{0}")]
     Transient(String),
+    /// Nothing is wrong; something is waited for.
+    #[error("{0}")]
+    NotYet(String),
     /// It will not pass by itself.
     #[error("{0}")]
     Permanent(String),
@@ -33,7 +36,7 @@ impl StepError {
     /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Transient(_) | Self::Job(_) => true,
+            Self::Transient(_) | Self::NotYet(_) | Self::Job(_) => true,
             Self::Permanent(_) | Self::Unfit(_) => false,
             Self::Database(error) => kernel::jobs::is_transient(error) || unknown_to_us(error),
         }

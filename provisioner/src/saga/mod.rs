@@ -3,20 +3,29 @@
 //! **Guarantees.** A job ends in one of two ways: every step succeeded and the outcome is appended, or every step was undone
 //! and the failure is appended with its reason; each in one transaction with the end of the job. A failed attempt is
 //! repeated with growing waits for as long as the job's patience lasts, if the failure may pass. An undo that fails is
-//! repeated for ever: a job is not called failed while something of it is left behind.
+//! repeated for ever: a job is not called failed while something of it is left behind. Jobs whose work has no way back
+//! ([`Saga::way_back`]) are repeated for ever instead: a suspended tenant is not left with an open account.
 
+mod enforce;
 mod engine;
 mod error;
 mod provision;
+mod purge;
+mod rotate;
 
 pub use engine::run;
 pub use error::StepError;
 
+use crate::server::account::Account;
 use crate::server::{Mark, Server, Session};
 use kernel::crypto::KeyRing;
 use kernel::domain::Tenant;
+use kernel::jobs::{JobKind, Lease};
 use kernel::store::Store;
 use std::sync::Arc;
+
+/// Who appends what jobs do.
+const ACTOR: &str = "provisioner";
 
 /// What every job of one database server uses.
 pub struct Tools {
@@ -36,6 +45,8 @@ pub struct Tools {
 pub struct Context<'a> {
     /// What every job uses.
     pub tools: &'a Tools,
+    /// The right to do it.
+    pub lease: &'a Lease,
     /// The tenant as it was when this attempt began.
     pub tenant: &'a Tenant,
     /// The administrator's connection, with the tenant's lock.
@@ -56,6 +67,22 @@ impl Context<'_> {
     }
 }
 
+impl<'c> Context<'c> {
+    /// An account of the tenant.
+    pub fn account<'u>(&self, username: &'u str) -> Account<'u>
+    where
+        'c: 'u,
+    {
+        let Context { tools, tenant, .. } = *self;
+        Account {
+            username,
+            host: &tools.account_host,
+            database: &tenant.database.name,
+            max_connections: tenant.database.max_connections,
+        }
+    }
+}
+
 /// A step of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -69,11 +96,56 @@ pub enum Step {
     SeedConfig,
     /// The tenant's user can log in, and has no right beyond.
     VerifyLogin,
+    /// The tenant's account is locked and without sessions, or open, as the tenant's present state says.
+    Enforce,
+    /// The tenant's database is gone.
+    DropDatabase,
+    /// The tenant's users and their sessions are gone.
+    DropUser,
+    /// No credential is kept.
+    Forget,
+    /// Nothing is left, looked at once more.
+    VerifyAbsent,
+    /// The idle user exists, with a new password.
+    PrepareUser,
+    /// The new credential logs in.
+    VerifyNext,
+    /// The new credential is in use.
+    Switch,
+    /// Every node knows it.
+    AwaitNodes,
+    /// The former user is gone.
+    RetireUser,
 }
 
-/// Steps of provisioning, in order.
-pub const PROVISION: [Step; 5] =
+/// What a kind of job consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct Saga {
+    /// Its steps, in order.
+    pub steps: &'static [Step],
+    /// Whether it can be given up and undone.
+    pub way_back: bool,
+}
+
+impl Saga {
+    /// The saga of a kind of job.
+    pub fn of(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Provision => Self { steps: &PROVISION, way_back: true },
+            JobKind::Enforce => Self { steps: &[Step::Enforce], way_back: false },
+            JobKind::Purge => Self { steps: &PURGE, way_back: false },
+            // Until the switch; the engine asks.
+            JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
+        }
+    }
+}
+
+const PROVISION: [Step; 5] =
     [Step::CreateDatabase, Step::CreateUser, Step::ApplySchema, Step::SeedConfig, Step::VerifyLogin];
+/// The last one, because the tenant may have been suspended meanwhile, and the new user was made open.
+const ROTATE: [Step; 6] =
+    [Step::PrepareUser, Step::VerifyNext, Step::Switch, Step::AwaitNodes, Step::RetireUser, Step::Enforce];
+const PURGE: [Step; 4] = [Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
 
 impl Step {
     /// Its name in operations.
@@ -84,6 +156,16 @@ impl Step {
             Self::ApplySchema => "apply_schema",
             Self::SeedConfig => "seed_config",
             Self::VerifyLogin => "verify_login",
+            Self::Enforce => "enforce",
+            Self::DropDatabase => "drop_database",
+            Self::DropUser => "drop_user",
+            Self::Forget => "forget",
+            Self::VerifyAbsent => "verify_absent",
+            Self::PrepareUser => "prepare_user",
+            Self::VerifyNext => "verify_next",
+            Self::Switch => "switch",
+            Self::AwaitNodes => "await_nodes",
+            Self::RetireUser => "retire_user",
         }
     }
 
@@ -94,6 +176,16 @@ impl Step {
             Self::ApplySchema => provision::apply_schema::act(context).await,
             Self::SeedConfig => provision::seed_config::act(context).await,
             Self::VerifyLogin => provision::verify_login::act(context).await,
+            Self::Enforce => enforce::act(context).await,
+            Self::DropDatabase => purge::drop_database::act(context).await,
+            Self::DropUser => purge::drop_user::act(context).await,
+            Self::Forget => purge::forget::act(context).await,
+            Self::VerifyAbsent => purge::verify_absent::act(context).await,
+            Self::PrepareUser => rotate::prepare_user::act(context).await,
+            Self::VerifyNext => rotate::verify_next::act(context).await,
+            Self::Switch => rotate::switch::act(context).await,
+            Self::AwaitNodes => rotate::await_nodes::act(context).await,
+            Self::RetireUser => rotate::retire_user::act(context).await,
         }
     }
 
@@ -103,6 +195,11 @@ impl Step {
             Self::CreateUser => provision::create_user::undo(context).await,
             // What these made goes with the database; the login left nothing.
             Self::ApplySchema | Self::SeedConfig | Self::VerifyLogin => Ok(()),
+            Self::PrepareUser => rotate::prepare_user::undo(context).await,
+            // Nothing to undo before the switch; after it nothing is undone.
+            Self::VerifyNext | Self::Switch | Self::AwaitNodes | Self::RetireUser => Ok(()),
+            // Never undone: they make true what is decided already.
+            Self::Enforce | Self::DropDatabase | Self::DropUser | Self::Forget | Self::VerifyAbsent => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{Dialect, Session};
 use crate::saga::StepError;
+use kernel::domain::TenantId;
 use kernel::{database, sql};
 use secrecy::{ExposeSecret, SecretString};
 use sha1::{Digest as _, Sha1};
@@ -13,11 +14,17 @@ use sha2::Sha256;
 /// Letters of a generated password: 40 of `[A-Za-z0-9]`, 238 bits.
 pub const PASSWORD_LENGTH: usize = 40;
 
-/// The first of a tenant's two user names (rotation alternates between them). MySQL allows 32 characters, so the tenant
-/// is named by a digest: `ten_` + 24 hexadecimal digits + `_a`.
-pub fn username(tenant_id: &kernel::domain::TenantId) -> String {
+/// A tenant's two user names; rotation alternates between them. MySQL allows 32 characters, so the tenant is named by a
+/// digest: `ten_` + 24 hexadecimal digits + `_a` or `_b`.
+pub fn usernames(tenant_id: &TenantId) -> [String; 2] {
     let digest = hex::encode(&Sha256::digest(tenant_id.as_str().as_bytes())[..12]);
-    format!("ten_{digest}_a")
+    ["a", "b"].map(|which| format!("ten_{digest}_{which}"))
+}
+
+/// The first of them, which provisioning makes.
+pub fn username(tenant_id: &TenantId) -> String {
+    let [first, _] = usernames(tenant_id);
+    first
 }
 
 /// A tenant's account on a server.
@@ -57,6 +64,26 @@ impl Account<'_> {
         }
         let pattern = sql::grant_pattern(self.database)?;
         session.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {pattern}.* TO {name}")).await
+    }
+
+    /// Lets nobody log in as the user from now on. Sessions that are open stay open: end them after it. `false`: there is no
+    /// such user.
+    pub async fn lock(&self, session: &mut Session) -> Result<bool, StepError> {
+        self.alter(session, "ACCOUNT LOCK").await
+    }
+
+    /// Lets the user log in again. `false`: there is no such user.
+    pub async fn unlock(&self, session: &mut Session) -> Result<bool, StepError> {
+        self.alter(session, "ACCOUNT UNLOCK").await
+    }
+
+    async fn alter(&self, session: &mut Session, what: &str) -> Result<bool, StepError> {
+        match session.execute(&format!("ALTER USER {} {what}", self.name()?)).await {
+            Ok(()) => Ok(true),
+            // The server's word for "no such user"; reading its list of users would need a right on its own tables.
+            Err(StepError::Database(error)) if database::number(&error) == Some(1396) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the user, if it is there.

@@ -8,6 +8,7 @@ mod dialect;
 mod mark;
 mod register;
 mod session;
+mod sessions;
 
 pub use dialect::Dialect;
 pub use mark::{Found, Mark, latest as schema_version};

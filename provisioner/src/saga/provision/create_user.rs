@@ -2,7 +2,7 @@
 //! killed attempt never leaves a user whose password nobody knows.
 
 use crate::saga::{Context, StepError};
-use crate::server::account::{self, Account};
+use crate::server::account;
 use kernel::crypto::Purpose;
 use kernel::tokens;
 use secrecy::{ExposeSecret, SecretString};
@@ -10,27 +10,18 @@ use secrecy::{ExposeSecret, SecretString};
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let username = account::username(&context.tenant.tenant_id);
     let password = keep_password(context, &username).await?;
-    account_of(context, &username).create(context.session, &password).await
+    context.account(&username).create(context.session, &password).await
 }
 
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let username = account::username(&context.tenant.tenant_id);
-    account_of(context, &username).drop(context.session).await?;
+    context.account(&username).drop(context.session).await?;
     sqlx::query("UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '' WHERE tenant_id = ?")
         .bind(context.tenant.tenant_id.as_str())
         .execute(context.tools.store.pool())
         .await
         .map_err(kernel::jobs::JobError::from)?;
     Ok(())
-}
-
-fn account_of<'a>(context: &Context<'a>, username: &'a str) -> Account<'a> {
-    Account {
-        username,
-        host: &context.tools.account_host,
-        database: &context.tenant.database.name,
-        max_connections: context.tenant.database.max_connections,
-    }
 }
 
 /// The kept password, or a new one that is kept from here on.

@@ -5,14 +5,19 @@ use super::create_user::kept_password;
 use crate::saga::{Context, StepError};
 use crate::server::account;
 use kernel::{database, sql};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let username = account::username(&context.tenant.tenant_id);
     let password = kept_password(context, &username).await?;
     let password = password.ok_or(StepError::Transient("the tenant's password is not kept".into()))?;
-    let options = context.tools.server.login(&username, password.expose_secret(), context.database());
+    verify(context, &username, &password).await
+}
+
+/// Logs in and looks.
+pub async fn verify(context: &Context<'_>, username: &str, password: &SecretString) -> Result<(), StepError> {
+    let options = context.tools.server.login(username, password.expose_secret(), context.database());
     let mut connection = database::connect(&options).await?;
     let (rows,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM tenant_config").fetch_one(&mut connection).await?;
     if rows == 0 {

@@ -1,0 +1,88 @@
+//! The end of a tenant: deleted (and restored), then purged.
+//!
+//! Deletion ends the service at once and touches no data; only a purge does, and a purge once begun is finished. While one is
+//! in progress the tenant cannot be restored: part of its data may be gone.
+
+use super::Caller;
+use super::lifecycle::enforce;
+use super::operations;
+use super::tenants::path_tenant_id;
+use crate::serve::App;
+use crate::write::{Answer, Refusal, Write, answer};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use kernel::domain::{Command, TenantId, TenantState};
+use kernel::http::ApiError;
+use kernel::jobs::{JobKind, NewJob};
+use kernel::store::UnitOfWork;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// Body of `DELETE /admin/tenants/{tenant_id}`, which may be left out.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deletion {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// `DELETE /admin/tenants/{tenant_id}`.
+pub async fn delete(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    let Deletion { reason } = caller.json_or_default()?;
+    let reason = reason.map(|reason| reason.trim().to_owned());
+    if reason.as_ref().is_some_and(|reason| !(1..=500).contains(&reason.chars().count())) {
+        return Err(ApiError::invalid("reason", "reason", "1 to 500 characters"));
+    }
+    let command = Command::Delete { reason, retention_days: app.retention_days };
+    answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, command, patience: app.patience }).await
+}
+
+/// `POST .../restore`.
+pub async fn restore(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    let (tenant_id, command) = (path_tenant_id(&id)?, Command::Restore);
+    answer(&app, &caller, &Change { tenant_id, command, patience: app.patience }).await
+}
+
+struct Change {
+    tenant_id: TenantId,
+    command: Command,
+    patience: Duration,
+}
+
+impl Write for Change {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        let tenant = unit.execute(&self.tenant_id, actor, self.command.clone()).await?;
+        // A purge in progress has removed something already; a retry of a failed tenant is making something.
+        let was_failed = tenant.before_deletion.as_ref().is_some_and(|before| before.state == TenantState::Failed);
+        if was_failed || matches!(self.command, Command::Restore) {
+            operations::none_in_progress(unit, &self.tenant_id).await?;
+        }
+        enforce(unit, &tenant, self.patience).await?;
+        Ok(Answer::new(StatusCode::ACCEPTED, json!(tenant)))
+    }
+}
+
+/// `POST .../purge`.
+pub async fn purge(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    answer(&app, &caller, &Purge { tenant_id: path_tenant_id(&id)?, patience: app.patience }).await
+}
+
+/// The request to remove what is left of a tenant.
+pub struct Purge {
+    /// Which.
+    pub tenant_id: TenantId,
+    /// Of no meaning for a job that is never given up; every job has one.
+    pub patience: Duration,
+}
+
+impl Write for Purge {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        operations::hold(unit, &self.tenant_id).await?;
+        let tenant = unit.execute(&self.tenant_id, actor, Command::Purge).await?;
+        operations::none_in_progress(unit, &self.tenant_id).await?;
+        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
+        let job = NewJob { kind: JobKind::Purge, tenant_id, server, patience: self.patience };
+        operations::start(unit, &tenant, &job).await
+    }
+}

@@ -1,0 +1,32 @@
+//! Another credential for a tenant's database.
+
+use super::tenants::path_tenant_id;
+use super::{Caller, operations};
+use crate::serve::App;
+use crate::write::{Answer, Refusal, Write, answer};
+use axum::extract::{Path, State};
+use kernel::domain::{Command, TenantId};
+use kernel::http::ApiError;
+use kernel::jobs::{JobKind, NewJob};
+use kernel::store::UnitOfWork;
+use std::time::Duration;
+
+/// `POST .../database/rotate`.
+pub async fn rotate(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+    answer(&app, &caller, &Rotate { tenant_id: path_tenant_id(&id)?, patience: app.patience }).await
+}
+
+struct Rotate {
+    tenant_id: TenantId,
+    patience: Duration,
+}
+
+impl Write for Rotate {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        let tenant = unit.execute(&self.tenant_id, actor, Command::RotateDatabase).await?;
+        operations::none_in_progress(unit, &self.tenant_id).await?;
+        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
+        let job = NewJob { kind: JobKind::Rotate, tenant_id, server, patience: self.patience };
+        operations::start(unit, &tenant, &job).await
+    }
+}

@@ -1,0 +1,20 @@
+//! Step 3: no credential is kept. What else the system database says of the tenant (members, domains, the row of its database) is
+//! folded from its events, and goes with the event that ends the purge.
+
+use crate::saga::{Context, StepError};
+use kernel::jobs::JobError;
+
+pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
+    sqlx::query("UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '' WHERE tenant_id = ?")
+        .bind(context.tenant.tenant_id.as_str())
+        .execute(context.tools.store.pool())
+        .await
+        .map_err(JobError::from)?;
+    // No rotation is in progress while a purge is; this is for what a restored backup may hold.
+    sqlx::query("DELETE FROM saas_next_credentials WHERE tenant_id = ?")
+        .bind(context.tenant.tenant_id.as_str())
+        .execute(context.tools.store.pool())
+        .await
+        .map_err(JobError::from)?;
+    Ok(())
+}

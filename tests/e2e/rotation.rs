@@ -1,0 +1,184 @@
+//! Another credential for a tenant's database, without a failed request and with nothing of the old one left.
+
+use crate::invariants;
+use crate::isolation;
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::admin::Admin;
+use harness::stack::{Stack, StackOptions};
+use harness::wait;
+use serde_json::json;
+use sqlx::ConnectOptions;
+use sqlx::mysql::MySqlConnectOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const TENANTS: [&str; 3] = ["t-0", "t-1", "t-2"];
+const CLIENTS: usize = 6;
+const ROUNDS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotations_under_load_fail_no_request() -> Result<()> {
+    let stack = Stack::start(StackOptions::for_test("rotation")?).await?;
+    let admin = stack.admin();
+    let (user, token) = world::user(&admin, "ann", &[]).await?;
+    for id in TENANTS {
+        admin.create_active_tenant(id, None, SOON).await?;
+        admin.put_member(id, &user, "admin").await?;
+        world::plant_order(&stack, id, &user, id).await?;
+    }
+    let api = stack.tenant_api(0);
+    wait::until(SOON, "the node to know the last tenant", async || {
+        api.get("t-2.saas.example", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+
+    let (running, answered) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (api, token, on, answered) = (api.clone(), token.clone(), Arc::clone(&running), Arc::clone(&answered));
+            tokio::spawn(async move {
+                let id = TENANTS[client % TENANTS.len()];
+                while on.load(Ordering::SeqCst) {
+                    let reply = api.get(&format!("{id}.saas.example"), &token, "/api/orders").await?;
+                    ensure!(reply.status == 200 && world::order_bids(&reply) == [id], "{id}: {}", reply.text);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    let mut root = world::root(&stack).await?;
+    for round in 0..ROUNDS {
+        let mut former = Vec::new();
+        for id in TENANTS {
+            former.push(isolation::login(&stack, id).await?);
+        }
+        let mut operations = Vec::new();
+        for id in TENANTS {
+            operations.push(rotate(&admin, id).await?);
+        }
+        for operation in &operations {
+            let ended = admin.wait_for_operation(operation, SOON).await?;
+            let steps: Vec<_> = ended.steps.iter().map(|step| step.name.as_str()).collect();
+            let all = ["prepare_user", "verify_next", "switch", "await_nodes", "retire_user", "enforce"];
+            assert_eq!(steps, all);
+        }
+        for (id, former) in TENANTS.iter().zip(&former) {
+            let now = isolation::login(&stack, id).await?;
+            ensure!(now.get_username() != former.get_username(), "round {round}: {id} has its former user");
+            ensure!(former.connect().await.is_err(), "round {round}: the former credential of {id} logs in");
+            ensure!(now.connect().await.is_ok(), "round {round}: the credential of {id} does not log in");
+            let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ?")
+                .bind(former.get_username())
+                .fetch_one(&mut root)
+                .await?;
+            ensure!(left == 0, "round {round}: the former user of {id} has {left} sessions");
+        }
+    }
+    running.store(false, Ordering::SeqCst);
+    for client in clients {
+        client.await??;
+    }
+    ensure!(answered.load(Ordering::SeqCst) > 100, "there was hardly any load");
+    let kinds: Vec<_> = admin.events("t-0").await?.into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds[kinds.len() - 2..], ["tenant.database_rotation_requested", "tenant.database_rotated"]);
+    check_nothing_is_pending(&stack).await?;
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn rotation_killed_at_every_step_converges() -> Result<()> {
+    let mut stack = Stack::start(world::without_nodes("rotation-killed")?).await?;
+    let admin = stack.admin();
+    let mut points: Vec<String> = ["prepare_user", "verify_next", "switch", "await_nodes", "retire_user", "enforce"]
+        .iter()
+        .flat_map(|step| ["before", "after"].map(|when| format!("rotate.{step}.{when}")))
+        .collect();
+    points.extend(["rotate.recorded", "append.before_commit", "append.after_commit"].map(String::from));
+    for number in 0..points.len() {
+        admin.create_active_tenant(&format!("t-{number}"), None, SOON).await?;
+    }
+    let mut rotations: Vec<(String, MySqlConnectOptions)> = Vec::new();
+    for (number, point) in points.iter().enumerate() {
+        let id = format!("t-{number}");
+        let former = isolation::login(&stack, &id).await?;
+        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
+        rotations.push((rotate(&admin, &id).await?, former));
+        let provisioner = &mut stack.provisioners[0];
+        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
+        // Whatever was done so far: the kept credential is one that works.
+        ensure!(isolation::login(&stack, &id).await?.connect().await.is_ok(), "{id} is locked out after {point}");
+    }
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    for (number, (operation, former)) in rotations.iter().enumerate() {
+        admin.wait_for_operation(operation, SOON).await?;
+        let now = isolation::login(&stack, &format!("t-{number}")).await?;
+        ensure!(now.get_username() != former.get_username(), "{}", points[number]);
+        ensure!(now.connect().await.is_ok() && former.connect().await.is_err(), "{}", points[number]);
+        let switches = admin.events(&format!("t-{number}")).await?;
+        let switches = switches.iter().filter(|event| event.kind == "tenant.database_rotated").count();
+        assert_eq!(switches, 1, "{}", points[number]);
+    }
+    check_nothing_is_pending(&stack).await?;
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn a_failed_rotation_changes_nothing_and_a_silent_node_holds_it_up_for_a_while_only() -> Result<()> {
+    let mut stack = Stack::start(StackOptions::for_test("rotation-failed")?).await?;
+    let admin = stack.admin();
+    admin.create_active_tenant("acme", None, SOON).await?;
+    let former = isolation::login(&stack, "acme").await?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", Some("rotate.verify_next=error"))]).await?;
+    let ended = admin.wait_for_end(&rotate(&admin, "acme").await?, SOON).await?;
+    assert_eq!(ended.status, "failed");
+    assert_eq!(isolation::login(&stack, "acme").await?.get_username(), former.get_username());
+    check_nothing_is_pending(&stack).await?;
+    invariants::check(&stack).await?;
+
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    // It has been heard of and is silent now: it may be serving for all that anybody knows.
+    stack.data_planes[0].pause()?;
+    let operation = rotate(&admin, "acme").await?;
+    let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
+    assert_eq!((reply.status, reply.error()), (409, "operation_in_progress"), "{}", reply.text);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(admin.operation(&operation).await?.status, "running", "the node has not answered");
+    ensure!(former.connect().await.is_ok(), "the former credential works until then");
+    // Nodes that are waited for hold up no suspension.
+    admin.post("/admin/tenants/acme/suspend", json!({"reason": "unpaid"})).await?;
+    wait::until(Duration::from_secs(3), "the suspension to hold", async || {
+        let now = isolation::login(&stack, "acme").await.ok()?;
+        (now.connect().await.is_err() && former.connect().await.is_err()).then_some(())
+    })
+    .await?;
+    admin.wait_for_operation(&operation, SOON).await?;
+    ensure!(
+        isolation::login(&stack, "acme").await?.connect().await.is_err(),
+        "the rotation unlocked a suspended tenant"
+    );
+    let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
+    assert_eq!((reply.status, reply.error()), (409, "invalid_state"), "{}", reply.text);
+    stack.data_planes[0].resume()?;
+    admin.post("/admin/tenants/acme/resume", json!({})).await?;
+    invariants::check(&stack).await
+}
+
+async fn rotate(admin: &Admin, tenant: &str) -> Result<String> {
+    let reply = admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?;
+    assert_eq!((reply.status, &reply.json["kind"]), (202, &json!("rotate")), "{}", reply.text);
+    let operation = reply.json["operation_id"].as_str().context("an operation")?;
+    assert_eq!(reply.header("location"), Some(format!("/admin/operations/{operation}").as_str()));
+    Ok(operation.to_owned())
+}
+
+async fn check_nothing_is_pending(stack: &Stack) -> Result<()> {
+    let mut system = world::system(stack).await?;
+    ensure!(
+        world::number(&mut system, "SELECT COUNT(*) FROM saas_next_credentials").await? == 0,
+        "a credential is left"
+    );
+    Ok(())
+}
