@@ -8,6 +8,7 @@ mod isolation;
 mod kill_points;
 mod migrations;
 mod outages;
+mod past;
 mod positions;
 mod readme;
 mod schema;

@@ -9,11 +9,13 @@
 //! milliseconds. What an append must check under it (is the domain free?) it can simply read: nobody else appends.
 
 mod append;
+mod fold;
 mod idempotency;
 mod projections;
 mod read;
 
 pub use append::{CommandError, UnitOfWork};
+pub use fold::{At, FoldError};
 pub use idempotency::{Claim, Idempotency, StoredAnswer};
 pub use read::{EventRow, Heads, TenantFilter};
 
