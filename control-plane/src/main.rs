@@ -5,6 +5,7 @@
 
 mod admin;
 mod default_tenant;
+mod keys;
 mod rebuild;
 mod relay;
 mod serve;
@@ -46,6 +47,9 @@ enum Role {
     /// Manage the tokens of the admin API.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Replace the keys that seal secrets.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Make all rows that are folded from events anew and compare them with those in use.
     Rebuild(rebuild::Options),
     /// Check the hash chain, the order and the head of the event log.
@@ -63,6 +67,7 @@ async fn main() -> ExitCode {
         Role::Serve => serve::serve(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Token(command) => token::run(&settings, command).await.map(|()| ExitCode::SUCCESS),
+        Role::Keys(command) => keys::run(&settings, command).await,
         Role::Rebuild(options) => rebuild::run(&settings, &options).await,
         Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
     };

@@ -5,6 +5,7 @@ mod creation;
 mod history;
 mod invariants;
 mod isolation;
+mod keys;
 mod kill_points;
 mod migrations;
 mod outages;

@@ -16,6 +16,7 @@ mod idempotency;
 mod projections;
 mod read;
 mod rebuild;
+mod reseal;
 mod tables;
 mod verify;
 
@@ -25,6 +26,7 @@ pub use fold::{At, FoldError};
 pub use idempotency::{Claim, Idempotency, StoredAnswer};
 pub use read::{EventRow, Heads, TenantFilter};
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
+pub use reseal::{ResealError, Resealed, Uses, key_uses, reseal};
 pub use verify::{Verified, Wrong, verify_log};
 
 use sqlx::MySqlPool;

@@ -44,6 +44,7 @@ async fn keep_password(context: &Context<'_>, username: &str) -> Result<SecretSt
     let new = tokens::new_password(account::PASSWORD_LENGTH);
     let sealed =
         context.tools.keys.seal(Purpose::TenantPassword { tenant_id, username }, new.expose_secret().as_bytes());
+    let sealed = sealed.map_err(|_| StepError::Unfit("the primary encryption key has sealed as much as is safe"))?;
     let kept = sqlx::query(
         // updated_at is a projection of the events; left out here, the server would set it by itself.
         "UPDATE saas_tenant_databases SET db_username = ?, db_password_encrypted = ?, updated_at = updated_at
