@@ -5,10 +5,13 @@
 
 mod admin;
 mod default_tenant;
+mod keys;
+mod rebuild;
 mod relay;
 mod retention;
 mod serve;
 mod token;
+mod verify_log;
 mod write;
 
 use clap::{Parser, Subcommand};
@@ -19,7 +22,7 @@ use std::process::ExitCode;
 /// Control plane of the SaaS: creates and governs tenants, records every change as an event, publishes the events.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
-/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 4 looked and found something wrong.
 #[derive(Parser)]
 #[command(
     name = "control-plane",
@@ -27,7 +30,9 @@ use std::process::ExitCode;
     after_help = "Examples:
   control-plane migrate
   control-plane token create --name ops --scopes admin
-  control-plane serve"
+  control-plane serve
+  control-plane verify-log
+  control-plane rebuild --check"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -43,19 +48,32 @@ enum Role {
     /// Manage the tokens of the admin API.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Replace the keys that seal secrets.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Make all rows that are folded from events anew and compare them with those in use.
+    Rebuild(rebuild::Options),
+    /// Check the hash chain, the order and the head of the event log.
+    VerifyLog(verify_log::Options),
 }
+
+/// Exit code of a command that did its work and found something wrong.
+const FOUND: u8 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = Settings::from_environment();
     let ended = match cli.role {
-        Role::Serve => serve::serve(&settings).await,
-        Role::Migrate => serve::migrate(&settings).await,
-        Role::Token(command) => token::run(&settings, command).await,
+        Role::Serve => serve::serve(&settings).await.map(|()| ExitCode::SUCCESS),
+        Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),
+        Role::Token(command) => token::run(&settings, command).await.map(|()| ExitCode::SUCCESS),
+        Role::Keys(command) => keys::run(&settings, command).await,
+        Role::Rebuild(options) => rebuild::run(&settings, &options).await,
+        Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("control-plane: {}", chain(error.as_ref()));
             ExitCode::FAILURE

@@ -158,10 +158,11 @@ async fn once(
         Claim::Mismatch => Err(ApiError::from(Code::IdempotencyMismatch).with("field", "Idempotency-Key").into()),
         Claim::New => {
             let answer = write.run(unit, actor).await?;
+            let sealed_body = keys.seal(purpose, answer.body.to_string().as_bytes());
             let kept = StoredAnswer {
                 status: answer.status.as_u16(),
                 location: answer.location.clone(),
-                sealed_body: keys.seal(purpose, answer.body.to_string().as_bytes()),
+                sealed_body: sealed_body.map_err(|error| ApiError::internal(&error))?,
             };
             unit.keep_answer(idempotency, &kept).await?;
             Ok(answer)

@@ -54,6 +54,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let name = format!("provisioner {}", std::process::id());
     shutdown.spawn(listen(amqp.clone(), topology.clone(), Source::Jobs, name, health.clone(), shutdown.clone(), hear));
     shutdown.spawn(ring_relay(store.clone(), amqp, topology, shutdown.clone()));
+    shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
     for server in servers {
         let server = Arc::new(server);
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -153,17 +154,23 @@ impl Service {
 
 /// Runs a command of a service that ends by itself, and gives what it printed.
 pub async fn run(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]) -> Result<String> {
+    let output = output(role, profile, dir, env, args).await?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let what = format!("{} {}", role.binary(), args.join(" "));
+    ensure!(output.status.success(), "{what} failed ({})\n{}", output.status, errors.trim_end());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The same, with whatever exit code it ends.
+pub async fn output(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]) -> Result<Output> {
     private_dir(dir)?;
     let launch = with_env(Launch::new(role.binary(), binary(role, profile)?, dir), env).args(args);
     let what = format!("{} {}", role.binary(), args.join(" "));
     let output = tokio::process::Command::from(launch.command()).kill_on_drop(true).output();
-    let output = match tokio::time::timeout(COMMAND, output).await {
-        Ok(output) => output.with_context(|| format!("start {what}"))?,
+    match tokio::time::timeout(COMMAND, output).await {
+        Ok(output) => output.with_context(|| format!("start {what}")),
         Err(_) => bail!("{what} did not end within {} s", COMMAND.as_secs()),
-    };
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{what} failed ({})\n{}", output.status, errors.trim_end());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }
 
 fn with_env(launch: Launch, env: &Env) -> Launch {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -190,6 +191,13 @@ impl Stack {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
         services::run(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
+    }
+
+    /// The same, for a command that may fail: with its exit code and what it said.
+    pub async fn output(&self, role: Role, args: &[&str], more: &Env) -> Result<Output> {
+        let mut env = self.env(role, 0);
+        env.extend(more.iter().cloned());
+        services::output(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
     }
 
     /// Stops everything in the reverse order of the start. Goes on when something resists, and says so at the end.

@@ -8,10 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
 use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, ApiQuery, Code};
 use kernel::jobs::{self, JobKind, NewJob};
-use kernel::store::{TenantFilter, UnitOfWork};
+use kernel::store::{At, FoldError, TenantFilter, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
@@ -153,9 +154,27 @@ pub async fn list(
     Ok(Json(Tenants { tenants: rows.into_iter().map(|(_, tenant)| tenant).collect(), next_cursor }))
 }
 
-/// `GET /admin/tenants/{tenant_id}`.
-pub async fn get(State(app): State<App>, Path(id): Path<String>, _: Caller) -> Result<Json<Tenant>, ApiError> {
-    let tenant = app.store.tenant(&path_tenant_id(&id)?).await.map_err(|error| ApiError::database(&error))?;
+/// Query of `GET /admin/tenants/{tenant_id}`.
+#[derive(Deserialize)]
+pub struct Moment {
+    at: Option<String>,
+}
+
+/// `GET /admin/tenants/{tenant_id}`: as it is, or with `?at=` as it was.
+pub async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    ApiQuery(moment): ApiQuery<Moment>,
+    _: Caller,
+) -> Result<Json<Tenant>, ApiError> {
+    let id = path_tenant_id(&id)?;
+    let tenant = match moment.at.as_deref().map(parse_at).transpose()? {
+        None => app.store.tenant(&id).await.map_err(|error| ApiError::database(&error))?,
+        Some(at) => app.store.tenant_at(&id, at).await.map_err(|error| match error {
+            FoldError::Database(error) => ApiError::database(&error),
+            error => ApiError::internal(&error),
+        })?,
+    };
     tenant.map(Json).ok_or(Code::TenantNotFound.into())
 }
 
@@ -206,6 +225,17 @@ fn parse_status(text: &str) -> Result<(Option<i16>, Option<TenantState>), ApiErr
     }
 }
 
+/// A moment of the past: a position, or a time.
+fn parse_at(text: &str) -> Result<At, ApiError> {
+    if let Ok(position) = text.parse() {
+        return Ok(At::Position(Position(position)));
+    }
+    // A `+` that was not written as %2B arrives as a blank; no time has one there.
+    let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+    time.map(|time| At::Time(time.to_utc()))
+        .map_err(|_| ApiError::invalid("at", "at", "a position, or an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+}
+
 fn cursor(position: Position) -> String {
     URL_SAFE_NO_PAD.encode(format!("t{position}"))
 }
@@ -227,6 +257,18 @@ mod tests {
         assert_eq!(parse_cursor(&cursor(Position(7))).unwrap(), Position(7));
         for bad in ["", "7", "!!", "dDE=", &URL_SAFE_NO_PAD.encode("x7")] {
             assert!(parse_cursor(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_positions_or_times() {
+        let noon = At::Time(DateTime::from_timestamp(1_769_860_800, 0).unwrap());
+        assert_eq!(parse_at("7").unwrap(), At::Position(Position(7)));
+        for text in ["2026-01-31T12:00:00Z", "2026-01-31T20:00:00+08:00", "2026-01-31T20:00:00 08:00"] {
+            assert_eq!(parse_at(text).unwrap(), noon);
+        }
+        for bad in ["", "-1", "yesterday", "2026-01-31", "2026-01-31T12:00:00", "18446744073709551616"] {
+            assert!(parse_at(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! The ring of keys. The first key seals; every key opens.
 
+use super::counts::SEALINGS_LIMIT;
 use aes_gcm::aead::{Aead, Generate, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 12;
@@ -44,12 +46,25 @@ pub enum CryptoError {
     /// Wrong key, wrong purpose or changed text.
     #[error("a sealed text does not open for this purpose")]
     Refused,
+    /// The primary key has sealed as much as is safe.
+    #[error("the primary key has sealed too much to be safe; see `control-plane keys --help`")]
+    Exhausted,
 }
 
 /// Keys by id; the first one is the primary. Cheap to clone; keys are wiped from memory when the last clone goes.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Arc<Vec<(String, Aes256Gcm)>>,
+    count: Arc<Count>,
+}
+
+/// Sealings of the primary key.
+#[derive(Default)]
+struct Count {
+    /// Of this process, not told yet.
+    untold: AtomicU64,
+    /// Of all processes, as last heard.
+    told: AtomicU64,
 }
 
 impl KeyRing {
@@ -59,26 +74,55 @@ impl KeyRing {
         for pair in text.expose_secret().split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (id, encoded) = pair.split_once(':').ok_or(CryptoError::BadRing)?;
             let key = Zeroizing::new(STANDARD.decode(encoded).map_err(|_| CryptoError::BadRing)?);
-            let id_fits = (1..=16).contains(&id.len())
-                && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !id_fits || keys.iter().any(|(known, _)| known == id) {
+            if !id_fits(id) || keys.iter().any(|(known, _)| known == id) {
                 return Err(CryptoError::BadRing);
             }
             let cipher = Aes256Gcm::new_from_slice(&key).map_err(|_| CryptoError::BadRing)?;
             keys.push((id.to_owned(), cipher));
         }
-        if keys.is_empty() { Err(CryptoError::BadRing) } else { Ok(Self { keys: Arc::new(keys) }) }
+        if keys.is_empty() {
+            Err(CryptoError::BadRing)
+        } else {
+            Ok(Self { keys: Arc::new(keys), count: Arc::default() })
+        }
     }
 
     /// Seals `plain` under the primary key, for `purpose` only.
-    pub fn seal(&self, purpose: Purpose<'_>, plain: &[u8]) -> String {
+    pub fn seal(&self, purpose: Purpose<'_>, plain: &[u8]) -> Result<String, CryptoError> {
+        let sealed = self.count.untold.fetch_add(1, Ordering::Relaxed);
+        if self.count.told.load(Ordering::Relaxed).saturating_add(sealed) >= SEALINGS_LIMIT {
+            self.count.untold.fetch_sub(1, Ordering::Relaxed);
+            return Err(CryptoError::Exhausted);
+        }
         let (id, cipher) = &self.keys[0];
         let nonce = Nonce::generate();
         let payload = Payload { msg: plain, aad: &associated_data(id, purpose) };
         let sealed = cipher.encrypt(&nonce, payload).expect("AES-GCM seals anything below 64 GiB");
         let mut bytes = nonce.to_vec();
         bytes.extend(sealed);
-        format!("v1.{id}.{}", URL_SAFE_NO_PAD.encode(bytes))
+        Ok(format!("v1.{id}.{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Id of the key that seals.
+    pub fn primary_id(&self) -> &str {
+        &self.keys[0].0
+    }
+
+    /// Ids of all keys, the primary first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(id, _)| id.as_str())
+    }
+
+    pub(super) fn take_count(&self) -> u64 {
+        self.count.untold.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn give_back_count(&self, sealed: u64) {
+        self.count.untold.fetch_add(sealed, Ordering::Relaxed);
+    }
+
+    pub(super) fn learn_total(&self, total: u64) {
+        self.count.told.store(total, Ordering::Relaxed);
     }
 
     /// Opens what [`KeyRing::seal`] made for the same purpose, under any key of the ring.
@@ -106,6 +150,11 @@ impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
     }
+}
+
+/// 1 to 16 of `[a-z0-9-]`: an id stands in sealed texts, between dots.
+pub(super) fn id_fits(id: &str) -> bool {
+    (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// Format, key id and purpose, each with its length, so that no two purposes give the same bytes.
@@ -141,7 +190,7 @@ mod tests {
     #[test]
     fn opens_for_its_purpose_only() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
-        let sealed = ring.seal(password("acme", "a"), b"secret");
+        let sealed = ring.seal(password("acme", "a"), b"secret").unwrap();
         assert!(sealed.starts_with("v1.k1.") && !sealed.contains("secret"));
         assert_eq!(ring.open(password("acme", "a"), &sealed).unwrap().as_slice(), b"secret");
         for other in [password("acme", "b"), password("acm", "ea"), Purpose::Answer { actor: "acme", key: "a" }] {
@@ -152,7 +201,7 @@ mod tests {
     #[test]
     fn every_changed_byte_is_refused() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
-        let sealed = ring.seal(password("acme", "a"), b"secret");
+        let sealed = ring.seal(password("acme", "a"), b"secret").unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(sealed.rsplit('.').next().unwrap()).unwrap();
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -167,8 +216,8 @@ mod tests {
         let old = ring(&format!("k1:{}", key(1))).unwrap();
         let both = ring(&format!("k2:{},k1:{}", key(2), key(1))).unwrap();
         let new = ring(&format!("k2:{}", key(2))).unwrap();
-        let sealed_old = old.seal(password("acme", "a"), b"x");
-        let sealed_new = both.seal(password("acme", "a"), b"x");
+        let sealed_old = old.seal(password("acme", "a"), b"x").unwrap();
+        let sealed_new = both.seal(password("acme", "a"), b"x").unwrap();
         assert!(sealed_new.starts_with("v1.k2."));
         assert!(both.open(password("acme", "a"), &sealed_old).is_ok());
         assert!(new.open(password("acme", "a"), &sealed_new).is_ok());
@@ -189,6 +238,19 @@ mod tests {
         for bad in ["", "v1.k1", "v2.k1.AAAA", "v1.k1.AAAA", "v1.k1.!!"] {
             assert_eq!(ring.open(password("acme", "a"), bad), Err(CryptoError::Malformed), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_key_that_has_sealed_too_much_seals_no_more_and_still_opens() {
+        let ring = ring(&format!("k1:{}", key(1))).unwrap();
+        ring.learn_total(SEALINGS_LIMIT - 2);
+        let sealed = ring.seal(password("acme", "a"), b"x").unwrap();
+        assert!(ring.seal(password("acme", "a"), b"x").is_ok());
+        for _ in 0..3 {
+            assert_eq!(ring.seal(password("acme", "a"), b"x"), Err(CryptoError::Exhausted));
+        }
+        assert!(ring.open(password("acme", "a"), &sealed).is_ok());
+        assert_eq!(ring.take_count(), 2, "refused sealings do not count");
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! One append, one transaction. See the module above for what that guarantees.
 
-use super::{Store, projections};
+use super::{Store, chain, projections, tables};
 use crate::database::is_duplicate;
 use crate::domain::{Command, DomainName, Position, RecordedEvent, Rejection, Tenant, TenantEvent, TenantId, Version};
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 use sqlx::{MySql, MySqlConnection, QueryBuilder, Row, Transaction};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -57,7 +56,7 @@ impl UnitOfWork {
 
     /// The tenant as it is now.
     pub async fn tenant(&mut self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
-        super::read::snapshot(&mut self.tx, id).await
+        super::read::snapshot(&mut self.tx, &tables::LIVE, id).await
     }
 
     /// Decides `command` on the tenant's present and appends what it means.
@@ -98,7 +97,7 @@ impl UnitOfWork {
                 event,
             };
             let data = data_json(&event.event);
-            head.hash = chain(&head.hash, &event, &data);
+            head.hash = chain::of_event(&head.hash, &event, &data);
             prepared.push((event.clone(), data, head.hash));
             recorded.push(event);
         }
@@ -119,7 +118,7 @@ impl UnitOfWork {
         }
         let after = recorded.iter().fold(before.clone(), |now, event| Some(Tenant::apply(now, event)));
         let after = after.expect("at least one event was applied");
-        projections::write(&mut self.tx, before.is_none(), &after, &recorded).await?;
+        projections::write(&mut self.tx, &tables::LIVE, before.is_none(), &after, &recorded).await?;
         sqlx::query("UPDATE saas_heads SET position = ?, hash = ? WHERE name = 'events'")
             .bind(head.position.0)
             .bind(&head.hash[..])
@@ -168,13 +167,14 @@ impl Store {
     }
 }
 
-struct Head {
-    position: Position,
-    hash: [u8; 32],
+pub(super) struct Head {
+    pub(super) position: Position,
+    hash: chain::Hash,
     now: DateTime<Utc>,
 }
 
-async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, sqlx::Error> {
+/// Takes the lock under which positions are given; nobody else appends until the transaction ends.
+pub(super) async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, sqlx::Error> {
     let row = sqlx::query("SELECT position, hash, UTC_TIMESTAMP(6) FROM saas_heads WHERE name = 'events' FOR UPDATE")
         .fetch_one(connection)
         .await?;
@@ -190,20 +190,4 @@ async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, sqlx::Error
 pub(super) fn data_json(event: &TenantEvent) -> String {
     let mut value = serde_json::to_value(event).expect("events are plain data");
     value["data"].take().to_string()
-}
-
-/// The next link of the hash chain: SHA-256 over the link before and every column of this row, each with its length, so
-/// that no two different rows give the same bytes.
-fn chain(before: &[u8; 32], event: &RecordedEvent, data: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(before);
-    hash.update(event.position.0.to_be_bytes());
-    hash.update(event.version.0.to_be_bytes());
-    hash.update(event.occurred_at.timestamp_micros().to_be_bytes());
-    let event_id = event.event_id.to_string();
-    for text in [event.tenant_id.as_str(), &event_id, event.event.kind(), &event.actor, data] {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
-    }
-    hash.finalize().into()
 }

@@ -9,13 +9,25 @@
 //! milliseconds. What an append must check under it (is the domain free?) it can simply read: nobody else appends.
 
 mod append;
+mod chain;
+mod compare;
+mod fold;
 mod idempotency;
 mod projections;
 mod read;
+mod rebuild;
+mod reseal;
+mod tables;
+mod verify;
 
 pub use append::{CommandError, UnitOfWork};
+pub use compare::Difference;
+pub use fold::{At, FoldError};
 pub use idempotency::{Claim, Idempotency, StoredAnswer};
 pub use read::{EventRow, Heads, TenantFilter};
+pub use rebuild::{RebuildError, Rebuilt, rebuild};
+pub use reseal::{ResealError, Resealed, Uses, key_uses, reseal};
+pub use verify::{Verified, Wrong, verify_log};
 
 use sqlx::MySqlPool;
 use std::sync::Arc;

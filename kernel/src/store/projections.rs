@@ -5,6 +5,7 @@
 //! `saas_tenant_databases` (`db_username`, `db_password_encrypted`) are state of their own, kept by the provisioner.
 
 use super::append::CommandError;
+use super::tables::Tables;
 use crate::domain::{DomainName, RecordedEvent, Tenant, TenantEvent, TenantState};
 use chrono::{NaiveDateTime, TimeDelta};
 use sqlx::MySqlConnection;
@@ -13,25 +14,30 @@ use sqlx::MySqlConnection;
 /// owner live about that long.
 const DOMAIN_REST: TimeDelta = TimeDelta::days(30);
 
-/// Writes what `events` mean for `after`, the tenant after the last of them.
+/// Writes into `tables` what `events` mean for `after`, the tenant after the last of them.
 pub(super) async fn write(
     connection: &mut MySqlConnection,
+    tables: &Tables,
     created: bool,
     after: &Tenant,
     events: &[RecordedEvent],
 ) -> Result<(), CommandError> {
     let first = events.first().map_or(after.position, |event| event.position);
-    snapshot(connection, created.then_some(first.0), after).await?;
+    snapshot(connection, tables, created.then_some(first.0), after).await?;
     for event in events {
         match &event.event {
-            TenantEvent::DomainRegistered { domain, .. } => domain_registered(connection, event, domain).await?,
-            TenantEvent::DomainRemoved { domain } => domain_removed(connection, event, domain).await?,
+            TenantEvent::DomainRegistered { domain, .. } => {
+                domain_registered(connection, tables, event, domain).await?
+            }
+            TenantEvent::DomainRemoved { domain } => domain_removed(connection, tables, event, domain).await?,
             TenantEvent::MemberChanged { user_id, role, permissions } => {
                 let permissions = permissions.as_ref().map(ToString::to_string);
-                member_changed(connection, event, user_id.as_str(), role.as_str(), permissions).await?;
+                member_changed(connection, tables, event, user_id.as_str(), role.as_str(), permissions).await?;
             }
-            TenantEvent::MemberRemoved { user_id } => member_removed(connection, event, user_id.as_str()).await?,
-            TenantEvent::Purged(_) => purged(connection, event).await?,
+            TenantEvent::MemberRemoved { user_id } => {
+                member_removed(connection, tables, event, user_id.as_str()).await?
+            }
+            TenantEvent::Purged(_) => purged(connection, tables, event).await?,
             _ => {}
         }
     }
@@ -39,26 +45,34 @@ pub(super) async fn write(
         .iter()
         .any(|e| matches!(e.event, TenantEvent::DomainRegistered { .. } | TenantEvent::DomainRemoved { .. }))
     {
-        primary_domain(connection, after).await?;
+        primary_domain(connection, tables, after).await?;
     }
     if created {
-        insert_tenant(connection, first.0, after).await?;
+        insert_tenant(connection, tables, first.0, after).await?;
     } else {
-        update_tenant(connection, after).await?;
+        update_tenant(connection, tables, after).await?;
     }
     Ok(())
 }
 
-async fn snapshot(connection: &mut MySqlConnection, created: Option<u64>, after: &Tenant) -> Result<(), sqlx::Error> {
+async fn snapshot(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+    created: Option<u64>,
+    after: &Tenant,
+) -> Result<(), sqlx::Error> {
+    let Tables { snapshots, .. } = tables;
     let json = serde_json::to_string(after).expect("a tenant is plain data");
     let query = if created.is_some() {
-        "INSERT INTO saas_tenant_snapshots (position, version, status, plan_type, server_id, snapshot, tenant_id, created_position)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        format!("INSERT INTO {snapshots} (position, version, status, plan_type, server_id, snapshot, tenant_id, created_position)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     } else {
-        "UPDATE saas_tenant_snapshots SET position = ?, version = ?, status = ?, plan_type = ?, server_id = ?, snapshot = ?
+        format!(
+            "UPDATE {snapshots} SET position = ?, version = ?, status = ?, plan_type = ?, server_id = ?, snapshot = ?
          WHERE tenant_id = ?"
+        )
     };
-    let mut query = sqlx::query(query)
+    let mut query = sqlx::query(&query)
         .bind(after.position.0)
         .bind(after.version.0)
         .bind(after.status)
@@ -73,12 +87,18 @@ async fn snapshot(connection: &mut MySqlConnection, created: Option<u64>, after:
     query.execute(connection).await.map(drop)
 }
 
-async fn insert_tenant(connection: &mut MySqlConnection, id: u64, after: &Tenant) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO saas_tenants (id, tenant_id, tenant_name, tenant_domain, database_name, database_host, database_port,
+async fn insert_tenant(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+    id: u64,
+    after: &Tenant,
+) -> Result<(), sqlx::Error> {
+    let Tables { tenants, databases, .. } = tables;
+    sqlx::query(&format!(
+        "INSERT INTO {tenants} (id, tenant_id, tenant_name, tenant_domain, database_name, database_host, database_port,
                                    status, plan_type, created_at, updated_at, deleted)
-         VALUES (?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?, ?, 0)",
-    )
+         VALUES (?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?, ?, 0)"
+    ))
     .bind(id)
     .bind(after.tenant_id.as_str())
     .bind(&after.tenant_name)
@@ -90,11 +110,11 @@ async fn insert_tenant(connection: &mut MySqlConnection, id: u64, after: &Tenant
     .bind(seconds(after.updated_at.naive_utc()))
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
-        "INSERT INTO saas_tenant_databases (id, tenant_id, db_host, db_port, db_name, db_username, db_password_encrypted,
+    sqlx::query(&format!(
+        "INSERT INTO {databases} (id, tenant_id, db_host, db_port, db_name, db_username, db_password_encrypted,
                                             max_connections, is_active, created_at, updated_at)
-         VALUES (?, ?, '', 0, ?, '', '', ?, 0, ?, ?)",
-    )
+         VALUES (?, ?, '', 0, ?, '', '', ?, 0, ?, ?)"
+    ))
     .bind(id)
     .bind(after.tenant_id.as_str())
     .bind(&after.database.name)
@@ -106,12 +126,13 @@ async fn insert_tenant(connection: &mut MySqlConnection, id: u64, after: &Tenant
     .map(drop)
 }
 
-async fn update_tenant(connection: &mut MySqlConnection, after: &Tenant) -> Result<(), sqlx::Error> {
+async fn update_tenant(connection: &mut MySqlConnection, tables: &Tables, after: &Tenant) -> Result<(), sqlx::Error> {
+    let Tables { tenants, databases, .. } = tables;
     let updated = seconds(after.updated_at.naive_utc());
-    sqlx::query(
-        "UPDATE saas_tenants SET tenant_name = ?, tenant_domain = ?, database_host = ?, database_port = ?, status = ?,
-                                 plan_type = ?, updated_at = ?, deleted = ? WHERE tenant_id = ?",
-    )
+    sqlx::query(&format!(
+        "UPDATE {tenants} SET tenant_name = ?, tenant_domain = ?, database_host = ?, database_port = ?, status = ?,
+                                 plan_type = ?, updated_at = ?, deleted = ? WHERE tenant_id = ?"
+    ))
     .bind(&after.tenant_name)
     .bind(after.tenant_domain.as_ref().map(DomainName::as_str))
     .bind(&after.database.host)
@@ -123,10 +144,10 @@ async fn update_tenant(connection: &mut MySqlConnection, after: &Tenant) -> Resu
     .bind(after.tenant_id.as_str())
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
-        "UPDATE saas_tenant_databases SET db_host = ?, db_port = ?, max_connections = ?, is_active = ?, updated_at = ?
-         WHERE tenant_id = ?",
-    )
+    sqlx::query(&format!(
+        "UPDATE {databases} SET db_host = ?, db_port = ?, max_connections = ?, is_active = ?, updated_at = ?
+         WHERE tenant_id = ?"
+    ))
     .bind(after.database.host.as_deref().unwrap_or_default())
     .bind(after.database.port.unwrap_or_default())
     .bind(after.database.max_connections)
@@ -141,26 +162,31 @@ async fn update_tenant(connection: &mut MySqlConnection, after: &Tenant) -> Resu
 /// Under the head's lock nobody else appends, so reading who has the domain is enough.
 async fn domain_registered(
     connection: &mut MySqlConnection,
+    tables: &Tables,
     event: &RecordedEvent,
     domain: &DomainName,
 ) -> Result<(), CommandError> {
-    let holder: Option<(String, Option<NaiveDateTime>)> =
-        sqlx::query_as("SELECT tenant_id, held_until FROM saas_reservations WHERE kind = 'domain' AND value = ?")
-            .bind(domain.as_str())
-            .fetch_optional(&mut *connection)
-            .await?;
+    let Tables { reservations, domains, .. } = tables;
+    let holder: Option<(String, Option<NaiveDateTime>)> = sqlx::query_as(&format!(
+        "SELECT tenant_id, held_until FROM {reservations} WHERE kind = 'domain' AND value = ?"
+    ))
+    .bind(domain.as_str())
+    .fetch_optional(&mut *connection)
+    .await?;
     if let Some((tenant_id, held_until)) = holder {
         let free = held_until.is_some_and(|until| until <= event.occurred_at.naive_utc());
         if tenant_id != event.tenant_id.as_str() && !free {
             return Err(CommandError::DomainTaken(domain.clone()));
         }
     }
-    sqlx::query("REPLACE INTO saas_reservations (kind, value, tenant_id, held_until) VALUES ('domain', ?, ?, NULL)")
-        .bind(domain.as_str())
-        .bind(event.tenant_id.as_str())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("INSERT INTO saas_tenant_domains (domain, tenant_id, is_primary, position) VALUES (?, ?, 0, ?)")
+    sqlx::query(&format!(
+        "REPLACE INTO {reservations} (kind, value, tenant_id, held_until) VALUES ('domain', ?, ?, NULL)"
+    ))
+    .bind(domain.as_str())
+    .bind(event.tenant_id.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(&format!("INSERT INTO {domains} (domain, tenant_id, is_primary, position) VALUES (?, ?, 0, ?)"))
         .bind(domain.as_str())
         .bind(event.tenant_id.as_str())
         .bind(event.position.0)
@@ -171,23 +197,26 @@ async fn domain_registered(
 
 async fn domain_removed(
     connection: &mut MySqlConnection,
+    tables: &Tables,
     event: &RecordedEvent,
     domain: &DomainName,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE saas_reservations SET held_until = ? WHERE kind = 'domain' AND value = ?")
+    let Tables { reservations, domains, .. } = tables;
+    sqlx::query(&format!("UPDATE {reservations} SET held_until = ? WHERE kind = 'domain' AND value = ?"))
         .bind((event.occurred_at + DOMAIN_REST).naive_utc())
         .bind(domain.as_str())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM saas_tenant_domains WHERE domain = ?")
+    sqlx::query(&format!("DELETE FROM {domains} WHERE domain = ?"))
         .bind(domain.as_str())
         .execute(connection)
         .await
         .map(drop)
 }
 
-async fn primary_domain(connection: &mut MySqlConnection, after: &Tenant) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE saas_tenant_domains SET is_primary = (domain = ?) WHERE tenant_id = ?")
+async fn primary_domain(connection: &mut MySqlConnection, tables: &Tables, after: &Tenant) -> Result<(), sqlx::Error> {
+    let Tables { domains, .. } = tables;
+    sqlx::query(&format!("UPDATE {domains} SET is_primary = (domain = ?) WHERE tenant_id = ?"))
         .bind(after.tenant_domain.as_ref().map_or("", DomainName::as_str))
         .bind(after.tenant_id.as_str())
         .execute(connection)
@@ -197,16 +226,18 @@ async fn primary_domain(connection: &mut MySqlConnection, after: &Tenant) -> Res
 
 async fn member_changed(
     connection: &mut MySqlConnection,
+    tables: &Tables,
     event: &RecordedEvent,
     user_id: &str,
     role: &str,
     permissions: Option<String>,
 ) -> Result<(), sqlx::Error> {
+    let Tables { members, .. } = tables;
     let now = seconds(event.occurred_at.naive_utc());
     sqlx::query(
-        "INSERT INTO saas_tenant_users (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at, deleted)
+        &format!("INSERT INTO {members} (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at, deleted)
          VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0)
-         ON DUPLICATE KEY UPDATE role = VALUES(role), permissions = VALUES(permissions), status = 1, updated_at = VALUES(updated_at)",
+         ON DUPLICATE KEY UPDATE role = VALUES(role), permissions = VALUES(permissions), status = 1, updated_at = VALUES(updated_at)"),
     )
     .bind(event.position.0)
     .bind(event.tenant_id.as_str())
@@ -223,10 +254,12 @@ async fn member_changed(
 
 async fn member_removed(
     connection: &mut MySqlConnection,
+    tables: &Tables,
     event: &RecordedEvent,
     user_id: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM saas_tenant_users WHERE tenant_id = ? AND user_id = ?")
+    let Tables { members, .. } = tables;
+    sqlx::query(&format!("DELETE FROM {members} WHERE tenant_id = ? AND user_id = ?"))
         .bind(event.tenant_id.as_str())
         .bind(user_id)
         .execute(connection)
@@ -235,21 +268,19 @@ async fn member_removed(
 }
 
 /// Members are forgotten, domains rest, and the row of the credential goes: what is left is the tombstone.
-async fn purged(connection: &mut MySqlConnection, event: &RecordedEvent) -> Result<(), sqlx::Error> {
+async fn purged(connection: &mut MySqlConnection, tables: &Tables, event: &RecordedEvent) -> Result<(), sqlx::Error> {
+    let Tables { reservations, domains, members, databases, .. } = tables;
     let tenant_id = event.tenant_id.as_str();
-    sqlx::query(
-        "UPDATE saas_reservations SET held_until = ? WHERE kind = 'domain' AND tenant_id = ? AND held_until IS NULL",
-    )
+    sqlx::query(&format!(
+        "UPDATE {reservations} SET held_until = ? WHERE kind = 'domain' AND tenant_id = ? AND held_until IS NULL"
+    ))
     .bind((event.occurred_at + DOMAIN_REST).naive_utc())
     .bind(tenant_id)
     .execute(&mut *connection)
     .await?;
-    for delete in [
-        "DELETE FROM saas_tenant_domains WHERE tenant_id = ?",
-        "DELETE FROM saas_tenant_users WHERE tenant_id = ?",
-        "DELETE FROM saas_tenant_databases WHERE tenant_id = ?",
-    ] {
-        sqlx::query(delete).bind(tenant_id).execute(&mut *connection).await?;
+    for table in [domains, members, databases] {
+        let delete = format!("DELETE FROM {table} WHERE tenant_id = ?");
+        sqlx::query(&delete).bind(tenant_id).execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Reading the log and what is folded from it.
 
 use super::Store;
+use super::tables::{self, Tables};
 use crate::domain::{Position, Tenant, TenantId, TenantState};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
@@ -63,12 +64,7 @@ impl Store {
 
     /// Events after `position`, oldest first.
     pub async fn events_after(&self, position: Position, limit: u32) -> Result<Vec<EventRow>, sqlx::Error> {
-        let rows = sqlx::query(concat_columns!("WHERE position > ? ORDER BY position LIMIT ?"))
-            .bind(position.0)
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?;
-        rows.iter().map(event_row).collect()
+        events_after(&mut *self.pool().acquire().await?, position, limit).await
     }
 
     /// Events of one tenant after its `version`, oldest first.
@@ -95,7 +91,7 @@ impl Store {
 
     /// The tenant as it is now.
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
-        snapshot(&mut *self.pool().acquire().await?, id).await
+        snapshot(&mut *self.pool().acquire().await?, &tables::LIVE, id).await
     }
 
     /// Deleted tenants whose retention has passed by the database's clock, at most `limit`.
@@ -144,6 +140,20 @@ macro_rules! concat_columns {
 }
 use concat_columns;
 
+/// Events after `position` in whatever transaction `connection` is in, oldest first.
+pub(super) async fn events_after(
+    connection: &mut MySqlConnection,
+    position: Position,
+    limit: u32,
+) -> Result<Vec<EventRow>, sqlx::Error> {
+    let rows = sqlx::query(concat_columns!("WHERE position > ? ORDER BY position LIMIT ?"))
+        .bind(position.0)
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(event_row).collect()
+}
+
 fn event_row(row: &MySqlRow) -> Result<EventRow, sqlx::Error> {
     let data: String = row.try_get(7)?;
     Ok(EventRow {
@@ -158,11 +168,16 @@ fn event_row(row: &MySqlRow) -> Result<EventRow, sqlx::Error> {
     })
 }
 
-pub(super) async fn snapshot(connection: &mut MySqlConnection, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
-    let row: Option<(String,)> = sqlx::query_as("SELECT snapshot FROM saas_tenant_snapshots WHERE tenant_id = ?")
-        .bind(id.as_str())
-        .fetch_optional(connection)
-        .await?;
+pub(super) async fn snapshot(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+    id: &TenantId,
+) -> Result<Option<Tenant>, sqlx::Error> {
+    let row: Option<(String,)> =
+        sqlx::query_as(&format!("SELECT snapshot FROM {} WHERE tenant_id = ?", tables.snapshots))
+            .bind(id.as_str())
+            .fetch_optional(connection)
+            .await?;
     row.map(|(json,)| parse(&json)).transpose()
 }
 

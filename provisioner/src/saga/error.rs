@@ -26,6 +26,13 @@ pub enum StepError {
     Job(#[from] JobError),
 }
 
+/// Only sealing asks with `?`: opening says whose password it was.
+impl From<kernel::crypto::CryptoError> for StepError {
+    fn from(_: kernel::crypto::CryptoError) -> Self {
+        Self::Unfit("the primary encryption key has sealed as much as is safe")
+    }
+}
+
 impl From<kernel::sql::Unquotable> for StepError {
     fn from(_: kernel::sql::Unquotable) -> Self {
         Self::Unfit("a name or literal is not fit for SQL")

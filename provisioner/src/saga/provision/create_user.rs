@@ -16,7 +16,9 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let username = account::username(&context.tenant.tenant_id);
     context.account(&username).drop(context.session).await?;
-    sqlx::query("UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '' WHERE tenant_id = ?")
+    sqlx::query(
+        "UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '', updated_at = updated_at WHERE tenant_id = ?",
+    )
         .bind(context.tenant.tenant_id.as_str())
         .execute(context.tools.store.pool())
         .await
@@ -32,9 +34,11 @@ async fn keep_password(context: &Context<'_>, username: &str) -> Result<SecretSt
     let tenant_id = context.tenant.tenant_id.as_str();
     let new = tokens::new_password(account::PASSWORD_LENGTH);
     let sealed =
-        context.tools.keys.seal(Purpose::TenantPassword { tenant_id, username }, new.expose_secret().as_bytes());
+        context.tools.keys.seal(Purpose::TenantPassword { tenant_id, username }, new.expose_secret().as_bytes())?;
     let kept = sqlx::query(
-        "UPDATE saas_tenant_databases SET db_username = ?, db_password_encrypted = ? WHERE tenant_id = ? AND db_username = ''",
+        // updated_at is a projection of the events; left out here, the server would set it by itself.
+        "UPDATE saas_tenant_databases SET db_username = ?, db_password_encrypted = ?, updated_at = updated_at
+         WHERE tenant_id = ? AND db_username = ''",
     )
     .bind(username)
     .bind(sealed)

@@ -5,7 +5,7 @@ use crate::saga::{Context, StepError};
 use kernel::jobs::JobError;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    sqlx::query("UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '' WHERE tenant_id = ?")
+    sqlx::query("UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '', updated_at = updated_at WHERE tenant_id = ?")
         .bind(context.tenant.tenant_id.as_str())
         .execute(context.tools.store.pool())
         .await

@@ -39,7 +39,7 @@ async fn keep(context: &Context<'_>) -> Result<Next, StepError> {
     let username = other(tenant_id, &in_use(context).await?);
     let password = tokens::new_password(account::PASSWORD_LENGTH);
     let purpose = Purpose::TenantPassword { tenant_id: tenant_id.as_str(), username: &username };
-    let sealed = context.tools.keys.seal(purpose, password.expose_secret().as_bytes());
+    let sealed = context.tools.keys.seal(purpose, password.expose_secret().as_bytes())?;
     // Only while the job is held: a worker that lost it must not keep a password of its own beside the successor's.
     let mut tx = context.tools.store.pool().begin().await.map_err(JobError::from)?;
     context.lease.hold(&mut tx).await?;

@@ -15,7 +15,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let command = Command::CompleteRotation { username: next.username.clone() };
     let tenant = unit.execute(tenant_id, ACTOR, command).await?;
     context.lease.hold(unit.connection()).await?;
-    sqlx::query("UPDATE saas_tenant_databases SET db_username = ?, db_password_encrypted = ? WHERE tenant_id = ?")
+    sqlx::query("UPDATE saas_tenant_databases SET db_username = ?, db_password_encrypted = ?, updated_at = updated_at WHERE tenant_id = ?")
         .bind(&next.username)
         .bind(&next.sealed)
         .bind(tenant_id.as_str())

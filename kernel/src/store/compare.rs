@@ -1,0 +1,124 @@
+//! Two tables of the same form, compared to the byte.
+//!
+//! Values are compared as bytes: a collation would hold `A` and `a` equal. Rows are paired by primary key, so a row whose
+//! key was changed is one that is missing and one that is too many.
+
+use super::tables::Projection;
+use crate::sql;
+use serde::Serialize;
+use sqlx::MySqlConnection;
+
+/// Rows named at most, of each kind and table; the rest is counted.
+const NAMED: u32 = 100;
+
+/// How a live table differs from what the log says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The table.
+    pub table: &'static str,
+    /// Rows it should have.
+    pub rows: u64,
+    /// Rows that are not as they should be, of all kinds.
+    pub differences: u64,
+    /// Names of rows that it lacks, the first hundred.
+    pub missing: Vec<String>,
+    /// Names of rows that it should not have, the first hundred.
+    pub extra: Vec<String>,
+    /// Names of rows with another value in some column, the first hundred.
+    pub changed: Vec<String>,
+}
+
+/// Compares the live table with its shadow, in whatever transaction `connection` is in.
+pub(super) async fn compare(
+    connection: &mut MySqlConnection,
+    projection: &Projection,
+) -> Result<Difference, sqlx::Error> {
+    let (live, shadow) = (projection.live(), projection.shadow());
+    let columns = columns(connection, projection).await?;
+    let named = |side: &str| columns_of(side, projection.label);
+    let on = all(columns.iter().filter(|column| column.is_key), |name| format!("l.{name} = s.{name}"));
+    let compared = columns.iter().filter(|column| !projection.kept.contains(&column.name.as_str()));
+    let same = all(compared, |name| format!("CAST(l.{name} AS BINARY) <=> CAST(s.{name} AS BINARY)"));
+    let key = &columns.iter().find(|column| column.is_key).ok_or(sqlx::Error::RowNotFound)?.quoted;
+
+    let (rows,): (u64,) =
+        sqlx::query_as(&format!("SELECT CAST(COUNT(*) AS UNSIGNED) FROM {shadow}")).fetch_one(&mut *connection).await?;
+    let lacking = format!("FROM {shadow} s LEFT JOIN {live} l ON {on} WHERE l.{key} IS NULL");
+    let needless = format!("FROM {live} l LEFT JOIN {shadow} s ON {on} WHERE s.{key} IS NULL");
+    let other = format!("FROM {live} l JOIN {shadow} s ON {on} WHERE NOT ({same})");
+    let (lacks, missing) = rows_of(connection, &lacking, &named("s")).await?;
+    let (has, extra) = rows_of(connection, &needless, &named("l")).await?;
+    let (differs, changed) = rows_of(connection, &other, &named("l")).await?;
+    Ok(Difference { table: projection.table, rows, differences: lacks + has + differs, missing, extra, changed })
+}
+
+/// Puts the shadow's rows in the live table's place. Columns that are no projection stay as they are.
+pub(super) async fn swap(connection: &mut MySqlConnection, projection: &Projection) -> Result<(), sqlx::Error> {
+    let (live, shadow) = (projection.live(), projection.shadow());
+    let columns = columns(connection, projection).await?;
+    let list = columns.iter().map(|column| column.quoted.as_str()).collect::<Vec<_>>().join(", ");
+    if !projection.kept.is_empty() {
+        // Locked, so that nobody changes them between the copy and the swap.
+        sqlx::query(&format!("SELECT {list} FROM {live} FOR UPDATE")).execute(&mut *connection).await?;
+        let label = all_names(projection.label, |name| format!("l.{name} = s.{name}"));
+        // The server would otherwise set columns with ON UPDATE to the time of this very statement.
+        let set = columns.iter().map(|Column { name, quoted, .. }| {
+            let from = if projection.kept.contains(&name.as_str()) { "l" } else { "s" };
+            format!("s.{quoted} = {from}.{quoted}")
+        });
+        let set = set.collect::<Vec<_>>().join(", ");
+        sqlx::query(&format!("UPDATE {shadow} s JOIN {live} l ON {label} SET {set}")).execute(&mut *connection).await?;
+    }
+    sqlx::query(&format!("DELETE FROM {live}")).execute(&mut *connection).await?;
+    let insert = format!("INSERT INTO {live} ({list}) SELECT {list} FROM {shadow}");
+    sqlx::query(&insert).execute(connection).await.map(drop)
+}
+
+struct Column {
+    name: String,
+    quoted: String,
+    is_key: bool,
+}
+
+/// The live table's columns, as the database has them: a migration may have added some.
+async fn columns(connection: &mut MySqlConnection, projection: &Projection) -> Result<Vec<Column>, sqlx::Error> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CAST(COLUMN_NAME AS CHAR), CAST(COLUMN_KEY AS CHAR) FROM information_schema.COLUMNS
+         WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+    )
+    .bind(projection.table)
+    .fetch_all(connection)
+    .await?;
+    let column = |(name, key): (String, String)| {
+        let quoted = sql::identifier(&name).map_err(|error| sqlx::Error::Decode(error.into()))?.to_string();
+        Ok(Column { name, quoted, is_key: key == "PRI" })
+    };
+    rows.into_iter().map(column).collect()
+}
+
+/// How many rows a `FROM ... WHERE ...` has, and the names of the first.
+async fn rows_of(connection: &mut MySqlConnection, from: &str, name: &str) -> Result<(u64, Vec<String>), sqlx::Error> {
+    let count = format!("SELECT CAST(COUNT(*) AS UNSIGNED) {from}");
+    let (count,): (u64,) = sqlx::query_as(&count).fetch_one(&mut *connection).await?;
+    if count == 0 {
+        return Ok((0, Vec::new()));
+    }
+    let names: Vec<(String,)> = sqlx::query_as(&format!("SELECT {name} AS name {from} ORDER BY name LIMIT {NAMED}"))
+        .fetch_all(connection)
+        .await?;
+    Ok((count, names.into_iter().map(|(name,)| name).collect()))
+}
+
+fn all<'a>(columns: impl Iterator<Item = &'a Column>, condition: impl Fn(&str) -> String) -> String {
+    columns.map(|column| condition(&column.quoted)).collect::<Vec<_>>().join(" AND ")
+}
+
+fn all_names(names: &[&str], condition: impl Fn(&str) -> String) -> String {
+    names.iter().map(|name| condition(name)).collect::<Vec<_>>().join(" AND ")
+}
+
+/// `tenant_id/user_id` of one side of the pair.
+fn columns_of(side: &str, label: &[&str]) -> String {
+    let names: Vec<_> = label.iter().map(|name| format!("{side}.{name}")).collect();
+    format!("CAST(CONCAT_WS('/', {}) AS CHAR)", names.join(", "))
+}

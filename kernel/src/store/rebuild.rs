@@ -1,0 +1,164 @@
+//! The projections, rebuilt from the log beside the live ones, compared with them, and put in their place if asked.
+//!
+//! **Guarantees.** The shadows are filled by the code that an append runs. The comparison is of one position: the last
+//! stretch of events, the comparison and the swap are one transaction under the head's lock, in which nobody appends.
+//! Readers go on reading the live tables all the time and see the swap as one change. A swap that does not come out
+//! equal is rolled back. The shadows are dropped at the end, also after a failure; what a killed rebuild left is dropped
+//! by the next one.
+//!
+//! **Design note.** Almost all events are applied without any lock, in batches; what came in meanwhile is little. Rows
+//! are made event by event, not append by append: both give the same rows, because each row is a function of the events
+//! alone.
+
+use super::append::{CommandError, lock_head};
+use super::compare::{Difference, compare, swap};
+use super::fold::{FoldError, recorded, step};
+use super::tables::{PROJECTIONS, SHADOWS};
+use super::{projections, read};
+use crate::database;
+use crate::domain::Position;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Connection, MySqlConnection, Row};
+
+/// Events read at once; an event has 64 KB at most.
+const BATCH: u32 = 200;
+
+/// Why nothing was rebuilt. The live tables are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// Somebody else rebuilds this database.
+    #[error("another rebuild of this database is running")]
+    Running,
+    /// The account may not make tables.
+    #[error("this account may not create and drop tables here; use the one that migrates")]
+    NotAllowed,
+    /// The log cannot be read whole.
+    #[error("the log cannot be folded; see `control-plane verify-log`")]
+    Log(#[from] FoldError),
+    /// A position is not there.
+    #[error("the log has no event {0}; see `control-plane verify-log`")]
+    Gap(Position),
+    /// An event's rows could not be written: the log contradicts itself, or the database failed.
+    #[error("the rows of event {position} cannot be written")]
+    Event {
+        /// Which event.
+        position: Position,
+        /// Why.
+        #[source]
+        source: CommandError,
+    },
+    /// The swapped rows differ from the rebuilt ones; rolled back.
+    #[error("the table {0} would differ from the log even after the swap; nothing was changed")]
+    NotEqual(&'static str),
+    /// The system database failed.
+    #[error("the system database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What a rebuild found.
+#[derive(Clone, Debug)]
+pub struct Rebuilt {
+    /// The position that was compared: the head.
+    pub position: Position,
+    /// Every projected table.
+    pub tables: Vec<Difference>,
+}
+
+/// Rebuilds all projections and compares; with `repair`, puts the rebuilt rows in the place of those that differ.
+pub async fn rebuild(options: &MySqlConnectOptions, repair: bool) -> Result<Rebuilt, RebuildError> {
+    let mut connection = database::connect(options).await?;
+    let locked: Option<i64> = sqlx::query("SELECT GET_LOCK(CONCAT('rebuild:', DATABASE()), 0)")
+        .fetch_one(&mut connection)
+        .await?
+        .try_get(0)?;
+    if locked != Some(1) {
+        return Err(RebuildError::Running);
+    }
+    let result = beside(&mut connection, repair).await;
+    // A transaction that failed half-way would hold the tables against the drop.
+    if sqlx::query("ROLLBACK").execute(&mut connection).await.is_err() {
+        connection = database::connect(options).await?;
+    }
+    let dropped = drop_shadows(&mut connection).await;
+    let found = result?;
+    dropped?;
+    let _ = connection.close().await;
+    Ok(found)
+}
+
+async fn beside(connection: &mut MySqlConnection, repair: bool) -> Result<Rebuilt, RebuildError> {
+    drop_shadows(connection).await?;
+    for projection in &PROJECTIONS {
+        let create = format!("CREATE TABLE {} LIKE {}", projection.shadow(), projection.live());
+        sqlx::query(&create).execute(&mut *connection).await.map_err(not_allowed)?;
+    }
+    crate::failpoint::hit("rebuild.shadows").await;
+    let mut position = Position(0);
+    loop {
+        let mut tx = connection.begin().await?;
+        let (reached, applied) = apply_batch(&mut tx, position).await?;
+        tx.commit().await?;
+        position = reached;
+        if applied < BATCH {
+            break;
+        }
+    }
+    let mut tx = connection.begin().await?;
+    let head = lock_head(&mut tx).await?.position;
+    while position < head {
+        position = match apply_batch(&mut tx, position).await? {
+            (reached, 1..) => reached,
+            (_, 0) => return Err(RebuildError::Gap(position.next())),
+        };
+    }
+    let mut tables = Vec::with_capacity(PROJECTIONS.len());
+    for projection in &PROJECTIONS {
+        let difference = compare(&mut tx, projection).await?;
+        if repair && difference.differences > 0 {
+            swap(&mut tx, projection).await?;
+            if compare(&mut tx, projection).await?.differences > 0 {
+                return Err(RebuildError::NotEqual(projection.table));
+            }
+        }
+        tables.push(difference);
+    }
+    crate::failpoint::hit("rebuild.before_commit").await;
+    if repair {
+        tx.commit().await?
+    } else {
+        tx.rollback().await?
+    }
+    Ok(Rebuilt { position, tables })
+}
+
+/// Applies the next events to the shadows; returns the position reached and how many they were.
+async fn apply_batch(connection: &mut MySqlConnection, after: Position) -> Result<(Position, u32), RebuildError> {
+    let (mut position, mut applied) = (after, 0);
+    for row in read::events_after(connection, after, BATCH).await? {
+        if row.position != position.next().0 {
+            return Err(RebuildError::Gap(position.next()));
+        }
+        let event = recorded(&row)?;
+        let before = read::snapshot(connection, &SHADOWS, &event.tenant_id).await?;
+        let created = before.is_none();
+        let tenant = step(before, &event)?;
+        position = event.position;
+        projections::write(connection, &SHADOWS, created, &tenant, &[event])
+            .await
+            .map_err(|source| RebuildError::Event { position, source })?;
+        applied += 1;
+    }
+    Ok((position, applied))
+}
+
+async fn drop_shadows(connection: &mut MySqlConnection) -> Result<(), RebuildError> {
+    for projection in &PROJECTIONS {
+        let drop = format!("DROP TABLE IF EXISTS {}", projection.shadow());
+        sqlx::query(&drop).execute(&mut *connection).await.map_err(not_allowed)?;
+    }
+    Ok(())
+}
+
+fn not_allowed(error: sqlx::Error) -> RebuildError {
+    if matches!(database::number(&error), Some(1142 | 1044)) { RebuildError::NotAllowed } else { error.into() }
+}

@@ -1,0 +1,249 @@
+//! The rows in use are what the events say; whatever is planted in them is found and repaired.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::admin::Admin;
+use harness::services::Role;
+use harness::stack::Stack;
+use harness::wait;
+use serde_json::{Value, json};
+use sqlx::MySqlConnection;
+
+/// Exit code and JSON of a rebuild, with the account that migrates.
+async fn rebuild(stack: &Stack, args: &[&str]) -> Result<(i32, Value)> {
+    let url = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
+    let args: Vec<&str> = ["rebuild", "--json"].iter().chain(args).copied().collect();
+    let output = stack.output(Role::ControlPlane, &args, &url).await?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let code = output.status.code().context("it was killed")?;
+    Ok((code, serde_json::from_str(&text).with_context(|| format!("{code}: {text}{errors}"))?))
+}
+
+/// Everything that can happen to tenants.
+async fn mixed_history(stack: &Stack, admin: &Admin) -> Result<()> {
+    sqlx::raw_sql("CREATE DATABASE `ai_shifu_tenant_late`; CREATE TABLE `ai_shifu_tenant_late`.theirs (id INT)")
+        .execute(&mut world::root(stack).await?)
+        .await?;
+    for id in ["acme", "beta", "gone"] {
+        admin.create_active_tenant(id, Some(&format!("{id}.example.com")), SOON).await?;
+    }
+    let failed = admin.create_tenant("late", "Late", None).await?;
+    ensure!(admin.wait_for_end(&failed.operation_id, SOON).await?.status == "failed");
+    sqlx::raw_sql("DROP DATABASE `ai_shifu_tenant_late`").execute(&mut world::root(stack).await?).await?;
+    let (ann, _) = world::user(admin, "ann", &[("acme", "admin"), ("beta", "user")]).await?;
+    let (bob, _) = world::user(admin, "bob", &[("acme", "viewer")]).await?;
+    let permissions = json!({"role": "user", "permissions": {"z": [1, 0.1, "学"], "a": null, "x": 5e-324}});
+    for (method, path, body) in [
+        ("POST", "acme/domains".to_owned(), json!({"domain": "Bücher.example.com"})),
+        ("POST", "acme/domains".into(), json!({"domain": "third.example.com"})),
+        ("DELETE", "acme/domains/acme.example.com".into(), Value::Null),
+        ("DELETE", "beta/domains/beta.example.com".into(), Value::Null),
+        ("POST", "beta/domains".into(), json!({"domain": "beta.example.com"})),
+        ("PUT", format!("beta/users/{bob}"), permissions),
+        ("PUT", format!("beta/users/{ann}"), json!({"role": "admin"})),
+        ("DELETE", format!("acme/users/{bob}"), Value::Null),
+        ("PUT", format!("acme/users/{bob}"), json!({"role": "user"})),
+        ("DELETE", format!("acme/users/{ann}"), Value::Null),
+        ("PATCH", "acme".into(), json!({"tenant_name": "Acme 学校", "plan_type": "enterprise"})),
+        ("POST", "beta/maintenance".into(), json!({"enabled": true})),
+        ("POST", "gone/suspend".into(), json!({"reason": "unpaid"})),
+        ("POST", "acme/suspend".into(), json!({"reason": "a while"})),
+        ("POST", "acme/resume".into(), Value::Null),
+    ] {
+        let body = Some(body).filter(|body| !body.is_null());
+        let reply = admin.request(method, &format!("/admin/tenants/{path}"), body, &[]).await?;
+        ensure!(reply.status < 300, "{method} {path}: {}", reply.text);
+    }
+    let retried = admin.post("/admin/tenants/late/retry", json!({})).await?;
+    admin.wait_for_operation(retried.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    Ok(())
+}
+
+async fn shadows(system: &mut MySqlConnection) -> Result<i64> {
+    let query = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_NAME LIKE '%\\_\\_rebuild'";
+    world::number(system, query).await
+}
+
+/// A change in each projected table, with where and how it is to be found.
+const PLANTED: [(&str, &str, &str, &str); 12] = [
+    ("UPDATE saas_tenants SET tenant_name = 'ACME 学校' WHERE tenant_id = 'acme'", "saas_tenants", "changed", "acme"),
+    ("UPDATE saas_tenants SET id = id + 100000 WHERE tenant_id = 'beta'", "saas_tenants", "missing", "beta"),
+    (
+        "UPDATE saas_tenants SET updated_at = updated_at - INTERVAL 1 SECOND WHERE tenant_id = 'gone'",
+        "saas_tenants",
+        "changed",
+        "gone",
+    ),
+    (
+        "UPDATE saas_tenant_databases SET is_active = 0 WHERE tenant_id = 'acme'",
+        "saas_tenant_databases",
+        "changed",
+        "acme",
+    ),
+    ("DELETE FROM saas_tenant_users WHERE tenant_id = 'acme'", "saas_tenant_users", "missing", "acme/"),
+    (
+        "UPDATE saas_tenant_users SET permissions = '{\"all\":1}' WHERE role = 'admin'",
+        "saas_tenant_users",
+        "changed",
+        "beta/",
+    ),
+    (
+        "INSERT INTO saas_tenant_users (tenant_id, user_id, role) VALUES ('acme', 'mallory', 'admin')",
+        "saas_tenant_users",
+        "extra",
+        "acme/mallory",
+    ),
+    (
+        "UPDATE saas_tenant_snapshots SET snapshot = CONCAT(snapshot, ' ') WHERE tenant_id = 'acme'",
+        "saas_tenant_snapshots",
+        "changed",
+        "acme",
+    ),
+    (
+        "UPDATE saas_tenant_domains SET tenant_id = 'gone' WHERE domain = 'third.example.com'",
+        "saas_tenant_domains",
+        "changed",
+        "third.example.com",
+    ),
+    (
+        "UPDATE saas_tenant_domains SET domain = UPPER(domain) WHERE domain = 'gone.example.com'",
+        "saas_tenant_domains",
+        "changed",
+        "GONE.EXAMPLE.COM",
+    ),
+    (
+        "DELETE FROM saas_reservations WHERE value = 'acme.example.com'",
+        "saas_reservations",
+        "missing",
+        "domain/acme.example.com",
+    ),
+    (
+        "UPDATE saas_reservations SET held_until = NULL WHERE value = 'acme.example.com'",
+        "saas_reservations",
+        "changed",
+        "domain/acme.example.com",
+    ),
+];
+
+#[tokio::test]
+async fn a_rebuild_is_equal_and_whatever_was_planted_is_found_and_repaired() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("rebuild")?).await?;
+    let admin = stack.admin();
+    mixed_history(&stack, &admin).await?;
+    let mut system = world::system(&stack).await?;
+    let equal = async |what: &str| -> Result<Value> {
+        let (code, found) = rebuild(&stack, &["--check"]).await?;
+        ensure!(code == 0, "{what}: {found:#}");
+        Ok(found)
+    };
+    let first = equal("after the history").await?;
+    let rows = |table: &str| {
+        first["tables"].as_array().into_iter().flatten().find(|t| t["table"] == table).map(|t| t["rows"].clone())
+    };
+    assert_eq!((rows("saas_tenants"), rows("saas_tenant_users")), (Some(json!(5)), Some(json!(3))));
+    assert_eq!(first["tables"].as_array().map(Vec::len), Some(6));
+    let credentials = "SELECT CAST(SUM(CRC32(CONCAT(tenant_id, db_username, db_password_encrypted))) AS SIGNED) FROM saas_tenant_databases";
+    let kept = world::number(&mut system, credentials).await?;
+
+    for (plant, table, how, name) in PLANTED {
+        let result = sqlx::query(plant).execute(&mut system).await?;
+        ensure!(result.rows_affected() > 0, "{plant}: planted nothing");
+        let (code, found) = rebuild(&stack, &["--check"]).await?;
+        ensure!(code == 4, "{plant}: not found");
+        for other in found["tables"].as_array().into_iter().flatten() {
+            ensure!((other["table"] == table) == (other["differences"] != 0), "{plant}: {other}");
+            if other["table"] == table {
+                let names = other[how].as_array().cloned().unwrap_or_default();
+                ensure!(
+                    names.iter().any(|found| found.as_str().is_some_and(|found| found.starts_with(name))),
+                    "{plant}: {other}"
+                );
+            }
+        }
+        let (code, repaired) = rebuild(&stack, &[]).await?;
+        ensure!(
+            code == 0 && repaired["repaired"] == true && repaired["tables"] == found["tables"],
+            "{plant}: {repaired:#}"
+        );
+        assert_eq!(equal(plant).await?, first, "{plant}");
+        assert_eq!(world::number(&mut system, credentials).await?, kept, "{plant}: credentials stay");
+    }
+    let (code, again) = rebuild(&stack, &[]).await?;
+    assert_eq!((code, &again["repaired"], &again["tables"]), (0, &json!(false), &first["tables"]));
+    assert_eq!(shadows(&mut system).await?, 0);
+    crate::invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn a_rebuild_beside_running_services_compares_one_position() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("rebuild-live")?).await?;
+    let admin = stack.admin();
+    let busy = async {
+        for n in 0..6 {
+            let id = format!("t-{n}");
+            let created = admin.create_tenant(&id, "T", Some(&format!("{id}.example.com"))).await?;
+            for name in ["A", "B", "C"] {
+                let body = json!({"tenant_name": name});
+                admin.request("PATCH", &format!("/admin/tenants/{id}"), Some(body), &[]).await?.expect::<Value>(200)?;
+            }
+            admin.wait_for_operation(&created.operation_id, SOON).await?;
+        }
+        anyhow::Ok(())
+    };
+    let looking = async {
+        let mut positions = Vec::new();
+        for _ in 0..12 {
+            let (code, found) = rebuild(&stack, &["--check"]).await?;
+            ensure!(code == 0, "{found:#}");
+            positions.push(found["position"].as_u64().context("a position")?);
+        }
+        anyhow::Ok(positions)
+    };
+    let ((), positions) = futures::future::try_join(busy, looking).await?;
+    assert!(positions.first() < positions.last(), "the log went on meanwhile: {positions:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rebuild_that_fails_leaves_everything_as_it_was() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("rebuild-fails")?).await?;
+    let mut system = world::system(&stack).await?;
+    stack.admin().create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
+    sqlx::query("UPDATE saas_tenants SET tenant_name = 'x' WHERE tenant_id = 'acme'").execute(&mut system).await?;
+    let with = |name: &str, value: &str| {
+        vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone()), (name.to_owned(), value.to_owned())]
+    };
+    let name = "SELECT COUNT(*) FROM saas_tenants WHERE tenant_name = 'x'";
+
+    // Killed with the swap done and not committed: nothing is swapped, and the next one clears the shadows away.
+    for point in ["rebuild.shadows", "rebuild.before_commit"] {
+        let killed =
+            stack.output(Role::ControlPlane, &["rebuild"], &with("FAILPOINTS", &format!("{point}=kill"))).await?;
+        assert_eq!(killed.status.code(), None, "{point}");
+        assert_eq!((world::number(&mut system, name).await?, shadows(&mut system).await?), (1, 6), "{point}");
+        // The server notices the vanished peer in a moment; until then its lock is held.
+        wait::until_ok(SOON, "another rebuild", async || {
+            let (code, _) = rebuild(&stack, &["--check"]).await?;
+            ensure!(code == 4, "{code}");
+            Ok(())
+        })
+        .await?;
+        assert_eq!(shadows(&mut system).await?, 0, "{point}");
+    }
+
+    // The services' own account may not make tables, and is told so.
+    let refused = stack.output(Role::ControlPlane, &["rebuild"], &Vec::new()).await?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("use the one that migrates"), "{said}");
+
+    // A log of a newer version: refused with the event's name, and no shadow is left.
+    sqlx::query("UPDATE saas_events SET event_type = 'tenant.teleported' WHERE tenant_id = 'acme' AND version = 3")
+        .execute(&mut system)
+        .await?;
+    let refused = stack.output(Role::ControlPlane, &["rebuild"], &with("LOG", "info")).await?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("(tenant.teleported) cannot be read"), "{said}");
+    assert_eq!((world::number(&mut system, name).await?, shadows(&mut system).await?), (1, 0));
+    Ok(())
+}
