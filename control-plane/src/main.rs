@@ -32,7 +32,8 @@ use std::process::ExitCode;
   control-plane token create --name ops --scopes admin
   control-plane serve
   control-plane verify-log
-  control-plane rebuild --check"
+  control-plane rebuild --check
+  control-plane keys list"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -51,9 +52,7 @@ enum Role {
     /// Replace the keys that seal secrets.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Make all rows that are folded from events anew and compare them with those in use.
     Rebuild(rebuild::Options),
-    /// Check the hash chain, the order and the head of the event log.
     VerifyLog(verify_log::Options),
 }
 

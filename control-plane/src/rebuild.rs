@@ -9,9 +9,11 @@ use kernel::store::{Rebuilt, rebuild};
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Makes all rows that are folded from events (tenants, their databases, members, domains, snapshots, reservations) anew
-/// beside those in use, and compares them byte for byte, while the services go on. Without --check it then puts the new
-/// rows in the place of those that differ, in one transaction.
+/// Make all rows that are folded from events anew, and compare them with those in use.
+///
+/// The rows (tenants, their databases, members, domains, snapshots, reservations) are made beside those in use and compared
+/// byte for byte, while the services go on. Without --check the new ones are then put in the place of those that differ, in
+/// one transaction.
 ///
 /// It makes and drops tables named ..__rebuild, so SYSTEM_DB_URL must be that of the account that migrates. Names and
 /// sealed passwords of the tenants' database users are not in the events: they are not compared and stay as they are.

@@ -10,8 +10,10 @@ use kernel::store::{Wrong, verify_log};
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Reads every event once and checks that positions have no hole, versions follow, each event's hash is that of its
-/// columns and of the event before, and the head is that of the last one. Stops at the first that is wrong, and names it.
+/// Check that nobody changed the event log.
+///
+/// Reads every event once: positions have no hole, versions follow, each event's hash is that of its columns and of the
+/// event before, and the head is that of the last one. Stops at the first that is wrong, and names it.
 ///
 /// Whoever can write to the database can also compute the whole chain anew: note the head's hash elsewhere from time to
 /// time if that matters.

@@ -70,8 +70,10 @@ impl Shutdown {
         });
         health.set_ready(true);
         tokio::select! {
-            ended = &mut server => return ended.map_err(std::io::Error::other)?,
+            // The wish also ends the server, at once if it is idle: looked at in any other order, that would skip the drain.
+            biased;
             () = self.wished() => health.set_ready(false),
+            ended = &mut server => return ended.map_err(std::io::Error::other)?,
         }
         self.tasks.close();
         let drained = tokio::time::timeout(deadline, async {
@@ -83,5 +85,32 @@ impl Shutdown {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn an_idle_server_does_not_skip_the_drain() {
+        for _ in 0..200 {
+            let shutdown = Shutdown::default();
+            let ended = Arc::new(AtomicBool::new(false));
+            let (wish, end) = (shutdown.clone(), Arc::clone(&ended));
+            shutdown.spawn(async move {
+                wish.wished().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                end.store(true, Ordering::SeqCst);
+            });
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
+            shutdown.wish();
+            shutdown.serve(listener, Router::new(), &health, Duration::from_secs(5)).await.unwrap();
+            assert!(ended.load(Ordering::SeqCst), "a task was not waited for");
+        }
     }
 }

@@ -27,9 +27,10 @@ impl KeyRing {
     /// Tells the count of the primary key now, and learns its total.
     pub async fn tell_count(&self, pool: &MySqlPool) -> Result<u64, sqlx::Error> {
         let key = self.primary_id();
-        let sealed = self.take_count();
+        // Taken off after it was told: given up in between, it is counted twice rather than not at all.
+        let sealed = self.untold();
         if sealed > 0 {
-            let told = sqlx::query(
+            sqlx::query(
                 "INSERT INTO saas_encryption_counts (key_id, sealed, last_sealed_at) VALUES (?, ?, UTC_TIMESTAMP(6))
                  ON DUPLICATE KEY UPDATE sealed = saas_encryption_counts.sealed + VALUES(sealed),
                                          last_sealed_at = VALUES(last_sealed_at)",
@@ -37,11 +38,8 @@ impl KeyRing {
             .bind(key)
             .bind(sealed)
             .execute(pool)
-            .await;
-            if let Err(error) = told {
-                self.give_back_count(sealed);
-                return Err(error);
-            }
+            .await?;
+            self.has_told(sealed);
         }
         let total: Option<(u64,)> = sqlx::query_as("SELECT sealed FROM saas_encryption_counts WHERE key_id = ?")
             .bind(key)

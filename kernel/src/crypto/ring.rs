@@ -113,12 +113,12 @@ impl KeyRing {
         self.keys.iter().map(|(id, _)| id.as_str())
     }
 
-    pub(super) fn take_count(&self) -> u64 {
-        self.count.untold.swap(0, Ordering::Relaxed)
+    pub(super) fn untold(&self) -> u64 {
+        self.count.untold.load(Ordering::Relaxed)
     }
 
-    pub(super) fn give_back_count(&self, sealed: u64) {
-        self.count.untold.fetch_add(sealed, Ordering::Relaxed);
+    pub(super) fn has_told(&self, sealed: u64) {
+        self.count.untold.fetch_sub(sealed, Ordering::Relaxed);
     }
 
     pub(super) fn learn_total(&self, total: u64) {
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(ring.seal(password("acme", "a"), b"x"), Err(CryptoError::Exhausted));
         }
         assert!(ring.open(password("acme", "a"), &sealed).is_ok());
-        assert_eq!(ring.take_count(), 2, "refused sealings do not count");
+        assert_eq!(ring.untold(), 2, "refused sealings do not count");
     }
 
     #[test]
