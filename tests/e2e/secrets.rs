@@ -70,7 +70,7 @@ async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<
     }
 
     let mut canaries = vec![
-        ("the admin token", stack.admin_token.rsplit('_').next().unwrap_or_default().to_owned()),
+        ("the admin token", stack.admin_token.splitn(3, '_').nth(2).unwrap_or_default().to_owned()),
         ("the user's token", token.clone()),
         ("the encryption key", stack.encryption_keys().split(':').next_back().unwrap_or_default().to_owned()),
     ];
