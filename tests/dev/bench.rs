@@ -6,6 +6,7 @@
 
 mod bare;
 mod creation;
+mod foreign;
 mod load;
 mod machine;
 mod orders;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bare::Bare;
 use clap::{Args, ValueEnum};
+use foreign::Watch;
 use harness::files::private_dir;
 use harness::stack::{Stack, StackOptions};
 use harness::{install, leftovers, paths};
@@ -53,7 +55,7 @@ pub struct BenchArgs {
     #[arg(long, value_enum, value_name = "WHAT")]
     #[arg(requires_if("reference", "reference"))]
     only: Option<Part>,
-    /// How often each side has its turn [default: creation 8, parallel 3, orders and reference 4]
+    /// How often each side has its turn [default: creation 8, the others 4; a verdict needs 3 quiet ones]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// Length of each run under load
@@ -102,14 +104,15 @@ async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Repo
     let mut stack = Stack::start(options).await?;
     let machine = Machine::look(&stack, load).await?;
     let admin = stack.admin();
+    let watch = Watch::new(&mut stack);
     let mut bare = Bare::new(&stack.urls.root)?;
     let rounds = |default: u16| usize::from(args.rounds.unwrap_or(default));
     let mut comparisons = Vec::new();
     if args.wants(Part::Creation) {
-        comparisons.push(creation::measure(&admin, &mut bare, rounds(8)).await?);
+        comparisons.push(creation::measure(&admin, &mut bare, &watch, rounds(8)).await?);
     }
     if args.wants(Part::Parallel) {
-        comparisons.push(parallel::measure(&admin, &mut bare, rounds(3)).await?);
+        comparisons.push(parallel::measure(&admin, &mut bare, &watch, rounds(4)).await?);
     }
     if args.wants(Part::Orders) || args.wants(Part::Reference) {
         let tenant = BenchTenant::make(&stack).await?;

@@ -64,7 +64,8 @@ enum Command {
     ///
     /// Each ratio compares the system with the barest form of the same work, measured in turns with it in the same run.
     /// The exit code says whether the benchmarks ran, not whether the goals were met: a busy machine must not fail a
-    /// build. Whether they were met is in the table, and in the field `met` of the JSON.
+    /// build. Whether they were met is in the table, and in the field `met` of the JSON. While other programs use more
+    /// than a fifth of the processors there is no verdict: such rounds are shown, and not judged.
     Bench(bench::BenchArgs),
     /// Start the same stack in the background; returns when all of it is ready
     Up(StackArgs),

@@ -16,7 +16,8 @@ use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
 
 use super::bare::{self, Bare};
-use super::report::{Comparison, Figure, Goal, Spread};
+use super::foreign::Watch;
+use super::report::{Comparison, Figure, Goal, Spread, Turn};
 
 /// Tenants of a side, per round.
 const GROUP: usize = 5;
@@ -51,31 +52,30 @@ impl Round {
     }
 }
 
-pub async fn measure(admin: &Admin, bare: &mut Bare, rounds: usize) -> Result<Comparison> {
+pub async fn measure(admin: &Admin, bare: &mut Bare, watch: &Watch, rounds: usize) -> Result<Comparison> {
     let mut connection = bare.connect().await?;
     eprintln!("creation: warming up");
     round(admin, bare, &mut connection, 0).await?;
-    let mut measured = Vec::new();
+    let (mut measured, mut turns) = (Vec::new(), Vec::new());
     for number in 1..=rounds {
+        let begun = watch.now()?;
         let round = round(admin, bare, &mut connection, number).await?;
+        let others = watch.others_since(&begun)?;
         let (ours, bare) = round.medians();
+        turns.push(Turn { ratio: ours / bare, others });
         eprintln!("creation {number}/{rounds}: {ours:.0} ms, bare SQL {bare:.0} ms");
         measured.push(round);
     }
     connection.close().await?;
     bare.drop_made().await?;
-    let ratios = measured.iter().map(|round| {
-        let (ours, bare) = round.medians();
-        ours / bare
-    });
-    let each = |of: fn(&Ours) -> f64| measured.iter().flat_map(|round| &round.ours).map(of).collect::<Vec<_>>();
+    let each = |of: fn(&Ours) -> f64| measured.iter().flat_map(|round: &Round| &round.ours).map(of).collect::<Vec<_>>();
     let figures = vec![
         Figure::of("accepted to active, as a client sees it", "ms a tenant", each(|ours| ours.active)),
         Figure::of("created to activated, by the events' times", "ms a tenant", each(|ours| ours.events)),
         Figure::of("the answer 202", "ms a tenant", each(|ours| ours.accepted)),
         Figure::of("bare SQL", "ms a tenant", measured.iter().flat_map(|round| round.bare.iter().copied())),
     ];
-    Ok(Comparison::new("creation", "accepted to active / bare SQL", Goal::AtMost(1.5), ratios, figures))
+    Ok(Comparison::new("creation", "accepted to active / bare SQL", Goal::AtMost(1.5), turns, figures))
 }
 
 /// A group of each side; which one begins changes with the round's number.

@@ -12,6 +12,7 @@ use harness::install;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::foreign::Watch;
 use super::machine::processor_seconds;
 
 const THREADS: u32 = 2;
@@ -39,6 +40,14 @@ pub struct Run {
     pub p99_ms: f64,
     /// Processor time of the serving process.
     pub server_ms: Option<f64>,
+}
+
+/// A run of each side.
+pub struct Pair {
+    pub ours: Run,
+    pub other: Run,
+    /// Share of the processors that others used.
+    pub others: f64,
 }
 
 /// What the script prints.
@@ -96,15 +105,27 @@ impl Load {
     }
 }
 
-/// Takes turns between two servers.
-pub async fn alternate(load: &Load, ours: &Server<'_>, other: &Server<'_>, rounds: usize) -> Result<Vec<(Run, Run)>> {
+/// Takes turns between two servers. Of a server whose process is unknown, nobody can tell its own work from that of
+/// others: then others are watched during our turn only.
+pub async fn alternate(
+    load: &Load,
+    ours: &Server<'_>,
+    other: &Server<'_>,
+    watch: &Watch,
+    rounds: usize,
+) -> Result<Vec<Pair>> {
     eprintln!("{}: warming up", other.name);
     load.warm_up(ours).await?;
     load.warm_up(other).await?;
     let mut runs = Vec::new();
     for round in 1..=rounds {
-        let pair = (load.run(ours).await?, load.run(other).await?);
-        let [a, b] = [&pair.0, &pair.1].map(|run| run.requests_per_second);
+        let begun = watch.now()?;
+        let a = load.run(ours).await?;
+        let half = watch.others_since(&begun)?;
+        let b = load.run(other).await?;
+        let others = if other.pid.is_some() { watch.others_since(&begun)? } else { half };
+        let pair = Pair { ours: a, other: b, others };
+        let [a, b] = [&pair.ours, &pair.other].map(|run| run.requests_per_second);
         eprintln!("{} {round}/{rounds}: {a:.0} requests/s, {} {b:.0}", ours.name, other.name);
         runs.push(pair);
     }

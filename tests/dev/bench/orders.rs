@@ -13,8 +13,9 @@ use harness::process::{Launch, Process};
 use harness::stack::Stack;
 use harness::{paths, ports, probe, wait};
 
-use super::load::{Load, Run, Server, alternate};
-use super::report::{Comparison, Figure, Goal};
+use super::foreign::Watch;
+use super::load::{Load, Pair, Run, Server, alternate};
+use super::report::{Comparison, Figure, Goal, Turn};
 use super::tenant::{BenchTenant, PATH};
 
 /// It connects ten times before it serves.
@@ -30,7 +31,8 @@ pub async fn measure(stack: &mut Stack, tenant: &BenchTenant, rounds: usize, sec
     let (a, b) = (tenant.orders(&ours.url).await?, tenant.orders(&minimal.url).await?);
     ensure!(a == b, "the answers differ, so their speed cannot be compared:\n{a}\n{b}");
     let load = Load::new(&dir, PATH, &tenant.headers(), seconds)?;
-    let runs = alternate(&load, &ours, &minimal, rounds).await?;
+    let watch = Watch::new(stack).with(&process);
+    let runs = alternate(&load, &ours, &minimal, &watch, rounds).await?;
     Ok(comparison("orders", "requests/s / minimal handler", Goal::AtLeast(0.85), [&ours, &minimal], &runs))
 }
 
@@ -50,7 +52,7 @@ pub async fn against(
     let orders = tenant.orders(&other.url).await;
     orders.with_context(|| format!("{} must serve a tenant with the domain {}", other.url, tenant.domain))?;
     let load = Load::new(&dir, PATH, &tenant.headers(), seconds)?;
-    let runs = alternate(&load, &ours, &other, rounds).await?;
+    let runs = alternate(&load, &ours, &other, &Watch::new(stack), rounds).await?;
     let what = "requests/s / another implementation";
     Ok(comparison("reference", what, Goal::AtLeast(10.0), [&ours, &other], &runs))
 }
@@ -81,10 +83,10 @@ fn comparison(
     what: &'static str,
     goal: Goal,
     [ours, other]: [&Server<'_>; 2],
-    runs: &[(Run, Run)],
+    runs: &[Pair],
 ) -> Comparison {
     let mut figures = Vec::new();
-    for (server, side) in [(ours, first as Side), (other, second as Side)] {
+    for (server, side) in [(ours, (|pair| &pair.ours) as Side), (other, |pair| &pair.other)] {
         let mut add = |what: &str, unit, of: fn(&Run) -> f64| {
             figures.push(Figure::of(format!("{}: {what}", server.name), unit, runs.iter().map(|pair| of(side(pair)))));
         };
@@ -95,16 +97,11 @@ fn comparison(
             add("processor time of the service", "ms a request", |run| run.server_ms.unwrap_or(f64::NAN));
         }
     }
-    let ratios = runs.iter().map(|(a, b)| a.requests_per_second / b.requests_per_second);
-    Comparison::new(name, what, goal, ratios, figures)
+    let turn = |pair: &Pair| {
+        let ratio = pair.ours.requests_per_second / pair.other.requests_per_second;
+        Turn { ratio, others: pair.others }
+    };
+    Comparison::new(name, what, goal, runs.iter().map(turn).collect(), figures)
 }
 
-type Side = fn(&(Run, Run)) -> &Run;
-
-fn first(pair: &(Run, Run)) -> &Run {
-    &pair.0
-}
-
-fn second(pair: &(Run, Run)) -> &Run {
-    &pair.1
-}
+type Side = fn(&Pair) -> &Run;

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 
 use super::bare::{self, Bare};
 use super::creation::{post, wait_for_success};
-use super::report::{Comparison, Figure, Goal};
+use super::foreign::Watch;
+use super::report::{Comparison, Figure, Goal, Turn};
 
 /// Tenants of a side, per round.
 const TENANTS: usize = 40;
@@ -30,6 +31,8 @@ const REST: Duration = Duration::from_secs(1);
 struct Round {
     ours: f64,
     bare: [f64; CONNECTIONS.len()],
+    /// Share of the processors that others used.
+    others: f64,
 }
 
 impl Round {
@@ -38,28 +41,29 @@ impl Round {
     }
 }
 
-pub async fn measure(admin: &Admin, bare: &mut Bare, rounds: usize) -> Result<Comparison> {
+pub async fn measure(admin: &Admin, bare: &mut Bare, watch: &Watch, rounds: usize) -> Result<Comparison> {
     eprintln!("parallel: warming up");
-    round(admin, bare, WARM_UP, 0).await?;
+    round(admin, bare, watch, WARM_UP, 0).await?;
     let mut measured = Vec::new();
     for number in 1..=rounds {
-        let round = round(admin, bare, TENANTS, number).await?;
+        let round = round(admin, bare, watch, TENANTS, number).await?;
         eprintln!("parallel {number}/{rounds}: {:.1} tenants/s, bare SQL {:.1}", round.ours, round.best());
         measured.push(round);
     }
-    let ratios = measured.iter().map(|round| round.ours / round.best());
+    let turns = measured.iter().map(|round| Turn { ratio: round.ours / round.best(), others: round.others }).collect();
     let mut figures =
         vec![Figure::of("first command to last active", "tenants/s", measured.iter().map(|round| round.ours))];
     for (index, connections) in CONNECTIONS.iter().enumerate() {
         let name = format!("bare SQL, connections: {connections}");
         figures.push(Figure::of(name, "tenants/s", measured.iter().map(|round| round.bare[index])));
     }
-    Ok(Comparison::new("parallel", "tenants/s / best of bare SQL", Goal::AtLeast(0.85), ratios, figures))
+    Ok(Comparison::new("parallel", "tenants/s / best of bare SQL", Goal::AtLeast(0.85), turns, figures))
 }
 
 /// Every side once; which one begins changes with the round's number.
-async fn round(admin: &Admin, bare: &mut Bare, tenants: usize, number: usize) -> Result<Round> {
-    let mut round = Round { ours: 0.0, bare: [0.0; CONNECTIONS.len()] };
+async fn round(admin: &Admin, bare: &mut Bare, watch: &Watch, tenants: usize, number: usize) -> Result<Round> {
+    let mut round = Round { ours: 0.0, bare: [0.0; CONNECTIONS.len()], others: 0.0 };
+    let begun = watch.now()?;
     let sides = CONNECTIONS.len() + 1;
     for turn in 0..sides {
         match (turn + number) % sides {
@@ -67,6 +71,7 @@ async fn round(admin: &Admin, bare: &mut Bare, tenants: usize, number: usize) ->
             side => round.bare[side - 1] = theirs(bare, tenants, CONNECTIONS[side - 1]).await?,
         }
     }
+    round.others = watch.others_since(&begun)?;
     bare.drop_made().await?;
     tokio::time::sleep(REST).await;
     Ok(round)

@@ -1,13 +1,17 @@
 //! What the benchmarks found: ratios with their goals, the figures behind them, the machine they come from.
 //!
-//! Only ratios are judged. Both sides of a ratio were measured in turns within one run, so whatever else the machine
-//! did met both; the figures depend on the machine and are there to explain.
+//! Only ratios are judged, and only those of quiet rounds ([`super::foreign`] says why). Both sides of a ratio were
+//! measured in turns within one run; the figures depend on the machine and are there to explain.
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
 
+use super::foreign::QUIET;
 use super::machine::Machine;
+
+/// A verdict needs so many quiet rounds: the fewest that have a middle.
+const ENOUGH: usize = 3;
 
 /// The least, the middle and the most of several measurements.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -70,6 +74,14 @@ impl Figure {
     }
 }
 
+/// What one round gave.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Turn {
+    pub ratio: f64,
+    /// Share of the processors that others used meanwhile.
+    pub others: f64,
+}
+
 /// One comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
@@ -77,11 +89,14 @@ pub struct Comparison {
     /// What is divided by what.
     pub what: &'static str,
     pub goal: Goal,
-    /// The median over the rounds against the goal.
-    pub met: bool,
+    /// The median over the quiet rounds against the goal; null when too few were quiet to tell.
+    pub met: Option<bool>,
+    /// Over the quiet rounds; over all, when there is no verdict.
     pub ratio: Spread,
-    /// The ratio of each round, in order.
-    pub rounds: Vec<f64>,
+    pub quiet: usize,
+    /// Every round, in order.
+    pub rounds: Vec<Turn>,
+    /// Over all rounds.
     pub figures: Vec<Figure>,
 }
 
@@ -90,12 +105,22 @@ impl Comparison {
         name: &'static str,
         what: &'static str,
         goal: Goal,
-        ratios: impl IntoIterator<Item = f64>,
-        figures: Vec<Figure>,
+        rounds: Vec<Turn>,
+        mut figures: Vec<Figure>,
     ) -> Self {
-        let rounds: Vec<f64> = ratios.into_iter().collect();
-        let ratio = Spread::of(rounds.iter().copied());
-        Self { name, what, goal, met: goal.is_met(ratio.median), ratio, rounds, figures }
+        let quiet: Vec<f64> = rounds.iter().filter(|turn| turn.others <= QUIET).map(|turn| turn.ratio).collect();
+        let judged = quiet.len() >= ENOUGH;
+        let ratio = match judged {
+            true => Spread::of(quiet.iter().copied()),
+            false => Spread::of(rounds.iter().map(|turn| turn.ratio)),
+        };
+        let met = judged.then(|| goal.is_met(ratio.median));
+        figures.push(Figure::of(
+            "used by others",
+            "% of the processors",
+            rounds.iter().map(|turn| turn.others * 100.0),
+        ));
+        Self { name, what, goal, met, ratio, quiet: quiet.len(), rounds, figures }
     }
 }
 
@@ -112,8 +137,13 @@ impl Report {
         let mut text = format!("{}\n\n", self.machine.text());
         text += &row("RATIO", ["min", "median", "max"], "goal");
         for comparison in &self.comparisons {
-            let Comparison { name, what, goal, met, ratio, .. } = comparison;
-            let met = if *met { "met" } else { "NOT MET" };
+            let Comparison { name, what, goal, met, ratio, quiet, rounds, .. } = comparison;
+            let met = match met {
+                Some(true) => "met",
+                Some(false) => "NOT MET",
+                None => "NO VERDICT",
+            };
+            let met = format!("{met} ({quiet} of {} rounds quiet)", rounds.len());
             text += &row(&format!("{name}: {what}"), numbers(ratio), &format!("{:<8} {met}", goal.text()));
         }
         for comparison in &self.comparisons {
@@ -150,6 +180,16 @@ mod tests {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0]);
         assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.5, 4.0));
         assert_eq!(Spread::of([3.0, 9.0, 1.0]).median, 3.0);
+    }
+
+    #[test]
+    fn a_busy_machine_gets_no_verdict_and_its_rounds_no_say() {
+        let turns = |rounds: &[(f64, f64)]| rounds.iter().map(|&(ratio, others)| Turn { ratio, others }).collect();
+        let judge = |rounds: &[(f64, f64)]| Comparison::new("n", "w", Goal::AtMost(1.5), turns(rounds), Vec::new());
+        // The good ratios are the ones of the busy rounds.
+        let found = judge(&[(1.6, 0.1), (0.5, 0.9), (1.7, 0.0), (0.5, 0.8), (1.8, 0.2), (0.5, 0.7), (0.5, 0.7)]);
+        assert_eq!((found.met, found.ratio.median, found.quiet), (Some(false), 1.7, 3));
+        assert_eq!(judge(&[(1.0, 0.1), (1.0, 0.1), (1.0, 0.3)]).met, None);
     }
 
     #[test]
