@@ -1,8 +1,8 @@
 //! Where tests interrupt the process: `FAILPOINTS=name=action,name=action`.
 //!
 //! Actions: `kill` (SIGKILL to this process, at exactly this point), `error` (the step reports an error, where the caller
-//! asks for it with [`fails`]), `hang` (wait for ever), `slow:MS`. Debug builds only: a release build contains neither
-//! the names nor the variable, which a test of the release binary checks.
+//! asks for it with [`fails`]), `hang` (wait for ever), `slow:MS`. Debug builds only: in a release build every point is
+//! an empty function, and the variable is not read.
 
 /// Passes the point named `name`; acts if the environment says so.
 #[cfg(debug_assertions)]
