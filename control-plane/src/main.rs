@@ -8,7 +8,7 @@ mod default_tenant;
 mod keys;
 mod rebuild;
 mod relay;
-mod retention;
+mod schedule;
 mod serve;
 mod token;
 mod verify_log;
@@ -33,7 +33,8 @@ use std::process::ExitCode;
   control-plane serve
   control-plane verify-log
   control-plane rebuild --check
-  control-plane keys list"
+  control-plane keys list
+  control-plane schedule list"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,6 +53,9 @@ enum Role {
     /// Replace the keys that seal secrets.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Show and start what is done by the clock.
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     Rebuild(rebuild::Options),
     VerifyLog(verify_log::Options),
 }
@@ -68,6 +72,7 @@ async fn main() -> ExitCode {
         Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Token(command) => token::run(&settings, command).await.map(|()| ExitCode::SUCCESS),
         Role::Keys(command) => keys::run(&settings, command).await,
+        Role::Schedule(command) => schedule::run_command(&settings, command).await,
         Role::Rebuild(options) => rebuild::run(&settings, &options).await,
         Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
     };

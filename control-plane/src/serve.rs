@@ -1,6 +1,6 @@
 //! The roles of the process, each a straight line from settings to the end.
 
-use crate::{admin, default_tenant, relay, retention};
+use crate::{admin, default_tenant, relay, schedule};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::config::Settings;
@@ -29,6 +29,8 @@ pub struct App {
     pub patience: Duration,
     /// How long the data of a deleted tenant is kept.
     pub retention_days: u32,
+    /// What is done by the clock.
+    pub plan: Arc<schedule::Plan>,
     /// Requests in work.
     pub turns: Arc<Semaphore>,
     /// Live streams that may be open.
@@ -45,6 +47,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let amqp = settings.secret("AMQP_URL")?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
+    let plan = Arc::new(schedule::Plan::from_settings(settings)?);
     let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, settings.get("CONTROL_PLANE_CONNECTIONS")?)
         .context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
@@ -60,10 +63,12 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         keys,
         patience: settings.seconds("JOB_PATIENCE")?,
         retention_days: settings.get("TENANT_RETENTION_DAYS")?,
+        plan,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
         streams: Arc::new(Semaphore::new(STREAMS)),
         shutdown: shutdown.clone(),
     };
+    schedule::register(store.pool()).await?;
     default_tenant::ensure(&app, &settings.get::<String>("DEFAULT_TENANT_DOMAIN")?).await?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(%address, "the admin API is served");
@@ -82,7 +87,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         hear,
     ));
     shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));
-    shutdown.spawn(retention::keep(app.clone()));
+    shutdown.spawn(schedule::lead(app.clone(), health.clone()));
     shutdown.spawn(watch_system_database(store, health.clone(), shutdown.clone()));
     shutdown.serve(listener, admin::router(app, &health), &health, deadline).await?;
     Ok(())

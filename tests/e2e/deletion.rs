@@ -129,7 +129,11 @@ async fn purge_killed_at_every_step_converges() -> Result<()> {
 
 #[tokio::test]
 async fn a_deleted_tenant_is_purged_when_its_retention_has_passed() -> Result<()> {
-    let options = world::without_nodes("retention")?.with_env("control-plane", "TENANT_RETENTION_DAYS", "0");
+    let options = world::without_nodes("retention")?.with_env("control-plane", "TENANT_RETENTION_DAYS", "0").with_env(
+        "control-plane",
+        "SCHEDULE_TENANT_RETENTION",
+        "* * * * * *",
+    );
     let mut stack = Stack::start(options).await?;
     let admin = stack.admin();
     for id in ["acme", "kept"] {

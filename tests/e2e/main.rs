@@ -15,6 +15,7 @@ mod positions;
 mod readme;
 mod rebuild;
 mod rotation;
+mod schedules;
 mod schema;
 mod secrets;
 mod staleness;

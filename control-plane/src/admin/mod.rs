@@ -9,11 +9,13 @@ mod lifecycle;
 mod members;
 mod operations;
 mod rotation;
+mod schedules;
 mod tenants;
 mod users;
 
 pub use auth::Caller;
 pub use deletion::Purge;
+pub use rotation::Rotate;
 pub use tenants::CreateTenant;
 
 use crate::serve::App;
@@ -50,6 +52,8 @@ pub fn router(app: App, health: &Health) -> Router {
         .route("/admin/users/{user_id}/tokens", post(users::issue_token))
         .route("/admin/events", get(events::all))
         .route("/admin/operations/{operation_id}", get(operations::get))
+        .route("/admin/schedules", get(schedules::list))
+        .route("/admin/schedules/{name}/run", post(schedules::run))
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
         .layer(from_fn_with_state(app.clone(), take_turn))

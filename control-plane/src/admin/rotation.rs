@@ -16,9 +16,12 @@ pub async fn rotate(State(app): State<App>, Path(id): Path<String>, caller: Call
     answer(&app, &caller, &Rotate { tenant_id: path_tenant_id(&id)?, patience: app.patience }).await
 }
 
-struct Rotate {
-    tenant_id: TenantId,
-    patience: Duration,
+/// The request for another credential.
+pub struct Rotate {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// How long a failing job is tried before it is undone.
+    pub patience: Duration,
 }
 
 impl Write for Rotate {

@@ -64,6 +64,7 @@ codes! {
     UserNotFound 404 "user_not_found" "There is no such user" "用户不存在";
     OperationNotFound 404 "operation_not_found" "There is no such operation" "操作不存在";
     DomainNotFound 404 "domain_not_found" "The tenant does not have this domain" "该租户没有此域名";
+    ScheduleNotFound 404 "schedule_not_found" "There is no such schedule" "计划任务不存在";
     MethodNotAllowed 405 "method_not_allowed" "This method is not possible here" "不支持该请求方法";
     TenantExists 409 "tenant_exists" "A tenant with this id exists or existed" "租户标识已存在";
     DomainTaken 409 "domain_taken" "The domain belongs to another tenant" "域名已被其他租户占用";

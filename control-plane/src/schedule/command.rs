@@ -1,0 +1,104 @@
+//! `control-plane schedule`: what is done by the clock, and asking for it now.
+
+use super::{Plan, RequestRun, SCHEDULES, find, register, report, runs};
+use crate::FOUND;
+use crate::write::perform;
+use anyhow::Context;
+use clap::Subcommand;
+use kernel::config::Settings;
+use kernel::database;
+use kernel::store::Store;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Subcommand)]
+#[command(
+    after_help = "Expressions are cron in UTC, seconds first: \"0 30 2 * * *\" is 02:30:00 every day. They are settings
+(SCHEDULE_...), an empty one is off. One process at a time leads; after a time without a leader the newest missed slot is
+caught up, once.
+
+Examples:
+  control-plane schedule list --json
+  control-plane schedule run history-retention"
+)]
+pub enum ScheduleCommand {
+    /// Show each schedule with its last and next run, and who leads.
+    ///
+    /// Exit codes: 0 all is well, 4 the last run of a schedule failed.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask for a run now, and wait for its end. The leading `control-plane serve` does it.
+    ///
+    /// Exit codes: 0 done, 4 it failed or has not ended in time.
+    Run {
+        /// Which; see `list`.
+        name: String,
+        /// Seconds to wait for its end; 0: only ask for it.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        wait: u64,
+    },
+}
+
+pub async fn run(settings: &Settings, command: ScheduleCommand) -> anyhow::Result<ExitCode> {
+    let plan = Plan::from_settings(settings)?;
+    let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, 1).context("the setting SYSTEM_DB_URL is wrong")?;
+    match command {
+        ScheduleCommand::List { json } => {
+            let report = report(&pool, &plan).await?;
+            let listed = report["schedules"].as_array().context("schedules")?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                println!(
+                    "{:<20}  {:<18}  {:<20}  {:<20}  outcome",
+                    "schedule", "expression", "next (UTC)", "last (UTC)"
+                );
+                for schedule in listed {
+                    let (last, text) = (&schedule["last_run"], |value: &serde_json::Value| {
+                        value.as_str().map_or("-", |text| text.get(..19).unwrap_or(text)).to_owned()
+                    });
+                    let name = schedule["name"].as_str().unwrap_or_default();
+                    let expression = schedule["expression"].as_str().unwrap_or("off");
+                    let (next, slot, status) =
+                        (text(&schedule["next_run"]), text(&last["slot"]), text(&last["status"]));
+                    println!("{name:<20}  {expression:<18}  {next:<20}  {slot:<20}  {status}");
+                }
+                println!("leader: {}", report["leader"]["owner"].as_str().unwrap_or("none"));
+            }
+            let failed = listed.iter().any(|schedule| schedule["last_run"]["status"] == "failed");
+            Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+        }
+        ScheduleCommand::Run { name, wait } => {
+            let names = SCHEDULES.map(|schedule| schedule.name).join(", ");
+            let schedule = find(&name).with_context(|| format!("there is no schedule {name}; there are {names}"))?;
+            register(&pool).await?;
+            let asked = perform(&Store::new(pool.clone()), "command", &RequestRun { schedule: schedule.name }).await;
+            let asked = asked.map_err(|refusal| anyhow::anyhow!("the run could not be asked for: {refusal:?}"))?;
+            let run_id = asked.body["run_id"].as_str().context("a run")?.to_owned();
+            eprintln!("asked for run {run_id}");
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(wait) {
+                let run = runs::find(&mut *pool.acquire().await?, &run_id).await?;
+                match run.as_ref().map(|run| run.status.as_str()) {
+                    Some("succeeded") => {
+                        println!("{}", serde_json::to_string(&run)?);
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    Some("failed") => {
+                        println!("{}", serde_json::to_string(&run)?);
+                        return Ok(ExitCode::from(FOUND));
+                    }
+                    _ => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+            if wait == 0 {
+                return Ok(ExitCode::SUCCESS);
+            }
+            eprintln!("it has not ended within {wait} s; is a control plane running?");
+            Ok(ExitCode::from(FOUND))
+        }
+    }
+}

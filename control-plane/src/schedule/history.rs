@@ -1,0 +1,67 @@
+//! Removes rows that only tell of the past and are old: answers to idempotency keys, ended operations with their steps,
+//! ended runs. Events are never removed, and nothing that has not ended is.
+
+use super::{Lead, RunError};
+use crate::serve::App;
+use sqlx::{MySql, QueryBuilder};
+
+/// Rows removed by one transaction: each holds its locks for a moment only.
+const BATCH: u32 = 500;
+
+pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
+    let plan = &app.plan;
+    let keys = "DELETE FROM saas_idempotency_keys WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
+    // The newest run of a schedule stays: it says when that was done last, however long ago.
+    let runs = "DELETE FROM saas_schedule_runs WHERE ended_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
+                  AND run_id NOT IN (SELECT run_id FROM (SELECT r.run_id FROM saas_schedule_runs r JOIN
+                    (SELECT schedule, MAX(slot) AS slot FROM saas_schedule_runs GROUP BY schedule) newest
+                    ON newest.schedule = r.schedule AND newest.slot = r.slot) kept) LIMIT ?";
+    let mut removed = rows(app, lead, keys, plan.key_days).await?;
+    removed += rows(app, lead, runs, plan.run_days).await?;
+    removed += operations(app, lead, plan.operation_days).await?;
+    Ok(removed)
+}
+
+async fn rows(app: &App, lead: &Lead, delete: &'static str, days: u32) -> Result<u64, RunError> {
+    let mut removed = 0;
+    loop {
+        let mut tx = app.store.pool().begin().await?;
+        lead.hold(&mut tx).await?;
+        let deleted = sqlx::query(delete).bind(days).bind(BATCH).execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        removed += deleted;
+        if deleted < u64::from(BATCH) {
+            return Ok(removed);
+        }
+    }
+}
+
+async fn operations(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> {
+    let mut removed = 0;
+    loop {
+        let mut tx = app.store.pool().begin().await?;
+        lead.hold(&mut tx).await?;
+        let ended: Vec<(String,)> = sqlx::query_as(
+            "SELECT operation_id FROM saas_operations WHERE status IN ('succeeded', 'failed')
+               AND finished_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?",
+        )
+        .bind(days)
+        .bind(BATCH)
+        .fetch_all(&mut *tx)
+        .await?;
+        if ended.is_empty() {
+            return Ok(removed);
+        }
+        for table in ["DELETE FROM saas_operation_steps", "DELETE FROM saas_operations"] {
+            let mut delete = QueryBuilder::<MySql>::new(table);
+            let mut ids = delete.push(" WHERE operation_id IN (").separated(", ");
+            for (id,) in &ended {
+                ids.push_bind(id);
+            }
+            ids.push_unseparated(")");
+            delete.build().execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        removed += ended.len() as u64;
+    }
+}

@@ -1,0 +1,54 @@
+//! Requests the purge of deleted tenants whose retention has passed, by the same command as an administrator would.
+//!
+//! The command decides: a tenant whose purge is in progress, or that was restored in between, refuses.
+
+use super::{Lead, RunError};
+use crate::admin::Purge;
+use crate::serve::App;
+use crate::write::{self, Answer, Refusal, Write};
+use kernel::domain::Rejection;
+use kernel::http::{ApiError, Code};
+use kernel::store::{CommandError, UnitOfWork};
+
+/// Most purges requested by one run: many expire together only when many were deleted together.
+const AT_ONCE: u32 = 100;
+
+pub async fn purge_expired(app: &App, lead: &Lead) -> Result<u64, RunError> {
+    let mut requested = 0;
+    for tenant_id in app.store.expired(AT_ONCE).await? {
+        let purge = Purge { tenant_id, patience: app.patience };
+        requested += ask(app, lead, "schedule:tenant-retention", &purge).await?;
+    }
+    Ok(requested)
+}
+
+/// Asks for something as the leader: 1 if it was done, 0 if the tenant's present does not allow it (any more).
+pub(super) async fn ask(app: &App, lead: &Lead, actor: &str, write: &impl Write) -> Result<u64, RunError> {
+    let asked = write::perform(&app.store, actor, &Led { lead, write }).await;
+    kernel::failpoint::hit("schedule.asked").await;
+    match asked {
+        Ok(_) => Ok(1),
+        Err(Refusal::Command(CommandError::Rejected(Rejection::State(_)))) => Ok(0),
+        Err(Refusal::Api(error)) if error.code() == Code::OperationInProgress => Ok(0),
+        Err(Refusal::Command(CommandError::Database(error))) => Err(error.into()),
+        Err(Refusal::Api(error)) if error.code() == Code::Conflict => Err(RunError::Lost),
+        Err(Refusal::Api(error)) => Err(RunError::Refused(error.code().name())),
+        Err(Refusal::Command(error)) => Err(RunError::Refused(error.to_string())),
+    }
+}
+
+/// A write that commits only while this process leads.
+struct Led<'a, W> {
+    lead: &'a Lead,
+    write: &'a W,
+}
+
+impl<W: Write> Write for Led<'_, W> {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        self.lead.hold(unit.connection()).await.map_err(|error| match error {
+            RunError::Database(error) => Refusal::from(error),
+            RunError::Lost | RunError::Refused(_) => ApiError::from(Code::Conflict).into(),
+        })?;
+        self.write.run(unit, actor).await
+    }
+}
