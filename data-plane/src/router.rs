@@ -1,6 +1,6 @@
 //! Every route of the process, in one list.
 
-use crate::api;
+use crate::api::{self, profiles::Profiles};
 use crate::connections::TenantDatabases;
 use crate::routing::{Routing, TrustedProxies};
 use crate::sessions::Sessions;
@@ -21,6 +21,8 @@ pub struct App {
     pub trusted: Arc<TrustedProxies>,
     /// Who asks.
     pub sessions: Arc<Sessions>,
+    /// Who the tenant's users are.
+    pub profiles: Arc<Profiles>,
     /// Where the tenant's data is.
     pub databases: TenantDatabases,
 }
@@ -29,6 +31,13 @@ pub struct App {
 pub fn router(app: App, health: &Health) -> Router {
     Router::new()
         .route("/api/orders", get(api::orders::list))
+        .route("/api/config", get(api::config::show))
+        .route("/api/me", get(api::users::me))
+        .route("/api/users/{user_id}", get(api::users::show))
+        .route("/api/users/{user_id}/orders", get(api::users::orders))
+        .route("/api/users/{user_id}/shifus", get(api::users::shifus))
+        .route("/api/users/{user_id}/activities", get(api::users::activities))
+        .route("/api/users/{user_id}/coupons", get(api::users::coupons))
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY))

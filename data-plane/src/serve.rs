@@ -1,5 +1,6 @@
 //! `data-plane serve`: a straight line from settings to the end.
 
+use crate::api::profiles::Profiles;
 use crate::connections::{Budget, TenantDatabases};
 use crate::gauges;
 use crate::noticeboard::Noticeboard;
@@ -51,6 +52,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
+    // Profiles share the pool and never have all of it: looking up sessions goes first.
+    let profiles = Arc::new(Profiles::new(pool.clone(), (lookups / 2).max(1)));
     let sessions = Arc::new(Sessions::new(pool, lookups));
     let databases = TenantDatabases::new(keys, budget, Arc::clone(&routing), noticeboard.clone());
     let mut follower = Follower::new(
@@ -77,7 +80,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if let Some(clerk) = clerk {
         shutdown.spawn(clerk.work(health.clone(), shutdown.clone()));
     }
-    let app = App { routing, trusted: Arc::new(trusted), sessions, databases };
+    let app = App { routing, trusted: Arc::new(trusted), sessions, profiles, databases };
     shutdown.serve(listener, router(app, &health), &health, deadline).await?;
     Ok(())
 }

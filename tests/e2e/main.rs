@@ -22,5 +22,6 @@ mod staleness;
 mod suspension;
 mod tokens;
 mod two_hundred;
+mod user_routes;
 mod verify_log;
 mod world;

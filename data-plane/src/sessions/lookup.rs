@@ -43,7 +43,8 @@ pub async fn role(pool: &MySqlPool, tenant: &TenantId, user: &UserId) -> Result<
     }))
 }
 
-async fn bounded<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
+/// An answer of the system database within the time a request may wait for one, else 503.
+pub async fn bounded<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
     match tokio::time::timeout(WAIT, asking).await {
         Ok(answer) => answer.map_err(|error| {
             tracing::warn!(cause = %chain(&error), "the system database did not answer a look-up");

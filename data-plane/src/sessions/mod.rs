@@ -14,6 +14,7 @@ mod lookup;
 mod token;
 
 pub use caller::Caller;
+pub use lookup::bounded;
 
 use crate::connections::{Gate, Turn};
 use crate::routing::{Limits, Route};

@@ -1,0 +1,74 @@
+//! Pages of a user's lists: `limit` and `cursor` as asked, as bound, and where the next page begins.
+
+use super::cursor::Cursor;
+use super::values::Moment;
+use kernel::http::ApiError;
+use serde::Deserialize;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::{Arguments, Row};
+
+/// Rows of a page when none are asked for, and at most.
+const LIMIT: (u32, u32) = (20, 100);
+
+/// The question as sent.
+#[derive(Default, Deserialize)]
+pub struct PageQuestion {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// The question as understood.
+pub struct Wanted {
+    limit: u32,
+    after: Option<Cursor>,
+}
+
+impl PageQuestion {
+    /// 422 with the name of what is wrong.
+    pub fn understand(self) -> Result<Wanted, ApiError> {
+        let limit = self.limit.map(|text| match text.parse() {
+            Ok(limit) if (1..=LIMIT.1).contains(&limit) => Ok(limit),
+            _ => Err(ApiError::invalid("limit", "limit", "a number from 1 to 100")),
+        });
+        Ok(Wanted {
+            limit: limit.transpose()?.unwrap_or(LIMIT.0),
+            after: self.cursor.map(|text| Cursor::decode(&text)).transpose()?,
+        })
+    }
+}
+
+/// `first`, then what every page's statement ends with: the cursor's time three times, its id, and one row more than
+/// wanted, which tells whether there is a next page.
+pub fn arguments(first: &[&str], wanted: &Wanted) -> Result<MySqlArguments, ApiError> {
+    let mut arguments = MySqlArguments::default();
+    let mut bind = || {
+        for text in first {
+            arguments.add(*text)?;
+        }
+        for _ in 0..3 {
+            arguments.add(wanted.after.map(|after| after.created_at))?;
+        }
+        arguments.add(wanted.after.map(|after| after.id))?;
+        arguments.add(wanted.limit + 1)
+    };
+    bind().map_err(|error| ApiError::internal(&sqlx::Error::Encode(error)))?;
+    Ok(arguments)
+}
+
+/// The rows of the page, and the cursor of the next one, from the columns of time and id.
+pub fn cut<'r>(
+    rows: &'r [MySqlRow],
+    wanted: &Wanted,
+    time: usize,
+    id: usize,
+) -> Result<(&'r [MySqlRow], Option<String>), sqlx::Error> {
+    let shown = &rows[..rows.len().min(wanted.limit as usize)];
+    let next = match (shown.last(), rows.len() > shown.len()) {
+        (Some(last), true) => {
+            let (Moment(created_at), id) = (last.try_get(time)?, last.try_get(id)?);
+            created_at.map(|created_at| Cursor { created_at, id }.encode())
+        }
+        _ => None,
+    };
+    Ok((shown, next))
+}

@@ -1,0 +1,165 @@
+//! [`Profiles`]: who a user is and what they are in a tenant, from the system database.
+//!
+//! The only part of an answer that is not in the tenant's database, and no join reaches over both. Bounded: a few
+//! connections at once, a short queue, a deadline. **Guarantees:** a changed membership counts as soon as the routing
+//! table knows of it, a changed profile after [`FRESH`]; while the system database is away, what was read in the last
+//! minutes still answers, and routes that need no profile do not come here.
+
+use super::values::Moment;
+use crate::connections::{Gate, Turn};
+use crate::routing::{Limits, Route};
+use crate::sessions::bounded;
+use kernel::domain::{Position, TenantId, UserId};
+use kernel::http::{ApiError, Code};
+use moka::sync::Cache;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::MySqlPool;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a profile is used without looking again: nothing announces a changed name.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How long one is used when the system database does not answer.
+const KEPT: Duration = Duration::from_secs(300);
+
+const QUEUE: u32 = 256;
+
+/// What the tenant sees of a user.
+#[derive(Serialize)]
+pub struct Profile {
+    pub user_id: String,
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    pub mobile: String,
+    pub user_language: Option<String>,
+    /// What they are in the tenant; `None`: nothing.
+    #[serde(skip)]
+    pub member: Option<Member>,
+}
+
+/// A membership.
+#[derive(Serialize)]
+pub struct Member {
+    pub role: String,
+    pub permissions: Option<Value>,
+    pub joined_at: Moment,
+}
+
+/// A tenant of a user.
+#[derive(Serialize, sqlx::FromRow)]
+pub struct TenantOfUser {
+    tenant_id: String,
+    tenant_name: String,
+    tenant_domain: Option<String>,
+    role: String,
+}
+
+#[derive(Clone)]
+struct Known {
+    profile: Option<Arc<Profile>>,
+    /// Of the tenant's route, before the profile was read.
+    position: Position,
+    read: Instant,
+}
+
+/// See the module.
+pub struct Profiles {
+    pool: MySqlPool,
+    gate: Gate,
+    known: Cache<(Arc<TenantId>, UserId), Known>,
+}
+
+type Row =
+    (String, String, String, String, String, Option<String>, Option<String>, Option<String>, Option<String>, Moment);
+
+impl Profiles {
+    /// Nothing is known yet. At most `concurrency` connections of `pool` are used at once.
+    pub fn new(pool: MySqlPool, concurrency: u32) -> Self {
+        Self {
+            pool,
+            gate: Gate::new("profile", Limits { concurrency, queue: QUEUE }),
+            known: Cache::builder().max_capacity(50_000).time_to_live(KEPT).build(),
+        }
+    }
+
+    /// A user who belongs to the tenant, else 404 or 403.
+    pub async fn member(&self, route: &Route, user_id: &UserId) -> Result<Arc<Profile>, ApiError> {
+        let profile = self.find(route, user_id).await?.ok_or(Code::UserNotFound)?;
+        if profile.member.is_none() { Err(Code::UserNotInTenant.into()) } else { Ok(profile) }
+    }
+
+    async fn find(&self, route: &Route, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
+        let key = (Arc::clone(&route.tenant_id), user_id.clone());
+        let known = self.known.get(&key).filter(|known| known.position >= route.position);
+        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < FRESH) {
+            return Ok(known.profile.clone());
+        }
+        match self.read(route, user_id).await {
+            Ok(profile) => {
+                let profile = profile.map(Arc::new);
+                let known = Known { profile: profile.clone(), position: route.position, read: Instant::now() };
+                self.known.insert(key, known);
+                Ok(profile)
+            }
+            Err(error) => known.map(|known| known.profile).ok_or(error),
+        }
+    }
+
+    async fn read(&self, route: &Route, user_id: &UserId) -> Result<Option<Profile>, ApiError> {
+        let _turn = self.turn().await?;
+        let rows: Vec<Row> = bounded(
+            sqlx::query_as(
+                "SELECT u.user_id, u.username, u.name, u.email, u.mobile, u.user_language,
+                        m.user_id, m.role, CAST(m.permissions AS CHAR), m.joined_at
+                 FROM user_info u LEFT JOIN saas_tenant_users m
+                   ON m.user_id = u.user_id AND m.tenant_id = ? AND m.deleted = 0 AND m.status = 1
+                 WHERE u.user_id = ? ORDER BY u.id",
+            )
+            .bind(route.tenant_id.as_str())
+            .bind(user_id.as_str())
+            .fetch_all(&self.pool),
+        )
+        .await?;
+        let mut profile: Option<Profile> = None;
+        // The collation holds `U1` and `u1` equal, so either side may be somebody else's.
+        for (id, username, name, email, mobile, user_language, of, role, permissions, joined_at) in rows {
+            if id != user_id.as_str() {
+                continue;
+            }
+            let member = (of.as_deref() == Some(user_id.as_str())).then(|| Member {
+                role: role.unwrap_or_default(),
+                permissions: permissions.and_then(|text| serde_json::from_str(&text).ok()),
+                joined_at,
+            });
+            if profile.is_none() || member.is_some() {
+                profile = Some(Profile { user_id: id, username, name, email, mobile, user_language, member });
+            }
+        }
+        Ok(profile)
+    }
+
+    /// The tenants a user belongs to, by id.
+    pub async fn tenants(&self, user_id: &UserId) -> Result<Vec<TenantOfUser>, ApiError> {
+        let _turn = self.turn().await?;
+        bounded(
+            sqlx::query_as(
+                "SELECT t.tenant_id, t.tenant_name, t.tenant_domain, COALESCE(m.role, '') AS role
+                 FROM saas_tenant_users m JOIN saas_tenants t ON t.tenant_id = m.tenant_id AND t.deleted = 0
+                 WHERE m.user_id = ? AND CAST(m.user_id AS BINARY) = ? AND m.deleted = 0 AND m.status = 1
+                 ORDER BY t.tenant_id LIMIT 1000",
+            )
+            .bind(user_id.as_str())
+            .bind(user_id.as_str())
+            .fetch_all(&self.pool),
+        )
+        .await
+    }
+
+    async fn turn(&self) -> Result<Turn, ApiError> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+        self.gate.enter(deadline).await.map_err(|_| Code::Unavailable.into())
+    }
+}

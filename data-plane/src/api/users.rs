@@ -1,0 +1,308 @@
+//! `GET /api/users/{user_id}` and what hangs below it: orders with statistics, courses with progress, promotions, coupons.
+//!
+//! Admins and viewers ask for any user of the tenant, users for themselves; who may not is told so before anything is
+//! looked up. Rows come from the tenant's database; the profile, where an answer has one, from [`super::profiles`]. The
+//! caller is known to be a member, so their own courses, promotions and coupons need no system database.
+
+use super::page::{self, PageQuestion};
+use super::profiles::Profile;
+use super::values::{Moment, Money};
+use crate::connections::TenantDatabase;
+use crate::router::App;
+use crate::sessions::Caller;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use kernel::domain::UserId;
+use kernel::http::{ApiError, ApiQuery, Code};
+use serde::Serialize;
+use serde_json::json;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::{Arguments, Row};
+use std::sync::Arc;
+
+/// The rows of one user: equality under the column's collation finds them, equality of bytes decides.
+macro_rules! of_user {
+    ($column:literal) => {
+        concat!(" WHERE ", $column, " = ? AND CAST(", $column, " AS BINARY) = ?")
+    };
+}
+
+/// `GET /api/users/{user_id}`.
+pub async fn show(caller: Caller, State(app): State<App>, Path(user): Path<String>) -> Result<Response, ApiError> {
+    let user_id = allowed(&caller, &user)?;
+    let profile = app.profiles.member(&caller.route, &user_id).await?;
+    Ok(Json(described(&caller, &profile)).into_response())
+}
+
+/// `GET /api/me`: the caller, and every tenant they belong to.
+pub async fn me(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {
+    let profile = app.profiles.member(&caller.route, &caller.user_id).await?;
+    let mut body = described(&caller, &profile);
+    body["tenants"] = json!(app.profiles.tenants(&caller.user_id).await?);
+    Ok(Json(body).into_response())
+}
+
+fn described(caller: &Caller, profile: &Profile) -> serde_json::Value {
+    let member = profile.member.as_ref();
+    json!({
+        "tenant_id": caller.route.tenant_id,
+        "user": profile,
+        "role": member.map(|member| &member.role),
+        "permissions": member.map(|member| &member.permissions),
+        "joined_at": member.map(|member| member.joined_at),
+    })
+}
+
+#[derive(Serialize)]
+struct Order<'r> {
+    order_bid: &'r str,
+    shifu_bid: &'r str,
+    payable_price: Money<'r>,
+    paid_price: Money<'r>,
+    status: i16,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+#[derive(Serialize)]
+struct OrderStats<'r> {
+    total_orders: i64,
+    paid_orders: i64,
+    total_spent: Money<'r>,
+    last_order_date: Moment,
+}
+
+/// `GET /api/users/{user_id}/orders`: a page of orders, and statistics over all of them.
+pub async fn orders(
+    caller: Caller,
+    State(app): State<App>,
+    Path(user): Path<String>,
+    ApiQuery(question): ApiQuery<PageQuestion>,
+) -> Result<Response, ApiError> {
+    const PAGE: &str = concat!(
+        "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id FROM order_orders",
+        of_user!("user_id"),
+        " AND deleted = 0 AND (? IS NULL OR created_at < ? OR (created_at = ? AND id < ?))
+          ORDER BY created_at DESC, id DESC LIMIT ?"
+    );
+    const STATS: &str = concat!(
+        "SELECT COUNT(*), COUNT(CASE WHEN status = 502 THEN 1 END),
+                COALESCE(SUM(CASE WHEN status = 502 THEN paid_price ELSE 0.00 END), 0.00), MAX(created_at)
+         FROM order_orders",
+        of_user!("user_id"),
+        " AND deleted = 0"
+    );
+    let wanted = question.understand()?;
+    let user_id = allowed(&caller, &user)?;
+    let profile = app.profiles.member(&caller.route, &user_id).await?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?;
+    let stats = only(&mut database, STATS, &user_id).await?;
+    let answer = || {
+        let (shown, next_cursor) = page::cut(&rows, &wanted, 5, 7)?;
+        let orders = shown.iter().map(order).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        Ok(Json(json!({
+            "tenant_id": caller.route.tenant_id,
+            "user": {
+                "user_id": profile.user_id, "username": profile.username, "name": profile.name, "email": profile.email,
+            },
+            "role": profile.member.as_ref().map(|member| &member.role),
+            "orders": orders,
+            "stats": OrderStats {
+                total_orders: stats.try_get(0)?,
+                paid_orders: stats.try_get(1)?,
+                total_spent: stats.try_get(2)?,
+                last_order_date: stats.try_get(3)?,
+            },
+            "next_cursor": next_cursor,
+        })))
+    };
+    finish(answer())
+}
+
+fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
+    Ok(Order {
+        order_bid: row.try_get(0)?,
+        shifu_bid: row.try_get(1)?,
+        payable_price: row.try_get(2)?,
+        paid_price: row.try_get(3)?,
+        status: row.try_get(4)?,
+        created_at: row.try_get(5)?,
+        updated_at: row.try_get(6)?,
+    })
+}
+
+/// `GET /api/users/{user_id}/shifus`: the courses a user has paid for, each once, by its latest purchase; with progress.
+pub async fn shifus(
+    caller: Caller,
+    State(app): State<App>,
+    Path(user): Path<String>,
+    ApiQuery(question): ApiQuery<PageQuestion>,
+) -> Result<Response, ApiError> {
+    // Of a course that was published more than once, the newest row counts.
+    const PAGE: &str = concat!(
+        "SELECT s.shifu_bid, s.title, s.description, s.avatar_res_bid, bought.purchased_at, s.id,
+                COALESCE(learnt.total, 0), COALESCE(learnt.completed, 0)
+         FROM (SELECT shifu_bid, MAX(created_at) AS purchased_at FROM order_orders",
+        of_user!("user_id"),
+        " AND status = 502 AND deleted = 0 GROUP BY shifu_bid) bought
+         JOIN shifu_published_shifus s ON s.id = (SELECT MAX(newest.id) FROM shifu_published_shifus newest
+               WHERE newest.shifu_bid = bought.shifu_bid AND newest.deleted = 0)
+         LEFT JOIN (SELECT shifu_bid, COUNT(*) AS total, COUNT(CASE WHEN status = 603 THEN 1 END) AS completed
+               FROM learn_progress_records",
+        of_user!("user_bid"),
+        " AND deleted = 0 GROUP BY shifu_bid) learnt ON learnt.shifu_bid = s.shifu_bid
+         WHERE ? IS NULL OR bought.purchased_at < ? OR (bought.purchased_at = ? AND s.id < ?)
+         ORDER BY bought.purchased_at DESC, s.id DESC LIMIT ?"
+    );
+    let wanted = question.understand()?;
+    let user_id = belongs(&caller, &app, &user).await?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 4], &wanted)?).await?;
+    let shifu = |row: &MySqlRow| {
+        Ok(json!({
+            "shifu_bid": row.try_get::<&str, _>(0)?,
+            "title": row.try_get::<&str, _>(1)?,
+            "description": row.try_get::<&str, _>(2)?,
+            "avatar_res_bid": row.try_get::<&str, _>(3)?,
+            "purchased_at": row.try_get::<Moment, _>(4)?,
+            "progress": {"total": row.try_get::<i64, _>(6)?, "completed": row.try_get::<i64, _>(7)?},
+        }))
+    };
+    let answer = || {
+        let (shown, next_cursor) = page::cut(&rows, &wanted, 4, 5)?;
+        let shifus = shown.iter().map(shifu).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        Ok(Json(json!({
+            "tenant_id": caller.route.tenant_id, "user_id": user_id, "shifus": shifus, "next_cursor": next_cursor,
+        })))
+    };
+    finish(answer())
+}
+
+/// `GET /api/users/{user_id}/activities`: the promotions a user took part in, the latest first.
+pub async fn activities(
+    caller: Caller,
+    State(app): State<App>,
+    Path(user): Path<String>,
+    ApiQuery(question): ApiQuery<PageQuestion>,
+) -> Result<Response, ApiError> {
+    const PAGE: &str = concat!(
+        "SELECT a.active_id, a.active_name, a.active_desc, a.active_type, a.active_price, a.active_discount,
+                r.status, r.created, r.id
+         FROM active_user_record r JOIN active a
+           ON a.id = (SELECT MAX(newest.id) FROM active newest WHERE newest.active_id = r.active_id)",
+        of_user!("r.user_id"),
+        " AND (? IS NULL OR r.created < ? OR (r.created = ? AND r.id < ?))
+          ORDER BY r.created DESC, r.id DESC LIMIT ?"
+    );
+    let wanted = question.understand()?;
+    let user_id = belongs(&caller, &app, &user).await?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?;
+    let activity = |row: &MySqlRow| {
+        Ok(json!({
+            "active_id": row.try_get::<&str, _>(0)?,
+            "active_name": row.try_get::<&str, _>(1)?,
+            "active_desc": row.try_get::<&str, _>(2)?,
+            "active_type": row.try_get::<i32, _>(3)?,
+            "active_price": row.try_get::<Money<'_>, _>(4)?,
+            "active_discount": row.try_get::<Money<'_>, _>(5)?,
+            "status": row.try_get::<i32, _>(6)?,
+            "joined_at": row.try_get::<Moment, _>(7)?,
+        }))
+    };
+    let answer = || {
+        let (shown, next_cursor) = page::cut(&rows, &wanted, 7, 8)?;
+        let activities = shown.iter().map(activity).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        Ok(Json(json!({
+            "tenant_id": caller.route.tenant_id, "user_id": user_id, "activities": activities, "next_cursor": next_cursor,
+        })))
+    };
+    finish(answer())
+}
+
+/// `GET /api/users/{user_id}/coupons`: how many of each kind, and the ten latest.
+pub async fn coupons(caller: Caller, State(app): State<App>, Path(user): Path<String>) -> Result<Response, ApiError> {
+    const SUMMARY: &str = concat!(
+        "SELECT COUNT(*), COUNT(CASE WHEN status = 903 THEN 1 END), COUNT(CASE WHEN status = 902 THEN 1 END),
+                COUNT(CASE WHEN status = 904 THEN 1 END),
+                COALESCE(SUM(CASE WHEN status = 903 THEN `value` ELSE 0.00 END), 0.00)
+         FROM promo_coupon_usages",
+        of_user!("user_bid"),
+        " AND deleted = 0"
+    );
+    const LATEST: &str = concat!(
+        "SELECT coupon_bid, name, code, discount_type, `value`, status, created_at FROM promo_coupon_usages",
+        of_user!("user_bid"),
+        " AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT 10"
+    );
+    let user_id = belongs(&caller, &app, &user).await?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let summary = only(&mut database, SUMMARY, &user_id).await?;
+    let latest = database.rows(LATEST, twice(&user_id)?).await?;
+    let coupon = |row: &MySqlRow| {
+        Ok(json!({
+            "coupon_bid": row.try_get::<&str, _>(0)?,
+            "name": row.try_get::<&str, _>(1)?,
+            "code": row.try_get::<&str, _>(2)?,
+            "discount_type": row.try_get::<i16, _>(3)?,
+            "value": row.try_get::<Money<'_>, _>(4)?,
+            "status": row.try_get::<i16, _>(5)?,
+            "created_at": row.try_get::<Moment, _>(6)?,
+        }))
+    };
+    let answer = || {
+        let recent = latest.iter().map(coupon).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        Ok(Json(json!({
+            "tenant_id": caller.route.tenant_id,
+            "user_id": user_id,
+            "summary": {
+                "total_coupons": summary.try_get::<i64, _>(0)?,
+                "used_coupons": summary.try_get::<i64, _>(1)?,
+                "active_coupons": summary.try_get::<i64, _>(2)?,
+                "expired_coupons": summary.try_get::<i64, _>(3)?,
+                "total_savings": summary.try_get::<Money<'_>, _>(4)?,
+            },
+            "recent_coupons": recent,
+        })))
+    };
+    finish(answer())
+}
+
+/// The user of the path, if the caller may ask about them.
+fn allowed(caller: &Caller, user: &str) -> Result<Arc<UserId>, ApiError> {
+    let user_id: UserId = user.parse().map_err(|error| ApiError::invalid("user_id", "user_id", error))?;
+    if user_id == *caller.user_id || caller.role.sees_all() {
+        Ok(Arc::new(user_id))
+    } else {
+        Err(Code::AdminRequired.into())
+    }
+}
+
+/// The same, and they belong to the tenant.
+async fn belongs(caller: &Caller, app: &App, user: &str) -> Result<Arc<UserId>, ApiError> {
+    let user_id = allowed(caller, user)?;
+    if user_id != caller.user_id {
+        app.profiles.member(&caller.route, &user_id).await?;
+    }
+    Ok(user_id)
+}
+
+fn twice(user_id: &UserId) -> Result<MySqlArguments, ApiError> {
+    let mut arguments = MySqlArguments::default();
+    for _ in 0..2 {
+        arguments.add(user_id.as_str()).map_err(|error| ApiError::internal(&sqlx::Error::Encode(error)))?;
+    }
+    Ok(arguments)
+}
+
+/// The one row of an aggregate.
+async fn only(database: &mut TenantDatabase<'_>, sql: &'static str, user: &UserId) -> Result<MySqlRow, ApiError> {
+    let row = database.rows(sql, twice(user)?).await?.into_iter().next();
+    row.ok_or_else(|| ApiError::internal(&sqlx::Error::RowNotFound))
+}
+
+fn finish(answer: Result<Json<serde_json::Value>, sqlx::Error>) -> Result<Response, ApiError> {
+    answer.map(IntoResponse::into_response).map_err(|error| ApiError::internal(&error))
+}
