@@ -74,8 +74,12 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!(%address, "the admin API is served");
 
     let doorbell = Arc::new(Notify::new());
-    let ring = Arc::clone(&doorbell);
-    let hear = move |_: Heard<'_>| ring.notify_one();
+    let (ring, appended) = (Arc::clone(&doorbell), store.appended());
+    let hear = move |_: Heard<'_>| {
+        ring.notify_one();
+        // Live streams, which show what other processes append as promptly as what this one does.
+        appended.notify_waiters();
+    };
     let name = format!("relay-doorbell {}", std::process::id());
     shutdown.spawn(listen(
         amqp.clone(),

@@ -209,6 +209,14 @@ impl Admin {
         Ok(self.get::<Events>(&format!("/admin/tenants/{tenant_id}/events")).await?.events)
     }
 
+    /// The stream of events of all tenants after a position.
+    pub async fn live(&self, after: u64) -> Result<Live> {
+        let request = self.http.get(format!("{}/admin/events?after={after}", self.base));
+        let request = request.header("X-Admin-Token", &self.token).header("Accept", "text/event-stream");
+        let response = request.send().await?.error_for_status()?;
+        Ok(Live { response, text: String::new() })
+    }
+
     /// The events of all tenants after a position.
     pub async fn events_after(&self, position: u64) -> Result<Vec<Event>> {
         Ok(self.get::<Events>(&format!("/admin/events?after={position}")).await?.events)
@@ -233,6 +241,30 @@ impl Admin {
     pub async fn put_member(&self, tenant_id: &str, user_id: &str, role: &str) -> Result<Value> {
         let path = format!("/admin/tenants/{tenant_id}/users/{user_id}");
         self.request("PUT", &path, Some(json!({"role": role})), &[]).await?.expect(200).context("put a member")
+    }
+}
+
+/// A live stream of events; it ends with the client's own limit.
+pub struct Live {
+    response: reqwest::Response,
+    /// What has arrived and was not given yet.
+    text: String,
+}
+
+impl Live {
+    /// The next event.
+    pub async fn next(&mut self) -> Result<Event> {
+        loop {
+            while let Some((message, rest)) = self.text.split_once("\n\n") {
+                let event = message.lines().find_map(|line| line.strip_prefix("data: ")).map(serde_json::from_str);
+                self.text = rest.to_owned();
+                if let Some(event) = event {
+                    return Ok(event?);
+                }
+            }
+            let chunk = self.response.chunk().await?.context("the stream of events has ended")?;
+            self.text.push_str(std::str::from_utf8(&chunk)?);
+        }
     }
 }
 

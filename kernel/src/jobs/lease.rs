@@ -3,7 +3,7 @@
 use super::JobKind;
 use crate::database;
 use crate::domain::TenantId;
-use sqlx::{MySqlConnection, MySqlPool};
+use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -44,6 +44,21 @@ pub struct Lease {
     pub claimed_at: Instant,
     /// How long it lasts without renewal.
     pub duration: Duration,
+}
+
+/// Where a step is.
+#[derive(Clone, Copy, Debug)]
+pub struct StepRecord {
+    /// Its place among the job's steps.
+    pub ordinal: u16,
+    /// Its name.
+    pub name: &'static str,
+    /// `running`, `succeeded`, `failed` or `undone`.
+    pub status: &'static str,
+    /// When its newest attempt began.
+    pub started: Instant,
+    /// When that ended, if it has.
+    pub finished: Option<Instant>,
 }
 
 type Row = (String, String, String, u32, u32, bool, Option<String>, bool);
@@ -153,23 +168,27 @@ impl Lease {
         Ok(asked)
     }
 
-    /// Records where steps are: `(ordinal, name, status)`, all in one write (a step begins when the one before it ends).
-    pub async fn record(&self, pool: &MySqlPool, steps: &[(u16, &str, &str)]) -> Result<(), JobError> {
-        let rows = vec!["SELECT ? AS ordinal, ? AS name, ? AS status"; steps.len()].join(" UNION ALL ");
+    /// Records where steps are, all in one write. The server's clock gives the times; how long ago is ours.
+    pub async fn record(&self, executor: impl MySqlExecutor<'_>, steps: &[StepRecord]) -> Result<(), JobError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let rows = vec!["SELECT ? AS ordinal, ? AS name, ? AS status, ? AS started, ? AS finished"; steps.len()];
         let insert = format!(
             "INSERT INTO saas_operation_steps (operation_id, ordinal, name, status, started_at, finished_at)
-             SELECT o.operation_id, s.ordinal, s.name, s.status, UTC_TIMESTAMP(6),
-                    IF(s.status = 'running', NULL, UTC_TIMESTAMP(6))
-             FROM saas_operations o JOIN ({rows}) s WHERE o.operation_id = ? AND o.epoch = ? AND o.status = 'running'
-             ON DUPLICATE KEY UPDATE
-                started_at = IF(VALUES(status) = 'running', VALUES(started_at), saas_operation_steps.started_at),
-                status = VALUES(status), finished_at = VALUES(finished_at)"
+             SELECT o.operation_id, s.ordinal, s.name, s.status, UTC_TIMESTAMP(6) - INTERVAL s.started MICROSECOND,
+                    UTC_TIMESTAMP(6) - INTERVAL s.finished MICROSECOND
+             FROM saas_operations o JOIN ({}) s WHERE o.operation_id = ? AND o.epoch = ? AND o.status = 'running'
+             ON DUPLICATE KEY UPDATE status = VALUES(status), started_at = VALUES(started_at), finished_at = VALUES(finished_at)",
+            rows.join(" UNION ALL ")
         );
+        let ago = |time: Instant| u64::try_from(time.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut query = sqlx::query(&insert);
-        for (ordinal, name, status) in steps {
-            query = query.bind(ordinal).bind(*name).bind(*status);
+        for step in steps {
+            query = query.bind(step.ordinal).bind(step.name).bind(step.status);
+            query = query.bind(ago(step.started)).bind(step.finished.map(ago));
         }
-        let result = query.bind(self.operation_id.to_string()).bind(self.epoch).execute(pool).await?;
+        let result = query.bind(self.operation_id.to_string()).bind(self.epoch).execute(executor).await?;
         held(result.rows_affected())
     }
 

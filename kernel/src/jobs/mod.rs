@@ -9,5 +9,5 @@
 mod lease;
 mod operation;
 
-pub use lease::{JobError, Lease, claim, is_transient, next_due};
+pub use lease::{JobError, Lease, StepRecord, claim, is_transient, next_due};
 pub use operation::{JobKind, NewJob, Operation, Step, active_operation, enqueue, find};

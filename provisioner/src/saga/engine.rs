@@ -1,10 +1,11 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
+use super::progress::Progress;
 use super::{ACTOR, Context, Saga, Step, StepError, Tools, purge, rotate};
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::http::chain;
-use kernel::jobs::{JobError, JobKind, Lease};
+use kernel::jobs::{JobError, JobKind, Lease, StepRecord};
 use kernel::retry::wait_after;
 use kernel::store::CommandError;
 use kernel::{database, failpoint};
@@ -52,14 +53,15 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
     let Saga { steps, way_back } = Saga::of(lease.kind);
     let Some(tenant) = tools.store.tenant(&lease.tenant_id).await? else {
         tracing::error!(tenant_id = %lease.tenant_id, "a job names a tenant that does not exist");
-        return end(tools, lease, None, Some("there is no such tenant")).await;
+        return end(tools, lease, None, Err("there is no such tenant")).await;
     };
     if lease.undoing {
         let reason = lease.error.clone().unwrap_or_else(|| "the reason was not kept".into());
         return undo(tools, lease, &tenant, steps, &reason).await;
     }
-    let error = match forward(tools, lease, &tenant, steps).await {
-        Ok(()) => return end(tools, lease, Some(&tenant), None).await,
+    let mut progress = Progress::new(tools.store.pool(), lease);
+    let error = match forward(tools, lease, &tenant, steps, &mut progress).await {
+        Ok(()) => return end(tools, lease, Some(&tenant), Ok(progress.unshown())).await,
         Err(StepError::Job(error)) => return Err(error),
         Err(error) => error,
     };
@@ -78,17 +80,20 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
     undo(tools, lease, &tenant, steps, &reason).await
 }
 
-async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
-    let pool = tools.store.pool();
+async fn forward(
+    tools: &Tools,
+    lease: &Lease,
+    tenant: &Tenant,
+    steps: &[Step],
+    progress: &mut Progress<'_>,
+) -> Result<(), StepError> {
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
     let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
-    let mut done: Option<(u16, Step)> = None;
     for (ordinal, step) in numbered(steps) {
-        let mut changes = vec![(ordinal, step.name(), "running")];
-        changes.extend(done.map(|(ordinal, step)| (ordinal, step.name(), "succeeded")));
-        lease.record(pool, &changes).await?;
+        progress.begin(ordinal, step.name());
         failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
-        let acted = match tokio::time::timeout(STEP_DEADLINE, step.act(&mut context)).await {
+        let acting = tokio::time::timeout(STEP_DEADLINE, step.act(&mut context));
+        let acted = match progress.show_while(acting).await? {
             Ok(_) if failpoint::fails(&format!("{}.{}", lease.kind, step.name())) => {
                 Err(StepError::Permanent(format!("the step {} was made to fail", step.name())))
             }
@@ -96,14 +101,12 @@ async fn forward(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) 
             Err(_) => Err(StepError::Transient(format!("the step {} took too long", step.name()))),
         };
         if let Err(error) = acted {
-            lease.record(pool, &[(ordinal, step.name(), "failed")]).await?;
+            progress.end("failed");
+            progress.show().await?;
             return Err(error);
         }
+        progress.end("succeeded");
         failpoint::hit(&format!("{}.{}.after", lease.kind, step.name())).await;
-        done = Some((ordinal, step));
-    }
-    if let Some((ordinal, step)) = done {
-        lease.record(pool, &[(ordinal, step.name(), "succeeded")]).await?;
     }
     failpoint::hit(&format!("{}.recorded", lease.kind)).await;
     session.close().await;
@@ -125,7 +128,7 @@ async fn undo(
 ) -> Result<Outcome, JobError> {
     lease.begin_undo(tools.store.pool(), reason).await?;
     match unwind(tools, lease, tenant, steps).await {
-        Ok(()) => end(tools, lease, Some(tenant), Some(reason)).await,
+        Ok(()) => end(tools, lease, Some(tenant), Err(reason)).await,
         Err(StepError::Job(error)) => Err(error),
         Err(error) => {
             tracing::error!(tenant_id = %lease.tenant_id, cause = %chain(&error), "undoing failed; it will be tried again");
@@ -139,18 +142,28 @@ async fn undo(
 async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
     let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let mut progress = Progress::new(tools.store.pool(), lease);
     for (ordinal, step) in numbered(steps).into_iter().rev() {
         failpoint::hit(&format!("{}.{}.undo", lease.kind, step.name())).await;
+        progress.begin(ordinal, step.name());
         let undone = tokio::time::timeout(STEP_DEADLINE, step.undo(&mut context)).await;
         undone.unwrap_or_else(|_| Err(StepError::Transient(format!("undoing {} took too long", step.name()))))?;
-        lease.record(tools.store.pool(), &[(ordinal, step.name(), "undone")]).await?;
+        progress.end("undone");
+        progress.show().await?;
     }
     session.close().await;
     Ok(())
 }
 
-/// Appends the outcome and ends the job, in one transaction.
-async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Option<&str>) -> Result<Outcome, JobError> {
+/// Appends the outcome and ends the job, in one transaction, with the steps that nobody has been shown yet; or, of a job
+/// that failed, with the reason.
+async fn end(
+    tools: &Tools,
+    lease: &Lease,
+    tenant: Option<&Tenant>,
+    result: Result<&[StepRecord], &str>,
+) -> Result<Outcome, JobError> {
+    let (unshown, failed) = result.map_or_else(|reason| (&[][..], Some(reason)), |unshown| (unshown, None));
     let mut retried = false;
     loop {
         let command = match tenant {
@@ -168,6 +181,7 @@ async fn end(tools: &Tools, lease: &Lease, tenant: Option<&Tenant>, failed: Opti
                 if lease.kind == JobKind::Rotate {
                     rotate::forget(unit.connection(), &lease.tenant_id).await?;
                 }
+                lease.record(unit.connection(), unshown).await?;
                 lease.finish(unit.connection(), failed).await?;
                 unit.commit().await?;
                 return Ok(if failed.is_some() { Outcome::Failed } else { Outcome::Succeeded });

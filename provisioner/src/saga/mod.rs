@@ -9,6 +9,7 @@
 mod enforce;
 mod engine;
 mod error;
+mod progress;
 mod provision;
 mod purge;
 mod rotate;

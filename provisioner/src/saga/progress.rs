@@ -1,0 +1,67 @@
+//! What an operation shows of its steps while they run.
+//!
+//! Showing is for those who look on: every step can be repeated, so an attempt that is killed loses nothing with it. A commit
+//! in the system database costs as much as a step of an idle server, so a step is written only when it fails, when it takes
+//! longer than [`SHOWN_AFTER`], or with the transaction that ends the job. What an operation shows is at most that old.
+
+use kernel::jobs::{JobError, Lease, StepRecord};
+use sqlx::MySqlPool;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Steps shorter than this are written together. A fifth of a second is what people take for "at once".
+const SHOWN_AFTER: Duration = Duration::from_millis(200);
+
+/// The steps of one attempt.
+pub struct Progress<'a> {
+    pool: &'a MySqlPool,
+    lease: &'a Lease,
+    unshown: Vec<StepRecord>,
+    shown_at: Instant,
+}
+
+impl<'a> Progress<'a> {
+    /// An attempt that has not begun.
+    pub fn new(pool: &'a MySqlPool, lease: &'a Lease) -> Self {
+        Self { pool, lease, unshown: Vec::new(), shown_at: Instant::now() }
+    }
+
+    /// A step begins.
+    pub fn begin(&mut self, ordinal: u16, name: &'static str) {
+        self.unshown.push(StepRecord { ordinal, name, status: "running", started: Instant::now(), finished: None });
+    }
+
+    /// The step that began last has ended.
+    pub fn end(&mut self, status: &'static str) {
+        if let Some(step) = self.unshown.last_mut() {
+            *step = StepRecord { status, finished: Some(Instant::now()), ..*step };
+        }
+    }
+
+    /// Waits for `acting`, and shows where the job is when that takes its time.
+    pub async fn show_while<T>(&mut self, acting: impl Future<Output = T>) -> Result<T, JobError> {
+        tokio::pin!(acting);
+        let due = tokio::time::sleep_until((self.shown_at + SHOWN_AFTER).into());
+        tokio::select! {
+            biased;
+            acted = &mut acting => return Ok(acted),
+            () = due => {}
+        }
+        // Both to their ends: a write that is dropped half-way costs its connection.
+        let (acted, shown) = tokio::join!(acting, self.show());
+        shown.map(|()| acted)
+    }
+
+    /// Writes what was not written yet. The step in work stays, to be written again when it has ended.
+    pub async fn show(&mut self) -> Result<(), JobError> {
+        self.lease.record(self.pool, &self.unshown).await?;
+        self.unshown.retain(|step| step.finished.is_none());
+        self.shown_at = Instant::now();
+        Ok(())
+    }
+
+    /// What is to be written with the end of the job.
+    pub fn unshown(&self) -> &[StepRecord] {
+        &self.unshown
+    }
+}
