@@ -18,6 +18,7 @@ mod rotation;
 mod schedules;
 mod schema;
 mod secrets;
+mod session_tokens;
 mod staleness;
 mod suspension;
 mod tokens;

@@ -10,6 +10,7 @@ mod members;
 mod operations;
 mod rotation;
 mod schedules;
+mod sessions;
 mod tenants;
 mod users;
 
@@ -49,7 +50,8 @@ pub fn router(app: App, health: &Health) -> Router {
         .route("/admin/tenants/{tenant_id}/domains/{domain}", delete(domains::remove))
         .route("/admin/tenants/{tenant_id}/users/{user_id}", put(members::put).delete(members::remove))
         .route("/admin/users", post(users::create))
-        .route("/admin/users/{user_id}/tokens", post(users::issue_token))
+        .route("/admin/users/{user_id}/tokens", post(users::issue_token).get(sessions::list))
+        .route("/admin/users/{user_id}/tokens/{id}", delete(sessions::revoke))
         .route("/admin/events", get(events::all))
         .route("/admin/operations/{operation_id}", get(operations::get))
         .route("/admin/schedules", get(schedules::list))
