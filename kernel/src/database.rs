@@ -5,8 +5,8 @@
 //! text of `CREATE USER` statements.
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::{ConnectOptions, Executor, MySqlConnection, MySqlPool};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
+use sqlx::{ConnectOptions, Executor, MySqlConnection, MySqlPool, Row};
 use std::time::Duration;
 
 /// Longest wait for a connection of a pool, and for a new connection: a server that accepts but never answers (a stopped
@@ -47,6 +47,11 @@ pub async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, s
 async fn begin_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute(SESSION).await?;
     Ok(())
+}
+
+/// Text out of the server's own lists (`SHOW ...`, `information_schema`), which MySQL 8 declares as binary.
+pub fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
+    row.try_get_unchecked(column)
 }
 
 /// The server's error number, if it is an error of the server.

@@ -8,12 +8,12 @@ use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use harness::files::private_dir;
 use harness::leftovers::{self, DIR_VARIABLE};
 use harness::rabbitmq::RabbitMq;
 use harness::stack::SHARED_AMQP_VARIABLE;
-use harness::{install, paths};
+use harness::{install, mysql, paths};
 use tokio::io::AsyncReadExt;
 
 use crate::compile::{self, Cargo};
@@ -26,12 +26,21 @@ pub struct TestArgs {
     /// Say which tests there are, and run none
     #[arg(long)]
     list: bool,
+    /// The kind of database server: MySQL is fetched with debootstrap, which needs root
+    #[arg(long, value_enum, default_value = "mariadb")]
+    database: Database,
     /// Keep the data and the logs of the tests
     #[arg(long)]
     keep: bool,
     /// Further options for the tests, such as --nocapture
     #[arg(last = true)]
     options: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Database {
+    Mariadb,
+    Mysql,
 }
 
 /// An end-to-end test mostly waits for its servers; more than this, and the servers wait for the machine.
@@ -46,6 +55,10 @@ pub async fn test(args: TestArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
         return Ok(summary.exit_code());
     }
     interrupt.after(install::ensure(&install::SERVERS), "the installation").await?;
+    let mysql = match args.database {
+        Database::Mariadb => None,
+        Database::Mysql => Some(interrupt.after(mysql::fetch(), "fetching MySQL").await?.display().to_string()),
+    };
     interrupt.or(compile::build(&["build", "--workspace", "--bins", "--locked"])).await?;
     interrupt.or(compile::build(&["test", "--workspace", "--locked", "--no-run"])).await?;
     leftovers::sweep();
@@ -56,7 +69,10 @@ pub async fn test(args: TestArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
             eprintln!("starting RabbitMQ for the tests");
             let mut broker = RabbitMq::start(&run.0.join("rabbitmq")).await?;
             let dir = run.0.display().to_string();
-            let summary = run_tests(&args, &[(DIR_VARIABLE, &dir), (SHARED_AMQP_VARIABLE, &broker.url())]).await?;
+            let broker_url = broker.url();
+            let mut env = vec![(DIR_VARIABLE, dir.as_str()), (SHARED_AMQP_VARIABLE, &broker_url)];
+            env.extend(mysql.as_deref().map(|root| (mysql::ROOT_VARIABLE, root)));
+            let summary = run_tests(&args, &env).await?;
             broker.stop().await?;
             Ok(summary)
         })

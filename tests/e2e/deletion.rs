@@ -174,10 +174,10 @@ async fn answers(api: &TenantApi, token: &str, limit: Duration, status: u16) -> 
 /// snapshots and tombstones, reservations, operations.
 async fn traces(stack: &Stack) -> Result<BTreeSet<String>> {
     const QUERIES: [&str; 4] = [
-        "SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.SCHEMATA",
-        "SELECT CONCAT('user ', User, '@', Host) FROM mysql.user",
-        "SELECT CONCAT('grant ', User, '@', Host, ' on ', Db) FROM mysql.db",
-        "SELECT CONCAT('grant of a table ', User, '@', Host, ' on ', Db, '.', Table_name) FROM mysql.tables_priv",
+        "SELECT CONVERT(CONCAT('database ', SCHEMA_NAME) USING utf8mb4) FROM information_schema.SCHEMATA",
+        "SELECT CONVERT(CONCAT('user ', User, '@', Host) USING utf8mb4) FROM mysql.user",
+        "SELECT CONVERT(CONCAT('grant ', User, '@', Host, ' on ', Db) USING utf8mb4) FROM mysql.db",
+        "SELECT CONVERT(CONCAT('grant of a table ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4) FROM mysql.tables_priv",
     ];
     const STAY: [&str; 6] = [
         "saas_events",

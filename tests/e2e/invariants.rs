@@ -2,6 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
+use harness::mysql;
 use harness::services::Role;
 use harness::stack::Stack;
 use harness::wait;
@@ -53,12 +54,14 @@ pub async fn check(stack: &Stack) -> Result<()> {
         .filter(|(tenant_id, ..)| !without_data.contains(tenant_id))
         .map(|(tenant_id, ..)| format!("ai_shifu_tenant_{tenant_id}"))
         .collect();
-    let marked: Vec<(String, String)> = sqlx::query_as(
+    let marks = if mysql::selected().is_some() {
+        "SELECT CONVERT(TABLE_SCHEMA USING utf8mb4), CONVERT(TABLE_COMMENT USING utf8mb4) FROM information_schema.TABLES
+         WHERE TABLE_NAME = '_ownership' AND TABLE_COMMENT LIKE 'installation=%'"
+    } else {
         "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA
-         WHERE SCHEMA_NAME LIKE 'ai\\_shifu\\_tenant\\_%' AND SCHEMA_COMMENT LIKE 'installation=%'",
-    )
-    .fetch_all(&mut root)
-    .await?;
+         WHERE SCHEMA_NAME LIKE 'ai\\_shifu\\_tenant\\_%' AND SCHEMA_COMMENT LIKE 'installation=%'"
+    };
+    let marked: Vec<(String, String)> = sqlx::query_as(marks).fetch_all(&mut root).await?;
     let databases: BTreeSet<String> = marked.iter().map(|(name, _)| name.clone()).collect();
     ensure!(databases == expected, "databases {databases:?}, expected {expected:?}");
     for (name, mark) in &marked {

@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::files::{random_secret, remembered};
 use crate::mariadb::MariaDb;
+use crate::mysql;
 
 /// The name of the system database.
 pub const SYSTEM_DATABASE: &str = "ai_shifu_system";
@@ -72,6 +73,8 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
     // In a grant `_` stands for any character: unescaped, the pattern would cover databases of others.
     let system = SYSTEM_DATABASE.replace('_', "\\_");
     let tenants = "ai\\_shifu\\_tenant\\_%";
+    // One right, two spellings.
+    let connection_admin = if mysql::selected().is_some() { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
     let accounts = [
         ("migrator", &passwords.migrator, vec![format!("ALL PRIVILEGES ON `{system}`.*")]),
         ("control", &passwords.control, vec![format!("{ROWS} ON `{system}`.*")]),
@@ -82,7 +85,7 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
             &passwords.provisioner,
             vec![
                 // CONNECTION ADMIN: to end the sessions of an account that is being replaced.
-                "CREATE USER, RELOAD, PROCESS, CONNECTION ADMIN ON *.*".to_owned(),
+                format!("CREATE USER, RELOAD, PROCESS, {connection_admin} ON *.*"),
                 // It can hand on only what it has itself.
                 format!("{ROWS}, {SCHEMA} ON `{tenants}`.*"),
             ],

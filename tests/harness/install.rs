@@ -28,6 +28,8 @@ pub enum Tool {
     RabbitMq,
     /// The load generator of the benchmarks.
     Wrk,
+    /// Fetches another suite's packages into a folder.
+    Debootstrap,
 }
 
 /// The servers of a stack.
@@ -40,6 +42,7 @@ impl Tool {
             Self::Redis => "redis-server",
             Self::RabbitMq => "rabbitmq-server",
             Self::Wrk => "wrk",
+            Self::Debootstrap => "debootstrap",
         }
     }
 
@@ -49,6 +52,7 @@ impl Tool {
             Self::Redis => program("redis-server").is_some(),
             Self::RabbitMq => rabbitmq_home().is_some() && epmd().is_some(),
             Self::Wrk => program("wrk").is_some(),
+            Self::Debootstrap => program("debootstrap").is_some(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`process`]: one operating-system process, signalled only while it is provably still ours;
 //! - [`install`]: the packages the servers come from;
 //! - [`mariadb`], [`rabbitmq`], [`redis`]: private servers, each in a directory of its own;
+//! - [`mysql`]: the other kind of database server, for the run that shows that everything works on it too;
 //! - [`accounts`]: the least-privilege database accounts the services get;
 //! - [`services`]: the control plane, the provisioner and the data plane as real processes;
 //! - [`options`], [`stack`]: all of it composed;
@@ -21,6 +22,7 @@ pub mod files;
 pub mod install;
 pub mod leftovers;
 pub mod mariadb;
+pub mod mysql;
 pub mod options;
 #[cfg(test)]
 mod own_tests;

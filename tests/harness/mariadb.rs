@@ -3,6 +3,8 @@
 //!
 //! An initialised data folder is made once per server version and copied for each new instance: that is 0.9 s of
 //! work which a test suite would otherwise repeat for every test.
+//!
+//! Where [`mysql`] is selected, the same private server is a MySQL.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{private_dir, random_secret, remembered, write_private};
 use crate::process::{Launch, Process, base_env};
-use crate::{install, paths, ports, probe, wait};
+use crate::{install, mysql, paths, ports, probe, wait};
 
 /// A start with recovery after a crash takes 1.1 s on a quiet machine; 30 s leaves room for a busy one.
 const READY: Duration = Duration::from_secs(30);
@@ -56,7 +58,8 @@ impl MariaDb {
         private_dir(dir)?;
         let identity = identity(dir)?;
         prepare_data(dir).await?;
-        write_private(&dir.join("init.sql"), accounts_sql(&identity.root_password))?;
+        let accounts = if mysql::selected().is_some() { mysql::accounts_sql } else { accounts_sql };
+        write_private(&dir.join("init.sql"), accounts(&identity.root_password))?;
         let launch = launch(dir, identity.port, options)?;
         if let Some(mut left) = Process::attach(launch.clone())? {
             left.stop(STOP).await?;
@@ -151,12 +154,17 @@ fn identity(dir: &Path) -> Result<Identity> {
 }
 
 fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
-    let program = install::program("mariadbd").context("mariadbd is not installed")?;
     let file = |name: &str| dir.join(name).display().to_string();
     let buffer_pool = if options.small_buffer_pool { "64M" } else { "128M" };
-    let mut launch = Launch::new("mariadb", program, dir)
-        // First: it keeps the system's own configuration out.
-        .args(["--no-defaults"])
+    let launch = match mysql::selected() {
+        Some(root) => mysql::launch(&root, dir),
+        None => {
+            let program = install::program("mariadbd").context("mariadbd is not installed")?;
+            // First: it keeps the system's own configuration out.
+            Launch::new("mariadb", program, dir).args(["--no-defaults", REDO_LOG])
+        }
+    };
+    let mut launch = launch
         .args([
             format!("--datadir={}", file("data")),
             format!("--socket={}", socket(dir)),
@@ -166,7 +174,7 @@ fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
             format!("--max-connections={}", options.max_connections),
             format!("--innodb-buffer-pool-size={buffer_pool}"),
         ])
-        .args(["--bind-address=127.0.0.1", "--skip-name-resolve", REDO_LOG])
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
         // Without it the default is latin1, which mangles every Chinese name.
         .args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci"])
         .args(&options.extra);
@@ -218,25 +226,28 @@ async fn prepare_data(dir: &Path) -> Result<()> {
 
 /// An initialised data folder of this server version and these creation-time settings.
 fn template() -> Result<PathBuf> {
-    let server = install::program("mariadbd").context("mariadbd is not installed")?;
-    let version = Command::new(server).args(["--no-defaults", "--version"]).output().context("ask mariadbd")?;
-    let version = String::from_utf8_lossy(&version.stdout).into_owned();
-    let version = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    let version = version.context("mariadbd does not tell its version")?;
-
+    let version = version()?;
     let folder = paths::dev().join("template");
     private_dir(&folder)?;
-    let template = folder.join(format!("mariadb-{version}"));
+    let (name, mysql) = (if mysql::selected().is_some() { "mysql" } else { "mariadb" }, mysql::selected());
+    let template = folder.join(format!("{name}-{version}"));
     // Several test processes may need it at the same moment.
     let lock = std::fs::File::create(folder.join("lock"))?;
     lock.lock()?;
     if !template.is_dir() {
         let half = folder.join("half");
         let _ = std::fs::remove_dir_all(&half);
-        let program = install::program("mariadb-install-db").context("mariadb-install-db is not installed")?;
-        let mut command = Command::new(program);
-        command.env_clear().envs(base_env()).arg("--no-defaults").arg(format!("--datadir={}", half.display()));
-        command.args(["--auth-root-authentication-method=normal", "--skip-test-db", REDO_LOG]);
+        let mut command = match mysql {
+            Some(root) => mysql::launch(&root, &folder).args(["--initialize-insecure"]).command(),
+            None => {
+                let program = install::program("mariadb-install-db").context("mariadb-install-db is not installed")?;
+                let mut command = Command::new(program);
+                command.env_clear().envs(base_env()).arg("--no-defaults");
+                command.args(["--auth-root-authentication-method=normal", "--skip-test-db", REDO_LOG]);
+                command
+            }
+        };
+        command.arg(format!("--datadir={}", half.display()));
         if nix::unistd::geteuid().is_root() {
             command.arg("--user=root");
         }
@@ -244,6 +255,23 @@ fn template() -> Result<PathBuf> {
         std::fs::rename(&half, &template).context("keep the template")?;
     }
     Ok(template)
+}
+
+fn version() -> Result<String> {
+    let mut command = match mysql::selected() {
+        Some(root) => mysql::launch(&root, &root).command(),
+        None => Command::new(install::program("mariadbd").context("mariadbd is not installed")?),
+    };
+    if mysql::selected().is_none() {
+        command.arg("--no-defaults");
+    }
+    let version = command.arg("--version").output().context("ask the server for its version")?;
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let mut words = version.split_whitespace().skip(1);
+    words
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+        .map(str::to_owned)
+        .context("the server does not tell its version")
 }
 
 fn run(command: &mut Command) -> Result<()> {

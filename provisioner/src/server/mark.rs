@@ -10,7 +10,6 @@ use crate::saga::StepError;
 use kernel::domain::TenantId;
 use kernel::{database, migrate, sql};
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 
 /// The table that carries the mark on MySQL.
 const MARK_TABLE: &str = "_ownership";
@@ -106,7 +105,7 @@ pub enum Found {
 
 impl Session {
     /// Looks at the database.
-    pub async fn find(&mut self, database: &str) -> Result<Found, StepError> {
+    pub async fn find(&mut self, name: &str) -> Result<Found, StepError> {
         let comment = match self.dialect {
             Dialect::MariaDb => "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
             Dialect::MySql => {
@@ -115,13 +114,13 @@ impl Session {
                  FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?"
             }
         };
-        let Some(row) = sqlx::query(comment).bind(database).fetch_optional(self.connection()).await? else {
+        let Some(row) = sqlx::query(comment).bind(name).fetch_optional(self.connection()).await? else {
             return Ok(Found::Absent);
         };
-        if let Some(mark) = Mark::parse(&row.try_get::<String, _>(0)?) {
+        if let Some(mark) = Mark::parse(&database::text(&row, 0)?) {
             return Ok(Found::Marked(mark));
         }
-        Ok(Found::Unmarked { empty: self.tables(database).await?.is_empty() })
+        Ok(Found::Unmarked { empty: self.tables(name).await?.is_empty() })
     }
 
     /// Creates the database with its mark. `false`: a database of this name exists.
@@ -174,10 +173,11 @@ impl Session {
     }
 
     /// Names of the tables in the database, the mark's excluded.
-    pub async fn tables(&mut self, database: &str) -> Result<Vec<String>, StepError> {
-        let show = format!("SHOW TABLES FROM {}", sql::identifier(database)?);
-        let rows: Vec<(String,)> = sqlx::query_as(&show).persistent(false).fetch_all(self.connection()).await?;
-        Ok(rows.into_iter().map(|(name,)| name).filter(|name| name != MARK_TABLE).collect())
+    pub async fn tables(&mut self, name: &str) -> Result<Vec<String>, StepError> {
+        let show = format!("SHOW TABLES FROM {}", sql::identifier(name)?);
+        let rows = sqlx::query(&show).persistent(false).fetch_all(self.connection()).await?;
+        let names = rows.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        Ok(names.into_iter().filter(|name| name != MARK_TABLE).collect())
     }
 }
 

@@ -23,10 +23,11 @@ pub async fn verify(context: &Context<'_>, username: &str, password: &SecretStri
     if rows == 0 {
         return Err(StepError::Transient("the tenant's configuration has no rows".into()));
     }
-    let grants: Vec<(String,)> = sqlx::query_as("SHOW GRANTS").fetch_all(&mut connection).await?;
+    let grants = sqlx::query("SHOW GRANTS").fetch_all(&mut connection).await?;
+    let grants = grants.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
     let own = format!(" ON {}.* TO ", sql::grant_pattern(context.database())?);
-    let beyond = |grant: &&str| !grant.starts_with("GRANT USAGE ON *.* TO ") && !grant.contains(&own);
-    if grants.iter().map(|(grant,)| grant.as_str()).any(|grant| beyond(&grant)) {
+    let beyond = |grant: &String| !grant.starts_with("GRANT USAGE ON *.* TO ") && !grant.contains(&own);
+    if grants.iter().any(beyond) {
         return Err(StepError::Permanent("the tenant's account has rights beyond its own database".into()));
     }
     let _ = connection.close().await;
