@@ -100,7 +100,7 @@ async fn two_creations_of_one_id_or_domain_have_one_winner() -> Result<()> {
     assert_eq!(replies.iter().filter(|reply| reply.status == 202).count(), 1);
     for reply in replies.iter().filter(|reply| reply.status != 202) {
         assert_eq!((reply.status, reply.error()), (409, "domain_taken"), "{}", reply.text);
-        assert_eq!(reply.json["field"], "domain");
+        assert_eq!(reply.json["field"], "tenant_domain");
     }
     let mut system = world::system(&stack).await?;
     let idle = "SELECT COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running')";

@@ -3,6 +3,7 @@
 mod bad_input;
 mod creation;
 mod deletion;
+mod domains;
 mod history;
 mod invariants;
 mod isolation;

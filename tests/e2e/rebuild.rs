@@ -37,6 +37,7 @@ async fn mixed_history(stack: &Stack, admin: &Admin) -> Result<()> {
     for (method, path, body) in [
         ("POST", "acme/domains".to_owned(), json!({"domain": "Bücher.example.com"})),
         ("POST", "acme/domains".into(), json!({"domain": "third.example.com"})),
+        ("PUT", "acme/domains/THIRD.example.com./primary".into(), Value::Null),
         ("DELETE", "acme/domains/acme.example.com".into(), Value::Null),
         ("DELETE", "beta/domains/beta.example.com".into(), Value::Null),
         ("POST", "beta/domains".into(), json!({"domain": "beta.example.com"})),

@@ -60,3 +60,26 @@ impl Write for Remove {
         Ok(Answer::new(StatusCode::NO_CONTENT, Value::Null))
     }
 }
+
+/// `PUT .../domains/{domain}/primary`.
+pub async fn make_primary(
+    State(app): State<App>,
+    Path((id, domain)): Path<(String, String)>,
+    caller: Caller,
+) -> Result<Answer, ApiError> {
+    let (tenant_id, domain) = (path_tenant_id(&id)?, parse_domain(&domain, "domain")?);
+    answer(&app, &caller, &MakePrimary { tenant_id, domain }).await
+}
+
+struct MakePrimary {
+    tenant_id: TenantId,
+    domain: DomainName,
+}
+
+impl Write for MakePrimary {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        let command = Command::ChangePrimaryDomain { domain: self.domain.clone() };
+        let tenant = unit.execute(&self.tenant_id, actor, command).await?;
+        Ok(Answer::new(StatusCode::OK, json!(tenant)))
+    }
+}

@@ -48,6 +48,7 @@ pub fn router(app: App, health: &Health) -> Router {
         .route("/admin/tenants/{tenant_id}/database/rotate", post(rotation::rotate))
         .route("/admin/tenants/{tenant_id}/domains", post(domains::register))
         .route("/admin/tenants/{tenant_id}/domains/{domain}", delete(domains::remove))
+        .route("/admin/tenants/{tenant_id}/domains/{domain}/primary", put(domains::make_primary))
         .route("/admin/tenants/{tenant_id}/users/{user_id}", put(members::put).delete(members::remove))
         .route("/admin/users", post(users::create))
         .route("/admin/users/{user_id}/tokens", post(users::issue_token).get(sessions::list))

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, ApiQuery, Code};
 use kernel::jobs::{self, JobKind, NewJob};
-use kernel::store::{At, FoldError, TenantFilter, UnitOfWork};
+use kernel::store::{At, CommandError, FoldError, TenantFilter, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
@@ -67,7 +67,14 @@ impl Write for CreateTenant {
             server: server.clone(),
             max_connections: default_max_connections(unit).await?,
         };
-        let tenant = unit.execute(&self.tenant_id, actor, command).await?;
+        let created = unit.execute(&self.tenant_id, actor, command).await;
+        let tenant = created.map_err(|error| match error {
+            // By the name that the field has in this request.
+            CommandError::DomainTaken(domain) => {
+                ApiError::from(Code::DomainTaken).with("field", "tenant_domain").with("domain", domain.as_str()).into()
+            }
+            error => Refusal::from(error),
+        })?;
         let job =
             NewJob { kind: JobKind::Provision, tenant_id: self.tenant_id.clone(), server, patience: self.patience };
         let operation_id = jobs::enqueue(unit.connection(), &job).await?;

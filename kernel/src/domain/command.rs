@@ -46,6 +46,11 @@ pub enum Command {
         /// The domain.
         domain: DomainName,
     },
+    /// Make one of the tenant's domains its primary one.
+    ChangePrimaryDomain {
+        /// The domain.
+        domain: DomainName,
+    },
     /// Refuse service.
     Suspend {
         /// Why.

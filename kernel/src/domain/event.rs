@@ -61,6 +61,12 @@ pub enum TenantEvent {
         /// The domain in normal form.
         domain: DomainName,
     },
+    /// Another of the tenant's domains is its primary one.
+    #[serde(rename = "tenant.primary_domain_changed")]
+    PrimaryDomainChanged {
+        /// The domain in normal form.
+        domain: DomainName,
+    },
     /// The name for people changed.
     #[serde(rename = "tenant.renamed")]
     Renamed {
@@ -156,6 +162,7 @@ impl TenantEvent {
             Self::ProvisioningFailed { .. } => "tenant.provisioning_failed",
             Self::DomainRegistered { .. } => "tenant.domain_registered",
             Self::DomainRemoved { .. } => "tenant.domain_removed",
+            Self::PrimaryDomainChanged { .. } => "tenant.primary_domain_changed",
             Self::Renamed { .. } => "tenant.renamed",
             Self::PlanChanged { .. } => "tenant.plan_changed",
             Self::Suspended { .. } => "tenant.suspended",

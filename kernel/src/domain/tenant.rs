@@ -207,6 +207,16 @@ impl Tenant {
                 }
                 vec![TenantEvent::DomainRemoved { domain }]
             }
+            Command::ChangePrimaryDomain { domain } => {
+                present()?;
+                if !tenant.domains.contains(&domain) {
+                    return Err(Rejection::DomainAbsent);
+                }
+                if tenant.tenant_domain.as_ref() == Some(&domain) {
+                    return Ok(Vec::new());
+                }
+                vec![TenantEvent::PrimaryDomainChanged { domain }]
+            }
             Command::Suspend { reason } => {
                 allow(&[Active, Maintenance])?;
                 vec![TenantEvent::Suspended { reason }]
@@ -336,6 +346,7 @@ impl Tenant {
                     self.tenant_domain = self.domains.first().cloned();
                 }
             }
+            TenantEvent::PrimaryDomainChanged { domain } => self.tenant_domain = Some(domain.clone()),
             TenantEvent::Renamed { tenant_name } => self.tenant_name.clone_from(tenant_name),
             TenantEvent::PlanChanged { plan_type } => self.plan_type.clone_from(plan_type),
             // Members are too many for the aggregate; they are a projection of their own.

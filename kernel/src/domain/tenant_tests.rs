@@ -237,6 +237,21 @@ fn the_first_domain_is_primary_and_the_next_takes_its_place() {
 }
 
 #[test]
+fn any_domain_of_the_tenant_can_be_its_primary_one() {
+    let mut given = given(&active());
+    for name in ["a.example.com", "b.example.com", "c.example.com"] {
+        given.record(given.when(Command::RegisterDomain { domain: domain(name) }).unwrap().remove(0));
+    }
+    let primary = |name: &str| Command::ChangePrimaryDomain { domain: domain(name) };
+    assert_eq!(given.when(primary("a.example.com")), Ok(vec![]));
+    assert_eq!(given.when(primary("other.example.com")), Err(Rejection::DomainAbsent));
+    given.record(given.when(primary("c.example.com")).unwrap().remove(0));
+    assert_eq!(given.tenant().tenant_domain, Some(domain("c.example.com")));
+    given.record(given.when(Command::RemoveDomain { domain: domain("c.example.com") }).unwrap().remove(0));
+    assert_eq!(given.tenant().tenant_domain, Some(domain("a.example.com")));
+}
+
+#[test]
 fn wishes_that_change_nothing_append_nothing() {
     let given = given(&active());
     assert_eq!(given.when(Command::Rename { tenant_name: "Acme".into() }), Ok(vec![]));

@@ -41,10 +41,15 @@ pub(super) async fn write(
             _ => {}
         }
     }
-    if events
-        .iter()
-        .any(|e| matches!(e.event, TenantEvent::DomainRegistered { .. } | TenantEvent::DomainRemoved { .. }))
-    {
+    let of_domains = |event: &RecordedEvent| {
+        matches!(
+            event.event,
+            TenantEvent::DomainRegistered { .. }
+                | TenantEvent::DomainRemoved { .. }
+                | TenantEvent::PrimaryDomainChanged { .. }
+        )
+    };
+    if events.iter().any(of_domains) {
         primary_domain(connection, tables, after).await?;
     }
     if created {
