@@ -4,6 +4,7 @@
 //! `Idempotency-Key`) -> `kernel::store` (append) -> [`relay`] (publish).
 
 mod admin;
+mod audit;
 mod default_tenant;
 mod keys;
 mod rebuild;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
   control-plane serve
   control-plane verify-log
   control-plane rebuild --check
+  control-plane audit
   control-plane keys list
   control-plane schedule list"
 )]
@@ -58,6 +60,7 @@ enum Role {
     Schedule(schedule::ScheduleCommand),
     Rebuild(rebuild::Options),
     VerifyLog(verify_log::Options),
+    Audit(audit::Options),
 }
 
 /// Exit code of a command that did its work and found something wrong.
@@ -75,6 +78,7 @@ async fn main() -> ExitCode {
         Role::Schedule(command) => schedule::run_command(&settings, command).await,
         Role::Rebuild(options) => rebuild::run(&settings, &options).await,
         Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
+        Role::Audit(options) => audit::run(&settings, &options).await,
     };
     match ended {
         Ok(code) => code,
