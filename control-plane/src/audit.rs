@@ -1,8 +1,9 @@
 //! `control-plane audit`: looks for drift that the system database alone shows, and changes nothing.
 //!
-//! **Guarantees.** What is found is true of one moment: the rows are read in one snapshot. A tenant with a job in progress is
-//! passed over, because its credential may be on the way in or out. The database servers are not looked at: the control
-//! plane holds no account there.
+//! **Guarantees.** What is found of credentials, rotations and jobs is true of one moment: the rows are read in one snapshot.
+//! The projections are compared after it, in a look of their own ([`kernel::store::rebuild`]). A tenant with a job in progress
+//! is passed over where credentials are looked at, because its own may be on the way in or out. The database servers are not
+//! looked at: the control plane holds no account there.
 
 use crate::FOUND;
 use anyhow::Context;

@@ -55,6 +55,8 @@ async fn the_audit_names_each_planted_drift_and_nothing_else() -> Result<()> {
         let found = audit(&stack).await?;
         ensure!(found == (4, vec![(kind.to_owned(), subject.to_owned())]), "{kind}: {found:?}");
         sqlx::query(&unplant).execute(&mut system).await?;
+        let left = audit(&stack).await?;
+        ensure!(left == (0, vec![]), "{kind} is found after its repair: {left:?}");
     }
     Ok(())
 }
