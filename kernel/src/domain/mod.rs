@@ -7,6 +7,8 @@
 mod command;
 mod domain_name;
 mod event;
+#[cfg(test)]
+mod life_tests;
 mod position;
 mod tenant;
 mod tenant_id;

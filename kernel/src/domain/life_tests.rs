@@ -1,0 +1,273 @@
+//! The aggregate against an independent model of a tenant's life: thousands of random sequences of commands.
+//!
+//! The model knows states, names and domains and nothing of events; the aggregate is carried through its snapshot and its log
+//! through their JSON, as the store does. Whatever is asked for: both accept or refuse alike, a refusal changes nothing, and the
+//! fold of the whole log is the state that was reached step by step.
+
+use super::*;
+use TenantState::*;
+use chrono::{DateTime, TimeDelta};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
+use uuid::Uuid;
+
+const SEQUENCES: u32 = 2000;
+const LONGEST: usize = 40;
+
+/// A tenant as the model sees it; the present is `None` before its creation.
+#[derive(Clone, Debug, PartialEq)]
+struct Model {
+    state: TenantState,
+    reason: Option<String>,
+    /// What a deletion interrupted.
+    interrupted: Option<(TenantState, Option<String>)>,
+    name: String,
+    plan: String,
+    domains: Vec<DomainName>,
+    primary: Option<DomainName>,
+    provisioned: bool,
+    events: u32,
+}
+
+/// Where a command may be asked for. A new command has to be placed here, and then among the samples below.
+fn allowed(command: &Command) -> &'static [TenantState] {
+    const ALIVE: &[TenantState] = &[Provisioning, Active, Suspended, Maintenance, Failed];
+    match command {
+        Command::Create { .. } => &[],
+        Command::CompleteProvisioning { .. } | Command::FailProvisioning { .. } => &[Provisioning, Failed],
+        Command::Retry => &[Failed],
+        Command::RegisterDomain { .. } | Command::RemoveDomain { .. } => ALIVE,
+        Command::Rename { .. } | Command::ChangePlan { .. } => ALIVE,
+        Command::ChangeMember { .. } | Command::RemoveMember { .. } => ALIVE,
+        Command::Suspend { .. } => &[Active, Maintenance],
+        Command::Resume => &[Suspended],
+        Command::SetMaintenance { enabled: true } => &[Active],
+        Command::SetMaintenance { enabled: false } => &[Maintenance],
+        Command::RotateDatabase | Command::CompleteRotation { .. } => &[Active, Maintenance],
+        Command::Delete { .. } => &[Active, Suspended, Maintenance, Failed],
+        Command::Restore => &[Deleted],
+        Command::Purge | Command::CompletePurge { .. } => &[Deleted, Failed],
+    }
+}
+
+/// What the model becomes.
+fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
+    let Some(now) = now else {
+        let Command::Create { tenant_name, domain, plan_type, .. } = command else { return Err(Rejection::NotFound) };
+        return Ok(Model {
+            state: Provisioning,
+            reason: None,
+            interrupted: None,
+            name: tenant_name.clone(),
+            plan: plan_type.clone(),
+            domains: domain.iter().cloned().collect(),
+            primary: domain.clone(),
+            provisioned: false,
+            events: 1 + u32::from(domain.is_some()),
+        });
+    };
+    if matches!(command, Command::Create { .. }) {
+        return Err(Rejection::Exists);
+    }
+    if !allowed(command).contains(&now.state) {
+        return Err(Rejection::State(now.state));
+    }
+    let mut next = Model { events: now.events + 1, ..now.clone() };
+    let mut enter = |state, reason: Option<&String>| (next.state, next.reason) = (state, reason.cloned());
+    match command {
+        Command::CompleteProvisioning { .. } => {
+            enter(Active, None);
+            (next.provisioned, next.events) = (true, now.events + 2);
+        }
+        Command::FailProvisioning { reason } => enter(Failed, Some(reason)),
+        Command::Suspend { reason } => enter(Suspended, Some(reason)),
+        Command::Resume | Command::SetMaintenance { enabled: false } => enter(Active, None),
+        Command::SetMaintenance { enabled: true } => enter(Maintenance, None),
+        Command::Delete { reason, .. } => {
+            enter(Deleted, reason.as_ref());
+            next.interrupted = Some((now.state, now.reason.clone()));
+        }
+        Command::Restore => {
+            let (state, reason) = next.interrupted.take().expect("a deletion interrupts something");
+            (next.state, next.reason) = (state, reason);
+        }
+        Command::CompletePurge { .. } => {
+            enter(Purged, None);
+            (next.interrupted, next.provisioned) = (None, false);
+            (next.domains, next.primary) = (Vec::new(), None);
+        }
+        Command::Retry | Command::Purge => next.events = now.events,
+        Command::Rename { tenant_name } if *tenant_name == now.name => next.events = now.events,
+        Command::Rename { tenant_name } => next.name.clone_from(tenant_name),
+        Command::ChangePlan { plan_type } if *plan_type == now.plan => next.events = now.events,
+        Command::ChangePlan { plan_type } => next.plan.clone_from(plan_type),
+        Command::RegisterDomain { domain } => {
+            if now.domains.contains(domain) {
+                return Err(Rejection::DomainPresent);
+            }
+            next.domains.push(domain.clone());
+            next.primary = next.domains.first().cloned();
+        }
+        Command::RemoveDomain { domain } => {
+            if !now.domains.contains(domain) {
+                return Err(Rejection::DomainAbsent);
+            }
+            next.domains.retain(|other| other != domain);
+            next.primary = next.domains.first().cloned();
+        }
+        Command::Create { .. }
+        | Command::ChangeMember { .. }
+        | Command::RemoveMember { .. }
+        | Command::RotateDatabase
+        | Command::CompleteRotation { .. } => {}
+    }
+    Ok(next)
+}
+
+/// A tenant with its log, kept as the store keeps them.
+#[derive(Default)]
+struct Life {
+    present: Option<Tenant>,
+    log: Vec<RecordedEvent>,
+}
+
+impl Life {
+    fn record(&mut self, event: TenantEvent) {
+        let number = self.log.len() as u32 + 1;
+        let recorded = RecordedEvent {
+            // Others' events lie between a tenant's own.
+            position: Position(u64::from(number) * 3),
+            tenant_id: id(),
+            version: Version(number),
+            event_id: Uuid::nil(),
+            occurred_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(i64::from(number)),
+            actor: "test".into(),
+            event,
+        };
+        let next = Tenant::apply(self.present.take(), &recorded);
+        self.present = Some(through_json(&next));
+        self.log.push(through_json(&recorded));
+    }
+
+    fn folded(&self) -> Option<Tenant> {
+        self.log.iter().fold(None, |now, recorded| Some(Tenant::apply(now, recorded)))
+    }
+}
+
+fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+}
+
+fn view(tenant: &Tenant) -> Model {
+    Model {
+        state: tenant.state,
+        reason: tenant.reason.clone(),
+        interrupted: tenant.before_deletion.as_ref().map(|before| (before.state, before.reason.clone())),
+        name: tenant.tenant_name.clone(),
+        plan: tenant.plan_type.clone(),
+        domains: tenant.domains.clone(),
+        primary: tenant.tenant_domain.clone(),
+        provisioned: tenant.database.host.is_some(),
+        events: tenant.version.0,
+    }
+}
+
+fn id() -> TenantId {
+    "acme".parse().unwrap()
+}
+
+fn domain() -> impl Strategy<Value = DomainName> {
+    (0..3_u8).prop_map(|number| format!("d{number}.example.com").parse().unwrap())
+}
+
+/// One of few words, so that the same one comes again.
+fn word() -> impl Strategy<Value = String> {
+    (0..3_u8).prop_map(|number| format!("word {number}"))
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let user: UserId = Uuid::from_u128(7).to_string().parse().unwrap();
+    let member = Command::ChangeMember { user_id: user.clone(), role: Role::Viewer, permissions: None };
+    let certificate = DeletionCertificate {
+        database: "d".into(),
+        user: "u".into(),
+        server: "main".into(),
+        removed_at: DateTime::UNIX_EPOCH,
+        checks: vec!["gone".into()],
+    };
+    prop_oneof![
+        (word(), proptest::option::of(domain())).prop_map(|(word, domain)| Command::Create {
+            tenant_name: word.clone(),
+            domain,
+            plan_type: word,
+            server: "main".into(),
+            max_connections: 5,
+        }),
+        Just(Command::CompleteProvisioning {
+            server: "main".into(),
+            host: "db1".into(),
+            port: 3306,
+            schema_version: 1,
+        }),
+        word().prop_map(|reason| Command::FailProvisioning { reason }),
+        Just(Command::Retry),
+        domain().prop_map(|domain| Command::RegisterDomain { domain }),
+        domain().prop_map(|domain| Command::RemoveDomain { domain }),
+        word().prop_map(|reason| Command::Suspend { reason }),
+        Just(Command::Resume),
+        any::<bool>().prop_map(|enabled| Command::SetMaintenance { enabled }),
+        word().prop_map(|tenant_name| Command::Rename { tenant_name }),
+        word().prop_map(|plan_type| Command::ChangePlan { plan_type }),
+        Just(member),
+        Just(Command::RemoveMember { user_id: user }),
+        Just(Command::RotateDatabase),
+        word().prop_map(|username| Command::CompleteRotation { username }),
+        (proptest::option::of(word()), 0..60_u32)
+            .prop_map(|(reason, retention_days)| Command::Delete { reason, retention_days }),
+        Just(Command::Restore),
+        Just(Command::Purge),
+        Just(Command::CompletePurge { certificate }),
+    ]
+}
+
+/// What was asked for, and in which state.
+type Met = HashSet<(Option<TenantState>, Discriminant<Command>)>;
+
+fn live(commands: Vec<Command>, met: &mut Met) -> Result<(), TestCaseError> {
+    let (mut life, mut model) = (Life::default(), None::<Model>);
+    for command in commands {
+        met.insert((model.as_ref().map(|model| model.state), discriminant(&command)));
+        let expected = step(model.as_ref(), &command);
+        let decided = Tenant::decide(&id(), life.present.as_ref(), command.clone());
+        match (expected, decided) {
+            (Err(expected), Err(rejection)) => prop_assert_eq!(expected, rejection, "{:?}", command),
+            (Ok(expected), Ok(events)) => {
+                events.into_iter().for_each(|event| life.record(event));
+                let tenant = life.present.as_ref().unwrap();
+                prop_assert_eq!(&expected, &view(tenant), "{:?}", command);
+                prop_assert_eq!(tenant.status, tenant.state.status());
+                prop_assert_eq!(tenant.purge_after.is_some(), tenant.state == Deleted);
+                prop_assert_eq!(tenant.deleted_at.is_some(), matches!(tenant.state, Deleted | Purged));
+                model = Some(expected);
+            }
+            (expected, decided) => prop_assert!(false, "{command:?}: {expected:?}, but {decided:?}"),
+        }
+    }
+    prop_assert_eq!(&life.folded(), &life.present, "the log says something else than the snapshot");
+    Ok(())
+}
+
+#[test]
+fn every_sequence_of_commands_agrees_with_the_model() {
+    let met = RefCell::new(Met::new());
+    let config = Config { cases: SEQUENCES, failure_persistence: None, ..Config::default() };
+    let ran = TestRunner::new(config)
+        .run(&proptest::collection::vec(command(), 1..LONGEST), |commands| live(commands, &mut met.borrow_mut()));
+    ran.unwrap_or_else(|found| panic!("{found}"));
+    let met = met.into_inner();
+    let commands: HashSet<_> = met.iter().map(|(_, command)| *command).collect();
+    assert_eq!(met.len(), (TenantState::ALL.len() + 1) * commands.len(), "not every command was met in every state");
+}
