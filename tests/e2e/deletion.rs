@@ -1,11 +1,14 @@
 //! The end of a tenant: deleted, restored, deleted for good, and nothing left of it.
 
 use crate::invariants;
+use crate::isolation;
+use crate::sagas;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::{Admin, Reply, TenantApi};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
+use kernel::jobs::JobKind;
 use serde_json::{Value, json};
 use sqlx::MySqlConnection;
 use std::collections::BTreeSet;
@@ -19,13 +22,28 @@ async fn a_tenant_that_is_purged_leaves_only_its_history() -> Result<()> {
     let stack = Stack::start(StackOptions::for_test("purged")?).await?;
     let admin = stack.admin();
     let (ann, token) = world::user(&admin, "ann", &[]).await?;
-    let before = traces(&stack).await?;
+    let before = traces(&stack, &["acme"]).await?;
 
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
     admin.put_member("acme", &ann, "admin").await?;
     world::plant_order(&stack, "acme", &ann, "order-1").await?;
     let api = stack.tenant_api(0);
     answers(&api, &token, SOON, 200).await?;
+    // Both its database users have this in common.
+    let login = isolation::login(&stack, "acme").await?;
+    let users = login.get_username().trim_end_matches(['a', 'b']).to_owned();
+    let words = ["acme", users.as_str()];
+    wait::until_ok(SOON, "the tenant to be seen everywhere", async || {
+        let found = traces(&stack, &words).await?;
+        for trace in
+            ["database ", "user ", "grant ", "rows of saas_tenant_databases", "rows of saas_tenant_users", "key "]
+        {
+            let new = found.difference(&before).any(|found| found.contains(trace));
+            ensure!(new, "the search finds no {trace}");
+        }
+        Ok(())
+    })
+    .await?;
 
     let reply = admin.request("DELETE", "/admin/tenants/acme", Some(json!({"reason": "left us"})), &[]).await?;
     assert_eq!((reply.status, &reply.json["state"]), (202, &json!("deleted")), "{}", reply.text);
@@ -46,7 +64,12 @@ async fn a_tenant_that_is_purged_leaves_only_its_history() -> Result<()> {
 
     ensure!(admin.request("DELETE", "/admin/tenants/acme", None, &[]).await?.status == 202);
     purge(&admin, "acme").await?;
-    assert_eq!(traces(&stack).await?, before, "something of the tenant is left");
+    wait::until_ok(REFUSED, "nothing of the tenant to be left", async || {
+        let left = traces(&stack, &words).await?;
+        ensure!(left == before, "left: {:?}", left.difference(&before));
+        Ok(())
+    })
+    .await?;
     let tenant: Value = admin.get("/admin/tenants/acme").await?;
     assert_eq!((&tenant["state"], &tenant["domains"]), (&json!("purged"), &json!([])));
     let listed: Value = admin.get("/admin/tenants?status=purged").await?;
@@ -85,7 +108,7 @@ async fn a_suspended_or_failed_tenant_comes_back_as_it_was() -> Result<()> {
         ensure!(reply.json["reason"].is_string() && reply.json.get("deleted_at").is_none(), "{}", reply.text);
     }
     world::idle(&stack).await?;
-    ensure!(crate::isolation::login(&stack, "acme").await.is_ok());
+    ensure!(isolation::login(&stack, "acme").await.is_ok());
     purge(&admin, "broken").await?;
     invariants::check(&stack).await
 }
@@ -94,36 +117,37 @@ async fn a_suspended_or_failed_tenant_comes_back_as_it_was() -> Result<()> {
 async fn purge_killed_at_every_step_converges() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("purge-killed")?).await?;
     let admin = stack.admin();
-    let before = traces(&stack).await?;
-    let mut points: Vec<String> = ["drop_database", "drop_user", "forget", "verify_absent"]
-        .iter()
-        .flat_map(|step| ["before", "after"].map(|when| format!("purge.{step}.{when}")))
-        .collect();
+    let before = traces(&stack, &["gone-"]).await?;
+    let steps = sagas::steps(&stack, JobKind::Purge, "gone-steps").await?;
+    let mut points: Vec<String> =
+        steps.iter().flat_map(|step| ["before", "after"].map(|when| format!("purge.{step}.{when}"))).collect();
     points.extend(["purge.recorded", "append.before_commit", "append.after_commit"].map(String::from));
     for number in 0..points.len() {
-        admin.create_active_tenant(&format!("t-{number}"), Some(&format!("t-{number}.example.com")), SOON).await?;
+        admin
+            .create_active_tenant(&format!("gone-{number}"), Some(&format!("gone-{number}.example.com")), SOON)
+            .await?;
     }
     for number in 0..points.len() {
-        ensure!(admin.request("DELETE", &format!("/admin/tenants/t-{number}"), None, &[]).await?.status == 202);
+        ensure!(admin.request("DELETE", &format!("/admin/tenants/gone-{number}"), None, &[]).await?.status == 202);
     }
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
-        let reply = admin.post(&format!("/admin/tenants/t-{number}/purge"), json!({})).await?;
+        let reply = admin.post(&format!("/admin/tenants/gone-{number}/purge"), json!({})).await?;
         assert_eq!(reply.status, 202, "{}", reply.text);
         let provisioner = &mut stack.provisioners[0];
         wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
         if !point.ends_with("after_commit") {
-            let reply = admin.post(&format!("/admin/tenants/t-{number}/restore"), json!({})).await?;
+            let reply = admin.post(&format!("/admin/tenants/gone-{number}/restore"), json!({})).await?;
             assert_eq!((reply.status, reply.error()), (409, "operation_in_progress"), "{}", reply.text);
         }
     }
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
-        assert_eq!(admin.tenant(&format!("t-{number}")).await?.state, "purged", "{point}");
+        assert_eq!(admin.tenant(&format!("gone-{number}")).await?.state, "purged", "{point}");
     }
-    assert_eq!(traces(&stack).await?, before);
+    assert_eq!(traces(&stack, &["gone-"]).await?, before);
     invariants::check(&stack).await
 }
 
@@ -170,15 +194,18 @@ async fn answers(api: &TenantApi, token: &str, limit: Duration, status: u16) -> 
     .await
 }
 
-/// Everything a tenant could leave behind on its server and in the system database, but what is meant to stay: events,
-/// snapshots and tombstones, reservations, operations.
-async fn traces(stack: &Stack) -> Result<BTreeSet<String>> {
-    const QUERIES: [&str; 4] = [
+/// Every database, user and grant, and every row and key with one of `words` in it: what a tenant could leave behind, but for
+/// what is meant to stay. Rows are searched in every column of every table, so a new table is not forgotten.
+async fn traces(stack: &Stack, words: &[&str]) -> Result<BTreeSet<String>> {
+    const QUERIES: [&str; 6] = [
         "SELECT CONVERT(CONCAT('database ', SCHEMA_NAME) USING utf8mb4) FROM information_schema.SCHEMATA",
         "SELECT CONVERT(CONCAT('user ', User, '@', Host) USING utf8mb4) FROM mysql.user",
         "SELECT CONVERT(CONCAT('grant ', User, '@', Host, ' on ', Db) USING utf8mb4) FROM mysql.db",
         "SELECT CONVERT(CONCAT('grant of a table ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4) FROM mysql.tables_priv",
+        "SELECT CONVERT(CONCAT('grant of a column ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4) FROM mysql.columns_priv",
+        "SELECT CONVERT(CONCAT('grant of a routine ', User, '@', Host, ' on ', Db) USING utf8mb4) FROM mysql.procs_priv",
     ];
+    // History, tombstones, the rest of domains.
     const STAY: [&str; 6] = [
         "saas_events",
         "saas_tenant_snapshots",
@@ -193,16 +220,29 @@ async fn traces(stack: &Stack) -> Result<BTreeSet<String>> {
         found.extend(texts(&mut root, query).await?);
     }
     let mut system = world::system(stack).await?;
-    let columns: Vec<(String,)> = sqlx::query_as(
-        "SELECT CONVERT(TABLE_NAME USING utf8mb4) FROM information_schema.COLUMNS
-         WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_NAME = 'tenant_id'",
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CONVERT(c.TABLE_NAME USING utf8mb4), CONVERT(c.COLUMN_NAME USING utf8mb4) FROM information_schema.COLUMNS c
+         JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME
+         WHERE c.TABLE_SCHEMA = DATABASE() AND t.TABLE_TYPE = 'BASE TABLE'",
     )
     .fetch_all(&mut system)
     .await?;
-    for (table,) in columns.iter().filter(|(table,)| !STAY.contains(&table.as_str())) {
-        let query = format!("SELECT CONCAT('{table} ', tenant_id) FROM {table}");
-        found.extend(texts(&mut system, &query).await?);
+    ensure!(columns.iter().any(|(table, _)| table == "saas_tenant_databases"), "no tables were looked at");
+    for (table, column) in columns.iter().filter(|(table, _)| !STAY.contains(&table.as_str())) {
+        for word in words {
+            let query =
+                format!("SELECT COUNT(*) FROM `{table}` WHERE LOCATE(?, CONVERT(`{column}` USING utf8mb4)) > 0");
+            let count: i64 = sqlx::query_scalar(&query).bind(word).fetch_one(&mut system).await?;
+            if count > 0 {
+                found.insert(format!("{count} rows of {table} name {word} in {column}"));
+            }
+        }
     }
+    let mut redis = redis::Client::open(stack.urls.redis.as_str())?.get_multiplexed_async_connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await?;
+    found.extend(
+        keys.into_iter().filter(|key| words.iter().any(|word| key.contains(*word))).map(|key| format!("key {key}")),
+    );
     Ok(found)
 }
 

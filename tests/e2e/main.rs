@@ -17,6 +17,7 @@ mod positions;
 mod readme;
 mod rebuild;
 mod rotation;
+mod sagas;
 mod schedules;
 mod schema;
 mod secrets;

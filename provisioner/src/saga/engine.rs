@@ -148,6 +148,11 @@ async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -
         progress.begin(ordinal, step.name());
         let undone = tokio::time::timeout(STEP_DEADLINE, step.undo(&mut context)).await;
         undone.unwrap_or_else(|_| Err(StepError::Transient(format!("undoing {} took too long", step.name()))))?;
+        let undone = format!("{}.{}.undone", lease.kind, step.name());
+        failpoint::hit(&undone).await;
+        if failpoint::fails(&undone) {
+            return Err(StepError::Permanent(format!("undoing {} was made to fail", step.name())));
+        }
         progress.end("undone");
         progress.show().await?;
     }

@@ -1,0 +1,305 @@
+//! Every step of every saga fails once; every undo fails once, and is repeated after a kill between doing and recording.
+//!
+//! The steps are those that the provisioner itself reports of a clean run, so that a new one is not forgotten; kills before and
+//! after each step are in [`crate::kill_points`], [`crate::rotation`] and [`crate::deletion`], from the same lists.
+
+use crate::invariants;
+use crate::isolation;
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::admin::{Admin, Operation};
+use harness::stack::Stack;
+use harness::wait;
+use kernel::jobs::JobKind;
+use serde_json::json;
+use sqlx::ConnectOptions;
+use sqlx::mysql::MySqlConnectOptions;
+use std::time::Duration;
+
+/// How soon a job that was made to fail says so.
+const FAILS: Duration = Duration::from_secs(20);
+/// The kinds of jobs that can be undone.
+const UNDONE: [JobKind; 2] = [JobKind::Provision, JobKind::Rotate];
+
+/// What there is; `subject` and `begin` have to say how it is asked for.
+const KINDS: [JobKind; 4] = [JobKind::Provision, JobKind::Rotate, JobKind::Enforce, JobKind::Purge];
+
+/// The names of the steps of a kind of job, as the provisioner runs them. Leaves the tenant `<name>-<kind>` behind.
+pub async fn steps(stack: &Stack, kind: JobKind, name: &str) -> Result<Vec<String>> {
+    let job = Job::prepare(stack, kind, name).await?;
+    let ended = stack.admin().wait_for_operation(&job.begin(stack).await?, SOON).await?;
+    let steps: Vec<String> = ended.steps.into_iter().map(|step| step.name).collect();
+    ensure!(!steps.is_empty(), "{kind} has no step");
+    Ok(steps)
+}
+
+/// A tenant for which a job can be asked for.
+struct Job {
+    kind: JobKind,
+    tenant: String,
+    /// Its credential before the job, if it has one.
+    former: Option<MySqlConnectOptions>,
+}
+
+impl Job {
+    /// Brings a tenant so far that a job of this kind is the next thing.
+    async fn prepare(stack: &Stack, kind: JobKind, name: &str) -> Result<Self> {
+        let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
+        let former = match kind {
+            JobKind::Provision => None,
+            JobKind::Rotate | JobKind::Enforce | JobKind::Purge => {
+                admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
+                Some(isolation::login(stack, &tenant).await?)
+            }
+        };
+        if kind == JobKind::Purge {
+            ensure!(admin.request("DELETE", &format!("/admin/tenants/{tenant}"), None, &[]).await?.status == 202);
+        }
+        Ok(Self { kind, tenant, former })
+    }
+
+    /// Asks for the job and gives its operation.
+    async fn begin(&self, stack: &Stack) -> Result<String> {
+        let (admin, tenant) = (stack.admin(), &self.tenant);
+        let reply = match self.kind {
+            JobKind::Provision => {
+                let body =
+                    json!({"tenant_id": tenant, "tenant_name": "T", "tenant_domain": format!("{tenant}.example.com")});
+                admin.post("/admin/tenants", body).await?
+            }
+            JobKind::Rotate => admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?,
+            JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
+            JobKind::Enforce => {
+                let path = format!("/admin/tenants/{tenant}/suspend");
+                ensure!(admin.post(&path, json!({"reason": "unpaid"})).await?.status == 200);
+                // The answer of a suspension does not name its job.
+                let newest = "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND kind = 'enforce' ORDER BY operation_id DESC LIMIT 1";
+                let mut system = world::system(stack).await?;
+                return Ok(sqlx::query_scalar(newest).bind(tenant).fetch_one(&mut system).await?);
+            }
+        };
+        ensure!(reply.status == 202, "{tenant}: {}", reply.text);
+        Ok(reply.json["operation_id"].as_str().context("an operation")?.to_owned())
+    }
+
+    /// What holds once the job has succeeded.
+    async fn succeeded(&self, stack: &Stack) -> Result<()> {
+        let (kind, tenant) = (self.kind, &self.tenant);
+        let state = match kind {
+            JobKind::Provision | JobKind::Rotate => "active",
+            JobKind::Enforce => "suspended",
+            JobKind::Purge => "purged",
+        };
+        ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
+        if let Some(former) = &self.former {
+            ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
+        }
+        if state == "active" {
+            ensure!(isolation::login(stack, tenant).await?.connect().await.is_ok(), "{tenant} does not log in");
+        }
+        Ok(())
+    }
+
+    /// What holds once the job was undone.
+    async fn undone(&self, stack: &Stack) -> Result<()> {
+        let tenant = stack.admin().tenant(&self.tenant).await?;
+        match &self.former {
+            None => ensure!(tenant.state == "failed", "{} is {}", self.tenant, tenant.state),
+            Some(former) => {
+                let now = isolation::login(stack, &self.tenant).await?;
+                ensure!(now.get_username() == former.get_username(), "{} has another user", self.tenant);
+                ensure!(former.connect().await.is_ok(), "the credential of {} does not log in", self.tenant);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A short name for the tenants of a step: a tenant's id has 32 characters at most.
+fn named(what: &str, ordinal: usize) -> String {
+    format!("{what}-{ordinal}")
+}
+
+/// Waits until the job has met its failure: it has ended as failed, or is going to be tried again.
+async fn failure(admin: &Admin, operation: &str, step: &str) -> Result<Operation> {
+    wait::until_ok(FAILS, &format!("{step} to fail"), async || {
+        let operation = admin.operation(operation).await?;
+        let error = operation.error.clone().unwrap_or_default();
+        ensure!(error.contains(step) && error.contains("made to fail"), "{}: {error}", operation.status);
+        Ok(operation)
+    })
+    .await
+}
+
+/// How the job has ended, if it is one that ends so: a moment after its first failure.
+async fn verdict(admin: &Admin, kind: JobKind, operation: &str) -> Option<Operation> {
+    if !UNDONE.contains(&kind) {
+        return None;
+    }
+    let failed = async || admin.operation(operation).await.ok().filter(|operation| operation.status == "failed");
+    wait::until(Duration::from_secs(2), "a verdict", failed).await.ok()
+}
+
+async fn all_steps(stack: &Stack, kinds: &[JobKind]) -> Result<Vec<(JobKind, Vec<String>)>> {
+    let mut all = Vec::new();
+    for kind in kinds {
+        all.push((*kind, steps(stack, *kind, "steps").await?));
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> Result<()> {
+    let mut stack = Stack::start(world::without_nodes("sagas-fail")?).await?;
+    let admin = stack.admin();
+    let sagas = all_steps(&stack, &KINDS).await?;
+    let rounds = sagas.iter().map(|(_, steps)| steps.len()).max().unwrap_or(0);
+    let mut jobs = Vec::new();
+    for round in 0..rounds {
+        for (kind, steps) in sagas.iter().filter(|(_, steps)| round < steps.len()) {
+            jobs.push((round, steps[round].clone(), Job::prepare(&stack, *kind, &named("fail", round)).await?));
+        }
+    }
+    world::idle(&stack).await?;
+    let mut seen = (0, 0);
+    for round in 0..rounds {
+        let now: Vec<_> = jobs.iter().filter(|(number, ..)| *number == round).collect();
+        // One step of each kind at a time: they do not meet.
+        let points: Vec<String> = now.iter().map(|(_, step, job)| format!("{}.{step}=error", job.kind)).collect();
+        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points.join(",")))]).await?;
+        let mut begun = Vec::new();
+        for (_, step, job) in &now {
+            begun.push((step, job, job.begin(&stack).await?));
+        }
+        let mut unfinished = Vec::new();
+        for (step, job, operation) in begun {
+            let met = failure(&admin, &operation, step).await.with_context(|| format!("{} of {}", step, job.tenant))?;
+            match verdict(&admin, job.kind, &operation).await {
+                Some(ended) => {
+                    let all = ended.steps.iter().all(|step| step.status == "undone");
+                    ensure!(all, "{}: {:?}", job.tenant, ended.steps);
+                    job.undone(&stack).await?;
+                    seen.0 += 1;
+                }
+                None => {
+                    ensure!(met.status != "succeeded", "{} succeeded without its step {step}", job.tenant);
+                    unfinished.push((job, operation));
+                }
+            }
+        }
+        // What has no way back is finished as soon as it can be.
+        stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+        for (job, operation) in unfinished {
+            admin.wait_for_operation(&operation, SOON).await?;
+            job.succeeded(&stack).await?;
+            seen.1 += 1;
+        }
+    }
+    let total: usize = sagas.iter().map(|(_, steps)| steps.len()).sum();
+    ensure!(seen.0 + seen.1 == total, "{seen:?} of {total}");
+    // Up to the switch a rotation is undone; from there on it is finished.
+    let provision = sagas.iter().find(|(kind, _)| *kind == JobKind::Provision).map_or(0, |(_, steps)| steps.len());
+    ensure!(seen.0 == provision + 2, "undone and finished: {seen:?}");
+    invariants::check(&stack).await?;
+    for (_, _, job) in jobs.iter().filter(|(.., job)| job.kind == JobKind::Provision) {
+        let reply = admin.post(&format!("/admin/tenants/{}/retry", job.tenant), json!({})).await?;
+        admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+        job.succeeded(&stack).await?;
+    }
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn every_undo_that_fails_is_repeated_until_nothing_is_left() -> Result<()> {
+    let mut stack = Stack::start(world::without_nodes("undo-fails")?).await?;
+    let admin = stack.admin();
+    let sagas = all_steps(&stack, &UNDONE).await?;
+    let mut jobs = Vec::new();
+    for (kind, steps) in &sagas {
+        for ordinal in 0..steps.len() {
+            let job = Job::prepare(&stack, *kind, &named("undo", ordinal)).await?;
+            jobs.push((ordinal, failing(*kind, steps), steps[ordinal].clone(), job));
+        }
+    }
+    let rounds = jobs.iter().map(|(ordinal, ..)| ordinal + 1).max().unwrap_or(0);
+    let mut begun = Vec::new();
+    for round in 0..rounds {
+        let now: Vec<_> = jobs.iter().filter(|(number, ..)| *number == round).collect();
+        let points: Vec<String> = now
+            .iter()
+            .map(|(_, failing, step, job)| format!("{0}.{failing}=error,{0}.{step}.undone=error", job.kind))
+            .collect();
+        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points.join(",")))]).await?;
+        let mut met = Vec::new();
+        for (_, failing, step, job) in &now {
+            met.push((failing, step, job, job.begin(&stack).await?));
+        }
+        for (failing, step, job, operation) in met {
+            failure(&admin, &operation, failing).await?;
+            // Two attempts at least, and it goes on: not called failed while something may be left.
+            let again = wait::until_ok(FAILS, &format!("undoing {step} to be repeated"), async || {
+                let operation = admin.operation(&operation).await?;
+                ensure!(operation.attempts >= 2, "{} attempts", operation.attempts);
+                Ok(operation)
+            })
+            .await?;
+            ensure!(again.status == "running", "{}: {} while undoing {step} fails", job.tenant, again.status);
+            begun.push((operation, job));
+        }
+    }
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    undone(&stack, &begun).await
+}
+
+#[tokio::test]
+async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
+    let mut stack = Stack::start(world::without_nodes("undo-killed")?).await?;
+    let sagas = all_steps(&stack, &UNDONE).await?;
+    let mut jobs = Vec::new();
+    for (kind, steps) in &sagas {
+        for (ordinal, step) in steps.iter().enumerate() {
+            for point in ["undo", "undone"] {
+                let job = Job::prepare(&stack, *kind, &named(point, ordinal)).await?;
+                jobs.push((failing(*kind, steps), format!("{kind}.{step}.{point}"), job));
+            }
+        }
+    }
+    let mut begun = Vec::new();
+    for (failing, point, job) in &jobs {
+        let points = format!("{}.{failing}=error,{point}=kill", job.kind);
+        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points))]).await?;
+        begun.push((job.begin(&stack).await?, job));
+        let provisioner = &mut stack.provisioners[0];
+        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
+    }
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    // The kill may have come to a job left by the one before; a job whose undo had not begun then goes on instead.
+    let mut ended = Vec::new();
+    for (operation, job) in begun {
+        match stack.admin().wait_for_end(&operation, SOON).await?.status.as_str() {
+            "failed" => ended.push((operation, job)),
+            _ => job.succeeded(&stack).await?,
+        }
+    }
+    ensure!(ended.len() > jobs.len() / 2, "only {} of {} were undone", ended.len(), jobs.len());
+    undone(&stack, &ended).await
+}
+
+/// The step whose failure has the whole job undone: the last one, as long as there is a way back.
+fn failing(kind: JobKind, steps: &[String]) -> String {
+    let with_way_back = if kind == JobKind::Rotate { 2 } else { steps.len() };
+    steps[..with_way_back].last().cloned().unwrap_or_default()
+}
+
+async fn undone(stack: &Stack, jobs: &[(String, &Job)]) -> Result<()> {
+    for (operation, job) in jobs {
+        let ended = stack.admin().wait_for_end(operation, SOON).await?;
+        ensure!(ended.status == "failed", "{}: {}", job.tenant, ended.status);
+        ensure!(ended.error.as_deref().is_some_and(|error| error.contains("made to fail")), "{:?}", ended.error);
+        job.undone(stack).await?;
+    }
+    let mut system = world::system(stack).await?;
+    let left = world::number(&mut system, "SELECT COUNT(*) FROM saas_next_credentials").await?;
+    ensure!(left == 0, "{left} credentials of undone rotations are kept");
+    invariants::check(stack).await
+}
