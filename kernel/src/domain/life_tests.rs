@@ -39,7 +39,7 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::Create { .. } => &[],
         Command::CompleteProvisioning { .. } | Command::FailProvisioning { .. } => &[Provisioning, Failed],
         Command::Retry => &[Failed],
-        Command::RegisterDomain { .. } | Command::RemoveDomain { .. } => ALIVE,
+        Command::RegisterDomain { .. } | Command::RemoveDomain { .. } | Command::ChangePrimaryDomain { .. } => ALIVE,
         Command::Rename { .. } | Command::ChangePlan { .. } => ALIVE,
         Command::ChangeMember { .. } | Command::RemoveMember { .. } => ALIVE,
         Command::Suspend { .. } => &[Active, Maintenance],
@@ -109,14 +109,23 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
                 return Err(Rejection::DomainPresent);
             }
             next.domains.push(domain.clone());
-            next.primary = next.domains.first().cloned();
+            next.primary = now.primary.clone().or_else(|| Some(domain.clone()));
         }
         Command::RemoveDomain { domain } => {
             if !now.domains.contains(domain) {
                 return Err(Rejection::DomainAbsent);
             }
             next.domains.retain(|other| other != domain);
-            next.primary = next.domains.first().cloned();
+            if now.primary.as_ref() == Some(domain) {
+                next.primary = next.domains.first().cloned();
+            }
+        }
+        Command::ChangePrimaryDomain { domain } => {
+            if !now.domains.contains(domain) {
+                return Err(Rejection::DomainAbsent);
+            }
+            next.events = now.events + u32::from(now.primary.as_ref() != Some(domain));
+            next.primary = Some(domain.clone());
         }
         Command::Create { .. }
         | Command::ChangeMember { .. }
@@ -216,6 +225,7 @@ fn command() -> impl Strategy<Value = Command> {
         Just(Command::Retry),
         domain().prop_map(|domain| Command::RegisterDomain { domain }),
         domain().prop_map(|domain| Command::RemoveDomain { domain }),
+        domain().prop_map(|domain| Command::ChangePrimaryDomain { domain }),
         word().prop_map(|reason| Command::Suspend { reason }),
         Just(Command::Resume),
         any::<bool>().prop_map(|enabled| Command::SetMaintenance { enabled }),
