@@ -43,6 +43,7 @@ Examples:
   cargo dev down                      stop it; the data stays for the next start
   cargo dev test                      the whole test suite, on servers of its own
   cargo dev test rotation             only the tests with `rotation` in their name
+  cargo dev test --long               the long tests, which the default run leaves out
   cargo dev bench                     how fast it is, as ratios to the barest form of the same work
 
 Use servers that run already, in place of private ones:

@@ -29,6 +29,9 @@ pub struct TestArgs {
     /// The kind of database server: MySQL is fetched with debootstrap, which needs root
     #[arg(long, value_enum, default_value = "mariadb")]
     database: Database,
+    /// Run the long tests instead: those that are too slow for every change
+    #[arg(long)]
+    long: bool,
     /// Keep the data and the logs of the tests
     #[arg(long)]
     keep: bool,
@@ -118,6 +121,10 @@ async fn run_tests(args: &TestArgs, env: &[(&str, &str)]) -> Result<Summary> {
     command.args(&args.filter).args(["--test-threads", THREADS]).args(&args.options);
     if args.list {
         command.arg("--list");
+    }
+    if args.long {
+        // They are marked `#[ignore = "long: why"]`, so that `cargo test` leaves them out as well.
+        command.arg("--ignored");
     }
     if std::io::stdout().is_terminal() {
         // It sees a pipe, not the terminal.

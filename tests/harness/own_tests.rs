@@ -97,7 +97,7 @@ async fn redis_comes_back_empty_on_its_port() -> Result<()> {
 
 /// Takes half a minute, so only on demand; every end-to-end run starts a broker anyway.
 #[tokio::test]
-#[ignore = "slow: starts RabbitMQ three times"]
+#[ignore = "long: starts RabbitMQ three times"]
 async fn rabbitmq_survives_what_tests_do_to_it() -> Result<()> {
     install::ensure(&install::SERVERS).await?;
     let mut server = RabbitMq::start(&fresh_dir("rabbitmq")?).await?;
