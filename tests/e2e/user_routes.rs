@@ -58,6 +58,11 @@ async fn a_users_orders_courses_promotions_and_coupons_are_as_in_the_database() 
         path = format!("/api/users/{ann}/orders?limit=2&cursor={next}");
     }
     assert_eq!(seen, ["o5", "o4", "o3", "o2", "o1"]);
+    // On one page they are counted from its rows, and come out the same.
+    let whole = get(&viewer, format!("/api/users/{ann}/orders")).await?;
+    assert_eq!((&whole.json["stats"], &whole.json["next_cursor"]), (&stats, &Value::Null));
+    let exact = get(&viewer, format!("/api/users/{ann}/orders?limit=5")).await?;
+    assert_eq!((world::order_bids(&exact), &exact.json), (seen, &whole.json));
 
     let shifus = get(&token, format!("/api/users/{ann}/shifus")).await?;
     assert_eq!(

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod cursor;
+mod order_stats;
 pub mod orders;
 mod page;
 pub mod profiles;

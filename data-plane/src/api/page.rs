@@ -37,6 +37,13 @@ impl PageQuestion {
     }
 }
 
+impl Wanted {
+    /// Whether these rows, read as asked, are all there are: the list begins and ends on this page.
+    pub fn is_all(&self, rows: &[MySqlRow]) -> bool {
+        self.after.is_none() && rows.len() <= self.limit as usize
+    }
+}
+
 /// `first`, then what every page's statement ends with: the cursor's time three times, its id, and one row more than
 /// wanted, which tells whether there is a next page.
 pub fn arguments(first: &[&str], wanted: &Wanted) -> Result<MySqlArguments, ApiError> {

@@ -11,6 +11,24 @@ use sqlx::{Decode, MySql, Type, TypeInfo, ValueRef};
 #[serde(transparent)]
 pub struct Money<'r>(&'r str);
 
+impl Money<'_> {
+    /// The amount in hundredths, exactly; `None` if it does not have two decimals.
+    pub fn hundredths(self) -> Option<i64> {
+        let (whole, rest) = self.0.split_once('.')?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+        if rest.len() != 2 || !digits(rest) || !digits(whole.strip_prefix('-').unwrap_or(whole)) {
+            return None;
+        }
+        format!("{whole}{rest}").parse().ok()
+    }
+}
+
+impl std::fmt::Display for Money<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 impl Type<MySql> for Money<'_> {
     fn type_info() -> MySqlTypeInfo {
         <str as Type<MySql>>::type_info()
@@ -108,6 +126,24 @@ mod tests {
         for text in ["2025-01-01T00:00:00", "2024-02-29T12:34:56.789012"] {
             let back: DateTime<Utc> = serde_json::from_str(&json(text)).unwrap();
             assert_eq!(back.naive_utc(), text.parse::<NaiveDateTime>().unwrap());
+        }
+    }
+
+    #[test]
+    fn money_is_added_up_exactly_or_not_at_all() {
+        for (text, hundredths) in [
+            ("0.00", Some(0)),
+            ("12.30", Some(1230)),
+            ("-0.05", Some(-5)),
+            ("99999999.99", Some(9_999_999_999)),
+            ("1", None),
+            ("1.5", None),
+            ("1.500", None),
+            (".50", None),
+            ("1.-5", None),
+            ("99999999999999999999.00", None),
+        ] {
+            assert_eq!(Money(text).hundredths(), hundredths, "{text}");
         }
     }
 
