@@ -40,9 +40,19 @@ impl Drop for Cargo {
 }
 
 /// A cargo command in the workspace, with the cargo that runs us.
+///
+/// Without what that cargo tells us of our own package: the build script of `ring` watches these variables, so with them
+/// it, and TLS, SQLx and everything above would be compiled anew whenever `cargo dev` follows a plain `cargo`, or the
+/// other way round.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(paths::workspace());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
