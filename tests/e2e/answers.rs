@@ -1,0 +1,382 @@
+//! Answers, checked one by one, while tenants are created, renamed, suspended, rotated, deleted, restored and purged.
+//!
+//! One user is an admin of every tenant, so a request that is led to the wrong tenant is answered with that tenant's rows
+//! and not with a refusal. An answer is *wrong* if it shows a row of another tenant than the one asked, or if the request
+//! began more than [`BOUND`] after a suspension or deletion was accepted and was served all the same. Tenants that are only
+//! renamed and rotated must always be served.
+
+use crate::invariants;
+use crate::wire::{self, Wire};
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, bail, ensure};
+use harness::admin::Admin;
+use harness::stack::{Stack, StackOptions};
+use harness::wait;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// How long after a command was accepted a node may still not know of it.
+const BOUND: Duration = Duration::from_secs(2);
+/// Clients at each node.
+const CLIENTS: usize = 6;
+const STEADY: usize = 4;
+const CHANGING: usize = 3;
+/// Of the tenants that come and go, so many live at once.
+const PASSING: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_thousand_answers_while_tenants_change() -> Result<()> {
+    answers("answers", 2, 20_000).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: a million answers"]
+async fn a_million_answers_while_tenants_change() -> Result<()> {
+    answers("answers-long", 3, 1_000_000).await
+}
+
+/// A tenant as this test knows it.
+struct Tenant {
+    id: String,
+    /// Renamed and rotated at most, so every answer must be a success.
+    steady: bool,
+    stops: Mutex<Vec<Stop>>,
+}
+
+/// From the acceptance of a suspension or deletion to the sending of the command that undid it.
+struct Stop {
+    accepted: Instant,
+    undone: Option<Instant>,
+}
+
+impl Tenant {
+    fn new(id: impl Into<String>, steady: bool) -> Arc<Self> {
+        Arc::new(Self { id: id.into(), steady, stops: Mutex::default() })
+    }
+
+    fn stopped(&self) {
+        let stop = Stop { accepted: Instant::now(), undone: None };
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner).push(stop);
+    }
+
+    fn resuming(&self) {
+        if let Some(stop) = self.stops.lock().unwrap_or_else(PoisonError::into_inner).last_mut() {
+            stop.undone = Some(Instant::now());
+        }
+    }
+
+    /// Whether a request of this time must have been refused.
+    fn refuses(&self, begun: Instant, ended: Instant) -> bool {
+        let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        stops.iter().any(|stop| begun > stop.accepted + BOUND && stop.undone.is_none_or(|undone| ended < undone))
+    }
+}
+
+/// What happens to tenants.
+#[derive(Clone, Copy)]
+enum Change {
+    Rename,
+    Rotate,
+    Suspend,
+    ComeAndGo,
+}
+
+/// What has been counted so far.
+#[derive(Default)]
+struct Tally {
+    answers: AtomicU64,
+    served: AtomicU64,
+    /// Requests that had to be refused, and were.
+    refused: AtomicU64,
+    created: AtomicU64,
+    renamed: AtomicU64,
+    suspended: AtomicU64,
+    rotated: AtomicU64,
+    deleted: AtomicU64,
+    restored: AtomicU64,
+    purged: AtomicU64,
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::SeqCst)
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::SeqCst);
+}
+
+/// What all tasks of one run share.
+struct Run {
+    admin: Admin,
+    root: String,
+    user: String,
+    token: String,
+    tenants: RwLock<Vec<Arc<Tenant>>>,
+    tally: Tally,
+    over: AtomicBool,
+}
+
+async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
+    let mut options = StackOptions::for_test(name)?;
+    options.data_planes = nodes;
+    let stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let (user, token) = world::user(&admin, "ann", &[("default", "admin")]).await?;
+    let run = Arc::new(Run {
+        admin,
+        root: stack.urls.root.clone(),
+        user,
+        token,
+        tenants: RwLock::default(),
+        tally: Tally::default(),
+        over: AtomicBool::new(false),
+    });
+    for n in 0..STEADY + CHANGING {
+        let steady = n < STEADY;
+        let id = if steady { format!("steady-{n}") } else { format!("changing-{n}") };
+        run.create(Tenant::new(id, steady)).await?;
+    }
+    for node in 0..nodes {
+        let api = stack.tenant_api(node);
+        wait::until(SOON, "every node to know the tenants", async || {
+            let last = format!("changing-{}.x.example", STEADY + CHANGING - 1);
+            api.get(&last, &run.token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+        })
+        .await?;
+    }
+    let clients: Vec<_> = (0..nodes * CLIENTS)
+        .map(|client| {
+            let wire = Wire::new(stack.data_planes[client % nodes].url());
+            tokio::spawn(Arc::clone(&run).ask(wire, client as u64))
+        })
+        .collect();
+    let tally = &run.tally;
+    let enough = || {
+        read(&tally.answers) >= goal
+            && read(&tally.renamed) >= 10
+            && [&tally.created, &tally.suspended, &tally.rotated, &tally.deleted, &tally.restored, &tally.purged]
+                .iter()
+                .all(|count| read(count) >= 2)
+    };
+    let watching = async {
+        let mut told = 0;
+        while !enough() && !run.is_over() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if read(&tally.answers) / 100_000 > told {
+                told = read(&tally.answers) / 100_000;
+                eprintln!("{told}00,000 answers");
+            }
+        }
+        run.over.store(true, Ordering::SeqCst);
+    };
+    let (renames, rotations, suspensions, lives, ()) = tokio::join!(
+        run.until_over(Change::Rename),
+        run.until_over(Change::Rotate),
+        run.until_over(Change::Suspend),
+        run.until_over(Change::ComeAndGo),
+        watching,
+    );
+    for client in clients {
+        client.await??;
+    }
+    for changes in [renames, rotations, suspensions, lives] {
+        changes?;
+    }
+    eprintln!(
+        "{} answers, 0 wrong; {} served, {} had to be refused and were; {} tenants created, {} suspended, {} deleted, \
+         {} restored, {} purged, {} renamed, {} rotated",
+        read(&tally.answers),
+        read(&tally.served),
+        read(&tally.refused),
+        read(&tally.created),
+        read(&tally.suspended),
+        read(&tally.deleted),
+        read(&tally.restored),
+        read(&tally.purged),
+        read(&tally.renamed),
+        read(&tally.rotated),
+    );
+    ensure!(enough(), "it ended too early");
+    ensure!(read(&tally.refused) > 100, "hardly any request had to be refused");
+    ensure!(read(&tally.served) > goal / 4, "hardly any request was served");
+    world::idle(&stack).await?;
+    invariants::check(&stack).await
+}
+
+impl Run {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn all(&self) -> Vec<Arc<Tenant>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Repeats a change until the run is over; the first failure ends the run.
+    async fn until_over(&self, change: Change) -> Result<()> {
+        let mut turn = 0;
+        while !self.is_over() {
+            let changed = match change {
+                Change::Rename => self.rename(turn).await,
+                Change::Rotate => self.rotate(turn).await,
+                Change::Suspend => self.suspend(turn).await,
+                Change::ComeAndGo => self.come_and_go(turn).await,
+            };
+            if changed.is_err() {
+                self.over.store(true, Ordering::SeqCst);
+                return changed;
+            }
+            turn += 1;
+        }
+        Ok(())
+    }
+
+    /// A client at one node: asks for one tenant after the other, in several ways, and looks at every answer.
+    async fn ask(self: Arc<Self>, mut wire: Wire, client: u64) -> Result<()> {
+        let mut dice = client + 1;
+        while !self.is_over() {
+            let tenants = self.all();
+            // A linear congruential generator: the same questions in every run.
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (tenant, other) =
+                (&tenants[(dice >> 33) as usize % tenants.len()], &tenants[(dice >> 17) as usize % tenants.len()]);
+            let request = match (dice >> 60) % 3 {
+                0 => wire::get("/api/orders", &format!("{}.example.com", tenant.id), &self.token),
+                1 => wire::get("/api/orders", &format!("{}.some.other.example", tenant.id), &self.token),
+                _ => {
+                    let host = format!("{}.example.com\r\nX-Tenant-ID: {}", other.id, tenant.id);
+                    wire::get("/api/orders", &host, &self.token)
+                }
+            };
+            let begun = Instant::now();
+            let answer = wire.send(&request).await.and_then(|answer| {
+                self.check(tenant, &answer, begun)?;
+                Ok(())
+            });
+            if let Err(error) = answer {
+                self.over.store(true, Ordering::SeqCst);
+                return Err(error.context(format!("after {} answers", read(&self.tally.answers))));
+            }
+            add(&self.tally.answers);
+        }
+        Ok(())
+    }
+
+    fn check(&self, tenant: &Tenant, answer: &wire::Answer, begun: Instant) -> Result<()> {
+        let must_refuse = tenant.refuses(begun, Instant::now());
+        let (id, json) = (tenant.id.as_str(), answer.json());
+        if answer.status == 200 {
+            ensure!(!must_refuse, "{id} was served {:?} after it had been stopped", begun.elapsed());
+            let rows = json["orders"].as_array().filter(|rows| !rows.is_empty()).context("no rows")?;
+            let own = |row: &Value| row["order_bid"] == id && row["shifu_bid"] == id && row["user_id"] == *self.user;
+            ensure!(json["tenant_id"] == id && rows.iter().all(own), "{id} was asked, and answered: {}", answer.body);
+            add(&self.tally.served);
+            return Ok(());
+        }
+        ensure!(!answer.body.contains("order_bid"), "a refusal with rows: {}", answer.body);
+        let code = json["error"].as_str().unwrap_or_default();
+        if must_refuse {
+            // Suspended; or deleted; or resumed a moment ago, which not every node knows of.
+            ensure!(
+                matches!((answer.status, code), (403, "tenant_suspended") | (404, "tenant_not_found")),
+                "{id}: {}",
+                answer.body
+            );
+            add(&self.tally.refused);
+            return Ok(());
+        }
+        if tenant.steady || !matches!(answer.status, 403 | 404 | 503) {
+            bail!("{id} answered {}: {}", answer.status, answer.body);
+        }
+        Ok(())
+    }
+
+    /// A tenant with one row that names it, known to the clients from then on.
+    async fn create(&self, tenant: Arc<Tenant>) -> Result<()> {
+        let id = &tenant.id;
+        self.admin.create_active_tenant(id, Some(&format!("{id}.example.com")), SOON).await?;
+        self.admin.put_member(id, &self.user, "admin").await?;
+        let mut root = <sqlx::MySqlConnection as sqlx::Connection>::connect(&self.root).await?;
+        let insert = format!(
+            "INSERT INTO `ai_shifu_tenant_{id}`.order_orders
+                 (order_bid, shifu_bid, user_id, payable_price, paid_price, status) VALUES (?, ?, ?, 1.00, 1.00, 502)"
+        );
+        sqlx::query(&insert).bind(id).bind(id).bind(&self.user).execute(&mut root).await?;
+        add(&self.tally.created);
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).push(tenant);
+        Ok(())
+    }
+
+    async fn rename(&self, turn: u64) -> Result<()> {
+        let all = self.all();
+        let tenant = &all[turn as usize % (STEADY + CHANGING)];
+        let body = json!({"tenant_name": format!("{} {turn}", tenant.id)});
+        let reply = self.admin.request("PATCH", &format!("/admin/tenants/{}", tenant.id), Some(body), &[]).await?;
+        // Suspended ones have a name too; two writers at the same time are told so.
+        ensure!(matches!(reply.status, 200 | 409), "rename {}: {}", tenant.id, reply.text);
+        add(&self.tally.renamed);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok(())
+    }
+
+    async fn rotate(&self, turn: u64) -> Result<()> {
+        let id = format!("steady-{}", turn % STEADY as u64);
+        let reply = self.admin.post(&format!("/admin/tenants/{id}/database/rotate"), json!({})).await?;
+        ensure!(reply.status == 202, "rotate {id}: {}", reply.text);
+        let operation = reply.json["operation_id"].as_str().context("an operation")?;
+        self.admin.wait_for_operation(operation, SOON).await?;
+        add(&self.tally.rotated);
+        Ok(())
+    }
+
+    async fn suspend(&self, turn: u64) -> Result<()> {
+        let tenant = Arc::clone(&self.all()[STEADY + turn as usize % CHANGING]);
+        self.command(&tenant, "POST", "/suspend", json!({"reason": "unpaid"})).await?;
+        tenant.stopped();
+        add(&self.tally.suspended);
+        tokio::time::sleep(BOUND + Duration::from_millis(1500)).await;
+        tenant.resuming();
+        self.command(&tenant, "POST", "/resume", json!({})).await?;
+        Ok(())
+    }
+
+    /// A new tenant, and when there are enough the oldest one goes: deleted, restored, deleted again and purged.
+    async fn come_and_go(&self, turn: u64) -> Result<()> {
+        self.create(Tenant::new(format!("passing-{turn}"), false)).await?;
+        if self.all().len() <= STEADY + CHANGING + PASSING {
+            return Ok(());
+        }
+        let tenant = Arc::clone(&self.all()[STEADY + CHANGING]);
+        self.command(&tenant, "DELETE", "", Value::Null).await?;
+        tenant.stopped();
+        add(&self.tally.deleted);
+        tokio::time::sleep(BOUND + Duration::from_millis(500)).await;
+        tenant.resuming();
+        self.command(&tenant, "POST", "/restore", json!({})).await?;
+        add(&self.tally.restored);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.command(&tenant, "DELETE", "", Value::Null).await?;
+        tenant.stopped();
+        let purge = self.command(&tenant, "POST", "/purge", json!({})).await?;
+        let operation = purge["operation_id"].as_str().context("an operation")?;
+        self.admin.wait_for_operation(operation, SOON).await?;
+        add(&self.tally.purged);
+        tokio::time::sleep(BOUND + Duration::from_millis(500)).await;
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).retain(|known| !Arc::ptr_eq(known, &tenant));
+        Ok(())
+    }
+
+    /// A command on a tenant; repeated while something else of the tenant is in progress.
+    async fn command(&self, tenant: &Tenant, method: &str, path: &str, body: Value) -> Result<Value> {
+        let path = format!("/admin/tenants/{}{path}", tenant.id);
+        wait::until_ok(SOON, &path, async || {
+            let body = (!body.is_null()).then(|| body.clone());
+            let reply = self.admin.request(method, &path, body, &[]).await?;
+            ensure!(matches!(reply.status, 200 | 202), "{method} {path}: {}", reply.text);
+            Ok(reply.json)
+        })
+        .await
+    }
+}
