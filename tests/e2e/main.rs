@@ -13,6 +13,7 @@ mod keys;
 mod kill_points;
 mod matrix;
 mod migrations;
+mod neighbours;
 mod outages;
 mod past;
 mod positions;
