@@ -9,10 +9,14 @@ mod creation;
 mod foreign;
 mod load;
 mod machine;
+mod neighbours;
 mod orders;
 mod parallel;
+mod processes;
+mod reference;
 mod report;
-mod tenant;
+mod tenants;
+mod thousands;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,11 +30,14 @@ use harness::stack::{Stack, StackOptions};
 use harness::{install, leftovers, paths};
 use machine::Machine;
 use report::Report;
-use tenant::BenchTenant;
+use tenants::BenchTenant;
 use url::Url;
 
 use crate::interrupt::Interrupt;
 use crate::{compile, say};
+
+/// Connections of the node to tenants' databases: two for each of 200 tenants.
+const BUDGET: u32 = 400;
 
 /// What is measured is what would be deployed.
 const PROFILE: &str = "release";
@@ -47,10 +54,17 @@ const BUILD: [&str; 19] = [
 pub struct BenchArgs {
     /// Also ask this server the same requests, in turns with ours
     ///
-    /// It must answer `GET /api/orders` for the host t0001.example.com with that tenant's 20 orders, as
-    /// {"orders": [...]}. The requests carry a token that it may ignore.
+    /// It must serve the tenants t0001 to t0200 under the hosts t0001.example.com ..., each with 20 orders, five of each of
+    /// its users (t0007 has u0007-1 to u0007-4): `GET /api/orders` and `GET /api/users/{user_id}/orders`, as {"orders":
+    /// [...]}. The requests carry a token that it may ignore. The processes that listen on its port are its own.
     #[arg(long, value_name = "URL")]
     reference: Option<Url>,
+    /// Start that server with this shell command, on our databases
+    ///
+    /// SYSTEM_DB_URL, TENANT_DB_ADMIN_URL and REDIS_URL are in its environment; the tenants exist already, t0001 in the
+    /// database ai_shifu_tenant_t0001. It has two minutes until it listens, and is killed at the end.
+    #[arg(long, value_name = "COMMAND", requires = "reference")]
+    reference_command: Option<String>,
     /// Measure this alone
     #[arg(long, value_enum, value_name = "WHAT")]
     #[arg(requires_if("reference", "reference"))]
@@ -74,8 +88,12 @@ enum Part {
     Parallel,
     /// GET /api/orders, against a minimal handler without tenants and tokens
     Orders,
-    /// GET /api/orders, against the server of --reference
+    /// Lists of orders with 1 tenant and with 200, against the server of --reference
     Reference,
+    /// Other tenants beside one whose database hangs, against themselves without it
+    Neighbours,
+    /// Two thousand tenants on one node; takes minutes, so only when asked for
+    Thousands,
 }
 
 pub async fn bench(args: BenchArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
@@ -97,8 +115,10 @@ pub async fn bench(args: BenchArgs, mut interrupt: Interrupt) -> Result<ExitCode
 async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Report> {
     let mut options = StackOptions::new(&folder.0)
         .with_env("provisioner", "PROVISIONER_WORKERS", "4")
-        .with_env("data-plane", "DATA_PLANE_CONNECTIONS", "100")
+        .with_env("data-plane", "DATA_PLANE_CONNECTIONS", BUDGET.to_string())
         .with_env("data-plane", "DATA_PLANE_TENANT_CONNECTIONS", "10");
+    // Another implementation may need thousands of them; ours has its budget.
+    options.mariadb.max_connections = 4000;
     options.profile = PROFILE.to_owned();
     options.verbose = true;
     let mut stack = Stack::start(options).await?;
@@ -114,14 +134,23 @@ async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Repo
     if args.wants(Part::Parallel) {
         comparisons.push(parallel::measure(&admin, &mut bare, &watch, rounds(4)).await?);
     }
-    if args.wants(Part::Orders) || args.wants(Part::Reference) {
-        let tenant = BenchTenant::make(&stack).await?;
-        if args.wants(Part::Orders) {
-            comparisons.push(orders::measure(&mut stack, &tenant, rounds(4), args.seconds).await?);
-        }
-        if let Some(url) = args.reference.as_ref().filter(|_| args.wants(Part::Reference)) {
-            comparisons.push(orders::against(url.as_str(), &mut stack, &tenant, rounds(4), args.seconds).await?);
-        }
+    let tenants = BenchTenant::make(&stack, args.tenants()).await?;
+    if args.wants(Part::Orders) {
+        comparisons.push(orders::measure(&mut stack, &tenants[0], rounds(4), args.seconds).await?);
+    }
+    if args.wants(Part::Neighbours) {
+        comparisons.push(neighbours::measure(&mut stack, &tenants, rounds(4), args.seconds).await?);
+    }
+    if let Some(url) = args.reference.as_ref().filter(|_| args.wants(Part::Reference)) {
+        // Killed when it is dropped.
+        let _server = match &args.reference_command {
+            Some(command) => Some(reference::start(command, &stack, url).await?),
+            None => None,
+        };
+        comparisons.extend(reference::measure(url, &mut stack, &tenants, rounds(4), args.seconds).await?);
+    }
+    if args.wants(Part::Thousands) {
+        comparisons.push(thousands::measure(&mut stack, BUDGET, rounds(4), args.seconds).await?);
     }
     stack.stop().await?;
     Ok(Report { machine, comparisons })
@@ -131,8 +160,14 @@ impl BenchArgs {
     fn wants(&self, part: Part) -> bool {
         match self.only {
             Some(only) => only == part,
-            None => part != Part::Reference || self.reference.is_some(),
+            None => part != Part::Thousands && (part != Part::Reference || self.reference.is_some()),
         }
+    }
+
+    /// Tenants with orders that these parts need.
+    fn tenants(&self) -> usize {
+        let needs = [(Part::Orders, 1), (Part::Neighbours, 21), (Part::Reference, reference::MANY)];
+        needs.into_iter().filter(|(part, _)| self.wants(*part)).map(|(_, count)| count).max().unwrap_or(0)
     }
 }
 

@@ -9,7 +9,6 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use harness::process::Process;
 use harness::stack::Stack;
 
 /// Up to this share of the processors' time, a round is quiet.
@@ -19,6 +18,8 @@ pub const QUIET: f64 = 0.2;
 pub struct Watch {
     /// Each process of a stack leads a group of its own.
     groups: Vec<i32>,
+    /// Further processes that are measured.
+    measured: Vec<i32>,
 }
 
 /// Ticks since the machine, or the processes, started.
@@ -30,12 +31,13 @@ pub struct Moment {
 
 impl Watch {
     pub fn new(stack: &mut Stack) -> Self {
-        Self { groups: stack.processes().map(|process| process.pid()).collect() }
+        Self { groups: stack.processes().map(|process| process.pid()).collect(), measured: Vec::new() }
     }
 
-    /// The same, and one more that is ours.
-    pub fn with(&self, process: &Process) -> Self {
-        Self { groups: self.groups.iter().copied().chain([process.pid()]).collect() }
+    /// The same, and more processes that are measured.
+    pub fn with(mut self, pids: &[i32]) -> Self {
+        self.measured.extend(pids);
+        self
     }
 
     pub fn now(&self) -> Result<Moment> {
@@ -70,7 +72,10 @@ impl Watch {
             match pid == own {
                 // With its ended children: the load generator is one.
                 true => Some(time(11..15)),
-                false => self.groups.contains(&group).then(|| time(11..13)),
+                false => {
+                    let measured = || pid.parse().is_ok_and(|pid| self.measured.contains(&pid));
+                    (self.groups.contains(&group) || measured()).then(|| time(11..13))
+                }
             }
         });
         ticks.sum()

@@ -13,24 +13,30 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use super::foreign::Watch;
-use super::machine::processor_seconds;
+use super::processes::{memory_mib, processor_seconds};
 
 const THREADS: u32 = 2;
 const CONNECTIONS: u32 = 32;
 
-/// A request, repeated on 32 connections for some seconds.
+/// Requests, one after the other and then from the beginning, on 32 connections for some seconds.
 pub struct Load {
     script: PathBuf,
-    path: &'static str,
     seconds: u32,
+}
+
+/// One `GET`.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// Who serves it.
 pub struct Server<'n> {
     pub name: &'n str,
     pub url: String,
-    /// Its process, if it is ours to look at.
-    pub pid: Option<i32>,
+    /// Its processes, if they are ours to look at.
+    pub pids: Vec<i32>,
 }
 
 /// What came of it.
@@ -38,8 +44,10 @@ pub struct Run {
     pub requests_per_second: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
-    /// Processor time of the serving process.
+    /// Processor time of the serving processes.
     pub server_ms: Option<f64>,
+    /// Their memory at the end.
+    pub memory_mib: Option<f64>,
 }
 
 /// A run of each side.
@@ -63,12 +71,23 @@ struct Outcome {
 }
 
 impl Load {
-    pub fn new(dir: &Path, path: &'static str, headers: &[(&str, &str)], seconds: u32) -> Result<Self> {
-        let headers: String =
-            headers.iter().map(|(name, value)| format!("wrk.headers[{name:?}] = {value:?}\n")).collect();
-        let script = dir.join("load.lua");
-        write_private(&script, headers + DONE)?;
-        Ok(Self { script, path, seconds })
+    /// `name` is that of the script in `dir`.
+    pub fn new(dir: &Path, name: &str, requests: &[Request], seconds: u32) -> Result<Self> {
+        let mut script = String::new();
+        for Request { path, headers } in requests {
+            let headers: String = headers.iter().map(|(name, value)| format!("[{name:?}] = {value:?}, ")).collect();
+            // One request needs no code at each turn, which costs the load generator something.
+            script += &match requests.len() {
+                1 => format!("wrk.path = {path:?}\nwrk.headers = {{ {headers}}}\n"),
+                _ => format!("table.insert(list, {{ {path:?}, {{ {headers}}} }})\n"),
+            };
+        }
+        if requests.len() > 1 {
+            script = format!("{LIST}{script}");
+        }
+        let file = dir.join(format!("{name}.lua"));
+        write_private(&file, script + DONE)?;
+        Ok(Self { script: file, seconds })
     }
 
     /// One run. An answer that is no success makes the run worthless, so it is an error.
@@ -77,17 +96,18 @@ impl Load {
     }
 
     /// Opens connections, fills caches, lets the processor's clock rise.
-    pub async fn warm_up(&self, server: &Server<'_>) -> Result<()> {
-        self.run_for(2, server).await.map(drop)
+    pub async fn warm_up(&self, server: &Server<'_>, seconds: u32) -> Result<()> {
+        self.run_for(seconds, server).await.map(drop)
     }
 
     async fn run_for(&self, seconds: u32, server: &Server<'_>) -> Result<Run> {
         let name = server.name;
-        let used = || server.pid.map(processor_seconds).transpose();
+        let known = !server.pids.is_empty();
+        let used = || known.then(|| processor_seconds(&server.pids)).transpose();
         let before = used()?;
         let mut wrk = Command::new(install::program("wrk").context("wrk is not installed")?);
         wrk.args([format!("-t{THREADS}"), format!("-c{CONNECTIONS}"), format!("-d{seconds}s"), "-s".to_owned()]);
-        wrk.arg(&self.script).arg(format!("{}{}", server.url, self.path)).stdin(Stdio::null()).kill_on_drop(true);
+        wrk.arg(&self.script).arg(&server.url).stdin(Stdio::null()).kill_on_drop(true);
         let output = wrk.output().await?;
         let after = used()?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -101,7 +121,13 @@ impl Load {
             "of {requests} requests to {name}, {refused} were refused, {broken} broke off and {late} took over two seconds"
         );
         let server_ms = before.zip(after).map(|(before, after)| (after - before) * 1000.0 / requests);
-        Ok(Run { requests_per_second: requests * 1e6 / micros, p50_ms: p50 / 1000.0, p99_ms: p99 / 1000.0, server_ms })
+        Ok(Run {
+            requests_per_second: requests * 1e6 / micros,
+            p50_ms: p50 / 1000.0,
+            p99_ms: p99 / 1000.0,
+            server_ms,
+            memory_mib: known.then(|| memory_mib(&server.pids)).transpose()?,
+        })
     }
 }
 
@@ -114,16 +140,13 @@ pub async fn alternate(
     watch: &Watch,
     rounds: usize,
 ) -> Result<Vec<Pair>> {
-    eprintln!("{}: warming up", other.name);
-    load.warm_up(ours).await?;
-    load.warm_up(other).await?;
     let mut runs = Vec::new();
     for round in 1..=rounds {
         let begun = watch.now()?;
         let a = load.run(ours).await?;
         let half = watch.others_since(&begun)?;
         let b = load.run(other).await?;
-        let others = if other.pid.is_some() { watch.others_since(&begun)? } else { half };
+        let others = if !other.pids.is_empty() { watch.others_since(&begun)? } else { half };
         let pair = Pair { ours: a, other: b, others };
         let [a, b] = [&pair.ours, &pair.other].map(|run| run.requests_per_second);
         eprintln!("{} {round}/{rounds}: {a:.0} requests/s, {} {b:.0}", ours.name, other.name);
@@ -131,6 +154,17 @@ pub async fn alternate(
     }
     Ok(runs)
 }
+
+/// Each thread goes through the list by itself, and begins somewhere else.
+const LIST: &str = "\
+local list, built, at, threads = {}, {}, 0, 0
+function setup(thread) thread:set('number', threads); threads = threads + 1 end
+function init()
+    for i, entry in ipairs(list) do built[i] = wrk.format('GET', entry[1], entry[2]) end
+    at = number * 7919 % #built
+end
+function request() at = at % #built + 1; return built[at] end
+";
 
 /// Runs in wrk at the end. Its own summary rounds the latencies and cannot be parsed without guessing.
 const DONE: &str = r#"

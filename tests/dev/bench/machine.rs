@@ -1,4 +1,4 @@
-//! The machine under a run, and how much of its processors a process has used.
+//! The machine under a run.
 
 use std::fs;
 
@@ -64,17 +64,6 @@ impl Machine {
 pub fn load() -> String {
     let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     all.split(' ').next().unwrap_or_default().to_owned()
-}
-
-/// Seconds of processor time that a process has used so far, all its threads together.
-pub fn processor_seconds(pid: i32) -> Result<f64> {
-    /// The kernel's unit in this file, whatever its own clock: `USER_HZ`.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process is gone")?;
-    // The second field is a name in parentheses, which may itself contain spaces; user and system time are 14 and 15.
-    let (_, fields) = stat.rsplit_once(") ").context("the kernel's statistics of a process")?;
-    let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
 fn memory_gib() -> Option<f64> {

@@ -146,7 +146,8 @@ impl Report {
             let met = format!("{met} ({quiet} of {} rounds quiet)", rounds.len());
             text += &row(&format!("{name}: {what}"), numbers(ratio), &format!("{:<8} {met}", goal.text()));
         }
-        for comparison in &self.comparisons {
+        // Some have no figures but those of the comparison before.
+        for comparison in self.comparisons.iter().filter(|comparison| comparison.figures.len() > 1) {
             text += "\n";
             text += &row(&comparison.name.to_uppercase(), ["min", "median", "max"], "");
             for figure in &comparison.figures {

@@ -1,0 +1,162 @@
+//! The tenants of the request benchmarks: `t0001`, `t0002`, ... with domains, users, tokens, and 20 orders each.
+//!
+//! Tenant `t0007` has the domain `t0007.example.com` and the users `u0007-1` (its admin) to `u0007-4`, of whom everybody
+//! has five of the orders. Another server that is compared must have the same.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::admin::{Admin, Created, TenantApi};
+use harness::stack::Stack;
+use harness::wait;
+use serde_json::json;
+use sqlx::{Connection, MySqlConnection};
+
+use super::load::Request;
+
+/// A full page of the list when none is asked for.
+pub const ORDERS: usize = 20;
+pub const USERS: usize = 4;
+/// For all of them together.
+const CREATED: Duration = Duration::from_secs(600);
+const SOON: Duration = Duration::from_secs(60);
+
+pub struct BenchTenant {
+    pub id: String,
+    number: usize,
+    domain: String,
+    /// Of its first user, an admin.
+    authorization: String,
+}
+
+/// A question that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// `GET /api/orders`.
+    Orders,
+    /// `GET /api/users/{user_id}/orders`, each of the users in turn.
+    OrdersOfUser,
+}
+
+impl BenchTenant {
+    /// Makes `count` tenants through the public API; users and orders as the legacy application would write them.
+    pub async fn make(stack: &Stack, count: usize) -> Result<Vec<Self>> {
+        let admin = stack.admin();
+        let mut root = MySqlConnection::connect(&stack.urls.root).await?;
+        let mut system = MySqlConnection::connect(&stack.urls.system.migrator).await?;
+        let ids = (1..=count).map(id).collect::<Vec<_>>();
+        create(&admin, &ids).await?;
+        let mut tenants = Vec::with_capacity(count);
+        for (number, id) in (1..).zip(ids) {
+            let users: Vec<String> = (1..=USERS).map(|user| format!("u{number:04}-{user}")).collect();
+            for user in &users {
+                let insert = "INSERT INTO user_info (user_id, username, name, email) VALUES (?, ?, ?, ?)";
+                let email = format!("{user}@example.com");
+                let user = user.as_str();
+                sqlx::query(insert).bind(user).bind(user).bind(user).bind(email).execute(&mut system).await?;
+                admin.put_member(&id, user, if user.ends_with("-1") { "admin" } else { "user" }).await?;
+            }
+            let token = admin.create_token(&users[0], None).await?;
+            fill(&mut root, &id, &users).await.context("write the orders")?;
+            let (domain, authorization) = (format!("{id}.example.com"), format!("Bearer {token}"));
+            tenants.push(Self { id, number, domain, authorization });
+        }
+        Ok(tenants)
+    }
+
+    /// The URL of its database with the server's root account.
+    pub fn database_url(&self, stack: &Stack) -> String {
+        format!("{}/ai_shifu_tenant_{}", stack.urls.root.trim_end_matches('/'), self.id)
+    }
+
+    /// What is asked, of whichever server.
+    pub fn requests(&self, question: Question) -> Vec<Request> {
+        let request = |path: String| Request {
+            path,
+            headers: vec![("Host", self.domain.clone()), ("Authorization", self.authorization.clone())],
+        };
+        match question {
+            Question::Orders => vec![request("/api/orders".to_owned())],
+            Question::OrdersOfUser => {
+                let path = |user| format!("/api/users/u{:04}-{user}/orders", self.number);
+                (1..=USERS).map(|user| request(path(user))).collect()
+            }
+        }
+    }
+}
+
+impl Question {
+    /// Orders in each answer.
+    fn orders(self) -> usize {
+        match self {
+            Self::Orders => ORDERS,
+            Self::OrdersOfUser => ORDERS / USERS,
+        }
+    }
+}
+
+/// Waits until a server answers every one of these requests with all the orders there are; the first answer.
+pub async fn answers(url: &str, question: Question, requests: &[Request]) -> Result<serde_json::Value> {
+    let api = TenantApi::new(url);
+    let mut first = None;
+    for Request { path, headers } in requests {
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        // A data node hears of a new tenant a moment after it has become active.
+        let answer = wait::until_ok(SOON, "all orders in an answer", async || {
+            let reply = api.request("GET", path, &headers).await?;
+            let orders = reply.json["orders"].as_array().map_or(0, Vec::len);
+            ensure!(
+                reply.status == 200 && orders == question.orders(),
+                "{url}{path} for {} must show {} orders: {} with {orders}: {}",
+                headers[0].1,
+                question.orders(),
+                reply.status,
+                reply.text
+            );
+            Ok(reply.json)
+        })
+        .await?;
+        first.get_or_insert(answer);
+    }
+    first.context("nothing is asked")
+}
+
+/// The id of the n-th tenant.
+fn id(number: usize) -> String {
+    format!("t{number:04}")
+}
+
+/// Asks for all of them, and waits for all of them.
+pub async fn create(admin: &Admin, ids: &[String]) -> Result<()> {
+    let mut operations = Vec::with_capacity(ids.len());
+    for id in ids {
+        // The largest plan: 32 connections ask at once, and it is not the limit of a small plan that is measured.
+        let body = json!({"tenant_id": id, "tenant_name": "Bench", "tenant_domain": format!("{id}.example.com"),
+                          "plan_type": "enterprise"});
+        let created: Created = admin.post("/admin/tenants", body).await?.expect(202)?;
+        operations.push(created.operation_id);
+    }
+    for operation in &operations {
+        admin.wait_for_operation(operation, CREATED).await?;
+    }
+    Ok(())
+}
+
+async fn fill(root: &mut MySqlConnection, id: &str, users: &[String]) -> Result<()> {
+    for index in 0..ORDERS {
+        let insert = format!(
+            "INSERT INTO `ai_shifu_tenant_{id}`.order_orders
+                 (order_bid, shifu_bid, user_id, payable_price, paid_price, status, created_at, updated_at)
+             VALUES (MD5(?), MD5(?), ?, 199.00, 179.10, 502, '2025-01-01' + INTERVAL ? HOUR, '2025-01-01' + INTERVAL ? HOUR)"
+        );
+        sqlx::query(&insert)
+            .bind(format!("order {id} {index}"))
+            .bind(format!("shifu {id} {}", index % 5))
+            .bind(&users[index % users.len()])
+            .bind(index as u32 * 7)
+            .bind(index as u32 * 7)
+            .execute(&mut *root)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Two thousand tenants on one node: what an idle one costs in memory, and that all of them together never have more
+//! connections than the node's budget.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::admin::NewUser;
+use harness::stack::Stack;
+use harness::wait;
+use sqlx::{Connection, MySqlConnection};
+
+use super::foreign::Watch;
+use super::load::{Load, Request};
+use super::orders::data_node;
+use super::processes::memory_mib;
+use super::report::{Comparison, Figure, Goal, Turn};
+use super::tenants::create;
+
+const TENANTS: usize = 2000;
+const BATCH: usize = 100;
+const SOON: Duration = Duration::from_secs(60);
+/// Connections of tenants' users as the server counts them, among them some whose goodbye it has not read yet.
+const OPEN: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'";
+
+/// `budget` is the node's.
+pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32) -> Result<Comparison> {
+    let node = data_node(stack);
+    let admin = stack.admin();
+    let user = NewUser { username: "thousands", name: "Bench", email: "thousands@example.com", mobile: "" };
+    let user = admin.create_user(user).await?;
+    let token = admin.create_token(&user, None).await?;
+    let before = memory_mib(&node.pids)?;
+    let ids: Vec<String> = (0..TENANTS).map(|number| format!("k{number:04}")).collect();
+    for (number, batch) in ids.chunks(BATCH).enumerate() {
+        create(&admin, batch).await?;
+        for id in batch {
+            admin.put_member(id, &user, "admin").await?;
+        }
+        eprintln!("thousands: {} tenants", (number + 1) * BATCH);
+    }
+    let request = |id: &String| Request {
+        path: "/api/orders".to_owned(),
+        headers: vec![("Host", format!("{id}.example.com")), ("Authorization", format!("Bearer {token}"))],
+    };
+    let last = request(&ids[TENANTS - 1]);
+    let api = harness::admin::TenantApi::new(&node.url);
+    wait::until_ok(SOON, "the node to know the last tenant", async || {
+        let headers: Vec<(&str, &str)> = last.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let reply = api.request("GET", &last.path, &headers).await?;
+        ensure!(reply.status == 200, "{}", reply.text);
+        Ok(())
+    })
+    .await?;
+    let idle = memory_mib(&node.pids)?;
+    let requests: Vec<Request> = ids.iter().map(request).collect();
+    let load = Load::new(stack.dir(), "thousands", &requests, seconds)?;
+    let watch = Watch::new(stack);
+    let (mut turns, mut throughput, mut busy, mut open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let begun = watch.now()?;
+        let sampler = Sampler::begin(&stack.urls.root).await?;
+        let run = load.run(&node).await?;
+        let most = sampler.end().await?;
+        eprintln!(
+            "thousands {round}/{rounds}: {most} of {budget} connections, {:.0} requests/s",
+            run.requests_per_second
+        );
+        turns.push(Turn { ratio: most as f64 / f64::from(budget), others: watch.others_since(&begun)? });
+        throughput.push(run.requests_per_second);
+        busy.push(run.memory_mib.unwrap_or(f64::NAN));
+        open.push(most as f64);
+    }
+    let figures = vec![
+        Figure::of("memory of the node before they were made", "MiB", [before]),
+        Figure::of("memory of the node, all of them idle", "MiB", [idle]),
+        Figure::of("memory of an idle tenant", "KiB", [(idle - before) * 1024.0 / TENANTS as f64]),
+        Figure::of("memory of the node, all of them busy", "MiB", busy),
+        Figure::of("connections at most", "of the node", open),
+        Figure::of("throughput over all of them", "requests/s", throughput),
+    ];
+    Ok(Comparison::new("thousands", "most connections / the node's budget", Goal::AtMost(1.0), turns, figures))
+}
+
+/// Counts the connections again and again. Of three looks in a row the smallest counts: a connection above the budget that
+/// is really open is in all of them.
+struct Sampler {
+    over: Arc<AtomicBool>,
+    most: Arc<AtomicI64>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Sampler {
+    async fn begin(root: &str) -> Result<Self> {
+        let mut root = MySqlConnection::connect(root).await?;
+        let (over, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
+        let (ended, max) = (Arc::clone(&over), Arc::clone(&most));
+        let task = tokio::spawn(async move {
+            let mut looks = [0; 3];
+            while !ended.load(Ordering::SeqCst) {
+                looks.rotate_left(1);
+                looks[2] = sqlx::query_scalar(OPEN).fetch_one(&mut root).await?;
+                max.fetch_max(looks.into_iter().min().unwrap_or_default(), Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        });
+        Ok(Self { over, most, task })
+    }
+
+    async fn end(self) -> Result<i64> {
+        self.over.store(true, Ordering::SeqCst);
+        self.task.await??;
+        Ok(self.most.load(Ordering::SeqCst))
+    }
+}
