@@ -1,8 +1,10 @@
 //! The provisioner: everything slow or privileged. It alone holds the administrators' accounts of the database servers.
 //!
 //! Read it in the order of a job: [`worker`] claims it and keeps the lease -> [`saga`] runs its steps, or undoes them ->
-//! [`server`] is what a step does on a database server -> the outcome is appended to the event log.
+//! [`server`] is what a step does on a database server -> the outcome is appended to the event log. [`legacy`] is a command of its
+//! own: it moves the old single database in, and back.
 
+mod legacy;
 mod saga;
 mod serve;
 mod server;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 /// Provisioning workers of the SaaS: create tenants' databases, users and schemas.
 ///
 /// Any number of processes share the work. Settings come from the environment; deploy/defaults.env documents each.
-/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage; `legacy` has more.
 #[derive(Parser)]
 #[command(
     name = "provisioner",
@@ -33,6 +35,7 @@ struct Cli {
 enum Role {
     /// Work on jobs, until SIGTERM.
     Serve,
+    Legacy(legacy::Options),
 }
 
 #[tokio::main]
@@ -41,6 +44,7 @@ async fn main() -> ExitCode {
     let settings = Settings::from_environment();
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await,
+        Role::Legacy(options) => return legacy::run(&settings, options).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

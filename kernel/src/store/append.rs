@@ -69,6 +69,43 @@ impl UnitOfWork {
         self.append(id, now, events, actor).await
     }
 
+    /// Decides commands for one tenant, each on what those before it have made of the tenant, and appends what all of them
+    /// mean under one lock of the head: for many members at once, which one by one would be as many transactions. A
+    /// refusal of any is a refusal of all. Returns how many events that were.
+    pub async fn execute_all(
+        &mut self,
+        id: &TenantId,
+        actor: &str,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Result<usize, CommandError> {
+        let before = self.tenant(id).await?;
+        let mut events = Vec::new();
+        let mut now = before.clone();
+        for command in commands {
+            for event in Tenant::decide(id, now.as_ref(), command)? {
+                // Only what the next decision looks at: positions, versions and times are given at the append.
+                now = Some(Tenant::apply(
+                    now.take(),
+                    &RecordedEvent {
+                        position: Position(0),
+                        tenant_id: id.clone(),
+                        version: Version(0),
+                        event_id: Uuid::nil(),
+                        occurred_at: DateTime::UNIX_EPOCH,
+                        actor: String::new(),
+                        event: event.clone(),
+                    },
+                ));
+                events.push(event);
+            }
+        }
+        let appended = events.len();
+        if appended > 0 {
+            self.append(id, before, events, actor).await?;
+        }
+        Ok(appended)
+    }
+
     async fn append(
         &mut self,
         id: &TenantId,

@@ -8,7 +8,7 @@ use super::append::CommandError;
 use super::tables::Tables;
 use crate::domain::{DomainName, RecordedEvent, Tenant, TenantEvent, TenantState};
 use chrono::{NaiveDateTime, TimeDelta};
-use sqlx::MySqlConnection;
+use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
 /// How long a removed domain rests before another tenant may take it: old links, cookies and DNS entries of the former
 /// owner live about that long.
@@ -24,16 +24,20 @@ pub(super) async fn write(
 ) -> Result<(), CommandError> {
     let first = events.first().map_or(after.position, |event| event.position);
     snapshot(connection, tables, created.then_some(first.0), after).await?;
-    for event in events {
+    let mut rest = events;
+    while let [event, after_it @ ..] = rest {
+        let joined = rest.iter().take(MEMBERS_AT_ONCE).map_while(Member::of).collect::<Vec<_>>();
+        if !joined.is_empty() {
+            members_changed(connection, tables, &joined).await?;
+            rest = &rest[joined.len()..];
+            continue;
+        }
+        rest = after_it;
         match &event.event {
             TenantEvent::DomainRegistered { domain, .. } => {
                 domain_registered(connection, tables, event, domain).await?
             }
             TenantEvent::DomainRemoved { domain } => domain_removed(connection, tables, event, domain).await?,
-            TenantEvent::MemberChanged { user_id, role, permissions } => {
-                let permissions = permissions.as_ref().map(ToString::to_string);
-                member_changed(connection, tables, event, user_id.as_str(), role.as_str(), permissions).await?;
-            }
             TenantEvent::MemberRemoved { user_id } => {
                 member_removed(connection, tables, event, user_id.as_str()).await?
             }
@@ -229,32 +233,59 @@ async fn primary_domain(connection: &mut MySqlConnection, tables: &Tables, after
         .map(drop)
 }
 
-async fn member_changed(
+/// Most rows of members in one statement.
+const MEMBERS_AT_ONCE: usize = 500;
+
+/// A `tenant.member_changed` and its place.
+struct Member<'a> {
+    event: &'a RecordedEvent,
+    user_id: &'a str,
+    role: &'static str,
+    permissions: Option<String>,
+}
+
+impl<'a> Member<'a> {
+    fn of(event: &'a RecordedEvent) -> Option<Self> {
+        match &event.event {
+            TenantEvent::MemberChanged { user_id, role, permissions } => Some(Self {
+                event,
+                user_id: user_id.as_str(),
+                role: role.as_str(),
+                permissions: permissions.as_ref().map(ToString::to_string),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Rows of one statement are written in their order, so members who occur twice end as the later one says.
+async fn members_changed(
     connection: &mut MySqlConnection,
     tables: &Tables,
-    event: &RecordedEvent,
-    user_id: &str,
-    role: &str,
-    permissions: Option<String>,
+    members: &[Member<'_>],
 ) -> Result<(), sqlx::Error> {
-    let Tables { members, .. } = tables;
-    let now = seconds(event.occurred_at.naive_utc());
-    sqlx::query(
-        &format!("INSERT INTO {members} (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at, deleted)
-         VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, 0)
-         ON DUPLICATE KEY UPDATE role = VALUES(role), permissions = VALUES(permissions), status = 1, updated_at = VALUES(updated_at)"),
-    )
-    .bind(event.position.0)
-    .bind(event.tenant_id.as_str())
-    .bind(user_id)
-    .bind(role)
-    .bind(permissions)
-    .bind(now)
-    .bind(now)
-    .bind(now)
-    .execute(connection)
-    .await
-    .map(drop)
+    let mut insert = QueryBuilder::<MySql>::new(format!(
+        "INSERT INTO {} (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at, deleted) ",
+        tables.members
+    ));
+    insert.push_values(members, |mut row, member| {
+        let now = seconds(member.event.occurred_at.naive_utc());
+        row.push_bind(member.event.position.0)
+            .push_bind(member.event.tenant_id.as_str())
+            .push_bind(member.user_id)
+            .push_bind(member.role)
+            .push_bind(&member.permissions)
+            .push("1")
+            .push_bind(now)
+            .push_bind(now)
+            .push_bind(now)
+            .push("0");
+    });
+    insert.push(
+        " ON DUPLICATE KEY UPDATE role = VALUES(role), permissions = VALUES(permissions), status = 1,
+          updated_at = VALUES(updated_at)",
+    );
+    insert.build().execute(connection).await.map(drop)
 }
 
 async fn member_removed(

@@ -10,6 +10,7 @@ use crate::saga::StepError;
 use kernel::domain::TenantId;
 use kernel::{database, migrate, sql};
 use sha2::{Digest, Sha256};
+use sqlx::MySqlConnection;
 
 /// The table that carries the mark on MySQL.
 const MARK_TABLE: &str = "_ownership";
@@ -106,21 +107,8 @@ pub enum Found {
 impl Session {
     /// Looks at the database.
     pub async fn find(&mut self, name: &str) -> Result<Found, StepError> {
-        let comment = match self.dialect {
-            Dialect::MariaDb => "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
-            Dialect::MySql => {
-                "SELECT COALESCE((SELECT TABLE_COMMENT FROM information_schema.TABLES
-                                  WHERE TABLE_SCHEMA = SCHEMA_NAME AND TABLE_NAME = '_ownership'), '')
-                 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?"
-            }
-        };
-        let Some(row) = sqlx::query(comment).bind(name).fetch_optional(self.connection()).await? else {
-            return Ok(Found::Absent);
-        };
-        if let Some(mark) = Mark::parse(&database::text(&row, 0)?) {
-            return Ok(Found::Marked(mark));
-        }
-        Ok(Found::Unmarked { empty: self.tables(name).await?.is_empty() })
+        let dialect = self.dialect;
+        find(self.connection(), dialect, name).await
     }
 
     /// Creates the database with its mark. `false`: a database of this name exists.
@@ -174,11 +162,34 @@ impl Session {
 
     /// Names of the tables in the database, the mark's excluded.
     pub async fn tables(&mut self, name: &str) -> Result<Vec<String>, StepError> {
-        let show = format!("SHOW TABLES FROM {}", sql::identifier(name)?);
-        let rows = sqlx::query(&show).persistent(false).fetch_all(self.connection()).await?;
-        let names = rows.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
-        Ok(names.into_iter().filter(|name| name != MARK_TABLE).collect())
+        tables(self.connection(), name).await
     }
+}
+
+/// Looks at a database, over any administrator's connection.
+pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str) -> Result<Found, StepError> {
+    let comment = match dialect {
+        Dialect::MariaDb => "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
+        Dialect::MySql => {
+            "SELECT COALESCE((SELECT TABLE_COMMENT FROM information_schema.TABLES
+                              WHERE TABLE_SCHEMA = SCHEMA_NAME AND TABLE_NAME = '_ownership'), '')
+             FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?"
+        }
+    };
+    let Some(row) = sqlx::query(comment).bind(name).fetch_optional(&mut *connection).await? else {
+        return Ok(Found::Absent);
+    };
+    if let Some(mark) = Mark::parse(&database::text(&row, 0)?) {
+        return Ok(Found::Marked(mark));
+    }
+    Ok(Found::Unmarked { empty: tables(connection, name).await?.is_empty() })
+}
+
+async fn tables(connection: &mut MySqlConnection, name: &str) -> Result<Vec<String>, StepError> {
+    let show = format!("SHOW TABLES FROM {}", sql::identifier(name)?);
+    let rows = sqlx::query(&show).persistent(false).fetch_all(connection).await?;
+    let names = rows.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
+    Ok(names.into_iter().filter(|name| name != MARK_TABLE).collect())
 }
 
 #[cfg(test)]

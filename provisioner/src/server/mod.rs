@@ -11,7 +11,7 @@ mod session;
 mod sessions;
 
 pub use dialect::Dialect;
-pub use mark::{Found, Mark, latest as schema_version};
+pub use mark::{Found, Mark, find, latest as schema_version};
 pub use register::keep_registered;
 pub use session::Session;
 
@@ -57,5 +57,10 @@ impl Server {
     /// Options for a login as somebody else than the administrator.
     pub fn login(&self, username: &str, password: &str, database: &str) -> MySqlConnectOptions {
         self.admin.clone().username(username).password(password).database(database)
+    }
+
+    /// Options for a login as the administrator, in `database`.
+    pub fn administrator(&self, database: &str) -> MySqlConnectOptions {
+        self.admin.clone().database(database)
     }
 }

@@ -1,0 +1,92 @@
+//! A dump of the source before the cut-over, made by the server's own program.
+
+use super::LegacyError;
+use super::source::Source;
+use secrecy::ExposeSecret;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// In the order they are looked for.
+const PROGRAMS: [&str; 2] = ["mariadb-dump", "mysqldump"];
+
+/// What a complete dump ends with.
+const END: &str = "-- Dump completed";
+
+/// Writes the dump into `dir`, readable by its owner only, and returns its path.
+pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
+    let program = PROGRAMS.iter().find_map(|program| find(program)).ok_or_else(|| {
+        LegacyError::Refused(
+            "neither mariadb-dump nor mysqldump is installed: install one, or give --skip-backup".into(),
+        )
+    })?;
+    let failed = |doing: String| move |source| LegacyError::File { doing, source };
+    fs::create_dir_all(dir).map_err(failed(format!("creating {}", dir.display())))?;
+    let time = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
+    let path = dir.join(format!("{}-{time}.sql", source.database.replace('/', "_")));
+    let writing = || failed(format!("writing {}", path.display()));
+    let mut dump = private(&path).map_err(writing())?;
+    // The password is in a file that only we can read: others see arguments and, on some systems, the environment.
+    let options = dir.join(format!(".{time}.cnf"));
+    private(&options)
+        .and_then(|mut file| file.write_all(client_options(source)?.as_bytes()))
+        .map_err(failed(format!("writing {}", options.display())))?;
+    let output = tokio::process::Command::new(&program)
+        .arg(format!("--defaults-extra-file={}", options.display()))
+        .args(["--single-transaction", "--quick", "--hex-blob", "--no-tablespaces", "--default-character-set=utf8mb4"])
+        .arg(&source.database)
+        .stdin(Stdio::null())
+        .stdout(dump.try_clone().map_err(writing())?)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output()
+        .await;
+    let _ = fs::remove_file(&options);
+    let output = output.map_err(failed(format!("starting {}", program.display())))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(LegacyError::Stopped(format!("{} failed ({}): {words}", program.display(), output.status)));
+    }
+    dump.sync_all().map_err(writing())?;
+    if !is_complete(&mut dump).map_err(writing())? {
+        return Err(LegacyError::Stopped(format!("the dump {} has no end", path.display())));
+    }
+    Ok(path)
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+fn private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn is_complete(dump: &mut File) -> std::io::Result<bool> {
+    let length = dump.metadata()?.len();
+    dump.seek(SeekFrom::Start(length.saturating_sub(200)))?;
+    let mut end = Vec::new();
+    dump.read_to_end(&mut end)?;
+    Ok(String::from_utf8_lossy(&end).contains(END))
+}
+
+fn client_options(source: &Source) -> std::io::Result<String> {
+    let url =
+        url::Url::parse(source.url().expose_secret()).map_err(|_| std::io::Error::other("LEGACY_DB_URL is no URL"))?;
+    // Decodes what is percent-encoded, as the driver does.
+    let decoded = |text: &str| {
+        let pair = format!("v={}", text.replace('+', "%2B"));
+        url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+    };
+    let quoted = |text: &str| format!("\"{}\"", decoded(text).replace('\\', "\\\\").replace('"', "\\\""));
+    let options = source.options();
+    Ok(format!(
+        "[client]\nprotocol=tcp\nhost={}\nport={}\nuser={}\npassword={}\n",
+        options.get_host(),
+        options.get_port(),
+        quoted(url.username()),
+        quoted(url.password().unwrap_or_default()),
+    ))
+}

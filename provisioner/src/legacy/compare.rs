@@ -1,0 +1,246 @@
+//! Compares the two ends of a lane, range by range, and makes the far end like the near one.
+//!
+//! **Guarantees.** Every row is looked at, whatever its columns say of when it was changed: the old tables have no index on those
+//! columns, statements by hand do not move them, and rows that are gone have none. A range whose rows and checksum agree is
+//! passed over; in another, rows are paired by key. A range is made equal in one transaction, deletions first, so that a kill
+//! leaves it as it was. Ranges are cut so that neither end has more than [`STEP`] rows in one: memory is bounded.
+
+use super::LegacyError;
+use super::copy::{Commit, copy, copy_keys, list};
+use super::error::Doing;
+use super::lane::{End, Lane, Range};
+use super::progress::Progress;
+use serde::Serialize;
+use sqlx::{Executor, MySqlConnection, Row};
+use std::collections::HashMap;
+
+/// Rows of a range, at most.
+const STEP: u64 = 10_000;
+
+/// Keys named at most.
+const NAMED: usize = 20;
+
+/// Rows and checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Rows.
+    pub rows: u64,
+    /// See [`super::lane`].
+    pub checksum: u128,
+}
+
+impl Sum {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.checksum = self.checksum.wrapping_add(other.checksum);
+    }
+}
+
+/// What a comparison found, or a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// Rows that the far end lacked.
+    pub missing: u64,
+    /// Rows it had otherwise.
+    pub changed: u64,
+    /// Rows it had in addition.
+    pub extra: u64,
+    /// Keys of such rows, the first twenty.
+    pub keys: Vec<String>,
+}
+
+impl Changes {
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.missing + self.changed + self.extra
+    }
+}
+
+/// The result for a table.
+#[derive(Clone, Debug, Default)]
+pub struct Compared {
+    /// The near end.
+    pub from: Sum,
+    /// The far end, before any repair.
+    pub to: Sum,
+    /// How they differed.
+    pub changes: Changes,
+}
+
+/// The connections of a comparison.
+pub struct Pair<'a> {
+    /// To the near end.
+    pub from: &'a mut MySqlConnection,
+    /// To the far end.
+    pub to: &'a mut MySqlConnection,
+}
+
+/// Compares the rows of `whole`; with `repair`, makes the far end equal.
+pub async fn compare(
+    lane: &Lane,
+    whole: Range,
+    mut pair: Pair<'_>,
+    repair: bool,
+    progress: &Progress,
+) -> Result<Compared, LegacyError> {
+    let mut found = Compared::default();
+    if lane.from.key.is_none() {
+        return without_key(lane, pair, repair, progress).await;
+    }
+    let mut after = whole.after;
+    loop {
+        let rest = Range { after, to: whole.to };
+        let (near, far) =
+            tokio::join!(bound(pair.from, &lane.from, &rest, &lane.name), bound(pair.to, &lane.to, &rest, &lane.name));
+        let to = match (near?, far?) {
+            (Some(near), Some(far)) => Some(near.min(far)),
+            (near, far) => near.or(far),
+        };
+        let range = Range { after, to: to.or(whole.to) };
+        let (near, far) =
+            tokio::join!(sum(pair.from, &lane.from, &range, &lane.name), sum(pair.to, &lane.to, &range, &lane.name));
+        let (near, far) = (near?, far?);
+        if near != far {
+            pair_rows(lane, &range, &mut pair, repair, &mut found.changes).await?;
+        }
+        found.from.add(near);
+        found.to.add(far);
+        progress.add(near.rows, 0);
+        match to {
+            Some(to) => after = Some(to),
+            None => return Ok(found),
+        }
+    }
+}
+
+async fn bound(
+    connection: &mut MySqlConnection,
+    end: &End,
+    range: &Range,
+    name: &str,
+) -> Result<Option<i128>, LegacyError> {
+    let row = connection
+        .fetch_optional(sqlx::raw_sql(&end.bound(range, STEP)))
+        .await
+        .doing(|| format!("reading the keys of {name}"))?;
+    row.map(|row| number(&row, 0)).transpose()
+}
+
+/// Rows and checksum of a range.
+pub async fn sum(connection: &mut MySqlConnection, end: &End, range: &Range, name: &str) -> Result<Sum, LegacyError> {
+    let row = connection
+        .fetch_one(sqlx::raw_sql(&end.checksum(range)))
+        .await
+        .doing(|| format!("computing the checksum of {name}"))?;
+    Ok(Sum { rows: number(&row, 0)?, checksum: number(&row, 1)? })
+}
+
+/// The highest key of an end.
+pub async fn newest(connection: &mut MySqlConnection, end: &End) -> Result<Option<i128>, LegacyError> {
+    let Some(query) = end.newest() else { return Ok(None) };
+    let row = connection.fetch_one(sqlx::raw_sql(&query)).await?;
+    match row.try_get_unchecked::<Option<&[u8]>, _>(0)? {
+        Some(_) => number(&row, 0).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn number<T: std::str::FromStr>(row: &sqlx::mysql::MySqlRow, column: usize) -> Result<T, LegacyError> {
+    let text: &str = row.try_get_unchecked(column)?;
+    text.parse().map_err(|_| sqlx::Error::Decode(format!("{text} is no whole number").into()).into())
+}
+
+/// Finds which rows of a range differ.
+async fn pair_rows(
+    lane: &Lane,
+    range: &Range,
+    pair: &mut Pair<'_>,
+    repair: bool,
+    changes: &mut Changes,
+) -> Result<(), LegacyError> {
+    let (near, far) = tokio::join!(hashes(pair.from, &lane.from, range), hashes(pair.to, &lane.to, range));
+    let (near, mut far) = (near?, far?);
+    let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+    for (key, hash) in near {
+        match far.remove(&key) {
+            Some(other) if other == hash => {}
+            Some(_) => {
+                changes.changed += 1;
+                unwanted.push(key);
+                wanted.push(key);
+            }
+            None => {
+                changes.missing += 1;
+                wanted.push(key);
+            }
+        }
+    }
+    changes.extra += far.len() as u64;
+    unwanted.extend(far.into_keys());
+    wanted.sort_unstable();
+    unwanted.sort_unstable();
+    let mut named: Vec<_> = wanted.iter().chain(&unwanted).copied().collect();
+    named.sort_unstable();
+    named.dedup();
+    let room = NAMED - changes.keys.len();
+    changes.keys.extend(named.iter().take(room).map(ToString::to_string));
+    if !repair || named.is_empty() {
+        return Ok(());
+    }
+    let Some(key) = &lane.to.key else { return Ok(()) };
+    let writing = || format!("writing {}", lane.name);
+    pair.to.execute("START TRANSACTION").await.doing(writing)?;
+    for keys in unwanted.chunks(1000) {
+        let delete = format!("DELETE FROM {} WHERE {key} IN ({})", lane.to.table, list(keys));
+        pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
+    }
+    copy_keys(lane, &wanted, pair.from, pair.to).await?;
+    kernel::failpoint::hit("legacy.before_repair").await;
+    pair.to.execute("COMMIT").await.doing(writing)?;
+    Ok(())
+}
+
+async fn hashes(
+    connection: &mut MySqlConnection,
+    end: &End,
+    range: &Range,
+) -> Result<HashMap<i128, [u8; 32]>, LegacyError> {
+    let rows = connection.fetch_all(sqlx::raw_sql(&end.hashes(range))).await?;
+    rows.iter()
+        .map(|row| {
+            let hash: &[u8] = row.try_get_unchecked(1)?;
+            let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("an MD5 has 32 digits".into()))?;
+            Ok((number(row, 0)?, hash))
+        })
+        .collect()
+}
+
+/// Rows that have no key to be paired by: all of them are equal, or all are written anew.
+async fn without_key(lane: &Lane, pair: Pair<'_>, repair: bool, progress: &Progress) -> Result<Compared, LegacyError> {
+    let all = Range::default();
+    let (near, far) =
+        tokio::join!(sum(pair.from, &lane.from, &all, &lane.name), sum(pair.to, &lane.to, &all, &lane.name));
+    let (from, to) = (near?, far?);
+    let mut changes = Changes::default();
+    progress.add(from.rows, 0);
+    if from != to {
+        changes.missing = from.rows.saturating_sub(to.rows);
+        changes.extra = to.rows.saturating_sub(from.rows);
+        changes.changed = u64::from(from.rows == to.rows);
+        if repair {
+            rewrite(lane, pair, progress).await?;
+        }
+    }
+    Ok(Compared { from, to, changes })
+}
+
+/// Writes all rows of a table anew, in one transaction: for one without a key there is no place to go on from.
+pub async fn rewrite(lane: &Lane, pair: Pair<'_>, progress: &Progress) -> Result<(), LegacyError> {
+    let writing = || format!("writing {}", lane.name);
+    pair.to.execute("START TRANSACTION").await.doing(writing)?;
+    let delete = format!("DELETE FROM {}", lane.to.table);
+    pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
+    copy(lane, Range::default(), pair.from, pair.to, Commit::Caller, progress, async |_, _| Ok(())).await?;
+    pair.to.execute("COMMIT").await.doing(writing)?;
+    Ok(())
+}

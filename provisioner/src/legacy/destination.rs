@@ -1,0 +1,246 @@
+//! Where the rows go: the system database and the database of the default tenant, which may be on different servers.
+//!
+//! **Guarantees.** One migrator at a time works on an installation: it holds a lock on a connection of its own, which the
+//! server frees when the process ends, however it ends. Rows are only written to a tenant's database that bears this
+//! installation's mark.
+
+use super::LegacyError;
+use super::error::Doing;
+use super::mapping::Place;
+use super::routes::{Change, Route, Tables};
+use super::schema;
+use super::source::{Source, begin_copying};
+use crate::server::{self, Dialect, Found, Mark, Server};
+use kernel::config::Settings;
+use kernel::domain::{Tenant, TenantId, TenantState};
+use kernel::migrate::MigrateError;
+use kernel::store::Store;
+use kernel::{database, migrate, sql};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Executor, MySqlConnection, Row};
+
+/// Connections of the pool: events are appended one after the other.
+const POOL: u32 = 3;
+
+/// See the module.
+pub struct Destination {
+    /// The event store in the system database.
+    pub store: Store,
+    /// The default tenant.
+    pub tenant: Tenant,
+    system: MySqlConnectOptions,
+    tenant_options: MySqlConnectOptions,
+    /// Holds the lock; dropped at the end.
+    _guard: MySqlConnection,
+}
+
+impl Destination {
+    /// Looks at the settings and at both databases, and takes the lock.
+    pub async fn open(settings: &Settings) -> Result<Self, LegacyError> {
+        let url = settings.secret("SYSTEM_DB_URL")?;
+        let system = database::options(&url).map_err(|error| kernel::config::wrong("SYSTEM_DB_URL", error))?;
+        let servers = Server::from_settings(settings).map_err(|error| LegacyError::Refused(format!("{error:#}")))?;
+        let mut guard = database::connect(&system)
+            .await
+            .map_err(|error| refused("the system database (SYSTEM_DB_URL) cannot be reached", &error))?;
+        // It is idle while everything else works.
+        guard.execute("SET SESSION wait_timeout = 86400").await?;
+        match migrate::verify(&mut guard).await {
+            Ok(()) => {}
+            Err(MigrateError::Database(error)) => return Err(error.into()),
+            Err(error) => return Err(LegacyError::Refused(error.to_string())),
+        }
+        let locked: Option<i64> =
+            sqlx::query_scalar("SELECT GET_LOCK(CONCAT('legacy:', DATABASE()), 3)").fetch_one(&mut guard).await?;
+        if locked != Some(1) {
+            return Err(LegacyError::Refused("another `provisioner legacy` is at work on this installation".into()));
+        }
+        let pool = database::pool(&url, POOL)?;
+        let store = Store::new(pool);
+        let tenant = default_tenant(&store).await?;
+        let server = servers.iter().find(|server| server.id == tenant.database.server).ok_or_else(|| {
+            LegacyError::Refused(format!(
+                "the default tenant is on the database server {}, for which no TENANT_DB_ADMIN_URL is set",
+                tenant.database.server
+            ))
+        })?;
+        let tenant_options = server.administrator(&tenant.database.name);
+        check_mark(&store, &tenant, server).await?;
+        Ok(Self { store, tenant, system, tenant_options, _guard: guard })
+    }
+
+    /// A new session in which rows can be written as they are.
+    pub async fn connect(&self, place: Place) -> Result<MySqlConnection, LegacyError> {
+        let options = match place {
+            Place::System => &self.system,
+            Place::Tenant => &self.tenant_options,
+        };
+        let mut connection = database::connect(options).await.doing(|| "connecting to the destination".into())?;
+        begin_copying(&mut connection).await?;
+        connection.execute("SET SESSION foreign_key_checks = 0").await?;
+        Ok(connection)
+    }
+
+    /// Name of a place's database.
+    pub fn database(&self, place: Place) -> &str {
+        match place {
+            Place::System => self.system.get_database().unwrap_or_default(),
+            Place::Tenant => &self.tenant.database.name,
+        }
+    }
+
+    /// The tables of a place.
+    pub async fn tables(&self, place: Place) -> Result<Tables, LegacyError> {
+        schema::read(&mut self.connect(place).await?, self.database(place)).await
+    }
+
+    /// Whether a table has rows.
+    pub async fn has_rows(&self, connection: &mut MySqlConnection, table: &str) -> Result<bool, LegacyError> {
+        let look = format!("SELECT 1 FROM {} LIMIT 1", sql::identifier(table)?);
+        Ok(connection.fetch_optional(look.as_str()).await?.is_some())
+    }
+
+    /// Refuses a destination that holds rows which are not ours; nothing was copied yet.
+    pub async fn check_empty(&self, routes: &[Route], present: &Tables) -> Result<(), LegacyError> {
+        let (mut system, mut tenant) = (self.connect(Place::System).await?, self.connect(Place::Tenant).await?);
+        let mut full = Vec::new();
+        for route in routes {
+            let connection = match route.place {
+                Place::System => &mut system,
+                Place::Tenant if route.mapped.is_some() || present.contains_key(&route.table) => &mut tenant,
+                Place::Tenant => continue,
+            };
+            if self.has_rows(connection, &route.table).await? {
+                full.push(format!("{}.{}", self.database(route.place), route.table));
+            }
+        }
+        match full.as_slice() {
+            [] => Ok(()),
+            _ => Err(LegacyError::Refused(format!("the destination already holds other data, in {}", full.join(", ")))),
+        }
+    }
+
+    /// Gives the tenant's database what it lacks. Each change may be made again.
+    pub async fn change(&self, source: &Source, changes: &[Change]) -> Result<(), LegacyError> {
+        let mut connection = self.connect(Place::Tenant).await?;
+        let mut reader = source.connect().await?;
+        for change in changes {
+            let statement = match change {
+                Change::Create { table } => {
+                    let create = definition(&mut reader, table).await?;
+                    create.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1)
+                }
+                Change::Add { table, column, definition } => {
+                    let (name, quoted) = (sql::identifier(table)?, sql::identifier(column)?);
+                    format!("ALTER TABLE {name} ADD COLUMN {quoted} {definition}")
+                }
+                Change::Widen { table, column, column_type } => {
+                    let line =
+                        widened(&definition(&mut connection, table).await?, column, column_type).ok_or_else(|| {
+                            LegacyError::Stopped(format!(
+                                "the definition of {table}.{column} in the tenant's database is not understood"
+                            ))
+                        })?;
+                    format!("ALTER TABLE {} MODIFY COLUMN {line}", sql::identifier(table)?)
+                }
+            };
+            connection
+                .execute(sqlx::raw_sql(&statement))
+                .await
+                .doing(|| format!("changing the tenant's database ({change:?})"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The server's own statement that makes a table.
+async fn definition(connection: &mut MySqlConnection, table: &str) -> Result<String, LegacyError> {
+    let show = format!("SHOW CREATE TABLE {}", sql::identifier(table)?);
+    Ok(database::text(&connection.fetch_one(show.as_str()).await?, 1)?)
+}
+
+/// A column's line of a table's definition with another type in the place of its own: defaults, comments and everything else
+/// stay.
+fn widened(definition: &str, column: &str, column_type: &str) -> Option<String> {
+    let name = sql::identifier(column).ok()?.to_string();
+    let line = definition.lines().map(str::trim).find(|line| line.starts_with(&format!("{name} ")))?;
+    let rest = line.strip_prefix(&name)?.trim_start().trim_end_matches(',');
+    // The type ends at the first blank outside parentheses; `unsigned` and the like follow it and are not widened.
+    let end = match (rest.find('('), rest.find(' ')) {
+        (Some(open), Some(blank)) if open < blank => rest.find(')')? + 1,
+        (_, Some(blank)) => blank,
+        (Some(_), None) => rest.find(')')? + 1,
+        (None, None) => rest.len(),
+    };
+    Some(format!("{name} {column_type}{}", &rest[end..]))
+}
+
+fn refused(what: &str, error: &sqlx::Error) -> LegacyError {
+    LegacyError::Refused(format!("{what}: {error}"))
+}
+
+async fn default_tenant(store: &Store) -> Result<Tenant, LegacyError> {
+    let id: String =
+        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.default_tenant'")
+            .fetch_one(store.pool())
+            .await?;
+    let tenant_id: TenantId =
+        id.parse().map_err(|error| LegacyError::Refused(format!("system.default_tenant is no tenant id: {error}")))?;
+    let tenant = store.tenant(&tenant_id).await?;
+    match tenant {
+        Some(tenant) if matches!(tenant.state, TenantState::Active | TenantState::Maintenance) => Ok(tenant),
+        Some(tenant) => Err(LegacyError::Refused(format!(
+            "the default tenant {tenant_id} is {}: it must be active, or in maintenance",
+            tenant.state
+        ))),
+        None => Err(LegacyError::Refused(format!(
+            "the default tenant {tenant_id} does not exist yet: start the control plane and a provisioner, which make it"
+        ))),
+    }
+}
+
+async fn check_mark(store: &Store, tenant: &Tenant, server: &Server) -> Result<(), LegacyError> {
+    let installation: String =
+        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
+            .fetch_one(store.pool())
+            .await?;
+    let name = &tenant.database.name;
+    let mut connection = database::connect(&server.administrator(name))
+        .await
+        .map_err(|error| refused(&format!("the default tenant's database {name} cannot be reached"), &error))?;
+    let dialect = match Dialect::of(&mut connection).await? {
+        Ok((dialect, _)) => dialect,
+        Err(version) => {
+            return Err(LegacyError::Refused(format!("the tenant's database server is too old ({version})")));
+        }
+    };
+    match server::find(&mut connection, dialect, name).await? {
+        Found::Marked(mark) if mark.is_of(&Mark::new(&installation, &tenant.tenant_id)) => Ok(()),
+        _ => Err(LegacyError::Refused(format!(
+            "the database {name} does not bear the mark of this installation's default tenant"
+        ))),
+    }
+}
+
+/// Most bytes of a statement that a session may be sent.
+pub async fn statement_limit(connection: &mut MySqlConnection) -> Result<usize, LegacyError> {
+    let row = connection.fetch_one("SELECT CAST(@@max_allowed_packet AS UNSIGNED)").await?;
+    Ok(usize::try_from(row.try_get::<u64, _>(0)?).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::widened;
+
+    #[test]
+    fn a_wider_column_keeps_everything_else() {
+        let definition = "CREATE TABLE `t` (\n  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  `struct` text NOT NULL DEFAULT '' COMMENT 'a, b',\n  \
+                          `short` varchar(32) NOT NULL DEFAULT '',\n  `structure` text,\n  PRIMARY KEY (`id`)\n)";
+        let line = widened(definition, "struct", "longtext");
+        assert_eq!(line.as_deref(), Some("`struct` longtext NOT NULL DEFAULT '' COMMENT 'a, b'"));
+        let line = widened(definition, "short", "varchar(64)");
+        assert_eq!(line.as_deref(), Some("`short` varchar(64) NOT NULL DEFAULT ''"));
+        assert_eq!(widened(definition, "structure", "longtext").as_deref(), Some("`structure` longtext"));
+        assert_eq!(widened(definition, "absent", "longtext"), None);
+    }
+}

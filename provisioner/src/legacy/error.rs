@@ -1,0 +1,86 @@
+//! Why a command of the migrator did not do what it was asked.
+
+use crate::saga::StepError;
+use kernel::database;
+use kernel::sql::Unquotable;
+use kernel::store::CommandError;
+use std::process::ExitCode;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum LegacyError {
+    /// Source, destination or command line are not what is needed. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// It was under way and could not go on; the same command goes on where it was.
+    #[error("{0}")]
+    Stopped(String),
+    /// A database failed, at some work.
+    #[error("{doing} failed")]
+    At {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A database failed.
+    #[error("a database failed")]
+    Database(#[from] sqlx::Error),
+    /// A table or column has a name that cannot be quoted.
+    #[error(transparent)]
+    Name(#[from] Unquotable),
+    /// Members or domains could not be recorded.
+    #[error("an event could not be recorded")]
+    Command(#[from] CommandError),
+    /// The tenant's database server refused something.
+    #[error("the tenant's database server failed")]
+    Server(#[from] StepError),
+    /// A setting is missing or wrong.
+    #[error(transparent)]
+    Setting(#[from] kernel::config::ConfigError),
+    /// A file or another program.
+    #[error("{doing} failed")]
+    File {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Exit codes, as `provisioner legacy --help` documents them.
+pub const FAILED: u8 = 1;
+/// Nothing was touched.
+pub const REFUSED: u8 = 3;
+/// It looked, and found something wrong.
+pub const FOUND: u8 = 4;
+
+impl LegacyError {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Refused(_) | Self::Setting(_) => REFUSED,
+            _ => FAILED,
+        })
+    }
+}
+
+/// Says what was being done when a database failed.
+pub trait Doing<T> {
+    /// Adds it.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, LegacyError>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, LegacyError> {
+        self.map_err(|source| LegacyError::At { doing: what(), source })
+    }
+}
+
+/// Whether the server says that the account may not do that.
+pub fn is_denied(error: &sqlx::Error) -> bool {
+    // Access denied to a database, a table, a column, for a right in general.
+    matches!(database::number(error), Some(1044 | 1045 | 1142 | 1143 | 1227 | 1370))
+}

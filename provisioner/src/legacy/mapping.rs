@@ -1,0 +1,144 @@
+//! Which table of the old database goes where. Everything else here reads this one list.
+//!
+//! Columns keep their names unless listed in `renamed`. What the list does not name is unmapped: carried into the tenant's
+//! database as it is, or left, by the operator's choice and never in silence.
+
+/// Where a table goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The system database.
+    System,
+    /// The database of the default tenant.
+    Tenant,
+}
+
+/// A table that the new schema has.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Its name, in the old database and in the new one.
+    pub table: &'static str,
+    /// Where it goes.
+    pub place: Place,
+    /// Columns with another name there: old, new.
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// Columns that newer generations have and the design does not: they are added there.
+    pub added: &'static [&'static str],
+    /// Columns that may be NULL in the new table and not in the old one, with what goes back in the place of NULL: an
+    /// expression of the new table.
+    pub back: &'static [(&'static str, &'static str)],
+    /// Old column that names a user, for the referential report and for choosing whose rows go back.
+    pub user: Option<&'static str>,
+}
+
+const fn system(table: &'static str, user: Option<&'static str>) -> Mapped {
+    Mapped { table, place: Place::System, renamed: &[], added: &[], back: &[], user }
+}
+
+const fn tenant(table: &'static str, user: Option<&'static str>) -> Mapped {
+    Mapped { table, place: Place::Tenant, renamed: &[], added: &[], back: &[], user }
+}
+
+/// The 23 tables of the design.
+pub const MAPPED: [Mapped; 23] = [
+    system("user_info", None),
+    system("user_token", Some("user_id")),
+    system("user_verify_code", None),
+    system("user_conversion", Some("user_id")),
+    Mapped { renamed: &[("user_bid", "user_id")], ..tenant("order_orders", Some("user_bid")) },
+    Mapped {
+        renamed: &[("user_bid", "user_id")],
+        back: &[
+            ("extra", "''"),
+            ("charge_object", "''"),
+            ("paid_at", "created_at"),
+            ("refunded_at", "created_at"),
+            ("closed_at", "created_at"),
+            ("failed_at", "created_at"),
+        ],
+        ..tenant("order_pingxx_orders", Some("user_bid"))
+    },
+    tenant("shifu_draft_shifus", None),
+    tenant("shifu_published_shifus", None),
+    Mapped { added: &["content"], ..tenant("shifu_draft_outline_items", None) },
+    Mapped { added: &["content"], ..tenant("shifu_published_outline_items", None) },
+    tenant("shifu_draft_blocks", None),
+    tenant("shifu_published_blocks", None),
+    tenant("shifu_log_draft_structs", None),
+    tenant("shifu_log_published_structs", None),
+    tenant("scenario_favorite", Some("user_id")),
+    tenant("scenario_resource", None),
+    tenant("ai_course_auth", Some("user_id")),
+    tenant("learn_progress_records", Some("user_bid")),
+    tenant("learn_generated_blocks", Some("user_bid")),
+    tenant("active", None),
+    tenant("active_user_record", Some("user_id")),
+    tenant("promo_coupons", None),
+    tenant("promo_coupon_usages", Some("user_bid")),
+];
+
+/// A column of one table that names a row of another, by old names; neither schema has foreign keys.
+#[derive(Debug)]
+pub struct Reference {
+    /// The table with the reference.
+    pub table: &'static str,
+    /// Its column.
+    pub column: &'static str,
+    /// The table referred to, in the same place.
+    pub target: &'static str,
+    /// The column of it.
+    pub key: &'static str,
+}
+
+const fn reference(table: &'static str, column: &'static str, target: &'static str, key: &'static str) -> Reference {
+    Reference { table, column, target, key }
+}
+
+/// References within one database. Those to users follow from [`Mapped::user`]; they cross databases.
+pub const REFERENCES: [Reference; 12] = [
+    reference("order_pingxx_orders", "order_bid", "order_orders", "order_bid"),
+    reference("order_orders", "shifu_bid", "shifu_published_shifus", "shifu_bid"),
+    reference("shifu_published_outline_items", "shifu_bid", "shifu_published_shifus", "shifu_bid"),
+    reference("shifu_published_blocks", "outline_item_bid", "shifu_published_outline_items", "outline_item_bid"),
+    reference("shifu_draft_outline_items", "shifu_bid", "shifu_draft_shifus", "shifu_bid"),
+    reference("shifu_draft_blocks", "outline_item_bid", "shifu_draft_outline_items", "outline_item_bid"),
+    reference("shifu_log_draft_structs", "shifu_bid", "shifu_draft_shifus", "shifu_bid"),
+    reference("shifu_log_published_structs", "shifu_bid", "shifu_published_shifus", "shifu_bid"),
+    reference("learn_progress_records", "shifu_bid", "shifu_published_shifus", "shifu_bid"),
+    reference("learn_generated_blocks", "progress_record_bid", "learn_progress_records", "progress_record_bid"),
+    reference("active_user_record", "active_id", "active", "active_id"),
+    reference("promo_coupon_usages", "coupon_bid", "promo_coupons", "coupon_bid"),
+];
+
+/// The mapping of an old table.
+pub fn of(table: &str) -> Option<&'static Mapped> {
+    MAPPED.iter().find(|mapped| mapped.table == table)
+}
+
+impl Mapped {
+    /// A column's name in the new table.
+    pub fn new_name<'a>(&self, old: &'a str) -> &'a str
+    where
+        'static: 'a,
+    {
+        self.renamed.iter().find(|(from, _)| *from == old).map_or(old, |(_, to)| to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn tables_are_named_once_and_references_are_within_one_place() {
+        let names: HashSet<_> = MAPPED.iter().map(|mapped| mapped.table).collect();
+        assert_eq!(names.len(), MAPPED.len());
+        for reference in &REFERENCES {
+            let place = |table| of(table).map(|mapped| mapped.place);
+            assert!(place(reference.table).is_some() && place(reference.table) == place(reference.target));
+        }
+        assert_eq!(of("order_orders").unwrap().new_name("user_bid"), "user_id");
+        assert_eq!(of("learn_progress_records").unwrap().new_name("user_bid"), "user_bid");
+    }
+}

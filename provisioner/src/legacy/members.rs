@@ -1,0 +1,168 @@
+//! Every user becomes a member of the default tenant, once, by the ordinary event `tenant.member_changed`.
+//!
+//! **The rule.** A member's id is 1 to 36 printable ASCII characters; rows of `user_info` with another id (empty, with blanks) are
+//! copied and get no membership. Ids that the database holds equal (it ignores case) are one member, under the spelling of
+//! the row with the lowest `id`. A membership that is there already stays as it is, with its role. Members whose user is gone
+//! are taken out.
+
+use super::LegacyError;
+use super::destination::Destination;
+use super::progress::Progress;
+use clap::ValueEnum;
+use kernel::domain::{Command, Role, UserId};
+use kernel::store::CommandError;
+use serde::Serialize;
+
+/// Events of one unit of work: the lock of the log's head is held for some tens of milliseconds.
+const AT_ONCE: u32 = 500;
+
+/// Who appends them.
+pub const ACTOR: &str = "legacy-migrator";
+
+/// Condition that `user_id` of the row `u` can be a member's id. The first half makes it ASCII, so that the second ignores
+/// no letter that merely looks alike.
+pub const FIT: &str =
+    "u.user_id <> '' AND LENGTH(u.user_id) = CHAR_LENGTH(u.user_id) AND u.user_id NOT REGEXP '[^!-~]'";
+
+/// The role of users whom the old system called administrators; everybody else is a `user`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminsBecome {
+    /// What everybody becomes: rights are given again by who knows whose they should be.
+    #[default]
+    User,
+    /// Administrators of the default tenant.
+    Admin,
+}
+
+/// What was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Members {
+    /// Joined now.
+    pub joined: u64,
+    /// Left now.
+    pub left: u64,
+}
+
+/// Makes memberships complete. Repeatable, and cheap when they are.
+pub async fn complete(
+    destination: &Destination,
+    admins: AdminsBecome,
+    progress: &Progress,
+) -> Result<Members, LegacyError> {
+    let mut members = Members::default();
+    let mut after = None;
+    loop {
+        let missing = missing(destination, after).await?;
+        let Some((last, ..)) = missing.last() else { break };
+        after = Some(*last);
+        let join = missing.iter().filter_map(|(_, user_id, is_admin)| {
+            let role = if *is_admin && admins == AdminsBecome::Admin { Role::Admin } else { Role::User };
+            let user_id: UserId = user_id.parse().ok()?;
+            Some(Command::ChangeMember { user_id, role, permissions: None })
+        });
+        let joined = record(destination, join.collect()).await?;
+        members.joined += joined;
+        progress.add(joined, 0);
+        if missing.len() < AT_ONCE as usize {
+            break;
+        }
+    }
+    loop {
+        let gone: Vec<(String,)> = sqlx::query_as(
+            "SELECT m.user_id FROM saas_tenant_users m LEFT JOIN user_info u ON u.user_id = m.user_id
+             WHERE m.tenant_id = ? AND m.deleted = 0 AND u.id IS NULL LIMIT ?",
+        )
+        .bind(destination.tenant.tenant_id.as_str())
+        .bind(AT_ONCE)
+        .fetch_all(destination.store.pool())
+        .await?;
+        let leave = gone.iter().filter_map(|(user_id,)| Some(Command::RemoveMember { user_id: user_id.parse().ok()? }));
+        let leave: Vec<_> = leave.collect();
+        if leave.is_empty() {
+            return Ok(members);
+        }
+        members.left += record(destination, leave).await?;
+    }
+}
+
+/// The first rows after `after` whose users should be members and are not.
+async fn missing(destination: &Destination, after: Option<i64>) -> Result<Vec<(i64, String, bool)>, LegacyError> {
+    let earlier = FIT.replace("u.", "e.");
+    let query = format!(
+        "SELECT u.id, u.user_id, u.is_admin FROM user_info u
+         LEFT JOIN saas_tenant_users m ON m.tenant_id = ? AND m.user_id = u.user_id AND m.deleted = 0
+         WHERE (? IS NULL OR u.id > ?) AND {FIT} AND m.id IS NULL
+           AND NOT EXISTS (SELECT 1 FROM user_info e WHERE e.user_id = u.user_id AND e.id < u.id AND {earlier})
+         ORDER BY u.id LIMIT ?"
+    );
+    let rows = sqlx::query_as(&query)
+        .bind(destination.tenant.tenant_id.as_str())
+        .bind(after)
+        .bind(after)
+        .bind(AT_ONCE)
+        .fetch_all(destination.store.pool())
+        .await?;
+    Ok(rows)
+}
+
+/// Appends what the commands mean; decided again once when somebody else changed the tenant in between.
+async fn record(destination: &Destination, commands: Vec<Command>) -> Result<u64, LegacyError> {
+    if commands.is_empty() {
+        return Ok(0);
+    }
+    let mut retried = false;
+    loop {
+        let mut unit = destination.store.begin().await?;
+        let done: Result<usize, CommandError> =
+            match unit.execute_all(&destination.tenant.tenant_id, ACTOR, commands.clone()).await {
+                Ok(appended) => unit.commit().await.map(|()| appended).map_err(CommandError::from),
+                Err(error) => {
+                    unit.rollback().await?;
+                    Err(error)
+                }
+            };
+        match done {
+            Ok(appended) => return Ok(appended as u64),
+            Err(error) if error.is_conflict() && !retried => retried = true,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// How many users should be members, how many of them are, and how many members have no user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Completeness {
+    /// Different ids of users that can be a member's.
+    pub users: u64,
+    /// Of these, members of the default tenant.
+    pub members: u64,
+    /// Members without a user.
+    pub without_user: u64,
+}
+
+impl Completeness {
+    /// Whether it is as it should be.
+    pub fn is_complete(self) -> bool {
+        self.users == self.members && self.without_user == 0
+    }
+}
+
+/// Looks.
+pub async fn look(destination: &Destination) -> Result<Completeness, LegacyError> {
+    let tenant_id = destination.tenant.tenant_id.as_str();
+    let pool = destination.store.pool();
+    let users = format!("SELECT CAST(COUNT(DISTINCT u.user_id) AS UNSIGNED) FROM user_info u WHERE {FIT}");
+    let members = format!(
+        "SELECT CAST(COUNT(DISTINCT u.user_id) AS UNSIGNED) FROM user_info u
+         JOIN saas_tenant_users m ON m.tenant_id = ? AND m.user_id = u.user_id AND m.deleted = 0 WHERE {FIT}"
+    );
+    let without_user =
+        "SELECT CAST(COUNT(*) AS UNSIGNED) FROM saas_tenant_users m LEFT JOIN user_info u ON u.user_id = m.user_id
+                        WHERE m.tenant_id = ? AND m.deleted = 0 AND u.id IS NULL";
+    Ok(Completeness {
+        users: sqlx::query_scalar(&users).fetch_one(pool).await?,
+        members: sqlx::query_scalar(&members).bind(tenant_id).fetch_one(pool).await?,
+        without_user: sqlx::query_scalar(without_user).bind(tenant_id).fetch_one(pool).await?,
+    })
+}

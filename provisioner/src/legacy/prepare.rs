@@ -1,0 +1,129 @@
+//! Makes the destination when there is none yet: the system database's tables, and the default tenant by the ordinary command
+//! and the ordinary job, done here instead of by a running provisioner.
+//!
+//! A control plane and a provisioner that run already have done both; then this does nothing. Whoever else works on the job
+//! meanwhile is no problem: a job belongs to one worker at a time.
+
+use super::LegacyError;
+use super::members::ACTOR;
+use crate::saga::Tools;
+use crate::server::Server;
+use crate::worker::Worker;
+use kernel::config::Settings;
+use kernel::crypto::KeyRing;
+use kernel::domain::{Command, DomainName, Rejection, TenantId, TenantState};
+use kernel::jobs::{self, JobKind, NewJob};
+use kernel::migrate::{self, MigrateError};
+use kernel::shutdown::Shutdown;
+use kernel::store::{CommandError, Store};
+use kernel::{database, sql};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How long the default tenant may take to become active.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Makes what is missing.
+pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
+    let url = settings.secret("SYSTEM_DB_URL")?;
+    let options = database::options(&url).map_err(|error| kernel::config::wrong("SYSTEM_DB_URL", error))?;
+    let mut connection = database::connect(&options).await.map_err(|error| {
+        LegacyError::Refused(format!("the system database (SYSTEM_DB_URL) cannot be reached: {error}"))
+    })?;
+    match migrate::verify(&mut connection).await {
+        Ok(()) => {}
+        Err(MigrateError::Pending(_)) => {
+            let applied = migrate::run(&mut connection).await.map_err(|error| {
+                let why = kernel::http::chain(&error);
+                LegacyError::Refused(format!(
+                    "the system database is not up to date, and this account cannot change it ({why}): run `control-plane migrate`"
+                ))
+            })?;
+            eprintln!("the system database: applied migrations {applied:?}");
+        }
+        Err(error) => return Err(LegacyError::Refused(error.to_string())),
+    }
+    let store = Store::new(database::pool(&url, 4)?);
+    let id: String =
+        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.default_tenant'")
+            .fetch_one(store.pool())
+            .await?;
+    let id: TenantId =
+        id.parse().map_err(|error| LegacyError::Refused(format!("system.default_tenant is no tenant id: {error}")))?;
+    match store.tenant(&id).await?.map(|tenant| tenant.state) {
+        None => create(settings, &store, &id).await?,
+        Some(TenantState::Provisioning) => {}
+        Some(_) => return Ok(()),
+    }
+    provision(settings, store, &id).await
+}
+
+async fn create(settings: &Settings, store: &Store, id: &TenantId) -> Result<(), LegacyError> {
+    let domain: String = settings.get("DEFAULT_TENANT_DOMAIN")?;
+    let domain: Option<DomainName> = match domain.as_str() {
+        "" => None,
+        domain => Some(domain.parse().map_err(|error| kernel::config::wrong("DEFAULT_TENANT_DOMAIN", error))?),
+    };
+    let max_connections: String = sqlx::query_scalar(
+        "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    let create = Command::Create {
+        tenant_name: "默认租户".into(),
+        domain,
+        plan_type: "basic".into(),
+        server: "main".into(),
+        max_connections: max_connections.parse().unwrap_or(50),
+    };
+    let patience = settings.seconds("JOB_PATIENCE")?;
+    let job = NewJob { kind: JobKind::Provision, tenant_id: id.clone(), server: "main".into(), patience };
+    let mut unit = store.begin().await?;
+    match unit.execute(id, ACTOR, create).await {
+        Ok(_) => {
+            jobs::enqueue(unit.connection(), &job).await?;
+            unit.commit().await?;
+            eprintln!("created the default tenant {id}");
+            Ok(())
+        }
+        // A control plane that starts at the same moment was faster.
+        Err(CommandError::Rejected(Rejection::Exists)) => Ok(unit.rollback().await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Works on jobs until the default tenant is no longer being made.
+async fn provision(settings: &Settings, store: Store, id: &TenantId) -> Result<(), LegacyError> {
+    let refused = |what: &str, error: &dyn std::fmt::Display| LegacyError::Refused(format!("{what}: {error}"));
+    let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?)
+        .map_err(|error| refused("the setting ENCRYPTION_KEYS is wrong", &error))?;
+    let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
+    sql::literal(&account_host)?;
+    let servers = Server::from_settings(settings).map_err(|error| LegacyError::Refused(format!("{error:#}")))?;
+    let Some(server) = servers.into_iter().find(|server| server.id == "main") else {
+        return Err(LegacyError::Refused("the setting TENANT_DB_ADMIN_URL is missing".into()));
+    };
+    let installation: String =
+        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
+            .fetch_one(store.pool())
+            .await?;
+    let tools = Tools { store: store.clone(), keys, server: Arc::new(server), installation, account_host };
+    let worker = Worker {
+        tools: Arc::new(tools),
+        owner: format!("legacy:{}:{}", std::process::id(), uuid::Uuid::new_v4()),
+        lease: settings.seconds("JOB_LEASE")?,
+        doorbell: Arc::new(Notify::new()),
+    };
+    let settled = async {
+        let began = Instant::now();
+        loop {
+            match store.tenant(id).await? {
+                Some(tenant) if tenant.state == TenantState::Provisioning && began.elapsed() < PATIENCE => {}
+                _ => return Ok::<_, LegacyError>(()),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! { () = worker.run(Shutdown::default()) => Ok(()), settled = settled => settled }
+}

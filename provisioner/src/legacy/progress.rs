@@ -1,0 +1,100 @@
+//! Says how far it is: a bar with rate and time left on a terminal, a plain line now and then elsewhere. Always on standard
+//! error: standard output is the result's.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Between two lines.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    what: &'static str,
+    total: u64,
+    begun: Instant,
+    told: Cell<Instant>,
+    rows: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+impl Progress {
+    /// Of work on about `total` rows.
+    pub fn new(what: &'static str, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
+            let style =
+                ProgressStyle::with_template("{msg} [{bar:30}] {human_pos}/{human_len} rows, {per_sec}, {eta} left");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.set_message(what);
+            bar
+        });
+        let now = Instant::now();
+        Self { bar, what, total, begun: now, told: Cell::new(now), rows: Cell::new(0), bytes: Cell::new(0) }
+    }
+
+    /// Of work that is not worth telling.
+    pub fn quiet() -> Self {
+        let now = Instant::now();
+        let bar = Some(ProgressBar::hidden());
+        Self { bar, what: "", total: 0, begun: now, told: Cell::new(now), rows: Cell::new(0), bytes: Cell::new(0) }
+    }
+
+    /// So many rows more, of so many bytes.
+    pub fn add(&self, rows: u64, bytes: u64) {
+        self.rows.set(self.rows.get() + rows);
+        self.bytes.set(self.bytes.get() + bytes);
+        match &self.bar {
+            Some(bar) => {
+                // The total is an estimate of the server.
+                if self.rows.get() > self.total {
+                    bar.set_length(self.rows.get());
+                }
+                bar.set_position(self.rows.get());
+            }
+            None if self.told.get().elapsed() >= PAUSE => {
+                self.told.set(Instant::now());
+                eprintln!("{}", self.line());
+            }
+            None => {}
+        }
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows.get()
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Seconds since it began.
+    pub fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    /// The end.
+    pub fn finish(&self) {
+        match &self.bar {
+            Some(bar) => bar.finish_and_clear(),
+            None if self.rows.get() > 0 => eprintln!("{}", self.line()),
+            None => {}
+        }
+    }
+
+    fn line(&self) -> String {
+        let (rows, seconds) = (self.rows.get(), self.seconds().max(0.001));
+        let rate = rows as f64 / seconds;
+        let left = (self.total.saturating_sub(rows)) as f64 / rate.max(0.001);
+        format!(
+            "{}: {rows} of about {} rows, {rate:.0} rows/s, {:.1} MB/s, {left:.0} s left",
+            self.what,
+            self.total.max(rows),
+            self.bytes.get() as f64 / seconds / 1e6
+        )
+    }
+}

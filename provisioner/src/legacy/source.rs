@@ -1,0 +1,194 @@
+//! The old database, and the one moment of it that several connections read.
+//!
+//! **Guarantees.** Nothing is ever written to the source, except by `rollback`. All connections of a [`Snapshot`] see the same
+//! committed rows: they begin their transactions while every table is locked against writing, for some milliseconds. If the
+//! account may not lock, there is one connection, and the snapshot says so. Sessions read in UTC and show dates as they are.
+//!
+//! **Design note.** `LOCK TABLES ... READ` comes first, because it waits for open transactions on these tables and holds up
+//! nobody else; `FLUSH TABLES WITH READ LOCK` stops a whole server, on which the destination may be too.
+
+use super::LegacyError;
+use super::error::{Doing, is_denied};
+use super::routes::Tables;
+use super::schema;
+use kernel::config::Settings;
+use kernel::{database, sql};
+use secrecy::SecretString;
+use serde::Serialize;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Connection, Executor, MySqlConnection};
+use std::time::Duration;
+
+/// Long silences are normal: a connection waits while its chunk is written elsewhere.
+const PATIENCE: &str = "SET SESSION wait_timeout = 86400, SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, \
+                        SESSION innodb_lock_wait_timeout = 50";
+
+/// Attempts to lock; each waits 5 s for open transactions, in which writers queue up behind.
+const ATTEMPTS: u32 = 3;
+
+/// Where it is.
+pub struct Source {
+    url: SecretString,
+    options: MySqlConnectOptions,
+    /// Name of the database.
+    pub database: String,
+    /// `host:port/database`, for people and to recognise it again.
+    pub name: String,
+}
+
+impl Source {
+    /// The setting `LEGACY_DB_URL`.
+    pub fn from_settings(settings: &Settings) -> Result<Self, LegacyError> {
+        let url = settings.secret("LEGACY_DB_URL")?;
+        let options = database::options(&url).map_err(|error| kernel::config::wrong("LEGACY_DB_URL", error))?;
+        let Some(database) = options.get_database().map(str::to_owned) else {
+            return Err(kernel::config::wrong(
+                "LEGACY_DB_URL",
+                "it names no database: mysql://user:password@host:port/database",
+            )
+            .into());
+        };
+        let name = format!("{}:{}/{database}", options.get_host(), options.get_port());
+        Ok(Self { url, options, database, name })
+    }
+
+    /// A new session.
+    pub async fn connect(&self) -> Result<MySqlConnection, LegacyError> {
+        let mut connection = database::connect(&self.options).await.map_err(|error| {
+            let why = match database::number(&error) {
+                Some(1044 | 1045 | 1049) => "the server refuses this account, or has no such database".to_owned(),
+                _ => error.to_string(),
+            };
+            LegacyError::Refused(format!("the source (LEGACY_DB_URL, {}) cannot be reached: {why}", self.name))
+        })?;
+        begin_copying(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// The setting, with its password, for a program that makes a backup.
+    pub fn url(&self) -> &SecretString {
+        &self.url
+    }
+
+    /// Host and port, for the same.
+    pub fn options(&self) -> &MySqlConnectOptions {
+        &self.options
+    }
+
+    /// Its tables.
+    pub async fn tables(&self, connection: &mut MySqlConnection) -> Result<Tables, LegacyError> {
+        schema::read(connection, &self.database).await
+    }
+}
+
+/// Gives a session the form in which values are read and written without loss.
+pub async fn begin_copying(connection: &mut MySqlConnection) -> Result<(), LegacyError> {
+    connection.execute(format!("{}; {PATIENCE}", sql::COPY_SESSION).as_str()).await?;
+    Ok(())
+}
+
+/// How the connections of a snapshot came to see the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// Under a short lock of its tables.
+    TablesLocked,
+    /// Under a short lock of its server.
+    ServerLocked,
+    /// There is one connection.
+    OneConnection,
+}
+
+/// One moment of the source.
+pub struct Snapshot {
+    /// Connections that see it.
+    pub readers: Vec<MySqlConnection>,
+    /// How.
+    pub how: How,
+    /// The connection that keeps the tables locked, if that was asked for.
+    held: Option<MySqlConnection>,
+}
+
+impl Snapshot {
+    /// Takes it, with up to `readers` connections. Waits for transactions that are open in the source.
+    pub async fn take(source: &Source, tables: &[String], readers: usize) -> Result<Self, LegacyError> {
+        let mut lock = source.connect().await?;
+        let how = match lock_tables(&mut lock, tables).await {
+            Ok(()) => How::TablesLocked,
+            Err(error) if may_do_without(&error) => match lock.execute("FLUSH TABLES WITH READ LOCK").await {
+                Ok(_) => How::ServerLocked,
+                Err(error) if may_do_without(&error) => How::OneConnection,
+                Err(source) => return Err(source).doing(|| "locking the source for a moment".into()),
+            },
+            Err(source) => return Err(source).doing(|| "locking the source's tables for a moment".into()),
+        };
+        let readers = begin(source, if how == How::OneConnection { 1 } else { readers }).await?;
+        let _ = lock.execute("UNLOCK TABLES").await;
+        let _ = lock.close().await;
+        Ok(Self { readers, how, held: None })
+    }
+
+    /// Takes it and keeps the tables locked against writing until it is released, or this process ends.
+    pub async fn take_and_hold(source: &Source, tables: &[String], readers: usize) -> Result<Self, LegacyError> {
+        let mut lock = source.connect().await?;
+        lock_tables(&mut lock, tables).await.map_err(|error| {
+            LegacyError::Stopped(if is_denied(&error) {
+                "the source's tables cannot be locked for the final pass: the account of LEGACY_DB_URL needs LOCK TABLES".into()
+            } else {
+                format!("the source's tables cannot be locked for the final pass: {error}")
+            })
+        })?;
+        Ok(Self { readers: begin(source, readers).await?, how: How::TablesLocked, held: Some(lock) })
+    }
+
+    /// Lets writers go on.
+    pub async fn release(mut self) {
+        if let Some(mut lock) = self.held.take() {
+            let _ = lock.execute("UNLOCK TABLES").await;
+            let _ = lock.close().await;
+        }
+        for reader in self.readers {
+            let _ = reader.close().await;
+        }
+    }
+}
+
+fn may_do_without(error: &sqlx::Error) -> bool {
+    // Denied; or somebody's transaction stays open for longer than it is polite to hold up everybody else.
+    is_denied(error) || database::is_contention(error)
+}
+
+async fn lock_tables(lock: &mut MySqlConnection, tables: &[String]) -> Result<(), sqlx::Error> {
+    let mut list = Vec::with_capacity(tables.len());
+    for table in tables {
+        let name = sql::identifier(table).map_err(|error| sqlx::Error::Configuration(error.into()))?;
+        list.push(format!("{name} READ"));
+    }
+    let statement = format!("LOCK TABLES {}", list.join(", "));
+    for attempt in 1.. {
+        match lock.execute(statement.as_str()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if database::is_contention(&error) && attempt < ATTEMPTS => {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the loop ends by returning")
+}
+
+async fn begin(source: &Source, readers: usize) -> Result<Vec<MySqlConnection>, LegacyError> {
+    let mut connections = Vec::with_capacity(readers);
+    for _ in 0..readers.max(1) {
+        let mut connection = source.connect().await?;
+        connection
+            .execute(
+                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            )
+            .await
+            .doing(|| "beginning a snapshot of the source".into())?;
+        connections.push(connection);
+    }
+    Ok(connections)
+}

@@ -1,0 +1,204 @@
+//! How far the move has come: the two tables of the system database that a killed command goes on from.
+
+use super::routes::{Generation, Unmapped};
+use chrono::NaiveDateTime;
+use kernel::database;
+use sqlx::{MySqlConnection, Row};
+use std::collections::BTreeMap;
+
+/// Where the move stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// An import has begun.
+    Importing,
+    /// Everything was brought over once; `sync` brings what changes.
+    Imported,
+    /// The new system is the one in use.
+    CutOver,
+    /// Rows are going back.
+    RollingBack,
+    /// The old system is the one in use again; `sync` may bring over what changes.
+    RolledBack,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [Self::Importing, Self::Imported, Self::CutOver, Self::RollingBack, Self::RolledBack];
+
+    /// The word in the column `state`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Importing => "importing",
+            Self::Imported => "imported",
+            Self::CutOver => "cut_over",
+            Self::RollingBack => "rolling_back",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+}
+
+/// The row of `saas_legacy_import`.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// `host:port/database`.
+    pub source: String,
+    /// What was chosen for unmapped tables.
+    pub unmapped: Unmapped,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Attempts of the import.
+    pub run: u32,
+}
+
+/// A row of `saas_legacy_tables`.
+#[derive(Clone, Debug, Default)]
+pub struct TableState {
+    /// Rows up to here are copied.
+    pub last_key: Option<String>,
+    /// All rows are.
+    pub complete: bool,
+    /// Run that copied the first.
+    pub first_run: u32,
+    /// Run whose snapshot the rows are equal to, or will be.
+    pub last_run: u32,
+    /// How many were copied.
+    pub copied_rows: u64,
+    /// Highest key the source may have given.
+    pub newest_key: Option<String>,
+    /// Rows and checksum of the source at the cut-over.
+    pub cut_over: Option<(u64, String)>,
+}
+
+impl TableState {
+    /// The source may have given keys up to this one.
+    pub fn raise_newest(&mut self, key: Option<i128>) {
+        let before = self.newest_key.as_deref().and_then(|key| key.parse().ok());
+        self.newest_key = before.max(key).map(|key| key.to_string());
+    }
+}
+
+/// The database's time, for [`synced`].
+pub async fn now(connection: &mut MySqlConnection) -> Result<NaiveDateTime, sqlx::Error> {
+    sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)").fetch_one(connection).await
+}
+
+/// Everything is as the source was at `moment`.
+pub async fn synced(connection: &mut MySqlConnection, moment: &NaiveDateTime) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE saas_legacy_import SET synced_at = ? WHERE id = 1")
+        .bind(moment)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Reads where the move stands; `None` before the first import.
+pub async fn read(connection: &mut MySqlConnection) -> Result<Option<Import>, sqlx::Error> {
+    let row = sqlx::query("SELECT source, unmapped, state, run FROM saas_legacy_import WHERE id = 1")
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| {
+        let (unmapped, stage) = (database::text(&row, 1)?, database::text(&row, 2)?);
+        Ok(Import {
+            source: row.try_get(0)?,
+            unmapped: if unmapped == "leave" { Unmapped::Leave } else { Unmapped::Carry },
+            stage: Stage::ALL
+                .into_iter()
+                .find(|known| known.as_str() == stage)
+                .ok_or_else(|| sqlx::Error::Decode(format!("unknown state {stage} of the import").into()))?,
+            run: row.try_get(3)?,
+        })
+    })
+    .transpose()
+}
+
+/// Begins an import or another attempt of it; returns the attempt's number.
+pub async fn begin(
+    connection: &mut MySqlConnection,
+    source: &str,
+    generation: Generation,
+    unmapped: Unmapped,
+) -> Result<u32, sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO saas_legacy_import (id, source, generation, unmapped, state, run, started_at)
+         VALUES (1, ?, ?, ?, 'importing', 1, UTC_TIMESTAMP(6))
+         ON DUPLICATE KEY UPDATE run = run + 1, state = 'importing'",
+    )
+    .bind(source)
+    .bind(generation.as_str())
+    .bind(unmapped.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query_scalar("SELECT run FROM saas_legacy_import WHERE id = 1").fetch_one(connection).await
+}
+
+/// Records that the move has come to `stage`.
+pub async fn enter(connection: &mut MySqlConnection, stage: Stage) -> Result<(), sqlx::Error> {
+    let time = match stage {
+        Stage::Imported => ", imported_at = COALESCE(imported_at, UTC_TIMESTAMP(6))",
+        Stage::CutOver => ", cut_over_at = UTC_TIMESTAMP(6)",
+        Stage::Importing | Stage::RollingBack | Stage::RolledBack => "",
+    };
+    let update = format!("UPDATE saas_legacy_import SET state = ?{time} WHERE id = 1");
+    sqlx::query(&update).bind(stage.as_str()).execute(connection).await.map(drop)
+}
+
+/// All rows of tables.
+pub async fn tables(connection: &mut MySqlConnection) -> Result<BTreeMap<String, TableState>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT source_table, last_key, complete, first_run, last_run, copied_rows, newest_key, cut_over_rows, cut_over_checksum
+         FROM saas_legacy_tables",
+    )
+    .fetch_all(connection)
+    .await?;
+    let state = |row: &sqlx::mysql::MySqlRow| {
+        let (rows, checksum): (Option<u64>, Option<String>) = (row.try_get(7)?, row.try_get(8)?);
+        Ok((
+            row.try_get(0)?,
+            TableState {
+                last_key: row.try_get(1)?,
+                complete: row.try_get(2)?,
+                first_run: row.try_get(3)?,
+                last_run: row.try_get(4)?,
+                copied_rows: row.try_get(5)?,
+                newest_key: row.try_get(6)?,
+                cut_over: rows.zip(checksum),
+            },
+        ))
+    };
+    rows.iter().map(state).collect()
+}
+
+/// Keeps a table's row, all of it but what the cut-over recorded.
+pub async fn keep_table(connection: &mut MySqlConnection, table: &str, state: &TableState) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO saas_legacy_tables (source_table, last_key, complete, first_run, last_run, copied_rows, newest_key)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON DUPLICATE KEY UPDATE last_key = VALUES(last_key), complete = VALUES(complete), first_run = VALUES(first_run),
+            last_run = VALUES(last_run), copied_rows = VALUES(copied_rows), newest_key = VALUES(newest_key)",
+    )
+    .bind(table)
+    .bind(&state.last_key)
+    .bind(state.complete)
+    .bind(state.first_run)
+    .bind(state.last_run)
+    .bind(state.copied_rows)
+    .bind(&state.newest_key)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Keeps what the source was at the cut-over.
+pub async fn keep_cut_over(
+    connection: &mut MySqlConnection,
+    table: &str,
+    rows: u64,
+    checksum: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE saas_legacy_tables SET cut_over_rows = ?, cut_over_checksum = ? WHERE source_table = ?")
+        .bind(rows)
+        .bind(checksum)
+        .bind(table)
+        .execute(connection)
+        .await
+        .map(drop)
+}
