@@ -36,7 +36,8 @@ use std::process::ExitCode;
   control-plane rebuild --check
   control-plane audit
   control-plane keys list
-  control-plane schedule list"
+  control-plane schedule list
+  control-plane openapi > admin-api.json"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,6 +59,8 @@ enum Role {
     /// Show and start what is done by the clock.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Print the OpenAPI document of the admin API.
+    Openapi,
     Rebuild(rebuild::Options),
     VerifyLog(verify_log::Options),
     Audit(audit::Options),
@@ -76,6 +79,10 @@ async fn main() -> ExitCode {
         Role::Token(command) => token::run(&settings, command).await.map(|()| ExitCode::SUCCESS),
         Role::Keys(command) => keys::run(&settings, command).await,
         Role::Schedule(command) => schedule::run_command(&settings, command).await,
+        Role::Openapi => {
+            print!("{}", kernel::http::openapi::text(&admin::document()));
+            Ok(ExitCode::SUCCESS)
+        }
         Role::Rebuild(options) => rebuild::run(&settings, &options).await,
         Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
         Role::Audit(options) => audit::run(&settings, &options).await,

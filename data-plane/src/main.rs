@@ -46,12 +46,20 @@ struct Cli {
 enum Role {
     /// Serve the tenants' API, until SIGTERM. Ready (/readyz) once the routing table is loaded.
     Serve,
+    /// Print the OpenAPI document of the tenants' API.
+    Openapi,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { role: Role::Serve } = Cli::parse();
-    match serve::serve(&Settings::from_environment()).await {
+    let ended = match Cli::parse().role {
+        Role::Serve => serve::serve(&Settings::from_environment()).await,
+        Role::Openapi => {
+            print!("{}", kernel::http::openapi::text(&router::document()));
+            Ok(())
+        }
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("data-plane: {}", chain(error.as_ref()));

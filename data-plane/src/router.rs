@@ -7,10 +7,13 @@ use crate::sessions::Sessions;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::get;
-use kernel::health::Health;
+use kernel::health::{self, Health};
+use kernel::http::openapi::{self, Api};
 use kernel::http::{ApiError, Code, MAX_BODY, edge};
+use serde_json::{Value, json};
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Everything a request may use.
 #[derive(Clone)]
@@ -29,19 +32,82 @@ pub struct App {
 
 /// All routes of the process.
 pub fn router(app: App, health: &Health) -> Router {
-    Router::new()
-        .route("/api/orders", get(api::orders::list))
-        .route("/api/config", get(api::config::show))
-        .route("/api/me", get(api::users::me))
-        .route("/api/users/{user_id}", get(api::users::show))
-        .route("/api/users/{user_id}/orders", get(api::users::orders))
-        .route("/api/users/{user_id}/shifus", get(api::users::shifus))
-        .route("/api/users/{user_id}/activities", get(api::users::activities))
-        .route("/api/users/{user_id}/coupons", get(api::users::coupons))
+    let routes: Router<App> = api().into();
+    routes
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
         .merge(health.routes())
+        .merge(openapi::pages(document()))
         .layer(from_fn(edge))
+}
+
+/// The list of the routes, and what each says of itself.
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(api::orders::list))
+        .routes(routes!(api::config::show))
+        .routes(routes!(api::users::me))
+        .routes(routes!(api::users::show))
+        .routes(routes!(api::users::orders))
+        .routes(routes!(api::users::shifus))
+        .routes(routes!(api::users::activities))
+        .routes(routes!(api::users::coupons))
+}
+
+/// The OpenAPI document of the process.
+pub fn document() -> Value {
+    const API: Api = Api {
+        title: "Tenant API",
+        about: "What a tenant's users ask. The tenant is that of the header `X-Tenant-ID`, of the host, or of its \
+                subdomain; the token's user must belong to it. Money is a decimal string; times are RFC 3339 in UTC.",
+        security: || {
+            json!({
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "token": {"type": "apiKey", "in": "header", "name": "Token"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "token"},
+            })
+        },
+        headers: |_| {
+            vec![json!({
+                "name": "X-Tenant-ID", "in": "header", "required": false,
+                "description": "Names the tenant; without it the host does.",
+                "schema": {"$ref": "#/components/schemas/TenantId"},
+            })]
+        },
+        codes: |_| {
+            &[
+                Code::InvalidHost,
+                Code::TenantRequired,
+                Code::Unauthenticated,
+                Code::UserNotInTenant,
+                Code::TenantSuspended,
+                Code::TenantNotFound,
+                Code::TooManyRequests,
+                Code::TenantUnavailable,
+                Code::TenantMaintenance,
+                Code::Unavailable,
+            ]
+        },
+    };
+    let mut routes = api().into_openapi();
+    routes.merge(health::api().into_openapi());
+    API.document(routes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_that_of_the_routes() {
+        let document = document();
+        assert_eq!(openapi::faults(&document), [""; 0]);
+        let committed = include_str!("../../deploy/openapi/data-plane.json");
+        assert!(
+            openapi::text(&document) == committed,
+            "write it anew: data-plane openapi > deploy/openapi/data-plane.json"
+        );
+    }
 }

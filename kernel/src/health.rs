@@ -7,15 +7,17 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// How one part of the process is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase", tag = "status", content = "reason")]
 pub enum Part {
     /// Works.
@@ -33,9 +35,14 @@ pub struct Health {
     metrics: PrometheusHandle,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
+/// What a process tells of itself.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = Readiness)]
 struct Told {
+    /// Started, and not stopping.
     ready: bool,
+    /// What it consists of and depends on.
+    #[schema(value_type = BTreeMap<String, Part>)]
     parts: BTreeMap<&'static str, Part>,
 }
 
@@ -67,11 +74,7 @@ impl Health {
 
     /// The three routes.
     pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/livez", get(|| async { Json(serde_json::json!({"status": "live"})) }))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(render_metrics))
-            .with_state(self.clone())
+        api().with_state(self.clone()).into()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
@@ -79,6 +82,28 @@ impl Health {
     }
 }
 
+/// The three routes, with what an API's document says of them.
+pub fn api() -> OpenApiRouter<Health> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(render_metrics))
+}
+
+/// That the process answers.
+#[derive(Serialize, ToSchema)]
+struct Alive {
+    /// `live`.
+    status: &'static str,
+}
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses((status = 200, description = "It is", body = Alive)))]
+async fn livez() -> Json<Alive> {
+    Json(Alive { status: "live" })
+}
+
+/// Should the process get work?
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+    (status = 200, description = "It should", body = Told),
+    (status = 503, description = "It should not: it starts or stops, or a part it needs is down", body = Told)))]
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     let told = health.lock().clone();
     let ready = told.ready && !told.parts.values().any(|part| matches!(part, Part::Down(_)));
@@ -86,6 +111,9 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     (status, Json(told))
 }
 
+/// Measurements, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses(
+    (status = 200, description = "Measurements", body = String, content_type = "text/plain")))]
 async fn render_metrics(State(health): State<Health>) -> impl IntoResponse {
     ([("content-type", "text/plain; version=0.0.4")], health.metrics.render())
 }

@@ -14,6 +14,7 @@ mod kill_points;
 mod matrix;
 mod migrations;
 mod neighbours;
+mod openapi;
 mod outages;
 mod past;
 mod positions;

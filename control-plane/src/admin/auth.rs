@@ -24,9 +24,9 @@ impl Caller {
         kernel::http::parse_json(&self.body)
     }
 
-    /// The same, where a request may have no body at all.
+    /// The same, where a request may have no body at all, or `null`.
     pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
-        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+        if self.body.is_empty() { Ok(T::default()) } else { self.json().map(Option::unwrap_or_default) }
     }
 }
 

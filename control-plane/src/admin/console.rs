@@ -10,7 +10,9 @@ const PAGE: &str = include_str!("console.html");
 const POLICY: &str = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`.
+/// The console: one page that uses this API.
+#[utoipa::path(get, path = "/", tag = "console", security(()), responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html")))]
 pub async fn page() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -5,30 +5,40 @@
 
 use super::Caller;
 use super::lifecycle::enforce;
-use super::operations;
+use super::operations::{self, Started};
 use super::tenants::path_tenant_id;
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use kernel::domain::{Command, TenantId, TenantState};
-use kernel::http::ApiError;
+use kernel::domain::{Command, Tenant, TenantId, TenantState};
+use kernel::http::{ApiError, ApiPath};
 use kernel::jobs::{JobKind, NewJob};
 use kernel::store::UnitOfWork;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Body of `DELETE /admin/tenants/{tenant_id}`, which may be left out.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deletion {
+    /// Why, for operators.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 500)]
     reason: Option<String>,
 }
 
-/// `DELETE /admin/tenants/{tenant_id}`.
-pub async fn delete(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Delete a tenant: it is served no more, and its data is kept for a while.
+///
+/// The body may be left out.
+#[utoipa::path(delete, path = "/admin/tenants/{tenant_id}", tag = "tenants", request_body = Option<Deletion>, params(("tenant_id" = TenantId, Path)), responses(
+    (status = 202, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+    (status = 422, description = "invalid_tenant_id, invalid_reason")))]
+pub async fn delete(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     let Deletion { reason } = caller.json_or_default()?;
     let reason = reason.map(|reason| reason.trim().to_owned());
     if reason.as_ref().is_some_and(|reason| !(1..=500).contains(&reason.chars().count())) {
@@ -38,8 +48,13 @@ pub async fn delete(State(app): State<App>, Path(id): Path<String>, caller: Call
     answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, command, patience: app.patience }).await
 }
 
-/// `POST .../restore`.
-pub async fn restore(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Take a deletion back: the tenant is what it was before.
+#[utoipa::path(post, path = "/admin/tenants/{tenant_id}/restore", tag = "tenants", params(("tenant_id" = TenantId, Path)), responses(
+    (status = 202, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+    (status = 422, description = "invalid_tenant_id")))]
+pub async fn restore(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     let (tenant_id, command) = (path_tenant_id(&id)?, Command::Restore);
     answer(&app, &caller, &Change { tenant_id, command, patience: app.patience }).await
 }
@@ -63,8 +78,13 @@ impl Write for Change {
     }
 }
 
-/// `POST .../purge`.
-pub async fn purge(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Remove what is left of a deleted or failed tenant. There is no way back.
+#[utoipa::path(post, path = "/admin/tenants/{tenant_id}/purge", tag = "tenants", params(("tenant_id" = TenantId, Path)), responses(
+    (status = 202, description = "Accepted", body = Started, headers(("Location" = String, description = "The operation"))),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+    (status = 422, description = "invalid_tenant_id")))]
+pub async fn purge(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     answer(&app, &caller, &Purge { tenant_id: path_tenant_id(&id)?, patience: app.patience }).await
 }
 

@@ -8,32 +8,38 @@ use super::Caller;
 use super::tenants::{parse_limit, path_tenant_id};
 use crate::serve::App;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use kernel::domain::{Position, TenantId};
-use kernel::http::{ApiError, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
 use kernel::store::EventRow;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::{IntoParams, ToSchema};
 
 /// Events read at once by a stream.
 const BATCH: u32 = 100;
 
 /// Query of both lists.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
+    /// Only what comes after this one.
+    #[param(value_type = Option<u64>)]
     after: Option<String>,
+    /// Most events of a page; 100 unless told otherwise.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
 }
 
 /// A page of events.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Events {
     events: Vec<EventRow>,
 }
@@ -60,7 +66,11 @@ impl Log {
     }
 }
 
-/// `GET /admin/events?after=`: of all tenants, after a position.
+/// Events of all tenants, after a position.
+#[utoipa::path(get, path = "/admin/events", tag = "events", params(Page, ("Last-Event-ID" = Option<u64>, Header, description = "A stream resumes after this one")), responses(
+    (status = 200, description = "A page; or with `Accept: text/event-stream` what is appended from here on, one message for each event", content((Events = "application/json"), (String = "text/event-stream"))),
+    (status = 422, description = "invalid_after, invalid_limit"),
+    (status = 429, description = "too_many_requests")))]
 pub async fn all(
     State(app): State<App>,
     ApiQuery(page): ApiQuery<Page>,
@@ -70,10 +80,15 @@ pub async fn all(
     respond(app, Log::All, &page, &headers).await
 }
 
-/// `GET /admin/tenants/{tenant_id}/events?after=`: of one tenant, after a version.
+/// Events of one tenant, after a version.
+#[utoipa::path(get, path = "/admin/tenants/{tenant_id}/events", tag = "events", params(("tenant_id" = TenantId, Path), Page, ("Last-Event-ID" = Option<u64>, Header, description = "A stream resumes after this one")), responses(
+    (status = 200, description = "A page; or with `Accept: text/event-stream` what is appended from here on, one message for each event", content((Events = "application/json"), (String = "text/event-stream"))),
+    (status = 404, description = "tenant_not_found"),
+    (status = 422, description = "invalid_tenant_id, invalid_after, invalid_limit"),
+    (status = 429, description = "too_many_requests")))]
 pub async fn of_tenant(
     State(app): State<App>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     ApiQuery(page): ApiQuery<Page>,
     headers: HeaderMap,
     _: Caller,

@@ -1,18 +1,20 @@
 //! Changes of a tenant's state that are one command each.
 
+use super::operations::Started;
 use super::tenants::{check_plan, path_tenant_id, tenant_name};
 use super::{Caller, operations};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::{Command, Tenant, TenantId};
-use kernel::http::{ApiError, Code};
+use kernel::http::{ApiError, ApiPath, Code};
 use kernel::jobs::{self, JobKind, NewJob};
 use kernel::store::UnitOfWork;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Commands on one tenant, in order, in one unit; the answer is the tenant.
 struct Change {
@@ -51,14 +53,23 @@ async fn one(app: &App, caller: &Caller, id: &str, command: Command) -> Result<A
 }
 
 /// Body of `POST .../suspend`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suspension {
+    /// Why, for operators.
+    #[schema(min_length = 1, max_length = 500, example = "unpaid")]
     reason: String,
 }
 
-/// `POST .../suspend`.
-pub async fn suspend(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Refuse a tenant service.
+///
+/// Nodes refuse it within moments, and its database server refuses its account too.
+#[utoipa::path(post, path = "/admin/tenants/{tenant_id}/suspend", tag = "tenants", request_body = Suspension, params(("tenant_id" = TenantId, Path)), responses(
+    (status = 200, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, conflict"),
+    (status = 422, description = "invalid_tenant_id, invalid_reason")))]
+pub async fn suspend(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     let Suspension { reason } = caller.json()?;
     let reason = reason.trim().to_owned();
     if !(1..=500).contains(&reason.chars().count()) {
@@ -67,36 +78,59 @@ pub async fn suspend(State(app): State<App>, Path(id): Path<String>, caller: Cal
     one(&app, &caller, &id, Command::Suspend { reason }).await
 }
 
-/// `POST .../resume`.
-pub async fn resume(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// End a suspension.
+#[utoipa::path(post, path = "/admin/tenants/{tenant_id}/resume", tag = "tenants", params(("tenant_id" = TenantId, Path)), responses(
+    (status = 200, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, conflict"),
+    (status = 422, description = "invalid_tenant_id")))]
+pub async fn resume(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     one(&app, &caller, &id, Command::Resume).await
 }
 
 /// Body of `POST .../maintenance`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
+    /// Begin, or end.
     enabled: bool,
 }
 
-/// `POST .../maintenance`.
-pub async fn maintenance(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Begin or end maintenance: while it lasts, requests are answered 503.
+#[utoipa::path(post, path = "/admin/tenants/{tenant_id}/maintenance", tag = "tenants", request_body = Maintenance, params(("tenant_id" = TenantId, Path)), responses(
+    (status = 200, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, conflict"),
+    (status = 422, description = "invalid_tenant_id")))]
+pub async fn maintenance(
+    State(app): State<App>,
+    ApiPath(id): ApiPath<String>,
+    caller: Caller,
+) -> Result<Answer, ApiError> {
     let Maintenance { enabled } = caller.json()?;
     one(&app, &caller, &id, Command::SetMaintenance { enabled }).await
 }
 
 /// Body of `PATCH /admin/tenants/{tenant_id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TenantChange)]
 pub struct Patch {
+    /// Name for people.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 100)]
     tenant_name: Option<String>,
     #[serde(default)]
     plan_type: Option<String>,
 }
 
-/// `PATCH /admin/tenants/{tenant_id}`: another name, another plan.
-pub async fn change(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Give a tenant another name or another plan.
+#[utoipa::path(patch, path = "/admin/tenants/{tenant_id}", tag = "tenants", request_body = Patch, params(("tenant_id" = TenantId, Path)), responses(
+    (status = 200, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, conflict"),
+    (status = 422, description = "invalid_tenant_id, invalid_tenant_name, invalid_plan_type")))]
+pub async fn change(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     let patch: Patch = caller.json()?;
     let mut commands = Vec::new();
     if let Some(name) = patch.tenant_name {
@@ -106,8 +140,13 @@ pub async fn change(State(app): State<App>, Path(id): Path<String>, caller: Call
     answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands, patience: app.patience }).await
 }
 
-/// `POST .../retry`: provisions a failed tenant again.
-pub async fn retry(State(app): State<App>, Path(id): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Provision a failed tenant again.
+#[utoipa::path(post, path = "/admin/tenants/{tenant_id}/retry", tag = "tenants", params(("tenant_id" = TenantId, Path)), responses(
+    (status = 202, description = "Accepted", body = Started, headers(("Location" = String, description = "The operation"))),
+    (status = 404, description = "tenant_not_found"),
+    (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+    (status = 422, description = "invalid_tenant_id")))]
+pub async fn retry(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
     answer(&app, &caller, &Retry { tenant_id: path_tenant_id(&id)?, patience: app.patience }).await
 }
 

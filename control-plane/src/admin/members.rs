@@ -5,27 +5,36 @@ use super::tenants::path_tenant_id;
 use super::users::{path_user_id, require_user};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::{Command, Role, TenantId, UserId};
-use kernel::http::{ApiError, Code};
+use kernel::http::{ApiError, ApiPath, Code};
 use kernel::store::UnitOfWork;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// Body of `PUT /admin/tenants/{tenant_id}/users/{user_id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
+    #[schema(value_type = Role)]
     role: String,
+    /// Free JSON of the application.
     #[serde(default)]
+    #[schema(value_type = Object, nullable)]
     permissions: Option<Value>,
 }
 
-/// `PUT /admin/tenants/{tenant_id}/users/{user_id}`: adds the user, or changes their role.
+/// Add a user to a tenant, or change their role and permissions.
+#[utoipa::path(put, path = "/admin/tenants/{tenant_id}/users/{user_id}", tag = "members", request_body = Membership, params(("tenant_id" = TenantId, Path), ("user_id" = UserId, Path)), responses(
+    (status = 200, description = "The membership", body = Member),
+    (status = 404, description = "tenant_not_found, user_not_found"),
+    (status = 409, description = "invalid_state, conflict"),
+    (status = 422, description = "invalid_tenant_id, invalid_user_id, invalid_role, invalid_permissions")))]
 pub async fn put(
     State(app): State<App>,
-    Path((tenant, user)): Path<(String, String)>,
+    ApiPath((tenant, user)): ApiPath<(String, String)>,
     caller: Caller,
 ) -> Result<Answer, ApiError> {
     let body: Membership = caller.json()?;
@@ -36,6 +45,16 @@ pub async fn put(
         permissions: body.permissions,
     };
     answer(&app, &caller, &put).await
+}
+
+/// What a user is in a tenant.
+#[derive(Serialize, ToSchema)]
+struct Member<'a> {
+    tenant_id: &'a TenantId,
+    user_id: &'a UserId,
+    role: Role,
+    #[schema(value_type = Object, nullable)]
+    permissions: &'a Option<Value>,
 }
 
 struct Put {
@@ -60,17 +79,20 @@ impl Write for Put {
             };
             unit.execute(&self.tenant_id, actor, command).await?;
         }
-        let body = json!({
-            "tenant_id": self.tenant_id, "user_id": self.user_id, "role": self.role, "permissions": self.permissions,
-        });
-        Ok(Answer::new(StatusCode::OK, body))
+        let Self { tenant_id, user_id, role, permissions } = self;
+        Ok(Answer::new(StatusCode::OK, json!(Member { tenant_id, user_id, role: *role, permissions })))
     }
 }
 
-/// `DELETE /admin/tenants/{tenant_id}/users/{user_id}`.
+/// Take a user out of a tenant.
+#[utoipa::path(delete, path = "/admin/tenants/{tenant_id}/users/{user_id}", tag = "members", params(("tenant_id" = TenantId, Path), ("user_id" = UserId, Path)), responses(
+    (status = 204, description = "Done"),
+    (status = 404, description = "tenant_not_found, user_not_found"),
+    (status = 409, description = "invalid_state, conflict"),
+    (status = 422, description = "invalid_tenant_id, invalid_user_id")))]
 pub async fn remove(
     State(app): State<App>,
-    Path((tenant, user)): Path<(String, String)>,
+    ApiPath((tenant, user)): ApiPath<(String, String)>,
     caller: Caller,
 ) -> Result<Answer, ApiError> {
     answer(&app, &caller, &Remove { tenant_id: path_tenant_id(&tenant)?, user_id: path_user_id(&user)? }).await

@@ -24,46 +24,93 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
-use kernel::health::Health;
+use kernel::health::{self, Health};
+use kernel::http::openapi::{self, Api};
 use kernel::http::{ApiError, Code, MAX_BODY, edge};
+use serde_json::{Value, json};
 use std::time::Duration;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Longest time a request may take, in seconds; streams begin within it and go on.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// All routes of the process.
 pub fn router(app: App, health: &Health) -> Router {
-    Router::new()
-        .route("/", get(console::page))
-        .route("/admin/tenants", post(tenants::create).get(tenants::list))
-        .route("/admin/tenants/{tenant_id}", get(tenants::get).patch(lifecycle::change).delete(deletion::delete))
-        .route("/admin/tenants/{tenant_id}/restore", post(deletion::restore))
-        .route("/admin/tenants/{tenant_id}/purge", post(deletion::purge))
-        .route("/admin/tenants/{tenant_id}/events", get(events::of_tenant))
-        .route("/admin/tenants/{tenant_id}/suspend", post(lifecycle::suspend))
-        .route("/admin/tenants/{tenant_id}/resume", post(lifecycle::resume))
-        .route("/admin/tenants/{tenant_id}/maintenance", post(lifecycle::maintenance))
-        .route("/admin/tenants/{tenant_id}/retry", post(lifecycle::retry))
-        .route("/admin/tenants/{tenant_id}/database/rotate", post(rotation::rotate))
-        .route("/admin/tenants/{tenant_id}/domains", post(domains::register))
-        .route("/admin/tenants/{tenant_id}/domains/{domain}", delete(domains::remove))
-        .route("/admin/tenants/{tenant_id}/domains/{domain}/primary", put(domains::make_primary))
-        .route("/admin/tenants/{tenant_id}/users/{user_id}", put(members::put).delete(members::remove))
-        .route("/admin/users", post(users::create))
-        .route("/admin/users/{user_id}/tokens", post(users::issue_token).get(sessions::list))
-        .route("/admin/users/{user_id}/tokens/{id}", delete(sessions::revoke))
-        .route("/admin/events", get(events::all))
-        .route("/admin/operations/{operation_id}", get(operations::get))
-        .route("/admin/schedules", get(schedules::list))
-        .route("/admin/schedules/{name}/run", post(schedules::run))
+    let routes: Router<App> = api().into();
+    routes
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
         .layer(from_fn_with_state(app.clone(), take_turn))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
         .merge(health.routes())
+        .merge(openapi::pages(document()))
         .layer(from_fn(edge))
+}
+
+/// The list of the routes, and what each says of itself.
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(console::page))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::get, lifecycle::change, deletion::delete))
+        .routes(routes!(deletion::restore))
+        .routes(routes!(deletion::purge))
+        .routes(routes!(events::of_tenant))
+        .routes(routes!(lifecycle::suspend))
+        .routes(routes!(lifecycle::resume))
+        .routes(routes!(lifecycle::maintenance))
+        .routes(routes!(lifecycle::retry))
+        .routes(routes!(rotation::rotate))
+        .routes(routes!(domains::register))
+        .routes(routes!(domains::remove))
+        .routes(routes!(domains::make_primary))
+        .routes(routes!(members::put, members::remove))
+        .routes(routes!(users::create))
+        .routes(routes!(users::issue_token, sessions::list))
+        .routes(routes!(sessions::revoke))
+        .routes(routes!(events::all))
+        .routes(routes!(operations::get))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::run))
+}
+
+/// The OpenAPI document of the process.
+pub fn document() -> Value {
+    const API: Api = Api {
+        title: "Admin API",
+        about: "Tenants of a SaaS with one database for each tenant: their life, domains, members and users. Slow work is \
+                accepted with 202 and followed as an operation; whatever changes is an event.",
+        security: || {
+            json!({
+                "admin_token": {"type": "apiKey", "in": "header", "name": "X-Admin-Token"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The same token"},
+            })
+        },
+        headers: |method| match method {
+            "post" => vec![json!({
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "description": "The same request with the same key is done once; its answer is kept for some days.",
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            })],
+            _ => Vec::new(),
+        },
+        codes: |method| match method {
+            "post" => &[
+                Code::Unauthenticated,
+                Code::AdminRequired,
+                Code::Unavailable,
+                Code::Conflict,
+                Code::Invalid("idempotency_key"),
+                Code::IdempotencyMismatch,
+            ],
+            _ => &[Code::Unauthenticated, Code::AdminRequired, Code::Unavailable],
+        },
+    };
+    let mut routes = api().into_openapi();
+    routes.merge(health::api().into_openapi());
+    API.document(routes)
 }
 
 /// Bounds how many requests are in work and how long each of them is.
@@ -77,5 +124,21 @@ async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Resp
             tracing::warn!("a request was given up after {} s", DEADLINE.as_secs());
             ApiError::from(Code::Unavailable).into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_that_of_the_routes() {
+        let document = document();
+        assert_eq!(openapi::faults(&document), [""; 0]);
+        let committed = include_str!("../../../deploy/openapi/control-plane.json");
+        assert!(
+            openapi::text(&document) == committed,
+            "write it anew: control-plane openapi > deploy/openapi/control-plane.json"
+        );
     }
 }

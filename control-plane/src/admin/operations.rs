@@ -4,26 +4,39 @@ use super::Caller;
 use crate::serve::App;
 use crate::write::{Answer, Refusal};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::{Tenant, TenantId};
-use kernel::http::{ApiError, Code};
+use kernel::http::{ApiError, ApiPath, Code};
 use kernel::jobs::{self, NewJob, Operation};
 use kernel::store::UnitOfWork;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
-/// `GET /admin/operations/{operation_id}`.
-pub async fn get(State(app): State<App>, Path(id): Path<String>, _: Caller) -> Result<Json<Operation>, ApiError> {
+/// An operation: slow work that was asked for, and what became of it.
+#[utoipa::path(get, path = "/admin/operations/{operation_id}", tag = "operations", params(("operation_id" = String, Path, format = "uuid")), responses(
+    (status = 200, description = "The operation", body = Operation),
+    (status = 404, description = "operation_not_found"),
+    (status = 422, description = "invalid_operation_id")))]
+pub async fn get(State(app): State<App>, ApiPath(id): ApiPath<String>, _: Caller) -> Result<Json<Operation>, ApiError> {
     let id = id.parse().map_err(|_| ApiError::invalid("operation_id", "operation_id", "a UUID"))?;
     let find = async { jobs::find(&mut *app.store.pool().acquire().await?, id).await };
     find.await.map_err(|error| ApiError::database(&error))?.map(Json).ok_or(Code::OperationNotFound.into())
 }
 
+/// An operation that has begun, and its tenant.
+#[derive(Serialize, ToSchema)]
+pub struct Started<'a> {
+    #[serde(flatten)]
+    operation: Option<Operation>,
+    tenant: &'a Tenant,
+}
+
 /// Enqueues `job`; the answer is 202 with the operation and its tenant.
 pub async fn start(unit: &mut UnitOfWork, tenant: &Tenant, job: &NewJob) -> Result<Answer, Refusal> {
     let operation_id = jobs::enqueue(unit.connection(), job).await?;
-    let mut body = json!(jobs::find(unit.connection(), operation_id).await?);
-    body["tenant"] = json!(tenant);
+    let body = json!(Started { operation: jobs::find(unit.connection(), operation_id).await?, tenant });
     let location = Some(format!("/admin/operations/{operation_id}"));
     Ok(Answer { status: StatusCode::ACCEPTED, location, body })
 }

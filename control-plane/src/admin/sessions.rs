@@ -9,15 +9,39 @@ use super::users::{path_user_id, require_user};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::UserId;
-use kernel::http::{ApiError, Code};
+use kernel::http::{ApiError, ApiPath, Code};
 use kernel::store::UnitOfWork;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
-/// `GET /admin/users/{user_id}/tokens`: those that count now, the newest first, at most 1,000.
-pub async fn list(State(app): State<App>, Path(user): Path<String>, _: Caller) -> Result<Json<Value>, ApiError> {
+/// The sessions of a user.
+#[derive(Serialize, ToSchema)]
+pub struct Tokens {
+    user_id: UserId,
+    tokens: Vec<Token>,
+}
+
+/// A session token, without the token.
+#[derive(Serialize, ToSchema)]
+pub struct Token {
+    /// Text, because a number above 2^53 is another one to JavaScript.
+    id: String,
+    #[schema(format = DateTime)]
+    created_at: Option<String>,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// A user's session tokens that count now, the newest first, at most 1,000. The tokens themselves are not kept.
+#[utoipa::path(get, path = "/admin/users/{user_id}/tokens", tag = "sessions", params(("user_id" = UserId, Path)), responses(
+    (status = 200, description = "The tokens", body = Tokens),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id")))]
+pub async fn list(State(app): State<App>, ApiPath(user): ApiPath<String>, _: Caller) -> Result<Json<Tokens>, ApiError> {
     // Legacy rows may hold the token itself, and open nothing: only hashed ones are sessions.
     const TOKENS: &str = "SELECT id, DATE_FORMAT(created, '%Y-%m-%dT%H:%i:%sZ'),
                DATE_FORMAT(token_expired_at, '%Y-%m-%dT%H:%i:%sZ')
@@ -33,18 +57,19 @@ pub async fn list(State(app): State<App>, Path(user): Path<String>, _: Caller) -
         .fetch_all(unit.connection())
         .await
         .map_err(|error| ApiError::database(&error))?;
-    let tokens: Vec<_> = rows
-        .into_iter()
-        // Text, because a number above 2^53 is another one to JavaScript.
-        .map(|(id, created, expires)| json!({"id": id.to_string(), "created_at": created, "expires_at": expires}))
-        .collect();
-    Ok(Json(json!({"user_id": user_id, "tokens": tokens})))
+    let tokens =
+        rows.into_iter().map(|(id, created_at, expires_at)| Token { id: id.to_string(), created_at, expires_at });
+    Ok(Json(Tokens { user_id, tokens: tokens.collect() }))
 }
 
-/// `DELETE /admin/users/{user_id}/tokens/{id}`.
+/// End a session: within moments every node refuses its token.
+#[utoipa::path(delete, path = "/admin/users/{user_id}/tokens/{id}", tag = "sessions", params(("user_id" = UserId, Path), ("id" = String, Path, pattern = "^[0-9]{1,18}$", description = "As the list has it")), responses(
+    (status = 204, description = "Done"),
+    (status = 404, description = "not_found"),
+    (status = 422, description = "invalid_user_id, invalid_token_id")))]
 pub async fn revoke(
     State(app): State<App>,
-    Path((user, id)): Path<(String, String)>,
+    ApiPath((user, id)): ApiPath<(String, String)>,
     caller: Caller,
 ) -> Result<Answer, ApiError> {
     let id = id.parse().map_err(|_| ApiError::invalid("token_id", "id", "a number, as the list has it"))?;

@@ -4,32 +4,46 @@ use super::Caller;
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
-use kernel::http::{ApiError, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
 use kernel::jobs::{self, JobKind, NewJob};
 use kernel::store::{At, CommandError, FoldError, TenantFilter, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 /// Body of `POST /admin/tenants`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTenant {
+    #[schema(value_type = TenantId)]
     tenant_id: String,
+    /// Name for people.
+    #[schema(min_length = 1, max_length = 100, example = "Acme")]
     tenant_name: String,
+    /// First domain.
     #[serde(default)]
+    #[schema(value_type = Option<DomainName>)]
     tenant_domain: Option<String>,
+    /// A plan; `basic` unless told otherwise.
     #[serde(default)]
     plan_type: Option<String>,
 }
 
-/// `POST /admin/tenants`: accepts the tenant and starts its provisioning.
+/// Create a tenant.
+///
+/// It is accepted and provisioned; the operation tells how far that is.
+#[utoipa::path(post, path = "/admin/tenants", tag = "tenants", request_body = NewTenant, responses(
+    (status = 202, description = "Accepted", body = Accepted, headers(("Location" = String, description = "The operation"))),
+    (status = 409, description = "tenant_exists, domain_taken, conflict"),
+    (status = 422, description = "invalid_tenant_id, invalid_tenant_name, invalid_domain, invalid_plan_type")))]
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
     let body: NewTenant = caller.json()?;
     let create = CreateTenant {
@@ -40,6 +54,15 @@ pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, Ap
         patience: app.patience,
     };
     answer(&app, &caller, &create).await
+}
+
+/// A tenant on its way.
+#[derive(Serialize, ToSchema)]
+pub struct Accepted {
+    tenant: Tenant,
+    /// Its provisioning.
+    #[schema(value_type = String, format = "uuid")]
+    operation_id: Uuid,
 }
 
 /// The creation of a tenant: its first events and its provisioning job.
@@ -81,7 +104,7 @@ impl Write for CreateTenant {
         Ok(Answer {
             status: StatusCode::ACCEPTED,
             location: Some(format!("/admin/operations/{operation_id}")),
-            body: json!({"tenant": tenant, "operation_id": operation_id}),
+            body: json!(Accepted { tenant, operation_id }),
         })
     }
 }
@@ -126,21 +149,31 @@ pub async fn check_plan(unit: &mut UnitOfWork, plan_type: &str) -> Result<(), Re
 }
 
 /// Query of `GET /admin/tenants`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
+    /// Only those in this state, by its word or its number.
+    #[param(pattern = "^(provisioning|active|suspended|maintenance|failed|deleted|purged|[0-4])$")]
     status: Option<String>,
+    /// Most rows of the page; 50 unless told otherwise.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 /// A page of tenants.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Tenants {
     tenants: Vec<Tenant>,
+    /// Where the next page begins; null on the last one.
     next_cursor: Option<String>,
 }
 
-/// `GET /admin/tenants`: in the order of creation.
+/// All tenants, in the order of creation.
+#[utoipa::path(get, path = "/admin/tenants", tag = "tenants", params(Page), responses(
+    (status = 200, description = "A page", body = Tenants),
+    (status = 422, description = "invalid_status, invalid_limit, invalid_cursor")))]
 pub async fn list(
     State(app): State<App>,
     ApiQuery(page): ApiQuery<Page>,
@@ -162,15 +195,21 @@ pub async fn list(
 }
 
 /// Query of `GET /admin/tenants/{tenant_id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Moment {
+    /// A position, or an RFC 3339 time.
     at: Option<String>,
 }
 
-/// `GET /admin/tenants/{tenant_id}`: as it is, or with `?at=` as it was.
+/// A tenant as it is, or with `at` as it was.
+#[utoipa::path(get, path = "/admin/tenants/{tenant_id}", tag = "tenants", params(("tenant_id" = TenantId, Path), Moment), responses(
+    (status = 200, description = "The tenant", body = Tenant),
+    (status = 404, description = "tenant_not_found"),
+    (status = 422, description = "invalid_tenant_id, invalid_at")))]
 pub async fn get(
     State(app): State<App>,
-    Path(id): Path<String>,
+    ApiPath(id): ApiPath<String>,
     ApiQuery(moment): ApiQuery<Moment>,
     _: Caller,
 ) -> Result<Json<Tenant>, ApiError> {

@@ -3,16 +3,17 @@
 use super::Caller;
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::NaiveDateTime;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::domain::UserId;
-use kernel::http::{ApiError, Code};
+use kernel::http::{ApiError, ApiPath, Code};
 use kernel::store::UnitOfWork;
 use kernel::tokens;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 /// `user_token.token_type` of the tokens made here; the legacy's own are 0.
 const TOKEN_TYPE: i32 = 1;
@@ -21,19 +22,36 @@ const TOKEN_TYPE: i32 = 1;
 const DEFAULT_TTL: u32 = 604_800;
 
 /// Body of `POST /admin/users`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
+    #[schema(min_length = 1, max_length = 255, example = "ann")]
     username: String,
     #[serde(default)]
+    #[schema(max_length = 255)]
     name: String,
     #[serde(default)]
+    #[schema(max_length = 255, example = "ann@example.com")]
     email: String,
     #[serde(default)]
+    #[schema(max_length = 20)]
     mobile: String,
 }
 
-/// `POST /admin/users`.
+/// A user.
+#[derive(Serialize, ToSchema)]
+struct User<'a> {
+    user_id: &'a UserId,
+    username: &'a str,
+    name: &'a str,
+    email: &'a str,
+    mobile: &'a str,
+}
+
+/// Create a user.
+#[utoipa::path(post, path = "/admin/users", tag = "users", request_body = NewUser, responses(
+    (status = 201, description = "The user", body = User),
+    (status = 422, description = "invalid_username, invalid_name, invalid_email, invalid_mobile")))]
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
     let user: NewUser = caller.json()?;
     // The columns' lengths.
@@ -66,29 +84,48 @@ impl Write for NewUser {
             .bind(&self.mobile)
             .execute(unit.connection())
             .await?;
-        let body = json!({
-            "user_id": user_id, "username": self.username, "name": self.name, "email": self.email, "mobile": self.mobile,
-        });
-        Ok(Answer::new(StatusCode::CREATED, body))
+        let Self { username, name, email, mobile } = self;
+        Ok(Answer::new(StatusCode::CREATED, json!(User { user_id: &user_id, username, name, email, mobile })))
     }
 }
 
 /// Body of `POST /admin/users/{user_id}/tokens`.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
+    /// How long it counts; 7 days unless told otherwise.
     #[serde(default)]
+    #[schema(minimum = 60, maximum = 31_536_000)]
     ttl_seconds: Option<u32>,
 }
 
-/// `POST /admin/users/{user_id}/tokens`: a session token, shown once.
-pub async fn issue_token(State(app): State<App>, Path(user): Path<String>, caller: Caller) -> Result<Answer, ApiError> {
+/// Give a user a session token.
+///
+/// It is shown this once. The body may be left out.
+#[utoipa::path(post, path = "/admin/users/{user_id}/tokens", tag = "sessions", request_body = Option<NewToken>, params(("user_id" = UserId, Path)), responses(
+    (status = 201, description = "The token", body = IssuedToken),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id, invalid_ttl_seconds")))]
+pub async fn issue_token(
+    State(app): State<App>,
+    ApiPath(user): ApiPath<String>,
+    caller: Caller,
+) -> Result<Answer, ApiError> {
     let body: NewToken = caller.json_or_default()?;
     let ttl = body.ttl_seconds.unwrap_or(DEFAULT_TTL);
     if !(60..=31_536_000).contains(&ttl) {
         return Err(ApiError::invalid("ttl_seconds", "ttl_seconds", "60 seconds to 365 days"));
     }
     answer(&app, &caller, &IssueToken { user_id: path_user_id(&user)?, ttl }).await
+}
+
+/// A session token.
+#[derive(Serialize, ToSchema)]
+struct IssuedToken<'a> {
+    user_id: &'a UserId,
+    /// Shown this once.
+    token: String,
+    expires_at: DateTime<Utc>,
 }
 
 struct IssueToken {
@@ -113,8 +150,8 @@ impl Write for IssueToken {
             .bind(expires_at)
             .execute(unit.connection())
             .await?;
-        let body = json!({"user_id": self.user_id, "token": token, "expires_at": expires_at.and_utc()});
-        Ok(Answer::new(StatusCode::CREATED, body))
+        let issued = IssuedToken { user_id: &self.user_id, token, expires_at: expires_at.and_utc() };
+        Ok(Answer::new(StatusCode::CREATED, json!(issued)))
     }
 }
 

@@ -1,9 +1,10 @@
 //! `control-plane schedule`: what is done by the clock, and asking for it now.
 
-use super::{Plan, RequestRun, SCHEDULES, find, register, report, runs};
+use super::{Due, Plan, RequestRun, SCHEDULES, find, register, report, runs};
 use crate::FOUND;
 use crate::write::perform;
 use anyhow::Context;
+use chrono::NaiveDateTime;
 use clap::Subcommand;
 use kernel::config::Settings;
 use kernel::database;
@@ -48,7 +49,8 @@ pub async fn run(settings: &Settings, command: ScheduleCommand) -> anyhow::Resul
     match command {
         ScheduleCommand::List { json } => {
             let report = report(&pool, &plan).await?;
-            let listed = report["schedules"].as_array().context("schedules")?;
+            let failed =
+                report.schedules.iter().filter_map(|due| due.last_run.as_ref()).any(|run| run.status == "failed");
             if json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {
@@ -56,19 +58,18 @@ pub async fn run(settings: &Settings, command: ScheduleCommand) -> anyhow::Resul
                     "{:<20}  {:<18}  {:<20}  {:<20}  outcome",
                     "schedule", "expression", "next (UTC)", "last (UTC)"
                 );
-                for schedule in listed {
-                    let (last, text) = (&schedule["last_run"], |value: &serde_json::Value| {
-                        value.as_str().map_or("-", |text| text.get(..19).unwrap_or(text)).to_owned()
-                    });
-                    let name = schedule["name"].as_str().unwrap_or_default();
-                    let expression = schedule["expression"].as_str().unwrap_or("off");
-                    let (next, slot, status) =
-                        (text(&schedule["next_run"]), text(&last["slot"]), text(&last["status"]));
+                let text = |time: Option<NaiveDateTime>| {
+                    time.map_or("-".to_owned(), |time| time.format("%Y-%m-%dT%H:%M:%S").to_string())
+                };
+                for Due { name, expression, next_run, last_run, .. } in &report.schedules {
+                    let expression = expression.as_deref().unwrap_or("off");
+                    let next = text(next_run.map(|time| time.naive_utc()));
+                    let slot = text(last_run.as_ref().map(|run| run.slot));
+                    let status = last_run.as_ref().map_or("-", |run| &run.status);
                     println!("{name:<20}  {expression:<18}  {next:<20}  {slot:<20}  {status}");
                 }
-                println!("leader: {}", report["leader"]["owner"].as_str().unwrap_or("none"));
+                println!("leader: {}", report.leader.map_or_else(|| "none".into(), |leader| leader.owner));
             }
-            let failed = listed.iter().any(|schedule| schedule["last_run"]["status"] == "failed");
             Ok(if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
         }
         ScheduleCommand::Run { name, wait } => {

@@ -22,7 +22,7 @@ mod tenants;
 pub use command::{ScheduleCommand, run as run_command};
 pub use leader::lead;
 pub use lease::Lead;
-pub use runs::{RequestRun, Run, register, report};
+pub use runs::{Due, Report, RequestRun, Run, register, report};
 
 use crate::serve::App;
 use chrono::{DateTime, Duration, SubsecRound, Utc};

@@ -6,15 +6,16 @@ use axum::http::StatusCode;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::store::{Store, UnitOfWork};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{FromRow, MySqlConnection, MySqlPool};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Longest error kept.
 const ERROR_CHARS: usize = 1000;
 
 /// One run of a schedule.
-#[derive(Clone, Debug, Serialize, FromRow)]
+#[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
 pub struct Run {
     /// Its id.
     pub run_id: String,
@@ -22,6 +23,7 @@ pub struct Run {
     pub schedule: String,
     /// The slot, or when it was asked for.
     #[serde(serialize_with = "utc")]
+    #[schema(value_type = DateTime<Utc>)]
     pub slot: NaiveDateTime,
     /// `clock`, or who asked for it.
     pub requested_by: String,
@@ -37,9 +39,11 @@ pub struct Run {
     pub error: Option<String>,
     /// When it began.
     #[serde(serialize_with = "utc_if_any")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     pub started_at: Option<NaiveDateTime>,
     /// When it ended.
     #[serde(serialize_with = "utc_if_any")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     pub ended_at: Option<NaiveDateTime>,
 }
 
@@ -196,8 +200,43 @@ impl Write for RequestRun {
     }
 }
 
+/// Every schedule, and who leads.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Schedules)]
+pub struct Report {
+    /// The process that leads; null while none does.
+    pub leader: Option<Leader>,
+    /// All of them.
+    pub schedules: Vec<Due>,
+}
+
+/// Who leads.
+#[derive(Serialize, ToSchema)]
+pub struct Leader {
+    /// The process.
+    pub owner: String,
+    /// End of its lease, unless it goes on.
+    pub until: DateTime<Utc>,
+}
+
+/// What is done by the clock.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Schedule)]
+pub struct Due {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Cron, in UTC; null: only when asked for.
+    pub expression: Option<String>,
+    /// When, unless it is asked for before.
+    pub next_run: Option<DateTime<Utc>>,
+    /// The newest.
+    pub last_run: Option<Run>,
+}
+
 /// All schedules with their last and next runs, and who leads.
-pub async fn report(pool: &MySqlPool, plan: &Plan) -> Result<Value, sqlx::Error> {
+pub async fn report(pool: &MySqlPool, plan: &Plan) -> Result<Report, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let (now, owner, until): (NaiveDateTime, String, NaiveDateTime) =
         sqlx::query_as("SELECT UTC_TIMESTAMP(6), owner, lease_until FROM saas_leases WHERE name = 'scheduler'")
@@ -210,14 +249,14 @@ pub async fn report(pool: &MySqlPool, plan: &Plan) -> Result<Value, sqlx::Error>
             .fetch_optional(&mut *connection)
             .await?;
         let expression = plan.expression(schedule);
-        schedules.push(json!({
-            "name": schedule.name,
-            "about": schedule.about,
-            "expression": expression.map(|expression| &expression.text),
-            "next_run": expression.and_then(|expression| expression.next(now.and_utc())),
-            "last_run": last,
-        }));
+        schedules.push(Due {
+            name: schedule.name,
+            about: schedule.about,
+            expression: expression.map(|expression| expression.text.clone()),
+            next_run: expression.and_then(|expression| expression.next(now.and_utc())),
+            last_run: last,
+        });
     }
-    let leader = (until > now).then(|| json!({"owner": owner, "until": until.and_utc()}));
-    Ok(json!({"leader": leader, "schedules": schedules}))
+    let leader = (until > now).then(|| Leader { owner, until: until.and_utc() });
+    Ok(Report { leader, schedules })
 }

@@ -8,12 +8,26 @@ use crate::sessions::Caller;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use kernel::domain::TenantId;
 use kernel::http::ApiError;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sqlx::Row;
 use sqlx::mysql::MySqlArguments;
+use utoipa::ToSchema;
 
-/// See the module.
+/// The public configuration of a tenant.
+#[derive(Serialize, ToSchema)]
+struct PublicConfig<'a> {
+    tenant_id: &'a TenantId,
+    /// Values by key, each of its declared type; null if it is none of that type.
+    #[schema(value_type = Object)]
+    config: Map<String, Value>,
+}
+
+/// What the tenant's pages need to know.
+#[utoipa::path(get, path = "/api/config", tag = "tenant", responses(
+    (status = 200, description = "The public configuration", body = PublicConfig)))]
 pub async fn show(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {
     let mut database = app.databases.enter(&caller.route).await?;
     let sql = "SELECT config_key, config_value, config_type FROM tenant_config
@@ -25,7 +39,7 @@ pub async fn show(caller: Caller, State(app): State<App>) -> Result<Response, Ap
         Ok((key, text.map_or(Value::Null, |text| typed(text, kind.as_deref()))))
     });
     let config = entries.collect::<Result<Map<_, _>, sqlx::Error>>().map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(json!({"tenant_id": caller.route.tenant_id, "config": config})).into_response())
+    Ok(Json(PublicConfig { tenant_id: &caller.route.tenant_id, config }).into_response())
 }
 
 /// A value by its declared type; null if it is none of that type.
@@ -46,6 +60,7 @@ fn typed(text: String, kind: Option<&str>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_value_has_its_declared_type_or_is_null() {

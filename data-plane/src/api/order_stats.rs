@@ -4,15 +4,17 @@ use super::values::{Moment, Money};
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
+use utoipa::ToSchema;
 
 /// The status of an order that was paid.
 const PAID: i16 = 502;
 
-/// See the module.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// Over all orders of a user, whatever the page.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OrderStats {
     total_orders: i64,
     paid_orders: i64,
+    #[schema(value_type = Money)]
     total_spent: String,
     last_order_date: Moment,
 }

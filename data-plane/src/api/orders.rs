@@ -15,6 +15,7 @@ use kernel::http::{ApiError, ApiQuery};
 use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
+use utoipa::{IntoParams, ToSchema};
 
 /// Rows of a page when none are asked for, and at most.
 const LIMIT: (u32, u32) = (20, 100);
@@ -23,12 +24,22 @@ const LIMIT: (u32, u32) = (20, 100);
 const ORDER_BYTES: usize = 256;
 
 /// The question as sent; every part is checked with its own code.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Question {
+    /// Most rows of the page; 20 unless told otherwise.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only orders of this status.
+    #[param(value_type = Option<u16>, minimum = 501, maximum = 505)]
     status: Option<String>,
+    /// Only orders created then or later.
+    #[param(value_type = Option<DateTime<Utc>>)]
     from: Option<String>,
+    /// Only orders created before.
+    #[param(value_type = Option<DateTime<Utc>>)]
     to: Option<String>,
 }
 
@@ -42,14 +53,18 @@ struct Wanted {
     to: Option<NaiveDateTime>,
 }
 
-#[derive(Serialize)]
+/// A page of orders.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Orders)]
 struct Page<'r> {
     tenant_id: &'r str,
     orders: Vec<Order<'r>>,
+    /// Where the next page begins; null on the last one.
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// An order.
+#[derive(Serialize, ToSchema)]
 struct Order<'r> {
     order_bid: &'r str,
     shifu_bid: &'r str,
@@ -60,7 +75,10 @@ struct Order<'r> {
     created_at: Moment,
 }
 
-/// See the module.
+/// A tenant's orders, newest first. Admins and viewers see all, users see their own.
+#[utoipa::path(get, path = "/api/orders", tag = "orders", params(Question), responses(
+    (status = 200, description = "A page", body = Page),
+    (status = 422, description = "invalid_limit, invalid_cursor, invalid_status, invalid_from, invalid_to")))]
 pub async fn list(
     caller: Caller,
     State(app): State<App>,

@@ -6,14 +6,19 @@ use kernel::http::ApiError;
 use serde::Deserialize;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
+use utoipa::IntoParams;
 
 /// Rows of a page when none are asked for, and at most.
 const LIMIT: (u32, u32) = (20, 100);
 
 /// The question as sent.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuestion {
+    /// Most rows of the page; 20 unless told otherwise.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 

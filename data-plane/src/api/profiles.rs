@@ -17,6 +17,7 @@ use serde_json::Value;
 use sqlx::MySqlPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use utoipa::ToSchema;
 
 /// How long a profile is used without looking again: nothing announces a changed name.
 const FRESH: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ const KEPT: Duration = Duration::from_secs(300);
 const QUEUE: u32 = 256;
 
 /// What the tenant sees of a user.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Profile {
     pub user_id: String,
     pub username: String,
@@ -41,15 +42,16 @@ pub struct Profile {
 }
 
 /// A membership.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Member {
     pub role: String,
+    #[schema(value_type = Object, nullable)]
     pub permissions: Option<Value>,
     pub joined_at: Moment,
 }
 
 /// A tenant of a user.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize, sqlx::FromRow, ToSchema)]
 pub struct TenantOfUser {
     tenant_id: String,
     tenant_name: String,

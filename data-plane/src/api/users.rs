@@ -6,21 +6,22 @@
 
 use super::order_stats::OrderStats;
 use super::page::{self, PageQuestion};
-use super::profiles::Profile;
+use super::profiles::{Profile, TenantOfUser};
 use super::values::{Moment, Money};
 use crate::connections::TenantDatabase;
 use crate::router::App;
 use crate::sessions::Caller;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kernel::domain::UserId;
-use kernel::http::{ApiError, ApiQuery, Code};
+use kernel::domain::{TenantId, UserId};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::Value;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The rows of one user: equality under the column's collation finds them, equality of bytes decides.
 macro_rules! of_user {
@@ -29,33 +30,68 @@ macro_rules! of_user {
     };
 }
 
-/// `GET /api/users/{user_id}`.
-pub async fn show(caller: Caller, State(app): State<App>, Path(user): Path<String>) -> Result<Response, ApiError> {
+/// A user of the tenant.
+#[utoipa::path(get, path = "/api/users/{user_id}", tag = "users", params(("user_id" = UserId, Path)), responses(
+    (status = 200, description = "The user", body = UserOfTenant),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id")))]
+pub async fn show(
+    caller: Caller,
+    State(app): State<App>,
+    ApiPath(user): ApiPath<String>,
+) -> Result<Response, ApiError> {
     let user_id = allowed(&caller, &user)?;
     let profile = app.profiles.member(&caller.route, &user_id).await?;
-    Ok(Json(described(&caller, &profile)).into_response())
+    Ok(Json(UserOfTenant::of(&caller, &profile)).into_response())
 }
 
-/// `GET /api/me`: the caller, and every tenant they belong to.
+/// The caller, and every tenant they belong to.
+#[utoipa::path(get, path = "/api/me", tag = "users", responses(
+    (status = 200, description = "The caller", body = Me),
+    (status = 404, description = "user_not_found")))]
 pub async fn me(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {
     let profile = app.profiles.member(&caller.route, &caller.user_id).await?;
-    let mut body = described(&caller, &profile);
-    body["tenants"] = json!(app.profiles.tenants(&caller.user_id).await?);
-    Ok(Json(body).into_response())
+    let tenants = app.profiles.tenants(&caller.user_id).await?;
+    Ok(Json(Me { caller: UserOfTenant::of(&caller, &profile), tenants }).into_response())
 }
 
-fn described(caller: &Caller, profile: &Profile) -> serde_json::Value {
-    let member = profile.member.as_ref();
-    json!({
-        "tenant_id": caller.route.tenant_id,
-        "user": profile,
-        "role": member.map(|member| &member.role),
-        "permissions": member.map(|member| &member.permissions),
-        "joined_at": member.map(|member| member.joined_at),
-    })
+/// A user, and what they are in the tenant.
+#[derive(Serialize, ToSchema)]
+struct UserOfTenant<'a> {
+    tenant_id: &'a TenantId,
+    user: &'a Profile,
+    role: Option<&'a str>,
+    #[schema(value_type = Object, nullable)]
+    permissions: Option<&'a Value>,
+    joined_at: Moment,
 }
 
-#[derive(Serialize)]
+impl<'a> UserOfTenant<'a> {
+    fn of(caller: &'a Caller, profile: &'a Profile) -> Self {
+        let member = profile.member.as_ref();
+        Self {
+            tenant_id: &caller.route.tenant_id,
+            user: profile,
+            role: member.map(|member| member.role.as_str()),
+            permissions: member.and_then(|member| member.permissions.as_ref()),
+            joined_at: member.map_or(Moment(None), |member| member.joined_at),
+        }
+    }
+}
+
+/// The caller.
+#[derive(Serialize, ToSchema)]
+struct Me<'a> {
+    #[serde(flatten)]
+    caller: UserOfTenant<'a>,
+    /// By id; suspended ones too.
+    tenants: Vec<TenantOfUser>,
+}
+
+/// An order of a user.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrderOfUser)]
 struct Order<'r> {
     order_bid: &'r str,
     shifu_bid: &'r str,
@@ -66,17 +102,20 @@ struct Order<'r> {
     updated_at: Moment,
 }
 
-#[derive(Serialize)]
+/// A page of a user's orders.
+#[derive(Serialize, ToSchema)]
 struct OrdersOfUser<'r> {
     tenant_id: &'r str,
     user: Owner<'r>,
     role: Option<&'r str>,
     orders: Vec<Order<'r>>,
     stats: OrderStats,
+    /// Where the next page begins; null on the last one.
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Whose orders they are.
+#[derive(Serialize, ToSchema)]
 struct Owner<'r> {
     user_id: &'r str,
     username: &'r str,
@@ -84,13 +123,16 @@ struct Owner<'r> {
     email: &'r str,
 }
 
-/// `GET /api/users/{user_id}/orders`: a page of orders, and statistics over all of them.
-///
-/// One round trip for a user whose orders fit on the first page, as nearly everybody's do; two for the others.
+/// A user's orders, newest first, and statistics over all of them.
+#[utoipa::path(get, path = "/api/users/{user_id}/orders", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+    (status = 200, description = "A page", body = OrdersOfUser),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id, invalid_limit, invalid_cursor")))]
 pub async fn orders(
     caller: Caller,
     State(app): State<App>,
-    Path(user): Path<String>,
+    ApiPath(user): ApiPath<String>,
     ApiQuery(question): ApiQuery<PageQuestion>,
 ) -> Result<Response, ApiError> {
     const PAGE: &str = concat!(
@@ -106,6 +148,7 @@ pub async fn orders(
         of_user!("user_id"),
         " AND deleted = 0"
     );
+    // One round trip for a user whose orders fit on the first page, as nearly everybody's do; two for the others.
     let wanted = question.understand()?;
     let user_id = allowed(&caller, &user)?;
     let profile = app.profiles.member(&caller.route, &user_id).await?;
@@ -147,11 +190,44 @@ fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
     })
 }
 
-/// `GET /api/users/{user_id}/shifus`: the courses a user has paid for, each once, by its latest purchase; with progress.
+/// A page of a user's courses.
+#[derive(Serialize, ToSchema)]
+struct Shifus<'r> {
+    tenant_id: &'r TenantId,
+    user_id: &'r UserId,
+    shifus: Vec<Shifu<'r>>,
+    /// Where the next page begins; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// A course a user has paid for.
+#[derive(Serialize, ToSchema)]
+struct Shifu<'r> {
+    shifu_bid: &'r str,
+    title: &'r str,
+    description: &'r str,
+    avatar_res_bid: &'r str,
+    purchased_at: Moment,
+    progress: Progress,
+}
+
+/// Lessons of a course.
+#[derive(Serialize, ToSchema)]
+struct Progress {
+    total: i64,
+    completed: i64,
+}
+
+/// The courses a user has paid for, each once, by its latest purchase; with progress.
+#[utoipa::path(get, path = "/api/users/{user_id}/shifus", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+    (status = 200, description = "A page", body = Shifus),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id, invalid_limit, invalid_cursor")))]
 pub async fn shifus(
     caller: Caller,
     State(app): State<App>,
-    Path(user): Path<String>,
+    ApiPath(user): ApiPath<String>,
     ApiQuery(question): ApiQuery<PageQuestion>,
 ) -> Result<Response, ApiError> {
     // Of a course that was published more than once, the newest row counts.
@@ -174,31 +250,58 @@ pub async fn shifus(
     let user_id = belongs(&caller, &app, &user).await?;
     let mut database = app.databases.enter(&caller.route).await?;
     let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 4], &wanted)?).await?;
-    let shifu = |row: &MySqlRow| {
-        Ok(json!({
-            "shifu_bid": row.try_get::<&str, _>(0)?,
-            "title": row.try_get::<&str, _>(1)?,
-            "description": row.try_get::<&str, _>(2)?,
-            "avatar_res_bid": row.try_get::<&str, _>(3)?,
-            "purchased_at": row.try_get::<Moment, _>(4)?,
-            "progress": {"total": row.try_get::<i64, _>(6)?, "completed": row.try_get::<i64, _>(7)?},
-        }))
-    };
     let answer = || {
         let (shown, next_cursor) = page::cut(&rows, &wanted, 4, 5)?;
-        let shifus = shown.iter().map(shifu).collect::<Result<Vec<_>, sqlx::Error>>()?;
-        Ok(Json(json!({
-            "tenant_id": caller.route.tenant_id, "user_id": user_id, "shifus": shifus, "next_cursor": next_cursor,
-        })))
+        let shifus = shown.iter().map(shifu).collect::<Result<_, sqlx::Error>>()?;
+        Ok(Shifus { tenant_id: &caller.route.tenant_id, user_id: &user_id, shifus, next_cursor })
     };
     finish(answer())
 }
 
-/// `GET /api/users/{user_id}/activities`: the promotions a user took part in, the latest first.
+fn shifu(row: &MySqlRow) -> Result<Shifu<'_>, sqlx::Error> {
+    Ok(Shifu {
+        shifu_bid: row.try_get(0)?,
+        title: row.try_get(1)?,
+        description: row.try_get(2)?,
+        avatar_res_bid: row.try_get(3)?,
+        purchased_at: row.try_get(4)?,
+        progress: Progress { total: row.try_get(6)?, completed: row.try_get(7)? },
+    })
+}
+
+/// A page of promotions.
+#[derive(Serialize, ToSchema)]
+struct Activities<'r> {
+    tenant_id: &'r TenantId,
+    user_id: &'r UserId,
+    activities: Vec<Activity<'r>>,
+    /// Where the next page begins; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// A promotion a user took part in.
+#[derive(Serialize, ToSchema)]
+struct Activity<'r> {
+    active_id: &'r str,
+    active_name: &'r str,
+    active_desc: &'r str,
+    active_type: i32,
+    active_price: Money<'r>,
+    active_discount: Money<'r>,
+    status: i32,
+    joined_at: Moment,
+}
+
+/// The promotions a user took part in, the latest first.
+#[utoipa::path(get, path = "/api/users/{user_id}/activities", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+    (status = 200, description = "A page", body = Activities),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id, invalid_limit, invalid_cursor")))]
 pub async fn activities(
     caller: Caller,
     State(app): State<App>,
-    Path(user): Path<String>,
+    ApiPath(user): ApiPath<String>,
     ApiQuery(question): ApiQuery<PageQuestion>,
 ) -> Result<Response, ApiError> {
     const PAGE: &str = concat!(
@@ -214,30 +317,69 @@ pub async fn activities(
     let user_id = belongs(&caller, &app, &user).await?;
     let mut database = app.databases.enter(&caller.route).await?;
     let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?;
-    let activity = |row: &MySqlRow| {
-        Ok(json!({
-            "active_id": row.try_get::<&str, _>(0)?,
-            "active_name": row.try_get::<&str, _>(1)?,
-            "active_desc": row.try_get::<&str, _>(2)?,
-            "active_type": row.try_get::<i32, _>(3)?,
-            "active_price": row.try_get::<Money<'_>, _>(4)?,
-            "active_discount": row.try_get::<Money<'_>, _>(5)?,
-            "status": row.try_get::<i32, _>(6)?,
-            "joined_at": row.try_get::<Moment, _>(7)?,
-        }))
-    };
     let answer = || {
         let (shown, next_cursor) = page::cut(&rows, &wanted, 7, 8)?;
-        let activities = shown.iter().map(activity).collect::<Result<Vec<_>, sqlx::Error>>()?;
-        Ok(Json(json!({
-            "tenant_id": caller.route.tenant_id, "user_id": user_id, "activities": activities, "next_cursor": next_cursor,
-        })))
+        let activities = shown.iter().map(activity).collect::<Result<_, sqlx::Error>>()?;
+        Ok(Activities { tenant_id: &caller.route.tenant_id, user_id: &user_id, activities, next_cursor })
     };
     finish(answer())
 }
 
-/// `GET /api/users/{user_id}/coupons`: how many of each kind, and the ten latest.
-pub async fn coupons(caller: Caller, State(app): State<App>, Path(user): Path<String>) -> Result<Response, ApiError> {
+fn activity(row: &MySqlRow) -> Result<Activity<'_>, sqlx::Error> {
+    Ok(Activity {
+        active_id: row.try_get(0)?,
+        active_name: row.try_get(1)?,
+        active_desc: row.try_get(2)?,
+        active_type: row.try_get(3)?,
+        active_price: row.try_get(4)?,
+        active_discount: row.try_get(5)?,
+        status: row.try_get(6)?,
+        joined_at: row.try_get(7)?,
+    })
+}
+
+/// The coupons of a user.
+#[derive(Serialize, ToSchema)]
+struct Coupons<'r> {
+    tenant_id: &'r TenantId,
+    user_id: &'r UserId,
+    summary: CouponSummary<'r>,
+    recent_coupons: Vec<Coupon<'r>>,
+}
+
+/// Over all coupons of a user.
+#[derive(Serialize, ToSchema)]
+struct CouponSummary<'r> {
+    total_coupons: i64,
+    used_coupons: i64,
+    active_coupons: i64,
+    expired_coupons: i64,
+    total_savings: Money<'r>,
+}
+
+/// A coupon of a user.
+#[derive(Serialize, ToSchema)]
+struct Coupon<'r> {
+    coupon_bid: &'r str,
+    name: &'r str,
+    code: &'r str,
+    discount_type: i16,
+    value: Money<'r>,
+    status: i16,
+    created_at: Moment,
+}
+
+/// How many coupons of each kind a user has, and the ten latest.
+#[utoipa::path(get, path = "/api/users/{user_id}/coupons", tag = "users", params(("user_id" = UserId, Path)), responses(
+    (status = 200, description = "The coupons", body = Coupons),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id")))]
+pub async fn coupons(
+    caller: Caller,
+    State(app): State<App>,
+    ApiPath(user): ApiPath<String>,
+) -> Result<Response, ApiError> {
     const SUMMARY: &str = concat!(
         "SELECT COUNT(*), COUNT(CASE WHEN status = 903 THEN 1 END), COUNT(CASE WHEN status = 902 THEN 1 END),
                 COUNT(CASE WHEN status = 904 THEN 1 END),
@@ -255,33 +397,33 @@ pub async fn coupons(caller: Caller, State(app): State<App>, Path(user): Path<St
     let mut database = app.databases.enter(&caller.route).await?;
     let summary = only(&mut database, SUMMARY, &user_id).await?;
     let latest = database.rows(LATEST, twice(&user_id)?).await?;
-    let coupon = |row: &MySqlRow| {
-        Ok(json!({
-            "coupon_bid": row.try_get::<&str, _>(0)?,
-            "name": row.try_get::<&str, _>(1)?,
-            "code": row.try_get::<&str, _>(2)?,
-            "discount_type": row.try_get::<i16, _>(3)?,
-            "value": row.try_get::<Money<'_>, _>(4)?,
-            "status": row.try_get::<i16, _>(5)?,
-            "created_at": row.try_get::<Moment, _>(6)?,
-        }))
-    };
     let answer = || {
-        let recent = latest.iter().map(coupon).collect::<Result<Vec<_>, sqlx::Error>>()?;
-        Ok(Json(json!({
-            "tenant_id": caller.route.tenant_id,
-            "user_id": user_id,
-            "summary": {
-                "total_coupons": summary.try_get::<i64, _>(0)?,
-                "used_coupons": summary.try_get::<i64, _>(1)?,
-                "active_coupons": summary.try_get::<i64, _>(2)?,
-                "expired_coupons": summary.try_get::<i64, _>(3)?,
-                "total_savings": summary.try_get::<Money<'_>, _>(4)?,
+        Ok(Coupons {
+            tenant_id: &caller.route.tenant_id,
+            user_id: &user_id,
+            summary: CouponSummary {
+                total_coupons: summary.try_get(0)?,
+                used_coupons: summary.try_get(1)?,
+                active_coupons: summary.try_get(2)?,
+                expired_coupons: summary.try_get(3)?,
+                total_savings: summary.try_get(4)?,
             },
-            "recent_coupons": recent,
-        })))
+            recent_coupons: latest.iter().map(coupon).collect::<Result<_, sqlx::Error>>()?,
+        })
     };
     finish(answer())
+}
+
+fn coupon(row: &MySqlRow) -> Result<Coupon<'_>, sqlx::Error> {
+    Ok(Coupon {
+        coupon_bid: row.try_get(0)?,
+        name: row.try_get(1)?,
+        code: row.try_get(2)?,
+        discount_type: row.try_get(3)?,
+        value: row.try_get(4)?,
+        status: row.try_get(5)?,
+        created_at: row.try_get(6)?,
+    })
 }
 
 /// The user of the path, if the caller may ask about them.
@@ -317,6 +459,6 @@ async fn only(database: &mut TenantDatabase<'_>, sql: &'static str, user: &UserI
     row.ok_or_else(|| ApiError::internal(&sqlx::Error::RowNotFound))
 }
 
-fn finish(answer: Result<Json<serde_json::Value>, sqlx::Error>) -> Result<Response, ApiError> {
-    answer.map(IntoResponse::into_response).map_err(|error| ApiError::internal(&error))
+fn finish(answer: Result<impl Serialize, sqlx::Error>) -> Result<Response, ApiError> {
+    answer.map(|answer| Json(answer).into_response()).map_err(|error| ApiError::internal(&error))
 }

@@ -5,10 +5,14 @@ use serde::{Serialize, Serializer};
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlTypeInfo, MySqlValueRef};
 use sqlx::{Decode, MySql, Type, TypeInfo, ValueRef};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type as JsonType};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
 
 /// An amount of money, as the digits of its DECIMAL column: a float would change some of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(pattern = r"^-?[0-9]+\.[0-9]{2}$", example = "99.90")]
 pub struct Money<'r>(&'r str);
 
 impl Money<'_> {
@@ -93,6 +97,17 @@ impl<'r> Decode<'r, MySql> for Moment {
         } else {
             <NaiveDateTime as Decode<MySql>>::decode(value).map(Some).map(Self)
         }
+    }
+}
+
+impl ToSchema for Moment {}
+
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([JsonType::String, JsonType::Null]))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .into()
     }
 }
 

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// Longest domain we keep: the column `saas_tenants.tenant_domain` has 100 characters.
 const MAX_LENGTH: usize = 100;
 
 /// A registrable host name in normal form: lower case, A-labels, no port, no trailing dot, at least two labels.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(min_length = 1, max_length = 100, example = "learn.acme.com")]
 pub struct DomainName(String);
 
 /// Why a text is not a domain name.

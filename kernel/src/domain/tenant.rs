@@ -23,9 +23,10 @@ use super::{Command, DomainName, Position, RecordedEvent, Rejection, TenantEvent
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// Where a tenant is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TenantState {
     /// Accepted; workers are making its database.
@@ -88,7 +89,7 @@ impl fmt::Display for TenantState {
 }
 
 /// Where a tenant's data is. Host and port are known once the database is provisioned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Database {
     /// Registered server.
     pub server: String,
@@ -105,7 +106,7 @@ pub struct Database {
 }
 
 /// What a deletion interrupted, and a restoration brings back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BeforeDeletion {
     /// The state.
     pub state: TenantState,
@@ -115,7 +116,7 @@ pub struct BeforeDeletion {
 }
 
 /// A tenant's present. Serialises as the `T` of the public contract.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tenant {
     /// Its id.
     pub tenant_id: TenantId,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// Names that mean something else as a subdomain or to an operator.
 const RESERVED: [&str; 6] = ["admin", "api", "cdn", "static", "system", "www"];
@@ -11,8 +12,9 @@ const RESERVED: [&str; 6] = ["admin", "api", "cdn", "static", "system", "www"];
 ///
 /// The alphabet is safe in a DNS label, a path segment, a log line and (quoted) an SQL identifier; two different ids can
 /// not fold into one under any collation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(min_length = 2, max_length = 32, pattern = "^[a-z0-9][a-z0-9-]*[a-z0-9]$", example = "acme")]
 pub struct TenantId(String);
 
 /// Why a text is not a tenant id.

@@ -4,8 +4,9 @@ mod body;
 mod edge;
 mod error;
 mod language;
+pub mod openapi;
 
-pub use body::{ApiJson, ApiQuery, MAX_BODY, is_json, parse_json};
+pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, is_json, parse_json};
 pub use edge::{RequestId, edge};
 pub use error::{ApiError, Code, chain};
 pub use language::Language;

@@ -7,6 +7,7 @@ use sqlx::{MySqlConnection, Row};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// What a job does.
@@ -84,9 +85,10 @@ pub async fn enqueue(connection: &mut MySqlConnection, job: &NewJob) -> Result<U
 }
 
 /// A job as the admin API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Operation {
     /// Its id.
+    #[schema(format = "uuid")]
     pub operation_id: String,
     /// For which tenant.
     pub tenant_id: String,
@@ -107,7 +109,7 @@ pub struct Operation {
 }
 
 /// One step of an operation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Step {
     /// Its name.
     pub name: String,

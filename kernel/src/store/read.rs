@@ -8,9 +8,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
+use utoipa::ToSchema;
 
 /// One row of the log as stored. `data` stays text, so that an event of a newer version passes through unchanged.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
 pub struct EventRow {
     /// Place in the whole log.
     pub position: u64,
@@ -19,6 +21,7 @@ pub struct EventRow {
     /// Place in the tenant's stream.
     pub version: u32,
     /// Stable identity.
+    #[schema(format = "uuid")]
     pub event_id: String,
     /// Public type name, also the routing key.
     #[serde(rename = "type")]
@@ -28,6 +31,7 @@ pub struct EventRow {
     /// Who caused it.
     pub actor: String,
     /// What happened.
+    #[schema(value_type = Object)]
     pub data: Box<RawValue>,
 }
 

@@ -1,0 +1,194 @@
+//! The OpenAPI document of an API: made from the list of its routes, so that it cannot forget one.
+//!
+//! Handlers say what is their own (`#[utoipa::path]`); what all operations share (token, request id, the codes that any
+//! of them may answer) is added here once. A handler names an error status by its codes,
+//! `(status = 409, description = "tenant_exists, domain_taken")`, and gets the shared error body with exactly those.
+
+use super::{Code, Language};
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// What all operations of an API have in common.
+pub struct Api {
+    /// Its name.
+    pub title: &'static str,
+    /// What it is for; Markdown.
+    pub about: &'static str,
+    /// The security schemes, by name: each alone is enough.
+    pub security: fn() -> Value,
+    /// Headers that operations with this method understand.
+    pub headers: fn(method: &str) -> Vec<Value>,
+    /// Codes that every operation with this method may answer, beside those that follow from its parts.
+    pub codes: fn(method: &str) -> &'static [Code],
+}
+
+impl Api {
+    /// The whole document, from what the routes say of themselves.
+    pub fn document(&self, routes: utoipa::openapi::OpenApi) -> Value {
+        let mut document = serde_json::to_value(routes).expect("a document is made of maps with text keys");
+        document["openapi"] = json!("3.1.0");
+        document["info"] =
+            json!({"title": self.title, "description": self.about, "version": env!("CARGO_PKG_VERSION")});
+        document["components"]["schemas"]["Error"] = error_schema();
+        let schemes = (self.security)();
+        document["security"] = schemes.as_object().into_iter().flatten().map(|(name, _)| json!({name: []})).collect();
+        document["components"]["securitySchemes"] = schemes;
+        let mut shared = Map::new();
+        for (_, methods) in document["paths"].as_object_mut().into_iter().flatten() {
+            for (method, operation) in methods.as_object_mut().into_iter().flatten() {
+                self.complete(method, operation, &mut shared);
+            }
+        }
+        document["components"]["responses"] = shared.into();
+        document
+    }
+
+    fn complete(&self, method: &str, operation: &mut Value, shared: &mut Map<String, Value>) {
+        let open = operation.get("security").is_some();
+        // A function's name is unique in its file only.
+        if let (Some(tag), Some(name)) = (operation["tags"][0].as_str(), operation["operationId"].as_str()) {
+            operation["operationId"] = format!("{tag}_{name}").into();
+        }
+        if !open {
+            let own = operation["parameters"].as_array().cloned().unwrap_or_default();
+            operation["parameters"] = own.into_iter().chain((self.headers)(method)).collect();
+        }
+        let mut errors: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut add = |code: Code| {
+            errors.entry(code.status().as_str().to_owned()).or_default().insert(code.name());
+        };
+        add(Code::Internal);
+        if !open {
+            (self.codes)(method).iter().copied().for_each(&mut add);
+        }
+        let has = |place: &str| {
+            operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place))
+        };
+        if operation.get("requestBody").is_some() {
+            [Code::Invalid("body"), Code::TooLarge, Code::UnsupportedMediaType].into_iter().for_each(&mut add);
+        }
+        if has("query") {
+            add(Code::Invalid("query"));
+        }
+        if has("path") {
+            add(Code::BadRequest);
+        }
+        let responses = operation["responses"].as_object_mut().expect("an operation has responses");
+        for (status, response) in responses.iter_mut() {
+            if status.as_str() >= "400" && response.get("content").is_none() {
+                let named = response["description"].as_str().unwrap_or_default();
+                errors.entry(status.clone()).or_default().extend(named.split(", ").map(str::to_owned));
+            }
+        }
+        for (status, codes) in errors {
+            if responses.get(&status).is_none_or(|response| response.get("content").is_none()) {
+                let name = format!("{status}.{}", codes.iter().cloned().collect::<Vec<_>>().join("."));
+                responses.insert(status.clone(), json!({"$ref": format!("#/components/responses/{name}")}));
+                shared.entry(name).or_insert_with(|| error_response(&status, &codes));
+            }
+        }
+        for (_, response) in responses.iter_mut().filter(|(_, response)| response.get("$ref").is_none()) {
+            response["headers"]["X-Request-Id"] = request_id_header();
+        }
+    }
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "Every error of the API. Some codes come with members of their own.",
+        "required": ["error", "message", "request_id"],
+        "properties": {
+            "error": {"type": "string", "description": "The code; programs go by it."},
+            "message": {"type": "string", "description": "For people, in the language of Accept-Language."},
+            "request_id": {"type": "string", "description": "For the logs."},
+            "field": {"type": "string", "description": "What is not valid or not free, by the name the client gave it."},
+            "detail": {"type": "string", "description": "What is wrong with it."},
+        },
+    })
+}
+
+fn error_response(status: &str, codes: &BTreeSet<String>) -> Value {
+    let mut sentences: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for name in codes {
+        let code = Code::ALL.iter().find(|code| code.name() == *name).copied().unwrap_or(Code::Invalid(""));
+        sentences.entry(code.message(Language::English)).or_default().push(format!("`{name}`"));
+    }
+    let sentences: Vec<_> =
+        sentences.into_iter().map(|(message, names)| format!("{}: {message}", names.join(", "))).collect();
+    let mut headers = Map::from_iter([("X-Request-Id".to_owned(), request_id_header())]);
+    if matches!(status, "429" | "503") {
+        headers.insert("Retry-After".into(), json!({"description": "Seconds.", "schema": {"type": "integer"}}));
+    }
+    if status == "401" {
+        headers.insert("WWW-Authenticate".into(), json!({"schema": {"type": "string"}}));
+    }
+    let schema = json!({"allOf": [
+        {"$ref": "#/components/schemas/Error"}, {"type": "object", "properties": {"error": {"enum": codes}}}]});
+    json!({"description": sentences.join("; "), "headers": headers, "content": {"application/json": {"schema": schema}}})
+}
+
+fn request_id_header() -> Value {
+    json!({"description": "The request's id: the caller's own, or a new one.", "schema": {"type": "string"}})
+}
+
+/// `/openapi.json`, and at `/docs` a page to read and try it, which loads nothing from anywhere else.
+pub fn pages(document: Value) -> Router {
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
+    let page = SwaggerUi::new("/docs")
+        .external_url_unchecked("/openapi.json", document)
+        .config(Config::default().try_it_out_enabled(true).display_request_duration(true).validator_url("none"));
+    Router::from(page).layer(from_fn(|request, next: Next| async {
+        let mut response = next.run(request).await;
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }))
+}
+
+/// The document as it is printed and committed.
+pub fn text(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// What is wrong with a document: codes nobody knows or that have another status, references to nothing, operations that
+/// say nothing. Empty for a good one.
+pub fn faults(document: &Value) -> Vec<String> {
+    let (mut faults, mut names) = (Vec::new(), BTreeSet::new());
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let mut fault = |what: String| faults.push(format!("{method} {path}: {what}"));
+            if operation["summary"].as_str().unwrap_or_default().is_empty() {
+                fault("has no summary".into());
+            }
+            if !names.insert(operation["operationId"].as_str().unwrap_or_default()) {
+                fault("has the name of another operation".into());
+            }
+        }
+    }
+    for name in document["components"]["responses"].as_object().into_iter().flatten().map(|(name, _)| name) {
+        let (status, codes) = name.split_once('.').unwrap_or_default();
+        for code in codes.split('.') {
+            let known = Code::ALL.iter().any(|known| known.name() == code && known.status().as_str() == status);
+            let invalid = status == "422" && code.starts_with("invalid_");
+            if !(known || invalid) {
+                faults.push(format!("{status} cannot have the code {code}"));
+            }
+        }
+    }
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap_or_default();
+        if document.pointer(pointer).is_none() {
+            faults.push(format!("{pointer} is referred to and is not there"));
+        }
+    }
+    faults
+}
