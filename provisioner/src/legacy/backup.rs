@@ -33,7 +33,7 @@ pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
     private(&options)
         .and_then(|mut file| file.write_all(client_options(source)?.as_bytes()))
         .map_err(failed(format!("writing {}", options.display())))?;
-    let output = tokio::process::Command::new(&program)
+    let child = tokio::process::Command::new(&program)
         .arg(format!("--defaults-extra-file={}", options.display()))
         .args(["--single-transaction", "--quick", "--hex-blob", "--no-tablespaces", "--default-character-set=utf8mb4"])
         .arg(&source.database)
@@ -41,8 +41,12 @@ pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
         .stdout(dump.try_clone().map_err(writing())?)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await;
+        .spawn();
+    // Not `output()`, which would take the program's standard output for itself.
+    let output = match child {
+        Ok(child) => child.wait_with_output().await,
+        Err(error) => Err(error),
+    };
     let _ = fs::remove_file(&options);
     let output = output.map_err(failed(format!("starting {}", program.display())))?;
     if !output.status.success() {

@@ -180,7 +180,10 @@ async fn references(connection: &mut MySqlConnection, problems: &mut Vec<Problem
         let from = format!(
             "{name} t WHERE t.{quoted} <> '' AND NOT EXISTS (SELECT 1 FROM {there} o WHERE o.{key} = t.{quoted})"
         );
-        let (rows, ids) = count(connection, &from, "t.id").await?;
+        let (rows, ids) = match count(connection, &from, "t.id").await {
+            Err(error) if is_incomparable(&error) => continue,
+            counted => counted?,
+        };
         if rows > 0 {
             let action = "copied as it is";
             problems.push(Problem {
@@ -194,6 +197,14 @@ async fn references(connection: &mut MySqlConnection, problems: &mut Vec<Problem
         }
     }
     Ok(())
+}
+
+/// Whether the two columns have collations that the server does not compare: then it is not known what refers to what.
+pub fn is_incomparable(error: &LegacyError) -> bool {
+    match error {
+        LegacyError::Database(error) | LegacyError::At { source: error, .. } => database::number(error) == Some(1267),
+        _ => false,
+    }
 }
 
 async fn zero_dates(

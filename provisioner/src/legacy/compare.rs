@@ -235,12 +235,18 @@ async fn without_key(lane: &Lane, pair: Pair<'_>, repair: bool, progress: &Progr
 }
 
 /// Writes all rows of a table anew, in one transaction: for one without a key there is no place to go on from.
-pub async fn rewrite(lane: &Lane, pair: Pair<'_>, progress: &Progress) -> Result<(), LegacyError> {
+/// Returns how many rows that are.
+pub async fn rewrite(lane: &Lane, pair: Pair<'_>, progress: &Progress) -> Result<u64, LegacyError> {
     let writing = || format!("writing {}", lane.name);
     pair.to.execute("START TRANSACTION").await.doing(writing)?;
     let delete = format!("DELETE FROM {}", lane.to.table);
     pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
-    copy(lane, Range::default(), pair.from, pair.to, Commit::Caller, progress, async |_, _| Ok(())).await?;
+    let mut copied = 0;
+    let count = async |_, rows| {
+        copied += rows;
+        Ok(())
+    };
+    copy(lane, Range::default(), pair.from, pair.to, Commit::Caller, progress, count).await?;
     pair.to.execute("COMMIT").await.doing(writing)?;
-    Ok(())
+    Ok(copied)
 }

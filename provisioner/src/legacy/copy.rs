@@ -177,6 +177,8 @@ async fn write(
     }
     if open {
         writer.execute("COMMIT").await.doing(writing)?;
+    }
+    if rows > 0 {
         kept(last, rows).await?;
     }
     Ok(())

@@ -180,17 +180,20 @@ async fn attempt(
     }
     (done.already_imported, done.attempts, done.snapshot) = (false, run, Some(snapshot.how));
     let mut workers = Worker::all(destination, snapshot.readers).await?;
-    let repaired = std::cell::Cell::new(0);
+    let (copied, repaired) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(&mut workers, &routing.routes, async |worker, route| {
         let lane = Lane::new(route, Direction::Forward, tenant_id)?;
         let state = states.get(&route.table).cloned().unwrap_or_default();
-        repaired.set(repaired.get() + table(worker, route, &lane, state, run, &progress).await?);
+        let before = state.copied_rows;
+        let (rows, otherwise) = table(worker, route, &lane, state, run, &progress).await?;
+        copied.set(copied.get() + rows - before);
+        repaired.set(repaired.get() + otherwise);
         Ok(())
     })
     .await?;
     progress.finish();
-    (done.rows, done.bytes, done.repaired) = (progress.rows(), progress.bytes(), repaired.get());
+    (done.rows, done.bytes, done.repaired) = (copied.get(), progress.bytes(), repaired.get());
     next_keys(source, destination, routing).await?;
     domains(destination, &wishes.domains).await?;
     let recording = Progress::new("recording members", 0);
@@ -202,7 +205,8 @@ async fn attempt(
     Ok(())
 }
 
-/// Brings one table over; returns how many rows of earlier attempts were not as the snapshot has them.
+/// Brings one table over; returns how many of its rows were copied, by all attempts, and how many rows of earlier attempts were
+/// not as the snapshot has them.
 async fn table(
     worker: &mut Worker,
     route: &Route,
@@ -210,7 +214,7 @@ async fn table(
     mut state: TableState,
     run: u32,
     progress: &Progress,
-) -> Result<u64, LegacyError> {
+) -> Result<(u64, u64), LegacyError> {
     let Worker { source, system, tenant, checkpoints } = worker;
     let writer = match route.place {
         Place::System => system,
@@ -225,10 +229,11 @@ async fn table(
     state.raise_newest(newest(source, &lane.from).await?);
     state::keep_table(checkpoints, &route.table, &state).await?;
     if route.key.is_none() {
-        rewrite(lane, Pair { from: source, to: writer }, progress).await?;
+        let rows = rewrite(lane, Pair { from: source, to: writer }, progress).await?;
         state.complete = true;
+        state.copied_rows += rows;
         state::keep_table(checkpoints, &route.table, &state).await?;
-        return Ok(0);
+        return Ok((state.copied_rows, 0));
     }
     if !was_complete {
         let rest = Range { after: earlier.to, to: None };
@@ -258,7 +263,7 @@ async fn table(
         }
         _ => 0,
     };
-    Ok(repaired)
+    Ok((state.copied_rows, repaired))
 }
 
 /// Ids that the source would give next are given next in the tenant's database too: an id of a row that was removed is not

@@ -62,11 +62,6 @@ impl Progress {
         }
     }
 
-    /// Rows so far.
-    pub fn rows(&self) -> u64 {
-        self.rows.get()
-    }
-
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()

@@ -154,7 +154,10 @@ async fn references(worker: &mut Worker, routes: &[Route]) -> Result<Vec<Referen
         let Some(mapped) = mapping::of(table).filter(|_| routes.iter().any(|route| route.table == table)) else {
             continue;
         };
-        let source = within_database(&mut worker.source, table, column, target, key).await?;
+        let source = match within_database(&mut worker.source, table, column, target, key).await {
+            Err(error) if checks::is_incomparable(&error) => continue,
+            counted => counted?,
+        };
         let new_column = mapped.new_name(column);
         let destination = match mapped.place {
             Place::System => within_database(&mut worker.system, table, new_column, target, key).await?,
