@@ -9,17 +9,33 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use harness::process::Process;
 use harness::stack::Stack;
 
 /// Up to this share of the processors' time, a round is quiet.
 pub const QUIET: f64 = 0.2;
 
+/// Linux counts processor time for programs in hundredths of a second (USER_HZ), whatever it counts in itself.
+const TICK_MILLIS: f64 = 10.0;
+
 /// Knows which processes are ours.
 pub struct Watch {
     /// Each process of a stack leads a group of its own.
-    groups: Vec<i32>,
+    groups: Vec<Group>,
     /// Further processes that are measured.
     measured: Vec<i32>,
+}
+
+#[derive(Clone)]
+struct Group {
+    name: String,
+    id: i32,
+}
+
+impl Group {
+    fn of(process: &Process) -> Self {
+        Self { name: process.name().to_owned(), id: process.pid() }
+    }
 }
 
 /// Ticks since the machine, or the processes, started.
@@ -31,7 +47,8 @@ pub struct Moment {
 
 impl Watch {
     pub fn new(stack: &mut Stack) -> Self {
-        Self { groups: stack.processes().map(|process| process.pid()).collect(), measured: Vec::new() }
+        let groups = stack.processes().map(|process| Group::of(process)).collect();
+        Self { groups, measured: Vec::new() }
     }
 
     /// The same, and more processes that are measured.
@@ -58,7 +75,23 @@ impl Watch {
         Ok((others / (now.all - begun.all)).max(0.0))
     }
 
+    /// Processor time of each of our processes so far, in milliseconds: the servers and services by name, and `bench`,
+    /// which is the client and the load.
+    pub fn by_process(&self) -> Vec<(String, f64)> {
+        let times = self.times();
+        let of = |id: Option<i32>| -> f64 {
+            times.iter().filter(|(group, _)| *group == id).map(|(_, ticks)| ticks * TICK_MILLIS).sum()
+        };
+        let named = self.groups.iter().map(|group| (group.name.clone(), of(Some(group.id))));
+        named.chain([("bench".to_owned(), of(None))]).collect()
+    }
+
     fn ours(&self) -> f64 {
+        self.times().into_iter().map(|(_, ticks)| ticks).sum()
+    }
+
+    /// Ticks of each process of ours, with its group; `None` is this process.
+    fn times(&self) -> Vec<(Option<i32>, f64)> {
         let own = std::process::id().to_string();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ticks = processes.filter_map(|process| {
@@ -71,13 +104,14 @@ impl Watch {
             let group: i32 = fields.get(2)?.parse().ok()?;
             match pid == own {
                 // With its ended children: the load generator is one.
-                true => Some(time(11..15)),
+                true => Some((None, time(11..15))),
                 false => {
+                    let ours = self.groups.iter().any(|ours| ours.id == group);
                     let measured = || pid.parse().is_ok_and(|pid| self.measured.contains(&pid));
-                    (self.groups.contains(&group) || measured()).then(|| time(11..13))
+                    (ours || measured()).then(|| (Some(group), time(11..13)))
                 }
             }
         });
-        ticks.sum()
+        ticks.collect()
     }
 }

@@ -24,6 +24,8 @@ const TENANTS: usize = 40;
 const WARM_UP: usize = 8;
 /// Connections of the bare side.
 const CONNECTIONS: [usize; 3] = [1, 2, 4];
+/// The process that both sides use.
+const DATABASE: &str = "mariadb";
 /// After the drops.
 const REST: Duration = Duration::from_secs(1);
 
@@ -33,6 +35,10 @@ struct Round {
     bare: [f64; CONNECTIONS.len()],
     /// Share of the processors that others used.
     others: f64,
+    /// Processor time of each process while ours had its turn, in milliseconds a tenant.
+    spent: Vec<(String, f64)>,
+    /// The database server's while the bare SQL had its turns.
+    bare_spent: f64,
 }
 
 impl Round {
@@ -57,24 +63,50 @@ pub async fn measure(admin: &Admin, bare: &mut Bare, watch: &Watch, rounds: usiz
         let name = format!("bare SQL, connections: {connections}");
         figures.push(Figure::of(name, "tenants/s", measured.iter().map(|round| round.bare[index])));
     }
+    let of_process = |index: usize| measured.iter().map(move |round| round.spent[index].1);
+    for (index, (process, _)) in measured[0].spent.iter().enumerate() {
+        figures.push(Figure::of(format!("processor time, {process}"), "ms a tenant", of_process(index)));
+    }
+    let bare_spent = measured.iter().map(|round| round.bare_spent);
+    figures.push(Figure::of(format!("processor time of the bare SQL, {DATABASE}"), "ms a tenant", bare_spent));
     Ok(Comparison::new("parallel", "tenants/s / best of bare SQL", Goal::AtLeast(0.85), turns, figures))
 }
 
 /// Every side once; which one begins changes with the round's number.
 async fn round(admin: &Admin, bare: &mut Bare, watch: &Watch, tenants: usize, number: usize) -> Result<Round> {
-    let mut round = Round { ours: 0.0, bare: [0.0; CONNECTIONS.len()], others: 0.0 };
+    let mut round =
+        Round { ours: 0.0, bare: [0.0; CONNECTIONS.len()], others: 0.0, spent: Vec::new(), bare_spent: 0.0 };
     let begun = watch.now()?;
     let sides = CONNECTIONS.len() + 1;
     for turn in 0..sides {
         match (turn + number) % sides {
-            0 => round.ours = ours(admin, tenants, number).await?,
-            side => round.bare[side - 1] = theirs(bare, tenants, CONNECTIONS[side - 1]).await?,
+            0 => {
+                let before = watch.by_process();
+                round.ours = ours(admin, tenants, number).await?;
+                round.spent = spent(before, watch.by_process(), tenants);
+            }
+            side => {
+                let before = watch.by_process();
+                round.bare[side - 1] = theirs(bare, tenants, CONNECTIONS[side - 1]).await?;
+                let spent = spent(before, watch.by_process(), tenants);
+                let server = spent.iter().find(|(process, _)| process == DATABASE).map_or(0.0, |(_, millis)| *millis);
+                round.bare_spent += server / CONNECTIONS.len() as f64;
+            }
         }
     }
     round.others = watch.others_since(&begun)?;
     bare.drop_made().await?;
     tokio::time::sleep(REST).await;
     Ok(round)
+}
+
+/// What each process has spent between two looks, in milliseconds a tenant.
+fn spent(before: Vec<(String, f64)>, after: Vec<(String, f64)>, tenants: usize) -> Vec<(String, f64)> {
+    before
+        .into_iter()
+        .zip(after)
+        .map(|((name, before), (_, after))| (name, (after - before) / tenants as f64))
+        .collect()
 }
 
 async fn ours(admin: &Admin, tenants: usize, round: usize) -> Result<f64> {
