@@ -42,14 +42,6 @@ const BUDGET: u32 = 400;
 /// What is measured is what would be deployed.
 const PROFILE: &str = "release";
 
-/// All in one call: both sides of a comparison get the same dependencies with the same features.
-#[rustfmt::skip]
-const BUILD: [&str; 19] = [
-    "build", "--locked", "--release",
-    "-p", "control-plane", "-p", "provisioner", "-p", "data-plane", "-p", "tests",
-    "--bin", "control-plane", "--bin", "provisioner", "--bin", "data-plane", "--bin", "minimal",
-];
-
 #[derive(Args)]
 pub struct BenchArgs {
     /// Also ask this server the same requests, in turns with ours
@@ -99,7 +91,8 @@ enum Part {
 pub async fn bench(args: BenchArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     let tools: Vec<_> = install::SERVERS.into_iter().chain([install::Tool::Wrk]).collect();
     interrupt.after(install::ensure(&tools), "the installation").await?;
-    interrupt.or(compile::build(&BUILD)).await?;
+    // All in one call: both sides of a comparison get the same dependencies with the same features.
+    interrupt.or(compile::services(true)).await?;
     let load = machine::load();
     let folder = Folder::make()?;
     let report = interrupt.or(measure(&args, &folder, load)).await?;

@@ -20,6 +20,7 @@ use kernel::config::{Settings, wrong};
 use kernel::database;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::OnceLock;
+use tokio::sync::Semaphore;
 
 /// A registered database server.
 pub struct Server {
@@ -29,6 +30,8 @@ pub struct Server {
     pub host: String,
     /// Port of it.
     pub port: u16,
+    /// Turns at applying a schema.
+    pub schema_turns: Semaphore,
     admin: MySqlConnectOptions,
     dialect: OnceLock<Dialect>,
 }
@@ -36,6 +39,10 @@ pub struct Server {
 impl Server {
     /// The servers of the settings `TENANT_DB_ADMIN_URL` and `TENANT_DB_ADMIN_URL_<NAME>`.
     pub fn from_settings(settings: &Settings) -> anyhow::Result<Vec<Self>> {
+        let turns: usize = settings.get("PROVISIONER_SCHEMAS_AT_ONCE")?;
+        if turns == 0 {
+            return Err(wrong("PROVISIONER_SCHEMAS_AT_ONCE", "at least 1").into());
+        }
         let mut urls =
             vec![("main".to_owned(), "TENANT_DB_ADMIN_URL".to_owned(), settings.secret("TENANT_DB_ADMIN_URL")?)];
         for (suffix, url) in settings.secrets_by_suffix("TENANT_DB_ADMIN_URL_")? {
@@ -49,7 +56,8 @@ impl Server {
             }
             let admin = database::options(&url).with_context(|| format!("the setting {setting} is wrong"))?;
             let (host, port) = (admin.get_host().to_owned(), admin.get_port());
-            servers.push(Self { id, host, port, admin, dialect: OnceLock::new() });
+            let schema_turns = Semaphore::new(turns);
+            servers.push(Self { id, host, port, schema_turns, admin, dialect: OnceLock::new() });
         }
         Ok(servers)
     }

@@ -20,7 +20,13 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         batch.push_str(&migration.sql);
         batch.push('\n');
     }
-    context.session.execute(&batch).await?;
+    {
+        // A server makes tables one after the other, under its dictionary's lock: more than two batches at once only wait for
+        // each other, and hold up everybody else's statements meanwhile.
+        let _turn =
+            context.tools.server.schema_turns.acquire().await.map_err(|_| StepError::Unfit("turns have ended"))?;
+        context.session.execute(&batch).await?;
+    }
     let present: HashSet<String> = context.session.tables(&database).await?.into_iter().collect();
     if let Some(missing) = expected_tables().find(|table| !present.contains(*table)) {
         return Err(StepError::Transient(format!("the table {missing} is missing after the schema was applied")));
