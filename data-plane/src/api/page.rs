@@ -43,6 +43,11 @@ impl PageQuestion {
 }
 
 impl Wanted {
+    /// Whether the list is asked for from its beginning.
+    pub fn is_first(&self) -> bool {
+        self.after.is_none()
+    }
+
     /// Whether these rows, read as asked, are all there are: the list begins and ends on this page.
     pub fn is_all(&self, rows: &[MySqlRow]) -> bool {
         self.after.is_none() && rows.len() <= self.limit as usize
@@ -61,6 +66,19 @@ pub fn arguments(first: &[&str], wanted: &Wanted) -> Result<MySqlArguments, ApiE
             arguments.add(wanted.after.map(|after| after.created_at))?;
         }
         arguments.add(wanted.after.map(|after| after.id))?;
+        arguments.add(wanted.limit + 1)
+    };
+    bind().map_err(|error| ApiError::internal(&sqlx::Error::Encode(error)))?;
+    Ok(arguments)
+}
+
+/// The same for a statement of the first page alone, which has no cursor.
+pub fn first_arguments(first: &[&str], wanted: &Wanted) -> Result<MySqlArguments, ApiError> {
+    let mut arguments = MySqlArguments::default();
+    let mut bind = || {
+        for text in first {
+            arguments.add(*text)?;
+        }
         arguments.add(wanted.limit + 1)
     };
     bind().map_err(|error| ApiError::internal(&sqlx::Error::Encode(error)))?;

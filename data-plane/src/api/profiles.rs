@@ -2,8 +2,8 @@
 //!
 //! The only part of an answer that is not in the tenant's database, and no join reaches over both. Bounded: a few
 //! connections at once, a short queue, a deadline. **Guarantees:** a changed membership counts as soon as the routing
-//! table knows of it, a changed profile after [`FRESH`]; while the system database is away, what was read in the last
-//! minutes still answers, and routes that need no profile do not come here.
+//! table knows of it, a changed profile after [`FRESH`] from the second question on and after [`STALE`] in any case; while the
+//! system database is away, what was read in the last minutes still answers, and routes that need no profile do not come here.
 
 use super::values::Moment;
 use crate::connections::{Gate, Turn};
@@ -21,6 +21,12 @@ use utoipa::ToSchema;
 
 /// How long a profile is used without looking again: nothing announces a changed name.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// How long one is used while it is being read again: whoever asks for it then does not wait.
+const STALE: Duration = Duration::from_secs(60);
+
+/// How often one is read again in the background when the first try is lost.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// How long one is used when the system database does not answer.
 const KEPT: Duration = Duration::from_secs(300);
@@ -65,13 +71,17 @@ struct Known {
     /// Of the tenant's route, before the profile was read.
     position: Position,
     read: Instant,
+    /// When reading it again began, if it did.
+    renewed: Option<Instant>,
 }
+
+type Key = (Arc<TenantId>, UserId);
 
 /// See the module.
 pub struct Profiles {
     pool: MySqlPool,
     gate: Gate,
-    known: Cache<(Arc<TenantId>, UserId), Known>,
+    known: Cache<Key, Known>,
 }
 
 type Row =
@@ -88,26 +98,35 @@ impl Profiles {
     }
 
     /// A user who belongs to the tenant, else 404 or 403.
-    pub async fn member(&self, route: &Route, user_id: &UserId) -> Result<Arc<Profile>, ApiError> {
+    pub async fn member(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Arc<Profile>, ApiError> {
         let profile = self.find(route, user_id).await?.ok_or(Code::UserNotFound)?;
         if profile.member.is_none() { Err(Code::UserNotInTenant.into()) } else { Ok(profile) }
     }
 
-    async fn find(&self, route: &Route, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
+    async fn find(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
         let key = (Arc::clone(&route.tenant_id), user_id.clone());
         let known = self.known.get(&key).filter(|known| known.position >= route.position);
-        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < FRESH) {
+        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < STALE) {
+            let is_renewed = known.renewed.is_some_and(|began| began.elapsed() < AGAIN);
+            if known.read.elapsed() >= FRESH && !is_renewed {
+                self.known.insert(key.clone(), Known { renewed: Some(Instant::now()), ..known.clone() });
+                let (profiles, route) = (Arc::clone(self), Arc::clone(route));
+                tokio::spawn(async move { profiles.renew(key, &route).await });
+            }
             return Ok(known.profile.clone());
         }
-        match self.read(route, user_id).await {
-            Ok(profile) => {
-                let profile = profile.map(Arc::new);
-                let known = Known { profile: profile.clone(), position: route.position, read: Instant::now() };
-                self.known.insert(key, known);
-                Ok(profile)
-            }
+        match self.renew(key, route).await {
+            Ok(profile) => Ok(profile),
             Err(error) => known.map(|known| known.profile).ok_or(error),
         }
+    }
+
+    /// Reads one, and keeps it. The position is the route's before that: a load that began before a change counts as old.
+    async fn renew(&self, key: Key, route: &Route) -> Result<Option<Arc<Profile>>, ApiError> {
+        let profile = self.read(route, &key.1).await?.map(Arc::new);
+        let known = Known { profile: profile.clone(), position: route.position, read: Instant::now(), renewed: None };
+        self.known.insert(key, known);
+        Ok(profile)
     }
 
     async fn read(&self, route: &Route, user_id: &UserId) -> Result<Option<Profile>, ApiError> {
