@@ -26,7 +26,7 @@ pub const MANY: usize = 200;
 /// It may have databases to fill.
 const READY: Duration = Duration::from_secs(120);
 /// With many tenants, every process of the other side opens connections to each of them.
-const WARM_UP: u32 = 6;
+const WARM_UP: u32 = 10;
 
 struct Case {
     name: &'static str,
@@ -70,12 +70,17 @@ pub async fn measure(
     ensure!(tenants.len() >= MANY, "there are too few tenants");
     let dir = stack.dir().to_path_buf();
     let ours = data_node(stack);
-    let other = Server { name: "reference", url: url.as_str().trim_end_matches('/').to_owned(), pids: listeners(url) };
-    if other.pids.is_empty() {
-        eprintln!("the processes of {url} cannot be seen: neither their processor time nor their memory is compared");
-    }
+    let mut other = Server { name: "reference", url: url.as_str().trim_end_matches('/').to_owned(), pids: Vec::new() };
     let mut comparisons = Vec::new();
     for case in &CASES {
+        // It serves by now, so all its processes are there.
+        case.ask([&ours, &other], tenants).await?;
+        other.pids = listeners(url);
+        if other.pids.is_empty() {
+            eprintln!(
+                "the processes of {url} cannot be seen: neither their processor time nor their memory is compared"
+            );
+        }
         let runs = case.measure(&dir, [&ours, &other], Watch::new(stack), tenants, rounds, seconds).await?;
         comparisons.extend(case.comparisons([&ours, &other], &runs));
     }
@@ -83,6 +88,20 @@ pub async fn measure(
 }
 
 impl Case {
+    fn requests(&self, tenants: &[BenchTenant]) -> Vec<Request> {
+        tenants[..self.tenants].iter().flat_map(|tenant| tenant.requests(self.question)).collect()
+    }
+
+    /// Everything once, of both sides.
+    async fn ask(&self, sides: [&Server<'_>; 2], tenants: &[BenchTenant]) -> Result<()> {
+        let requests = self.requests(tenants);
+        eprintln!("{}: {} requests, asked once and then as warm-up", self.name, requests.len());
+        for server in sides {
+            answers(&server.url, self.question, &requests).await?;
+        }
+        Ok(())
+    }
+
     async fn measure(
         &self,
         dir: &Path,
@@ -92,12 +111,7 @@ impl Case {
         rounds: usize,
         seconds: u32,
     ) -> Result<Vec<Pair>> {
-        let requests: Vec<Request> =
-            tenants[..self.tenants].iter().flat_map(|tenant| tenant.requests(self.question)).collect();
-        eprintln!("{}: {} requests, asked once and then as warm-up", self.name, requests.len());
-        for server in [ours, other] {
-            answers(&server.url, self.question, &requests).await?;
-        }
+        let requests = self.requests(tenants);
         let load = Load::new(dir, &self.name.replace([' ', '\'', ','], "-"), &requests, seconds)?;
         for server in [ours, other] {
             load.warm_up(server, if self.tenants == 1 { 2 } else { WARM_UP }).await?;
