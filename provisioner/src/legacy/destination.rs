@@ -144,10 +144,11 @@ impl Destination {
                     format!("ALTER TABLE {} MODIFY COLUMN {line}", sql::identifier(table)?)
                 }
             };
-            connection
-                .execute(sqlx::raw_sql(&statement))
-                .await
-                .doing(|| format!("changing the tenant's database ({change:?})"))?;
+            let mut changed = connection.execute(sqlx::raw_sql(&statement)).await;
+            if changed.as_ref().is_err_and(|error| database::number(error) == Some(UNKNOWN_COLLATION)) {
+                changed = connection.execute(sqlx::raw_sql(&with_known_collations(&statement))).await;
+            }
+            changed.doing(|| format!("changing the tenant's database ({change:?})"))?;
         }
         Ok(())
     }
@@ -173,6 +174,33 @@ fn widened(definition: &str, column: &str, column_type: &str) -> Option<String> 
         (None, None) => rest.len(),
     };
     Some(format!("{name} {column_type}{}", &rest[end..]))
+}
+
+const UNKNOWN_COLLATION: u16 = 1273;
+
+/// MySQL's and MariaDB's newest collations are unknown to each other. What a carried table is sorted by there is not what makes
+/// it what it is: it gets the collation that all other tables have.
+fn with_known_collations(definition: &str) -> String {
+    let known = |word: &str| match ["utf8mb4_0900_", "utf8mb4_uca1400_"].iter().any(|newest| word.starts_with(newest)) {
+        true => "utf8mb4_unicode_ci".to_owned(),
+        false => word.to_owned(),
+    };
+    let mut changed = String::with_capacity(definition.len());
+    for (index, piece) in definition.split("COLLATE").enumerate() {
+        if index == 0 {
+            changed.push_str(piece);
+            continue;
+        }
+        let begin = piece.len() - piece.trim_start_matches([' ', '=']).len();
+        let end = piece[begin..]
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .map_or(piece.len(), |end| begin + end);
+        changed.push_str("COLLATE");
+        changed.push_str(&piece[..begin]);
+        changed.push_str(&known(&piece[begin..end]));
+        changed.push_str(&piece[end..]);
+    }
+    changed
 }
 
 fn refused(what: &str, error: &sqlx::Error) -> LegacyError {
@@ -230,7 +258,7 @@ pub async fn statement_limit(connection: &mut MySqlConnection) -> Result<usize, 
 
 #[cfg(test)]
 mod tests {
-    use super::widened;
+    use super::{widened, with_known_collations};
 
     #[test]
     fn a_wider_column_keeps_everything_else() {
@@ -242,5 +270,12 @@ mod tests {
         assert_eq!(line.as_deref(), Some("`short` varchar(64) NOT NULL DEFAULT ''"));
         assert_eq!(widened(definition, "structure", "longtext").as_deref(), Some("`structure` longtext"));
         assert_eq!(widened(definition, "absent", "longtext"), None);
+    }
+
+    #[test]
+    fn newest_collations_are_replaced_and_nothing_else() {
+        let definition = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_0900_ai_ci, `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_uca1400_ai_ci";
+        let expected = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_unicode_ci, `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_unicode_ci";
+        assert_eq!(with_known_collations(definition), expected);
     }
 }

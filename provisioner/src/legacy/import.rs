@@ -121,6 +121,7 @@ pub async fn run(source: &Source, destination: &Destination, wishes: &Wishes) ->
         Some(Stage::Importing) => {}
         Some(_) => return Ok(done),
     }
+    domains(destination, &wishes.domains).await?;
     let run = state::begin(&mut system, &source.name, routing.generation, wishes.unmapped).await?;
     let ended = attempt(source, destination, wishes, &routing, run, &mut done).await;
     // From here on something may have been written.
@@ -195,7 +196,6 @@ async fn attempt(
     progress.finish();
     (done.rows, done.bytes, done.repaired) = (copied.get(), progress.bytes(), repaired.get());
     next_keys(source, destination, routing).await?;
-    domains(destination, &wishes.domains).await?;
     let recording = Progress::new("recording members", 0);
     done.members = members::complete(destination, wishes.admins, &recording).await?;
     recording.finish();
@@ -296,6 +296,11 @@ async fn domains(destination: &Destination, domains: &[DomainName]) -> Result<()
         match destination.store.execute(tenant_id, ACTOR, register).await {
             // Registered by an attempt that was killed after it.
             Ok(_) | Err(CommandError::Rejected(Rejection::DomainPresent)) => {}
+            Err(CommandError::DomainTaken(domain)) => {
+                return Err(LegacyError::Refused(format!(
+                    "the domain {domain} belongs to another tenant, or did until lately"
+                )));
+            }
             Err(error) => return Err(error.into()),
         }
     }

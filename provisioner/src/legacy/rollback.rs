@@ -9,7 +9,7 @@
 //! [`super::mapping`] says what goes back.
 
 use super::LegacyError;
-use super::compare::{Changes, Pair, compare, sum};
+use super::compare::{Changes, Pair, compare, newest, sum};
 use super::destination::Destination;
 use super::error::{Doing, is_denied};
 use super::lane::{Direction, Lane, Range};
@@ -146,12 +146,19 @@ async fn data(
     }
     let progress = Progress::new("comparing", routing.routes.iter().map(|route| route.rows).sum());
     let tables = RefCell::new(BTreeMap::new());
+    let states = state::tables(&mut system).await?;
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(&mut workers, &routing.routes, async |worker, route| {
         let lane = Lane::new(route, Direction::Back, tenant_id)?;
         let (from, to) = worker.ends(route, Direction::Back);
         begin_table(to, route).await?;
         let found = compare(&lane, Range::default(), Pair { from, to }, !wishes.dry_run, &progress).await?;
+        if !wishes.dry_run {
+            // These rows are the old database's own from now on: a later synchronisation must not take them for foreign.
+            let mut state = states.get(&route.table).cloned().unwrap_or_default();
+            state.raise_newest(newest(&mut worker.source, &lane.to).await?);
+            state::keep_table(&mut worker.checkpoints, &route.table, &state).await?;
+        }
         if found.changes.rows() > 0 {
             tables.borrow_mut().insert(route.table.clone(), found.changes);
         }
