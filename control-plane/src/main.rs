@@ -6,11 +6,14 @@
 mod admin;
 mod audit;
 mod default_tenant;
+mod gauges;
+mod health;
 mod keys;
 mod rebuild;
 mod relay;
 mod schedule;
 mod serve;
+mod statistics;
 mod token;
 mod verify_log;
 mod write;
@@ -37,6 +40,7 @@ use std::process::ExitCode;
   control-plane audit
   control-plane keys list
   control-plane schedule list
+  control-plane stats backfill --from 2026-01-01 --to 2026-01-31
   control-plane openapi > admin-api.json"
 )]
 struct Cli {
@@ -61,6 +65,9 @@ enum Role {
     Schedule(schedule::ScheduleCommand),
     /// Print the OpenAPI document of the admin API.
     Openapi,
+    /// Have statistics of tenants counted for days that are over.
+    #[command(subcommand)]
+    Stats(statistics::StatsCommand),
     Rebuild(rebuild::Options),
     VerifyLog(verify_log::Options),
     Audit(audit::Options),
@@ -83,6 +90,7 @@ async fn main() -> ExitCode {
             print!("{}", kernel::http::openapi::text(&admin::document()));
             Ok(ExitCode::SUCCESS)
         }
+        Role::Stats(command) => statistics::run_command(&settings, command).await,
         Role::Rebuild(options) => rebuild::run(&settings, &options).await,
         Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
         Role::Audit(options) => audit::run(&settings, &options).await,

@@ -12,7 +12,9 @@ use kernel::health::{Health, Part};
 use kernel::retry::Waits;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
+use kernel::telemetry::{names, traces};
 use secrecy::SecretString;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -139,7 +141,6 @@ impl Term {
                 self.keep(store).await?;
             }
             if batch.is_empty() {
-                metrics::gauge!("relay_lag_events").set(0.0);
                 tokio::select! { () = bell => {}, () = doorbell.notified() => {}, () = tokio::time::sleep(POLL) => {} }
                 if self.renewed.elapsed() > LEASE / 3 {
                     self.keep(store).await?;
@@ -147,15 +148,18 @@ impl Term {
                 continue;
             }
             kernel::failpoint::hit("relay.before_publish").await;
-            let (confirmed, failure) = publisher.publish(&batch).await;
+            let traced = match batch.last() {
+                Some(last) if traces::are_on() => store.traces(self.cursor, Position(last.position)).await?,
+                _ => HashMap::new(),
+            };
+            let (confirmed, failure) = publisher.publish(&batch, &traced).await;
             kernel::failpoint::hit("relay.after_confirm").await;
             if confirmed > 0 {
                 self.cursor = Position(batch[confirmed - 1].position);
                 self.keep(store).await?;
-                metrics::counter!("relay_events_published_total").increment(confirmed as u64);
+                metrics::counter!(names::RELAY_EVENTS_PUBLISHED).increment(confirmed as u64);
             }
             if let Some(failure) = failure {
-                metrics::gauge!("relay_lag_events").set((batch.len() - confirmed) as f64);
                 return Err(failure.into());
             }
         }

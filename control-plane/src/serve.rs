@@ -1,11 +1,11 @@
 //! The roles of the process, each a straight line from settings to the end.
 
-use crate::{admin, default_tenant, relay, schedule};
+use crate::{admin, default_tenant, gauges, health, relay, schedule};
 use anyhow::Context;
-use kernel::broker::{Heard, Source, Topology, listen};
+use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
-use kernel::health::{Health, Part};
+use kernel::health::Health;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
 use kernel::{database, migrate, telemetry};
@@ -35,13 +35,19 @@ pub struct App {
     pub turns: Arc<Semaphore>,
     /// Live streams that may be open.
     pub streams: Arc<Semaphore>,
+    /// Rings the workers, when somebody asks something of them.
+    pub questions: Arc<Notify>,
+    /// The newest look at the broker.
+    pub broker: health::Broker,
+    /// The newest answer of how everything is.
+    pub health: Arc<health::Kept>,
     /// Ends streams when the process stops.
     pub shutdown: Shutdown,
 }
 
 /// `control-plane serve`.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
-    let metrics = telemetry::init(settings)?;
+    let metrics = telemetry::init(settings, "control-plane")?;
     let address: SocketAddr = settings.get("CONTROL_PLANE_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let amqp = settings.secret("AMQP_URL")?;
@@ -66,6 +72,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         plan,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        questions: Arc::new(Notify::new()),
+        broker: health::Broker::default(),
+        health: Arc::default(),
         shutdown: shutdown.clone(),
     };
     schedule::register(store.pool()).await?;
@@ -90,10 +99,20 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shutdown.clone(),
         hear,
     ));
+    shutdown.spawn(app.broker.clone().watch(amqp.clone(), topology.clone(), shutdown.clone()));
+    shutdown.spawn(ring_on(
+        Arc::clone(&app.questions),
+        DOORBELL_JOBS,
+        amqp.clone(),
+        topology.clone(),
+        shutdown.clone(),
+    ));
     shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));
     shutdown.spawn(schedule::lead(app.clone(), health.clone()));
-    shutdown.spawn(watch_system_database(store, health.clone(), shutdown.clone()));
+    shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
+    shutdown.spawn(gauges::keep(store, health.clone(), shutdown.clone()));
     shutdown.serve(listener, admin::router(app, &health), &health, deadline).await?;
+    telemetry::traces::end().await;
     Ok(())
 }
 
@@ -109,21 +128,4 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
         versions => eprintln!("applied migrations {versions:?}"),
     }
     Ok(())
-}
-
-/// The API is no use without the system database, so its absence makes the process not ready.
-async fn watch_system_database(store: Store, health: Health, shutdown: Shutdown) {
-    loop {
-        let asked = tokio::time::timeout(Duration::from_secs(2), store.heads()).await;
-        let part = match asked {
-            Ok(Ok(heads)) => {
-                metrics::gauge!("event_log_position").set(heads.events.0 as f64);
-                Part::Healthy
-            }
-            Ok(Err(error)) => Part::Down(error.to_string()),
-            Err(_) => Part::Down("no answer within 2 s".into()),
-        };
-        health.tell("system_database", part);
-        tokio::select! { () = tokio::time::sleep(Duration::from_secs(2)) => {}, () = shutdown.wished() => return }
-    }
 }

@@ -5,16 +5,20 @@
 //! generation were retired before it was reported. A node that cannot report is not waited for after a while; its requests still
 //! find the new route by themselves, so silence costs time and not answers.
 
+use crate::connections::TenantDatabases;
 use crate::routing::Routing;
 use kernel::health::{Health, Part};
 use kernel::http::chain;
 use kernel::shutdown::Shutdown;
+use serde_json::json;
 use sqlx::MySqlPool;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a node gives a sign of life. Others wait ten times as long for one.
 const EVERY: Duration = Duration::from_secs(1);
+/// Tenants whose connections are told of, at most.
+const POOLS: usize = 50;
 /// Longest wait for one answer of the system database.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -28,6 +32,12 @@ pub struct Reporter {
     pub pool: MySqlPool,
     /// What is reported on.
     pub routing: Arc<Routing>,
+    /// Connections to tenants.
+    pub databases: TenantDatabases,
+    /// Most of them.
+    pub budget: usize,
+    /// Connections that look up sessions and members.
+    pub lookups: MySqlPool,
 }
 
 impl Reporter {
@@ -48,7 +58,7 @@ impl Reporter {
             if !due && reported == Some(position) {
                 continue;
             }
-            match self.bounded(self.tell(position.0)).await {
+            match self.bounded(self.tell(position.0, &self.report(&health))).await {
                 Ok(()) => {
                     reported = Some(position);
                     health.tell("node_report", Part::Healthy);
@@ -62,14 +72,39 @@ impl Reporter {
         self.bounded(self.take_away()).await.ok();
     }
 
-    async fn tell(&self, position: u64) -> Result<(), sqlx::Error> {
+    /// Its pools and parts, for the health of the whole.
+    fn report(&self, health: &Health) -> String {
+        let ((open, idle), (shares, waiting)) = (self.databases.counts(), self.databases.shares(POOLS));
+        let pools: Vec<_> = shares
+            .into_iter()
+            .map(|(tenant, open, idle)| {
+                json!({"tenant_id": &*tenant, "size": open, "checked_in": idle, "checked_out": open - idle})
+            })
+            .collect();
+        let (size, unused) = (self.lookups.size() as usize, self.lookups.num_idle());
+        json!({
+            "tenant_connections": {"limit": self.budget, "open": open, "in_use": open - idle, "idle": idle, "waiting": waiting},
+            "tenant_pools": pools,
+            "system_pool": {
+                "size": size,
+                "checked_in": unused,
+                "checked_out": size.saturating_sub(unused),
+                "limit": self.lookups.options().get_max_connections(),
+            },
+            "parts": health.parts(),
+        })
+        .to_string()
+    }
+
+    async fn tell(&self, position: u64, report: &str) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "INSERT INTO saas_nodes (node_id, node_name, position, seen_at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))
-             ON DUPLICATE KEY UPDATE position = VALUES(position), seen_at = VALUES(seen_at)",
+            "INSERT INTO saas_nodes (node_id, node_name, position, seen_at, report) VALUES (?, ?, ?, UTC_TIMESTAMP(6), ?)
+             ON DUPLICATE KEY UPDATE position = VALUES(position), seen_at = VALUES(seen_at), report = VALUES(report)",
         )
         .bind(&self.node_id)
         .bind(&self.node_name)
         .bind(position)
+        .bind(report)
         .execute(&self.pool)
         .await
         .map(drop)

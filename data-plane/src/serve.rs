@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 /// Serves until SIGTERM.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
-    let metrics = telemetry::init(settings)?;
+    let metrics = telemetry::init(settings, "data-plane")?;
     let address: SocketAddr = settings.get("DATA_PLANE_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let node = node_name(settings.get("NODE_NAME")?);
@@ -33,6 +33,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         of_tenant: settings.get::<NonZeroU32>("DATA_PLANE_TENANT_CONNECTIONS")?.get() as usize,
         wait: Duration::from_millis(settings.get("DATA_PLANE_WAIT")?),
     };
+    telemetry::names::tenants::limit(settings.get("METRIC_TENANTS")?);
     let trusted = TrustedProxies::parse(&settings.get::<String>("TRUSTED_PROXIES")?)?;
     let amqp = settings.secret("AMQP_URL")?;
     let topology = Topology::from_settings(settings)?;
@@ -54,6 +55,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let routing = Arc::new(Routing::default());
     // Profiles share the pool and never have all of it: looking up sessions goes first.
     let profiles = Arc::new(Profiles::new(pool.clone(), (lookups / 2).max(1)));
+    let looked_up = pool.clone();
     let sessions = Arc::new(Sessions::new(pool, lookups));
     let databases = TenantDatabases::new(keys, budget, Arc::clone(&routing), noticeboard.clone());
     let mut follower = Follower::new(
@@ -68,13 +70,27 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!(node, %address, tenants = routing.table().len(), "the tenants' API is served");
 
     let heard = Arc::clone(&routing);
-    let hear = move |_: Heard<'_>| heard.freshness.want();
+    let hear = move |what: Heard<'_>| {
+        if let Heard::Message { body, traceparent: Some(traceparent) } = what {
+            heard.traced.heard(body, traceparent);
+        }
+        heard.freshness.want();
+    };
     let name = format!("data-plane {node}");
     shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
     tokio::spawn(follower.run());
     let node_id = format!("{:032x}", u128::from_be_bytes(kernel::tokens::random()));
-    let reporter = Reporter { node_id, node_name: node, pool: reports, routing: Arc::clone(&routing) };
+    let reporter = Reporter {
+        node_id,
+        node_name: node,
+        pool: reports,
+        routing: Arc::clone(&routing),
+        databases: databases.clone(),
+        budget: budget.connections,
+        lookups: looked_up.clone(),
+    };
     shutdown.spawn(reporter.keep(health.clone(), shutdown.clone()));
+    shutdown.spawn(telemetry::watch_system_database(looked_up, shutdown.clone()));
     shutdown.spawn(databases.clone().sweep(idle, shutdown.clone()));
     shutdown.spawn(gauges::keep(Arc::clone(&routing), databases.clone(), budget.connections, shutdown.clone()));
     if let Some(clerk) = clerk {
@@ -82,6 +98,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     let app = App { routing, trusted: Arc::new(trusted), sessions, profiles, databases };
     shutdown.serve(listener, router(app, &health), &health, deadline).await?;
+    telemetry::traces::end().await;
     Ok(())
 }
 

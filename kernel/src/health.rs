@@ -4,6 +4,7 @@
 //! and none of its required parts is down. A part that is down but can be done without (the broker: everything polls)
 //! is told as degraded and keeps the process ready.
 
+use crate::telemetry::names;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -60,6 +61,7 @@ impl Health {
     /// Tells how a part is. Logs the change, once.
     pub fn tell(&self, part: &'static str, now: Part) {
         let before = self.lock().parts.insert(part, now.clone());
+        metrics::gauge!(names::COMPONENT_HEALTHY, "component" => part).set(u8::from(now == Part::Healthy));
         if before.as_ref() != Some(&now) {
             match now {
                 Part::Healthy if before.is_none() => {}
@@ -70,6 +72,11 @@ impl Health {
                 Part::Down(reason) => tracing::error!(part, reason, "does not work"),
             }
         }
+    }
+
+    /// How every part is, as JSON.
+    pub fn parts(&self) -> serde_json::Value {
+        serde_json::json!(self.lock().parts)
     }
 
     /// The three routes.

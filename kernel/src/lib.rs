@@ -7,6 +7,7 @@
 //! | [`domain`] | pure rules: parsed names, the tenant aggregate, its events; no I/O |
 //! | [`store`] | one append is one transaction, positions are 1..N without a hole |
 //! | [`jobs`] | slow work is leased; only the holder of the epoch records an outcome |
+//! | [`statistics`] | one row for a tenant and day, counted under a lease |
 //! | [`broker`] | one topology table; a message is a doorbell, never the truth |
 //! | [`crypto`] | secrets are sealed for one tenant and purpose, or not written at all |
 //! | [`migrate`] | schema changes run once, whoever starts first |
@@ -28,6 +29,7 @@ pub mod migrate;
 pub mod retry;
 pub mod shutdown;
 pub mod sql;
+pub mod statistics;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;

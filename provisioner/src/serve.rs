@@ -1,7 +1,9 @@
 //! `provisioner serve`: a straight line from settings to the end.
 
+use crate::health::Checker;
 use crate::saga::Tools;
 use crate::server::{self, Server};
+use crate::statistics::{Noticeboard, Statistician};
 use crate::worker;
 use anyhow::Context;
 use axum::Router;
@@ -15,13 +17,15 @@ use kernel::shutdown::Shutdown;
 use kernel::store::Store;
 use kernel::{database, migrate, sql, telemetry};
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 /// Serves until SIGTERM.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
-    let metrics = telemetry::init(settings)?;
+    let metrics = telemetry::init(settings, "provisioner")?;
     let address: SocketAddr = settings.get("PROVISIONER_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
@@ -31,9 +35,15 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
     sql::literal(&account_host).context("the setting TENANT_ACCOUNT_HOST is wrong")?;
+    let statistics = settings.get::<NonZeroU32>("STATISTICS_CONNECTIONS")?.get();
+    let checks = settings.get::<NonZeroU32>("HEALTH_CONNECTIONS")?.get();
+    let checked_every = Duration::from_secs(settings.get::<NonZeroU64>("HEALTH_EVERY")?.get());
+    let noticeboard = Noticeboard::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
     let servers = Server::from_settings(settings)?;
-    // Each worker holds one connection while it records a step, its lease's renewal another.
-    let connections = 4 + 2 * workers * u32::try_from(servers.len()).unwrap_or(u32::MAX);
+    // Each worker holds one connection while it records a step, its lease's renewal another; whoever counts holds one for
+    // each of its own.
+    let of_server = 2 * workers + statistics + 4;
+    let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, connections)
         .context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
@@ -50,14 +60,39 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let doorbell = Arc::new(Notify::new());
     let ring = Arc::clone(&doorbell);
-    let hear = move |_: Heard<'_>| ring.notify_one();
+    let asked: Vec<_> = servers.iter().map(|_| [(); 2].map(|()| Arc::new(Notify::new()))).collect();
+    let questions = asked.concat();
+    let hear = move |_: Heard<'_>| {
+        ring.notify_one();
+        questions.iter().for_each(|server| server.notify_one());
+    };
     let name = format!("provisioner {}", std::process::id());
     shutdown.spawn(listen(amqp.clone(), topology.clone(), Source::Jobs, name, health.clone(), shutdown.clone(), hear));
     shutdown.spawn(ring_relay(store.clone(), amqp, topology, shutdown.clone()));
+    shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
     shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
-    for server in servers {
+    for (server, [asked, wished]) in servers.into_iter().zip(asked) {
         let server = Arc::new(server);
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
+        let statistician = Statistician {
+            store: store.clone(),
+            server: Arc::clone(&server),
+            installation: installation.clone(),
+            noticeboard: noticeboard.clone(),
+            connections: statistics,
+            lease,
+            asked,
+        };
+        shutdown.spawn(statistician.run(shutdown.clone()));
+        let checker = Checker {
+            store: store.clone(),
+            keys: keys.clone(),
+            server: Arc::clone(&server),
+            connections: checks as usize,
+            every: checked_every,
+            asked: wished,
+        };
+        shutdown.spawn(checker.run(shutdown.clone()));
         let tools = Arc::new(Tools {
             store: store.clone(),
             keys: keys.clone(),
@@ -75,5 +110,6 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let router =
         Router::new().merge(health.routes()).fallback(|| async { ApiError::from(Code::NotFound) }).layer(from_fn(edge));
     shutdown.serve(listener, router, &health, deadline).await?;
+    telemetry::traces::end().await;
     Ok(())
 }

@@ -10,9 +10,11 @@ use kernel::jobs::{self, JobError, Lease};
 use kernel::retry::Waits;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
+use kernel::telemetry::{names, traces};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 /// Without a doorbell, look this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -66,8 +68,11 @@ impl Worker {
         let began = Instant::now();
         let job = (lease.operation_id, lease.tenant_id.clone(), lease.epoch, lease.attempts);
         tracing::info!(operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3, "a job begins");
+        let span =
+            tracing::info_span!("job", operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3);
+        traces::follow(&span, lease.traceparent.as_deref());
         let result = tokio::select! {
-            result = saga::run(&self.tools, &lease) => result,
+            result = saga::run(&self.tools, &lease).instrument(span) => result,
             lost = keep(&self.tools.store, &lease) => Err(lost),
         };
         let outcome = match result {
@@ -81,8 +86,8 @@ impl Worker {
                 "lost"
             }
         };
-        metrics::counter!("jobs_total", "kind" => lease.kind.as_str(), "outcome" => outcome).increment(1);
-        metrics::histogram!("job_duration_seconds", "kind" => lease.kind.as_str()).record(began.elapsed());
+        metrics::counter!(names::JOBS, "kind" => lease.kind.as_str(), "outcome" => outcome).increment(1);
+        metrics::histogram!(names::JOB_DURATION, "kind" => lease.kind.as_str()).record(began.elapsed());
     }
 }
 

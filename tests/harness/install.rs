@@ -28,6 +28,8 @@ pub enum Tool {
     RabbitMq,
     /// The load generator of the benchmarks.
     Wrk,
+    /// Checks what is exposed to Prometheus.
+    Prometheus,
     /// Fetches another suite's packages into a folder.
     Debootstrap,
 }
@@ -42,6 +44,7 @@ impl Tool {
             Self::Redis => "redis-server",
             Self::RabbitMq => "rabbitmq-server",
             Self::Wrk => "wrk",
+            Self::Prometheus => "prometheus",
             Self::Debootstrap => "debootstrap",
         }
     }
@@ -52,6 +55,7 @@ impl Tool {
             Self::Redis => program("redis-server").is_some(),
             Self::RabbitMq => rabbitmq_home().is_some() && epmd().is_some(),
             Self::Wrk => program("wrk").is_some(),
+            Self::Prometheus => program("promtool").is_some(),
             Self::Debootstrap => program("debootstrap").is_some(),
         }
     }

@@ -284,6 +284,7 @@ impl Stack {
             Role::Provisioner => {
                 set("SYSTEM_DB_URL", &urls.system.provisioner_system);
                 set("TENANT_DB_ADMIN_URL", &urls.system.tenant_admin);
+                set("REDIS_URL", &urls.redis);
                 for (server, mariadb) in &self.more_servers {
                     // Root: these servers hold nothing but tenants.
                     set(&format!("TENANT_DB_ADMIN_URL_{}", server.to_uppercase()), &mariadb.root_url());

@@ -73,7 +73,7 @@ fn request_hash(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
 
 /// The token in `X-Admin-Token` or `Authorization: Bearer`: 401 when it is missing or not valid, 403 when it is valid and
 /// does not allow the method.
-async fn authenticate(app: &App, headers: &HeaderMap, method: &Method) -> Result<String, ApiError> {
+pub(super) async fn authenticate(app: &App, headers: &HeaderMap, method: &Method) -> Result<String, ApiError> {
     let token = presented(headers).ok_or(Code::Unauthenticated)?;
     let (id, secret) = token.strip_prefix("adm_").and_then(|rest| rest.split_once('_')).ok_or(Code::Unauthenticated)?;
     let row: Option<(Vec<u8>, String)> = sqlx::query_as(

@@ -11,13 +11,15 @@ mod operations;
 mod rotation;
 mod schedules;
 mod sessions;
+mod statistics;
+mod status;
 mod tenants;
 mod users;
 
 pub use auth::Caller;
 pub use deletion::Purge;
 pub use rotation::Rotate;
-pub use tenants::CreateTenant;
+pub use tenants::{CreateTenant, parse_limit, path_tenant_id};
 
 use crate::serve::App;
 use axum::Router;
@@ -72,6 +74,11 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::revoke))
         .routes(routes!(events::all))
         .routes(routes!(operations::get))
+        .routes(routes!(statistics::of_tenant))
+        .routes(routes!(statistics::history))
+        .routes(routes!(statistics::collect, statistics::list))
+        .routes(routes!(statistics::show))
+        .routes(routes!(status::show))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::run))
 }

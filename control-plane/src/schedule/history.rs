@@ -1,5 +1,5 @@
 //! Removes rows that only tell of the past and are old: answers to idempotency keys, ended operations with their steps,
-//! ended runs. Events are never removed, and nothing that has not ended is.
+//! ended runs and collections. Events are never removed, and nothing that has not ended is.
 
 use super::{Lead, RunError};
 use crate::serve::App;
@@ -7,6 +7,14 @@ use sqlx::{MySql, QueryBuilder};
 
 /// Rows removed by one transaction: each holds its locks for a moment only.
 const BATCH: u32 = 500;
+
+/// Counted days stay; what is removed says only who counted them and whom they could not count.
+const COLLECTIONS: &str = "DELETE FROM saas_collections WHERE ended_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
+const FAILURES: &str = "DELETE FROM saas_collection_failures WHERE failed_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
+    AND NOT EXISTS (SELECT 1 FROM saas_collections c WHERE c.collection_id = saas_collection_failures.collection_id) LIMIT ?";
+
+/// They are of use until the event is published.
+const TRACES: &str = "DELETE FROM saas_event_traces WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
 
 pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
     let plan = &app.plan;
@@ -18,6 +26,9 @@ pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
                     ON newest.schedule = r.schedule AND newest.slot = r.slot) kept) LIMIT ?";
     let mut removed = rows(app, lead, keys, plan.key_days).await?;
     removed += rows(app, lead, runs, plan.run_days).await?;
+    removed += rows(app, lead, COLLECTIONS, plan.run_days).await?;
+    rows(app, lead, FAILURES, plan.run_days).await?;
+    rows(app, lead, TRACES, 1).await?;
     removed += operations(app, lead, plan.operation_days).await?;
     Ok(removed)
 }

@@ -5,6 +5,7 @@ use super::{Run, RunError, SCHEDULES, Schedule, find, runs};
 use crate::serve::App;
 use kernel::health::{Health, Part};
 use kernel::http::chain;
+use kernel::telemetry::names;
 use std::time::Duration;
 
 /// How often to look for due slots, and for the role.
@@ -20,11 +21,11 @@ pub async fn lead(app: App, health: Health) {
         let term = async {
             let Some(lead) = Lead::begin(&app.store, &owner).await? else { return Ok(()) };
             tracing::info!(epoch = lead.epoch, "this process leads the schedules");
-            metrics::gauge!("scheduler_is_leader").set(1.0);
+            metrics::gauge!(names::SCHEDULER_IS_LEADER).set(1.0);
             tokio::select! { lost = lead.keep(&app.store) => Err(lost), ended = work(&app, &lead, &health) => ended }
         };
         let ended: Result<(), RunError> = tokio::select! { ended = term => ended, () = app.shutdown.wished() => break };
-        metrics::gauge!("scheduler_is_leader").set(0.0);
+        metrics::gauge!(names::SCHEDULER_IS_LEADER).set(0.0);
         match ended {
             Ok(()) => health.tell("scheduler", Part::Healthy),
             Err(error) => health.tell("scheduler", Part::Degraded(chain(&error))),
@@ -66,7 +67,7 @@ async fn one(app: &App, lead: &Lead, schedule: &Schedule, run: &Run) -> Result<R
         Err(_) => Err(format!("not done within {} s", DEADLINE.as_secs())),
     };
     let outcome = if ended.is_ok() { "succeeded" } else { "failed" };
-    metrics::counter!("schedule_runs_total", "schedule" => name, "outcome" => outcome).increment(1);
+    metrics::counter!(names::SCHEDULE_RUNS, "schedule" => name, "outcome" => outcome).increment(1);
     match &ended {
         Ok(0) => tracing::debug!(schedule = name, "a run found nothing to do"),
         Ok(items) => tracing::info!(schedule = name, items, "a run has ended"),

@@ -17,6 +17,7 @@ mod leader;
 mod lease;
 mod rotation;
 mod runs;
+mod statistics;
 mod tenants;
 
 pub use command::{ScheduleCommand, run as run_command};
@@ -43,7 +44,7 @@ pub struct Schedule {
 }
 
 /// All of them.
-pub const SCHEDULES: [Schedule; 3] = [
+pub const SCHEDULES: [Schedule; 4] = [
     Schedule {
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
@@ -61,6 +62,12 @@ pub const SCHEDULES: [Schedule; 3] = [
         setting: "SCHEDULE_CREDENTIAL_ROTATION",
         about: "rotate credentials older than ROTATION_MAX_AGE_DAYS",
         work: |app, lead, run| Box::pin(rotation::rotate_old(app, lead, run)),
+    },
+    Schedule {
+        name: "daily-statistics",
+        setting: "SCHEDULE_DAILY_STATISTICS",
+        about: "have the days that are over counted, and today so far",
+        work: |app, lead, run| Box::pin(statistics::collect(app, lead, run)),
     },
 ];
 

@@ -8,7 +8,7 @@
 use super::values::Moment;
 use crate::connections::{Gate, Turn};
 use crate::routing::{Limits, Route};
-use crate::sessions::bounded;
+use crate::sessions::{bounded, looked_up};
 use kernel::domain::{Position, TenantId, UserId};
 use kernel::http::{ApiError, Code};
 use moka::sync::Cache;
@@ -106,7 +106,9 @@ impl Profiles {
     async fn find(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
         let key = (Arc::clone(&route.tenant_id), user_id.clone());
         let known = self.known.get(&key).filter(|known| known.position >= route.position);
-        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < STALE) {
+        let usable = known.as_ref().filter(|known| known.read.elapsed() < STALE);
+        looked_up("profile", usable.is_some());
+        if let Some(known) = usable {
             let is_renewed = known.renewed.is_some_and(|began| began.elapsed() < AGAIN);
             if known.read.elapsed() >= FRESH && !is_renewed {
                 self.known.insert(key.clone(), Known { renewed: Some(Instant::now()), ..known.clone() });

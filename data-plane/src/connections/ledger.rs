@@ -87,6 +87,15 @@ impl<T, G> Ledger<T, G> {
         (self.open, self.idle.len())
     }
 
+    /// The same of each tenant that has any, the largest first, at most `most`; and how many wait.
+    pub fn shares(&self, most: usize) -> (Vec<(Arc<TenantId>, usize, usize)>, usize) {
+        let of = |(tenant, account): (&Arc<TenantId>, &Account)| (Arc::clone(tenant), account.open, account.idle.len());
+        let mut shares: Vec<_> = self.accounts.iter().filter(|(_, account)| account.open > 0).map(of).collect();
+        shares.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        shares.truncate(most);
+        (shares, self.waiters.len())
+    }
+
     /// The gate of a tenant, made anew when its limits changed.
     pub fn gate(&mut self, tenant: &Arc<TenantId>, limits: Limits) -> Arc<Gate> {
         match &mut self.account(tenant).gate {

@@ -21,6 +21,7 @@ use kernel::database;
 use kernel::domain::TenantId;
 use kernel::http::{ApiError, Code, chain};
 use kernel::shutdown::Shutdown;
+use kernel::telemetry::names;
 use mysql::MySqlConnect;
 use pool::{NoConnection, OpenError, Pool};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
@@ -79,6 +80,11 @@ impl TenantDatabases {
     /// Open connections, and how many of them are idle.
     pub fn counts(&self) -> (usize, usize) {
         self.pool.counts()
+    }
+
+    /// The same of each tenant that has any, the largest first, at most `most`; and how many wait for one.
+    pub fn shares(&self, most: usize) -> (Vec<(Arc<TenantId>, usize, usize)>, usize) {
+        self.pool.shares(most)
     }
 
     /// Closes connections that have been idle for `limit`, until the process is asked to stop.
@@ -179,14 +185,14 @@ fn is_lost(error: &sqlx::Error) -> bool {
 
 /// Too much is going on; nothing is broken.
 fn refused(reason: &'static str) -> ApiError {
-    metrics::counter!("tenant_refusals_total", "reason" => reason).increment(1);
+    metrics::counter!(names::TENANT_REFUSALS, "reason" => reason).increment(1);
     tracing::debug!(reason, "a request was refused");
     Code::TenantUnavailable.into()
 }
 
 /// Something is broken.
 fn unavailable(reason: &'static str, cause: &str) -> ApiError {
-    metrics::counter!("tenant_refusals_total", "reason" => reason).increment(1);
+    metrics::counter!(names::TENANT_REFUSALS, "reason" => reason).increment(1);
     tracing::warn!(reason, cause, "a tenant's database did not answer");
     Code::TenantUnavailable.into()
 }

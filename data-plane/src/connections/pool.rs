@@ -189,6 +189,11 @@ impl<C: Connect> Pool<C> {
     pub fn counts(&self) -> (usize, usize) {
         self.shared.lock().counts()
     }
+
+    /// The same of each tenant that has any, the largest first, at most `most`; and how many wait for one.
+    pub fn shares(&self, most: usize) -> (Vec<(Arc<TenantId>, usize, usize)>, usize) {
+        self.shared.lock().shares(most)
+    }
 }
 
 impl<C: Connect> Shared<C> {
@@ -210,7 +215,7 @@ impl<C: Connect> Shared<C> {
             }
             ledger.wait(ask)
         };
-        metrics::counter!("waits_total", "for" => "connection").increment(1);
+        metrics::counter!(kernel::telemetry::names::WAITS, "for" => "connection").increment(1);
         let _place = PlaceInLine { shared: self, ticket };
         // A grant that arrives as the deadline passes is dropped with its receiver, and so handed on.
         timeout_at(deadline, granted).await.ok().and_then(Result::ok).ok_or(NoConnection::TooLate)

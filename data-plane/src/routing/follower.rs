@@ -15,6 +15,7 @@ use crate::sessions::Sessions;
 use kernel::database;
 use kernel::health::{Health, Part};
 use kernel::http::chain;
+use kernel::telemetry::names;
 use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::Arc;
@@ -153,6 +154,13 @@ impl Follower {
             table.position = head.events;
             table.switches = switches;
         });
+        self.routing.traced.included(head.events);
+        if self.loaded
+            && head.events > position
+            && let Some(lag) = load::lag(connection, position.next()).await?
+        {
+            metrics::histogram!(names::INVALIDATION_LAG).record(lag);
+        }
         self.loaded = true;
         Ok(())
     }
@@ -167,7 +175,7 @@ impl Follower {
             }
         }
         if !changes.touched.is_empty() {
-            metrics::counter!("route_reloads_total").increment(changes.touched.len() as u64);
+            metrics::counter!(names::ROUTE_RELOADS).increment(changes.touched.len() as u64);
             tracing::debug!(tenants = changes.touched.len(), "routes were read again");
         }
     }

@@ -171,3 +171,14 @@ fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Resul
         generation: 0,
     })
 }
+
+/// How long ago the event at `position` was appended, by the database's clock.
+pub async fn lag(connection: &mut MySqlConnection, position: Position) -> Result<Option<Duration>, LoadError> {
+    let asking = sqlx::query_as(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, occurred_at, UTC_TIMESTAMP(6)) FROM saas_events WHERE position = ?",
+    )
+    .bind(position.0)
+    .fetch_optional(connection);
+    let micros: Option<(i64,)> = bounded(asking).await?;
+    Ok(micros.map(|(micros,)| Duration::from_micros(micros.max(0).unsigned_abs())))
+}

@@ -16,12 +16,14 @@ mod load;
 mod resolve;
 mod route;
 mod table;
+mod traced;
 
 pub use follower::Follower;
 pub use freshness::Freshness;
 pub use resolve::{Asked, TrustedProxies};
 pub use route::{Limits, Place, Route, Service};
 pub use table::{Changes, Switches, Table, UnknownHost};
+pub use traced::Traced;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -31,6 +33,8 @@ pub struct Routing {
     table: RwLock<Table>,
     /// How old the table is, and the way to ask for a newer one.
     pub freshness: Freshness,
+    /// Traces of events that are on their way into the table.
+    pub traced: Traced,
 }
 
 impl Routing {

@@ -8,7 +8,7 @@ use crate::routing::{Asked, Route, Service};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use kernel::domain::{Role, UserId};
-use kernel::http::{ApiError, Code};
+use kernel::http::{ApiError, Code, OfTenant};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,6 +40,9 @@ impl FromRequestParts<App> for Caller {
         // A deleted tenant has no members who could be told more, so it is not there for anybody.
         let route = found.filter(|route| route.service != Service::Gone).ok_or(Code::TenantNotFound)?;
         span.record("tenant_id", route.tenant_id.as_str());
+        if let Some(of_tenant) = parts.extensions.get::<OfTenant>() {
+            of_tenant.tell(route.tenant_id.as_str());
+        }
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
         match route.service.refusal() {
             None => Ok(Self { route, user_id, role }),

@@ -20,6 +20,7 @@ use crate::connections::{Gate, Turn};
 use crate::routing::{Limits, Route};
 use kernel::domain::{Position, Role, TenantId, UserId};
 use kernel::http::{ApiError, Code};
+use kernel::telemetry::names;
 use kernel::tokens;
 use moka::sync::Cache;
 use sqlx::MySqlPool;
@@ -94,10 +95,10 @@ impl Sessions {
     async fn user(&self, token: &str) -> Result<Option<Arc<UserId>>, ApiError> {
         let key = tokens::digest(token);
         if let Some(known) = self.known_session(&key) {
-            metrics::counter!("session_cache_hits_total").increment(1);
+            looked_up("session", true);
             return Ok(known);
         }
-        metrics::counter!("session_cache_misses_total").increment(1);
+        looked_up("session", false);
         let _turn = self.turn().await?;
         // Somebody else may have looked it up while this one waited.
         if let Some(known) = self.known_session(&key) {
@@ -131,7 +132,9 @@ impl Sessions {
     /// The role of a user in a tenant; `None`: they do not belong to it.
     async fn role(&self, route: &Route, user_id: &Arc<UserId>) -> Result<Option<Role>, ApiError> {
         let key = (Arc::clone(&route.tenant_id), Arc::clone(user_id));
-        if let Some(known) = self.known_member(&key, route.position) {
+        let known = self.known_member(&key, route.position);
+        looked_up("member", known.is_some());
+        if let Some(known) = known {
             return Ok(known.role);
         }
         let _turn = self.turn().await?;
@@ -154,6 +157,12 @@ impl Sessions {
         let deadline = tokio::time::Instant::now() + WAIT;
         self.lookups.enter(deadline).await.map_err(|_| Code::Unavailable.into())
     }
+}
+
+/// Counts a look into a cache.
+pub fn looked_up(cache: &'static str, hit: bool) {
+    let outcome = if hit { "hit" } else { "miss" };
+    metrics::counter!(names::CACHE_LOOKUPS, "cache" => cache, "outcome" => outcome).increment(1);
 }
 
 #[cfg(test)]

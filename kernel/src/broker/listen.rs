@@ -6,7 +6,7 @@ use crate::retry::Waits;
 use crate::shutdown::Shutdown;
 use futures::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use secrecy::SecretString;
 use std::time::Duration;
@@ -31,7 +31,12 @@ pub enum Heard<'a> {
     /// Subscribed, for the first time or again: something may have been missed.
     Subscribed,
     /// A message.
-    Message(&'a [u8]),
+    Message {
+        /// What it says.
+        body: &'a [u8],
+        /// The trace it belongs to.
+        traceparent: Option<&'a str>,
+    },
 }
 
 /// Listens until the process is asked to stop, and tells the health of `broker`. A wrong topology ends the process: a
@@ -57,7 +62,12 @@ pub async fn listen(
             hear(Heard::Subscribed);
             while let Some(delivery) = consumer.next().await {
                 let delivery = delivery?;
-                hear(Heard::Message(&delivery.data));
+                let headers = delivery.properties.headers().as_ref();
+                let traceparent = headers.and_then(|headers| match headers.inner().get("traceparent") {
+                    Some(AMQPValue::LongString(text)) => std::str::from_utf8(text.as_bytes()).ok(),
+                    _ => None,
+                });
+                hear(Heard::Message { body: &delivery.data, traceparent });
                 if matches!(source, Source::Jobs) {
                     bounded(delivery.ack(BasicAckOptions::default())).await?;
                 }

@@ -3,12 +3,14 @@
 //! Nothing is decided on a payload, so a lost, doubled, reordered or forged message changes nothing but the time until
 //! somebody looks. Whoever listens also polls.
 
+mod depth;
 mod listen;
 mod publish;
 mod topology;
 
+pub use depth::{Depth, Depths};
 pub use listen::{Heard, Source, listen};
-pub use publish::{PublishError, Publisher, ring_relay};
+pub use publish::{PublishError, Publisher, ring_on, ring_relay};
 pub use topology::{DOORBELL_JOBS, DOORBELL_RELAY, QueueType, Topology};
 
 use lapin::{Connection, ConnectionProperties};

@@ -3,12 +3,16 @@
 use super::{BROKER_TIMEOUT, BrokerError, DOORBELL_RELAY, Topology, bounded, connect};
 use crate::shutdown::Shutdown;
 use crate::store::{EventRow, Store};
+use crate::telemetry::traces;
 use futures::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use secrecy::SecretString;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Persistent, in AMQP's numbers.
 const PERSISTENT: u8 = 2;
@@ -46,17 +50,27 @@ impl Publisher {
     }
 
     /// Publishes events in order and returns how many of them, from the first on, the broker has taken responsibility
-    /// for: persistent in a queue. An error among the rest comes with it.
-    pub async fn publish(&self, events: &[EventRow]) -> (usize, Option<PublishError>) {
+    /// for: persistent in a queue. An error among the rest comes with it. `traced` has the trace of events by position; it
+    /// goes on in the message's header.
+    pub async fn publish(&self, events: &[EventRow], traced: &HashMap<u64, String>) -> (usize, Option<PublishError>) {
         let mut confirms = Vec::with_capacity(events.len());
         let mut failure = None;
+        // Until they are confirmed.
+        let mut spans = Vec::new();
         for event in events {
             let payload = serde_json::to_vec(event).expect("an event row is plain data");
-            let properties = BasicProperties::default()
+            let mut properties = BasicProperties::default()
                 .with_delivery_mode(PERSISTENT)
                 .with_content_type("application/json".into())
                 .with_message_id(event.event_id.as_str().into())
                 .with_type(event.kind.as_str().into());
+            if let Some(traceparent) = traced.get(&event.position) {
+                let (tenant_id, position) = (event.tenant_id.as_str(), event.position);
+                let span = tracing::info_span!("publish", tenant_id, position, kind = event.kind);
+                traces::follow(&span, Some(traceparent));
+                properties = properties.with_headers(header(&traces::of(&span).unwrap_or_else(|| traceparent.clone())));
+                spans.push(span);
+            }
             match self.send(self.topology.events(), event.kind.as_str().into(), &payload, properties).await {
                 Ok(confirm) => confirms.push(confirm),
                 Err(error) => {
@@ -100,10 +114,21 @@ impl Publisher {
     }
 }
 
-/// Tells the relay, in another process, about every append of this one. Ends with the process; until then a failing
-/// broker costs nothing but time, the relay polls.
+/// W3C trace context, as other clients of AMQP write it.
+fn header(traceparent: &str) -> FieldTable {
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.into()));
+    headers
+}
+
+/// Tells the relay, in another process, about every append of this one.
 pub async fn ring_relay(store: Store, url: SecretString, topology: Topology, shutdown: Shutdown) {
-    let bell = store.appended();
+    ring_on(store.appended(), DOORBELL_RELAY, url, topology, shutdown).await;
+}
+
+/// Rings the doorbell `key` whenever `bell` was rung here. Ends with the process; until then a failing broker costs nothing
+/// but time, whoever should hear it polls.
+pub async fn ring_on(bell: Arc<Notify>, key: &'static str, url: SecretString, topology: Topology, shutdown: Shutdown) {
     let mut publisher: Option<Publisher> = None;
     loop {
         tokio::select! { () = bell.notified() => {}, () = shutdown.wished() => return }
@@ -111,7 +136,7 @@ pub async fn ring_relay(store: Store, url: SecretString, topology: Topology, shu
             publisher = Publisher::connect(&url, &topology, "doorbell").await.ok();
         }
         let rung = match &publisher {
-            Some(publisher) => publisher.ring(DOORBELL_RELAY).await,
+            Some(publisher) => publisher.ring(key).await,
             None => Err(BrokerError::Timeout),
         };
         if rung.is_err() {

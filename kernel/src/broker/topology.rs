@@ -84,7 +84,7 @@ impl Topology {
         Ok(Self::new(&settings.get::<String>("AMQP_PREFIX")?, settings.get("AMQP_QUEUE_TYPE")?))
     }
 
-    fn name(&self, name: &str) -> lapin::types::ShortString {
+    pub(super) fn name(&self, name: &str) -> lapin::types::ShortString {
         format!("{}{name}", self.prefix).into()
     }
 

@@ -57,7 +57,7 @@ impl KeyRing {
             let last = shutdown.is_wished();
             match tokio::time::timeout(DEADLINE, self.tell_count(&pool)).await {
                 Ok(Ok(total)) => {
-                    metrics::gauge!("encryption_key_sealings").set(total as f64);
+                    metrics::gauge!(crate::telemetry::names::ENCRYPTION_KEY_SEALINGS).set(total as f64);
                     if total >= SEALINGS_WARNING && !warned {
                         warned = true;
                         let key = self.primary_id();

@@ -2,12 +2,14 @@
 //! and turns a panic into a 500.
 
 use super::{ApiError, Code, Language};
+use crate::telemetry::{names, traces};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, header::HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tracing::Instrument;
 
@@ -42,7 +44,11 @@ pub async fn edge(mut request: Request, next: Next) -> Response {
         tenant_id = tracing::field::Empty,
         position = tracing::field::Empty,
     );
+    traces::follow(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
+    let of_tenant = OfTenant::default();
+    let _in_flight = InFlight::begin();
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(of_tenant.clone());
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
     let mut response = answered.unwrap_or_else(|_| ApiError::from(Code::Internal).into_response());
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
@@ -58,7 +64,47 @@ pub async fn edge(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     measure(&method, route.as_ref(), &response, began);
+    of_tenant.measure(&response, began);
     response
+}
+
+/// Whose request it is: told by whoever finds it out, for the metrics of tenants.
+#[derive(Clone, Debug, Default)]
+pub struct OfTenant(Arc<OnceLock<String>>);
+
+impl OfTenant {
+    /// The request is for this tenant.
+    pub fn tell(&self, tenant_id: &str) {
+        let _ = self.0.set(names::tenants::label(tenant_id));
+    }
+
+    fn measure(&self, response: &Response, began: Instant) {
+        let Some(tenant) = self.0.get() else { return };
+        let class = match response.status().as_u16() {
+            ..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        metrics::counter!(names::TENANT_REQUESTS, "tenant_id" => tenant.clone(), "class" => class).increment(1);
+        metrics::histogram!(names::TENANT_REQUEST_DURATION, "tenant_id" => tenant.clone()).record(began.elapsed());
+    }
+}
+
+/// Counts a request in, and out when it ends, however it ends.
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        metrics::gauge!(names::HTTP_REQUESTS_IN_FLIGHT).increment(1);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(names::HTTP_REQUESTS_IN_FLIGHT).decrement(1);
+    }
 }
 
 fn measure(method: &axum::http::Method, route: Option<&MatchedPath>, response: &Response, began: Instant) {
@@ -73,7 +119,7 @@ fn measure(method: &axum::http::Method, route: Option<&MatchedPath>, response: &
         _ => "other",
     };
     let status = response.status().as_str().to_owned();
-    metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status)
-        .increment(1);
-    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route).record(began.elapsed());
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status)];
+    metrics::counter!(names::HTTP_REQUESTS, &labels).increment(1);
+    metrics::histogram!(names::HTTP_REQUEST_DURATION, &labels).record(began.elapsed());
 }

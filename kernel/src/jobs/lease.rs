@@ -40,6 +40,8 @@ pub struct Lease {
     pub error: Option<String>,
     /// No further attempt after this one.
     pub last_attempt: bool,
+    /// The trace of whoever asked for the job.
+    pub traceparent: Option<String>,
     /// When the claim was asked for: the lease ends `duration` after it, on this process's own clock.
     pub claimed_at: Instant,
     /// How long it lasts without renewal.
@@ -61,7 +63,7 @@ pub struct StepRecord {
     pub finished: Option<Instant>,
 }
 
-type Row = (String, String, String, u32, u32, bool, Option<String>, bool);
+type Row = (String, String, String, u32, u32, bool, Option<String>, bool, Option<String>);
 
 /// Takes the oldest due job of `server`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
 /// are done one at a time, because each needs the tenant's lock at the database server.
@@ -74,7 +76,8 @@ pub async fn claim(
     let claimed_at = Instant::now();
     let mut tx = pool.begin().await?;
     let row: Option<Row> = sqlx::query_as(
-        "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error, give_up_at <= UTC_TIMESTAMP(6)
+        "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error, give_up_at <= UTC_TIMESTAMP(6),
+                traceparent
          FROM saas_operations o
          WHERE server_id = ? AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
@@ -85,7 +88,7 @@ pub async fn claim(
     .bind(server)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt)) = row else {
+    let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt, traceparent)) = row else {
         return Ok(None);
     };
     if another_is_running(&mut tx, &tenant_id).await? {
@@ -101,6 +104,7 @@ pub async fn claim(
         undoing,
         error,
         last_attempt,
+        traceparent,
         claimed_at,
         duration,
     };

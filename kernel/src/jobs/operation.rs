@@ -1,6 +1,7 @@
 //! A job as its owner sees it: the *operation* of the admin API.
 
 use crate::domain::TenantId;
+use crate::telemetry::traces;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
 use sqlx::{MySqlConnection, Row};
@@ -71,14 +72,15 @@ pub struct NewJob {
 pub async fn enqueue(connection: &mut MySqlConnection, job: &NewJob) -> Result<Uuid, sqlx::Error> {
     let operation_id = Uuid::now_v7();
     sqlx::query(
-        "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at)
-         VALUES (?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ? SECOND, UTC_TIMESTAMP(6))",
+        "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at, traceparent)
+         VALUES (?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ? SECOND, UTC_TIMESTAMP(6), ?)",
     )
     .bind(operation_id.to_string())
     .bind(job.tenant_id.as_str())
     .bind(&job.server)
     .bind(job.kind.as_str())
     .bind(job.patience.as_secs())
+    .bind(traces::current())
     .execute(connection)
     .await?;
     Ok(operation_id)

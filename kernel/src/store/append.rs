@@ -3,6 +3,7 @@
 use super::{Store, chain, projections, tables};
 use crate::database::is_duplicate;
 use crate::domain::{Command, DomainName, Position, RecordedEvent, Rejection, Tenant, TenantEvent, TenantId, Version};
+use crate::telemetry::traces;
 use chrono::{DateTime, Utc};
 use sqlx::{MySql, MySqlConnection, QueryBuilder, Row, Transaction};
 use std::sync::Arc;
@@ -162,7 +163,19 @@ impl UnitOfWork {
             .execute(&mut *self.tx)
             .await?;
         self.appended = true;
+        self.keep_trace(&recorded).await?;
         Ok(after)
+    }
+
+    /// Beside the events, which nothing is added to: the trace they belong to, while one is recorded.
+    async fn keep_trace(&mut self, recorded: &[RecordedEvent]) -> Result<(), sqlx::Error> {
+        let Some(traceparent) = traces::current() else { return Ok(()) };
+        let mut rows = QueryBuilder::new("INSERT INTO saas_event_traces (position, traceparent, created_at) ");
+        rows.push_values(recorded, |mut row, event| {
+            row.push_bind(event.position.0).push_bind(&traceparent).push("UTC_TIMESTAMP(6)");
+        });
+        rows.push(" ON DUPLICATE KEY UPDATE traceparent = VALUES(traceparent), created_at = VALUES(created_at)");
+        rows.build().execute(&mut *self.tx).await.map(drop)
     }
 
     /// Leaves nothing behind, now: a unit that is merely dropped keeps its locks until its connection is cleaned.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
+use std::collections::HashMap;
 use utoipa::ToSchema;
 
 /// One row of the log as stored. `data` stays text, so that an event of a newer version passes through unchanged.
@@ -69,6 +70,17 @@ impl Store {
     /// Events after `position`, oldest first.
     pub async fn events_after(&self, position: Position, limit: u32) -> Result<Vec<EventRow>, sqlx::Error> {
         events_after(&mut *self.pool().acquire().await?, position, limit).await
+    }
+
+    /// The traces that events in `(after, until]` belong to, of those that belong to one.
+    pub async fn traces(&self, after: Position, until: Position) -> Result<HashMap<u64, String>, sqlx::Error> {
+        let rows: Vec<(u64, String)> =
+            sqlx::query_as("SELECT position, traceparent FROM saas_event_traces WHERE position > ? AND position <= ?")
+                .bind(after.0)
+                .bind(until.0)
+                .fetch_all(self.pool())
+                .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Events of one tenant after its `version`, oldest first.

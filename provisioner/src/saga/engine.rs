@@ -11,6 +11,7 @@ use kernel::store::CommandError;
 use kernel::{database, failpoint};
 use std::fmt;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
 const STEP_DEADLINE: Duration = Duration::from_secs(60);
@@ -92,7 +93,8 @@ async fn forward(
     for (ordinal, step) in numbered(steps) {
         progress.begin(ordinal, step.name());
         failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
-        let acting = tokio::time::timeout(STEP_DEADLINE, step.act(&mut context));
+        let span = tracing::info_span!("step", step = step.name());
+        let acting = tokio::time::timeout(STEP_DEADLINE, step.act(&mut context)).instrument(span);
         let acted = match progress.show_while(acting).await? {
             Ok(_) if failpoint::fails(&format!("{}.{}", lease.kind, step.name())) => {
                 Err(StepError::Permanent(format!("the step {} was made to fail", step.name())))

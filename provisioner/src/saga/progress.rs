@@ -5,6 +5,7 @@
 //! longer than [`SHOWN_AFTER`], or with the transaction that ends the job. What an operation shows is at most that old.
 
 use kernel::jobs::{JobError, Lease, StepRecord};
+use kernel::telemetry::names;
 use sqlx::MySqlPool;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -35,6 +36,10 @@ impl<'a> Progress<'a> {
     pub fn end(&mut self, status: &'static str) {
         if let Some(step) = self.unshown.last_mut() {
             *step = StepRecord { status, finished: Some(Instant::now()), ..*step };
+            let (kind, name) = (self.lease.kind.as_str(), step.name);
+            metrics::counter!(names::JOB_STEPS, "kind" => kind, "step" => name, "outcome" => status).increment(1);
+            metrics::histogram!(names::JOB_STEP_DURATION, "kind" => kind, "step" => name)
+                .record(step.started.elapsed());
         }
     }
 

@@ -15,9 +15,11 @@ pub use mark::{Found, Mark, find, latest as schema_version};
 pub use register::keep_registered;
 pub use session::Session;
 
+use crate::saga::StepError;
 use anyhow::Context;
 use kernel::config::{Settings, wrong};
 use kernel::database;
+use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::OnceLock;
 use tokio::sync::Semaphore;
@@ -60,6 +62,11 @@ impl Server {
             servers.push(Self { id, host, port, schema_turns, admin, dialect: OnceLock::new() });
         }
         Ok(servers)
+    }
+
+    /// A connection of the administrator, bounded by [`database::ACQUIRE_TIMEOUT`].
+    pub async fn connect(&self) -> Result<MySqlConnection, StepError> {
+        Ok(database::connect(&self.admin).await?)
     }
 
     /// Options for a login as somebody else than the administrator.

@@ -24,7 +24,7 @@ impl Session {
     /// Connects and takes the tenant's lock, from its holder if need be: the caller has the job's lease, so the holder
     /// has lost it.
     pub async fn open(server: &Server, tenant_id: &TenantId) -> Result<Self, StepError> {
-        let mut connection = database::connect(&server.admin).await?;
+        let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
         let mut session = Self { connection, dialect };
         session.lock(&format!("tenant:{tenant_id}")).await?;
@@ -70,7 +70,7 @@ impl Session {
 
 impl Server {
     /// The server's dialect, asked once: a server does not change its kind while a process runs.
-    pub(super) async fn learn_dialect(&self, connection: &mut MySqlConnection) -> Result<Dialect, StepError> {
+    pub async fn learn_dialect(&self, connection: &mut MySqlConnection) -> Result<Dialect, StepError> {
         if let Some(dialect) = self.dialect.get() {
             return Ok(*dialect);
         }

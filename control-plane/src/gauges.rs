@@ -1,0 +1,93 @@
+//! What the control plane shows of the whole system in `/metrics`: every process of it the same, from the system database.
+
+use crate::health::{FORGOTTEN_MINUTES, GONE_SECONDS};
+use kernel::domain::TenantState;
+use kernel::health::{Health, Part};
+use kernel::jobs::JobKind;
+use kernel::shutdown::Shutdown;
+use kernel::store::Store;
+use kernel::telemetry::names;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often the system database is asked.
+const EVERY: Duration = Duration::from_secs(2);
+/// Of these turns one looks at what changes slowly and costs more.
+const SLOWLY: u32 = 5;
+
+/// Keeps the gauges, and tells whether the system database answers: the API is no use without it, so its absence makes the
+/// process not ready.
+pub async fn keep(store: Store, health: Health, shutdown: Shutdown) {
+    // Every kind from the beginning on: what was never seen is 0.
+    let known = [JobKind::Provision, JobKind::Enforce, JobKind::Purge, JobKind::Rotate];
+    let states = known.iter().flat_map(|kind| ["pending", "running"].map(|state| (kind.to_string(), state.to_owned())));
+    let (mut turn, mut kinds) = (0, states.map(|state| (state, 0)).collect());
+    loop {
+        let asked = tokio::time::timeout(EVERY, measure(&store, turn % SLOWLY == 0, &mut kinds)).await;
+        turn += 1;
+        let part = match asked {
+            Ok(Ok(())) => Part::Healthy,
+            Ok(Err(error)) => Part::Down(error.to_string()),
+            Err(_) => Part::Down("no answer within 2 s".into()),
+        };
+        health.tell("system_database", part);
+        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.wished() => return }
+    }
+}
+
+async fn measure(store: &Store, slow: bool, kinds: &mut BTreeMap<(String, String), i64>) -> Result<(), sqlx::Error> {
+    let (head, cursor, oldest): (u64, u64, Option<i64>) = sqlx::query_as(
+        "SELECT h.position, l.position,
+                (SELECT TIMESTAMPDIFF(MICROSECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e WHERE e.position = l.position + 1)
+         FROM saas_heads h JOIN saas_leases l ON l.name = 'relay' WHERE h.name = 'events'",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    metrics::gauge!(names::EVENT_LOG_POSITION).set(head as f64);
+    metrics::gauge!(names::RELAY_LAG_EVENTS).set(head.saturating_sub(cursor) as f64);
+    metrics::gauge!(names::RELAY_LAG_SECONDS).set(oldest.unwrap_or(0).max(0) as f64 / 1e6);
+    let open: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT kind, status, COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running') GROUP BY kind, status",
+    )
+    .fetch_all(store.pool())
+    .await?;
+    // A kind of which none is left is 0, not what it was.
+    kinds.values_mut().for_each(|count| *count = 0);
+    kinds.extend(open.into_iter().map(|(kind, status, count)| ((kind, status), count)));
+    for ((kind, status), count) in kinds.iter() {
+        metrics::gauge!(names::JOBS_OPEN, "kind" => kind.clone(), "status" => status.clone()).set(*count as f64);
+    }
+    let (overdue, oldest): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
+                         < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
+                CAST(MAX(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))) AS SIGNED)
+         FROM saas_operations WHERE status IN ('pending', 'running')",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    metrics::gauge!(names::JOBS_OVERDUE).set(overdue as f64);
+    metrics::gauge!(names::JOBS_OLDEST_OPEN).set(oldest.unwrap_or(0).max(0) as f64);
+    if !slow {
+        return Ok(());
+    }
+    let tenants: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT CONVERT(JSON_UNQUOTE(JSON_EXTRACT(snapshot, '$.state')) USING utf8mb4) AS state, COUNT(*)
+         FROM saas_tenant_snapshots GROUP BY state",
+    )
+    .fetch_all(store.pool())
+    .await?;
+    for state in TenantState::ALL {
+        let count = tenants.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, count)| *count);
+        metrics::gauge!(names::TENANTS, "state" => state.as_str()).set(count as f64);
+    }
+    let (alive, gone): (i64, i64) = sqlx::query_as(&format!(
+        "SELECT CAST(COALESCE(SUM(seen_at >= UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND), 0) AS SIGNED),
+                CAST(COALESCE(SUM(seen_at < UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND), 0) AS SIGNED)
+         FROM saas_nodes WHERE seen_at > UTC_TIMESTAMP(6) - INTERVAL {FORGOTTEN_MINUTES} MINUTE"
+    ))
+    .fetch_one(store.pool())
+    .await?;
+    metrics::gauge!(names::DATA_NODES, "status" => "alive").set(alive as f64);
+    metrics::gauge!(names::DATA_NODES, "status" => "gone").set(gone as f64);
+    Ok(())
+}

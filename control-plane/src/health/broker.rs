@@ -1,0 +1,73 @@
+//! The broker: whether it answers, and what waits in its queues. Looked at by a task of its own, so that no request waits
+//! for a broker that hangs.
+
+use super::Part;
+use chrono::{DateTime, Utc};
+use kernel::broker::{Depth, Depths, Topology};
+use kernel::shutdown::Shutdown;
+use kernel::telemetry::names;
+use secrecy::SecretString;
+use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_secs(3);
+/// More messages than this wait only when nobody listens.
+const MANY: u32 = 1000;
+
+/// The newest look. Clones share it.
+#[derive(Clone, Default)]
+pub struct Broker(Arc<Mutex<Option<Look>>>);
+
+#[derive(Clone)]
+struct Look {
+    at: DateTime<Utc>,
+    queues: Option<Vec<Depth>>,
+}
+
+impl Broker {
+    /// Looks until the process is asked to stop.
+    pub async fn watch(self, url: SecretString, topology: Topology, shutdown: Shutdown) {
+        let mut kept: Option<Depths> = None;
+        loop {
+            let look = async {
+                let depths = match kept.take() {
+                    Some(depths) => depths,
+                    None => Depths::connect(&url, &topology).await?,
+                };
+                let queues = depths.look().await?;
+                kept = Some(depths);
+                Ok::<_, kernel::broker::BrokerError>(queues)
+            };
+            let queues = look.await.ok();
+            metrics::gauge!(names::BROKER_UP).set(u8::from(queues.is_some()));
+            for Depth { queue, messages, consumers } in queues.iter().flatten() {
+                metrics::gauge!(names::QUEUE_MESSAGES, "queue" => *queue).set(*messages);
+                metrics::gauge!(names::QUEUE_CONSUMERS, "queue" => *queue).set(*consumers);
+            }
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: Utc::now(), queues });
+            tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.wished() => return }
+        }
+    }
+
+    pub(super) fn report(&self) -> Part {
+        let look = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (at, queues) = look.map_or((None, None), |look| (Some(look.at), look.queues));
+        let mut reasons = Vec::new();
+        match &queues {
+            None => reasons.push("the broker does not answer".to_owned()),
+            Some(queues) => {
+                for Depth { queue, messages, consumers } in queues {
+                    if *queue == "provisioner.jobs" && *consumers == 0 {
+                        reasons.push("no provisioner listens to the broker".to_owned());
+                    }
+                    if *messages > MANY {
+                        reasons.push(format!("{messages} messages wait in the queue {queue}"));
+                    }
+                }
+            }
+        }
+        Part::new(json!({"queues": queues.unwrap_or_default(), "checked_at": at}), reasons)
+    }
+}

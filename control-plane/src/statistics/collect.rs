@@ -1,0 +1,173 @@
+//! Asking for a collection: a row for each database server that has tenants.
+
+use super::check_range;
+use crate::write::{Answer, Refusal, Write};
+use axum::http::StatusCode;
+use chrono::{NaiveDate, NaiveDateTime};
+use kernel::http::ApiError;
+use kernel::statistics::HAS_DATABASE;
+use kernel::store::UnitOfWork;
+use serde::Serialize;
+use serde_json::json;
+use sqlx::{FromRow, MySqlConnection};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// The wish for a collection.
+pub struct AskCollection {
+    /// Its id: asked for again, it changes nothing.
+    pub request_id: String,
+    /// The days; `None`: whatever is missing, up to today.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+}
+
+impl AskCollection {
+    /// A wish of its own.
+    pub fn new(days: (NaiveDate, NaiveDate)) -> Self {
+        Self { request_id: Uuid::now_v7().to_string(), days: Some(days) }
+    }
+}
+
+impl Write for AskCollection {
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+        let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(unit.connection()).await?;
+        let (from, to) = self.days.map_or((None, today), |(from, to)| (Some(from), to));
+        if let Some(from) = from {
+            check_range(from, to)?;
+        }
+        if to > today {
+            return Err(ApiError::invalid("to", "to", "a day that has begun (UTC)").into());
+        }
+        let servers: Vec<(String,)> = sqlx::query_as(&format!(
+            "SELECT DISTINCT s.server_id FROM saas_tenant_snapshots s WHERE {HAS_DATABASE} ORDER BY s.server_id"
+        ))
+        .fetch_all(unit.connection())
+        .await?;
+        for (server,) in servers {
+            // One that waits for its server does today as well, instead of one more behind it.
+            let extended = match from {
+                Some(_) => 0,
+                None => sqlx::query(
+                    "UPDATE saas_collections SET to_day = ? WHERE server_id = ? AND status = 'pending' AND from_day IS NULL",
+                )
+                .bind(to)
+                .bind(&server)
+                .execute(unit.connection())
+                .await?
+                .rows_affected(),
+            };
+            if extended > 0 {
+                continue;
+            }
+            sqlx::query(
+                "INSERT INTO saas_collections (collection_id, request_id, server_id, from_day, to_day, requested_by, status,
+                        next_attempt_at, created_at)
+                 VALUES (?, ?, ?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))
+                 ON DUPLICATE KEY UPDATE request_id = saas_collections.request_id",
+            )
+            .bind(Uuid::now_v7().to_string())
+            .bind(&self.request_id)
+            .bind(server)
+            .bind(from)
+            .bind(to)
+            .bind(actor)
+            .execute(unit.connection())
+            .await?;
+        }
+        let asked = collections(unit.connection(), Some(&self.request_id)).await?;
+        Ok(Answer {
+            status: StatusCode::ACCEPTED,
+            location: Some(format!("/admin/stats/collections/{}", self.request_id)),
+            body: json!({"request_id": self.request_id, "from": from, "to": to, "collections": asked}),
+        })
+    }
+}
+
+/// A collection as an administrator sees it.
+#[derive(Debug, Serialize, FromRow, ToSchema)]
+pub struct Collection {
+    /// Its id.
+    pub collection_id: String,
+    /// What was asked for at once.
+    pub request_id: String,
+    /// Whose tenants.
+    pub server_id: String,
+    /// First day; null: whatever was missing.
+    #[serde(rename = "from")]
+    pub from_day: Option<NaiveDate>,
+    /// Last day.
+    #[serde(rename = "to")]
+    pub to_day: NaiveDate,
+    /// Who asked.
+    pub requested_by: String,
+    /// `pending`, `running`, `succeeded`, `failed`.
+    pub status: String,
+    /// Workers that took it up.
+    pub attempts: u32,
+    /// Tenants of the server, once it has begun.
+    pub tenants: Option<u32>,
+    /// Counted so far.
+    pub collected: u32,
+    /// Not counted.
+    pub failed: u32,
+    /// Why it waits, or why it failed.
+    pub error: Option<String>,
+    /// When it was asked for.
+    #[serde(serialize_with = "utc")]
+    #[schema(value_type = DateTime<Utc>)]
+    created_at: Option<NaiveDateTime>,
+    /// When it ended.
+    #[serde(serialize_with = "utc")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    ended_at: Option<NaiveDateTime>,
+    /// The tenants that were not counted, the first hundred.
+    #[sqlx(skip)]
+    pub failures: Vec<Failure>,
+}
+
+/// A tenant that could not be counted.
+#[derive(Debug, Serialize, FromRow, ToSchema)]
+#[schema(as = CollectionFailure)]
+pub struct Failure {
+    /// Which.
+    tenant_id: String,
+    /// Why.
+    reason: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.tenant_id, self.reason)
+    }
+}
+
+fn utc<S: serde::Serializer>(time: &Option<NaiveDateTime>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.and_utc()).serialize(to)
+}
+
+/// The collections of a request with their failures, or the newest hundred without.
+pub async fn collections(
+    connection: &mut MySqlConnection,
+    request_id: Option<&str>,
+) -> Result<Vec<Collection>, sqlx::Error> {
+    let mut found: Vec<Collection> = sqlx::query_as(
+        "SELECT collection_id, request_id, server_id, from_day, to_day, requested_by, status, attempts, tenants, collected,
+                failed, error, created_at, ended_at
+         FROM saas_collections WHERE (? IS NULL OR request_id = ?) ORDER BY created_at DESC, server_id LIMIT 100",
+    )
+    .bind(request_id)
+    .bind(request_id)
+    .fetch_all(&mut *connection)
+    .await?;
+    if request_id.is_some() {
+        for collection in &mut found {
+            collection.failures = sqlx::query_as(
+                "SELECT tenant_id, reason FROM saas_collection_failures WHERE collection_id = ? ORDER BY tenant_id LIMIT 100",
+            )
+            .bind(&collection.collection_id)
+            .fetch_all(&mut *connection)
+            .await?;
+        }
+    }
+    Ok(found)
+}

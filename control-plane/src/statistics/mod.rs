@@ -1,0 +1,54 @@
+//! Statistics of tenants, as the control plane sees them: it asks the workers to count ([`collect`], [`live`]) and reads what
+//! they kept ([`history`]). It has no account on the tenants' servers.
+
+mod collect;
+mod command;
+mod history;
+mod live;
+
+pub use collect::{AskCollection, Collection, collections};
+pub use command::{StatsCommand, run as run_command};
+pub use history::{Question, Row, SystemDay, csv_rows, page, system_days};
+pub use live::{Live, now};
+
+use chrono::NaiveDate;
+use kernel::http::ApiError;
+
+/// Days of one request, at most.
+const MOST_DAYS: i64 = 366;
+
+/// A day in `field`.
+pub fn parse_day(text: &str, field: &'static str) -> Result<NaiveDate, ApiError> {
+    text.parse::<NaiveDate>()
+        .ok()
+        .filter(|day| (2000..=9999).contains(&chrono::Datelike::year(day)))
+        .ok_or_else(|| ApiError::invalid(field, field, "a day such as 2026-01-31"))
+}
+
+/// A range of days, in order and not too long.
+pub fn check_range(from: NaiveDate, to: NaiveDate) -> Result<(), ApiError> {
+    if from > to {
+        return Err(ApiError::invalid("from", "from", "not after `to`"));
+    }
+    if (to - from).num_days() >= MOST_DAYS {
+        return Err(ApiError::invalid("from", "from", format!("at most {MOST_DAYS} days before `to`")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_ranges_are_checked() {
+        let day = |text| parse_day(text, "from").unwrap();
+        for bad in ["", "2026-1-1x", "2026-02-30", "1999-12-31", "yesterday", "2026-01-01T00:00:00Z"] {
+            assert_eq!(parse_day(bad, "from").unwrap_err().code().name(), "invalid_from", "{bad}");
+        }
+        assert!(check_range(day("2026-01-01"), day("2026-01-01")).is_ok());
+        assert!(check_range(day("2025-01-01"), day("2026-01-01")).is_ok());
+        assert!(check_range(day("2025-01-01"), day("2026-01-02")).is_err());
+        assert!(check_range(day("2026-01-02"), day("2026-01-01")).is_err());
+    }
+}

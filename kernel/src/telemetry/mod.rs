@@ -1,0 +1,75 @@
+//! Logs as JSON lines on standard output, metrics for Prometheus, traces by OpenTelemetry.
+//!
+//! Whatever filter an operator sets, libraries that would log secrets are capped: `lapin` logs AMQP frames (the password
+//! is in one), `h2` and `hyper` log headers (bearer tokens are in them), `sqlx` logs statement texts. A test seeds
+//! secrets and searches the logs of a run at `LOG=trace`.
+
+pub mod names;
+mod process;
+mod system_database;
+pub mod traces;
+
+pub use system_database::watch_system_database;
+
+use crate::config::{ConfigError, Settings, wrong};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use names::Kind;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Appended to every filter; later directives win.
+const CAPS: &str = "lapin=warn,amq_protocol=warn,amq_protocol_tcp=warn,amq_protocol_uri=warn,async_rs=warn,h2=info,\
+                    hyper=info,hyper_util=info,tower=info,rustls=info,sqlx=warn,redis=info,mio=info,reqwest=info";
+
+/// Begins logging and measuring, as `service`. Call once, first thing.
+///
+/// # Errors
+/// When `LOG` is not a tracing filter, or the settings of traces are wrong.
+pub fn init(settings: &Settings, service: &'static str) -> Result<PrometheusHandle, ConfigError> {
+    let level: String = settings.get("LOG")?;
+    let filter = EnvFilter::try_new(format!("{level},{CAPS}")).map_err(|error| wrong("LOG", error))?;
+    let logs =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+    let traces = traces::layer(settings, service)?;
+    tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces).init();
+    let handle = measure(service).map_err(|error| wrong("LOG", error))?;
+    tracing::debug!(filter = level, "logs begin");
+    Ok(handle)
+}
+
+/// Installs the recorder, with the description of every metric of `service` and the buckets of its distributions.
+fn measure(service: &'static str) -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for metric in names::ALL {
+        if let Kind::Histogram(buckets) = metric.kind {
+            builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), buckets)?;
+        }
+    }
+    let handle = builder.install_recorder()?;
+    for metric in names::ALL.iter().filter(|metric| metric.of.contains(&service)) {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.help),
+        }
+        // A rate needs a beginning. Where there are labels, their values are not known here.
+        if metric.labels.is_empty() && metric.kind == Kind::Counter {
+            metrics::counter!(metric.name).absolute(0);
+        }
+    }
+    metrics::gauge!(names::BUILD_INFO, "service" => service, "version" => env!("CARGO_PKG_VERSION")).set(1);
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    metrics::gauge!(names::PROCESS_START_TIME).set(began.as_secs_f64());
+    // Without regular upkeep the histograms of the exporter grow for ever.
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            process::measure();
+            upkeep.run_upkeep();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    });
+    Ok(handle)
+}

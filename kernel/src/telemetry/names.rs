@@ -1,0 +1,219 @@
+//! Every metric of every process: its name, what it means, and its labels. Names follow Prometheus: base units, `_total` for
+//! what only grows. Dashboards and alerts are compared with this list by a test.
+//!
+//! Labels are bounded: routes by the route table, tenants by `METRIC_TENANTS` (the rest is `other`), everything else by
+//! lists in the code.
+
+/// What kind of number it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows while the process runs.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution, with the upper bounds of its buckets in seconds.
+    Histogram(&'static [f64]),
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// The processes that have it: `control-plane`, `provisioner`, `data-plane`.
+    pub of: &'static [&'static str],
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// From a cached answer to a request that is given up.
+const REQUEST: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// From a step of an idle server to a collection of many tenants.
+const WORK: &[f64] = &[0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+
+const ALL_SERVICES: &[&str] = &["control-plane", "provisioner", "data-plane"];
+const CONTROL: &[&str] = &["control-plane"];
+const WORKER: &[&str] = &["provisioner"];
+const NODE: &[&str] = &["data-plane"];
+const SEALERS: &[&str] = &["control-plane", "provisioner"];
+
+macro_rules! metrics {
+    ($($constant:ident $name:literal $kind:expr, $of:ident, $labels:expr, $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// All of them.
+        pub const ALL: &[Metric] =
+            &[$(Metric { name: $name, kind: $kind, of: $of, labels: &$labels, help: $help },)*];
+    };
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+metrics! {
+    HTTP_REQUESTS "http_requests_total" Counter, ALL_SERVICES, ["method", "route", "status"],
+        "Requests answered, by matched route and status";
+    HTTP_REQUEST_DURATION "http_request_duration_seconds" Histogram(REQUEST), ALL_SERVICES, ["method", "route", "status"],
+        "Time from a request's arrival to the begin of its answer";
+    HTTP_REQUESTS_IN_FLIGHT "http_requests_in_flight" Gauge, ALL_SERVICES, [],
+        "Requests that are being answered";
+    SYSTEM_DATABASE_CONNECTIONS "system_database_connections" Gauge, ALL_SERVICES, ["state"],
+        "Connections of the process to the system database, by state: in_use, idle";
+    SYSTEM_DATABASE_CONNECTIONS_LIMIT "system_database_connections_limit" Gauge, ALL_SERVICES, [],
+        "Connections to the system database that the process may open";
+    SYSTEM_DATABASE_UP "system_database_up" Gauge, ALL_SERVICES, [],
+        "1: the system database answered the last time it was asked";
+    SYSTEM_DATABASE_RESPONSE_DURATION "system_database_response_duration_seconds" Histogram(REQUEST), ALL_SERVICES, [],
+        "Time of a small question to the system database, asked again and again, with the wait for a connection";
+    COMPONENT_HEALTHY "component_healthy" Gauge, ALL_SERVICES, ["component"],
+        "1: this part of the process works; 0: the process does without it, or is not ready because of it";
+    ENCRYPTION_KEY_SEALINGS "encryption_key_sealings" Gauge, SEALERS, [],
+        "Times the primary encryption key has sealed, as far as counted";
+    BUILD_INFO "build_info" Gauge, ALL_SERVICES, ["service", "version"],
+        "Always 1; which program this is";
+    PROCESS_CPU "process_cpu_seconds_total" Counter, ALL_SERVICES, [],
+        "Processor time of the process, of its own and of the kernel for it";
+    PROCESS_RESIDENT_MEMORY "process_resident_memory_bytes" Gauge, ALL_SERVICES, [],
+        "Memory of the process that is in RAM";
+    PROCESS_OPEN_FDS "process_open_fds" Gauge, ALL_SERVICES, [],
+        "Files and sockets that the process has open";
+    PROCESS_MAX_FDS "process_max_fds" Gauge, ALL_SERVICES, [],
+        "Files and sockets that the process may have open";
+    PROCESS_START_TIME "process_start_time_seconds" Gauge, ALL_SERVICES, [],
+        "When the process began, in seconds since 1970";
+
+    EVENT_LOG_POSITION "event_log_position" Gauge, CONTROL, [],
+        "Position of the newest event";
+    RELAY_LAG_EVENTS "relay_lag_events" Gauge, CONTROL, [],
+        "Events that are committed and not yet confirmed by the broker";
+    RELAY_LAG_SECONDS "relay_lag_seconds" Gauge, CONTROL, [],
+        "Age of the oldest of these events; 0 when there is none";
+    RELAY_EVENTS_PUBLISHED "relay_events_published_total" Counter, CONTROL, [],
+        "Events that the broker confirmed to this process";
+    BROKER_UP "broker_up" Gauge, CONTROL, [],
+        "1: the broker answered the last time its queues were looked at";
+    QUEUE_MESSAGES "queue_messages" Gauge, CONTROL, ["queue"],
+        "Messages that wait in a shared queue of the broker";
+    QUEUE_CONSUMERS "queue_consumers" Gauge, CONTROL, ["queue"],
+        "Who listens to a shared queue of the broker";
+    JOBS_OPEN "jobs_open" Gauge, CONTROL, ["kind", "status"],
+        "Jobs that have not ended, by kind and status: pending, running";
+    JOBS_OVERDUE "jobs_overdue" Gauge, CONTROL, [],
+        "Jobs that were due a minute ago and that no worker holds";
+    JOBS_OLDEST_OPEN "jobs_oldest_open_seconds" Gauge, CONTROL, [],
+        "Age of the oldest job that has not ended; 0 when there is none";
+    TENANTS "tenants" Gauge, CONTROL, ["state"],
+        "Tenants by state";
+    DATA_NODES "data_nodes" Gauge, CONTROL, ["status"],
+        "Data nodes that have reported lately, and that gave no sign of life for a while: alive, gone";
+    SCHEDULER_IS_LEADER "scheduler_is_leader" Gauge, CONTROL, [],
+        "1: this process leads the schedules";
+    SCHEDULE_RUNS "schedule_runs_total" Counter, CONTROL, ["schedule", "outcome"],
+        "Runs of schedules that this process did";
+
+    JOBS "jobs_total" Counter, WORKER, ["kind", "outcome"],
+        "Attempts of jobs, by kind and outcome: succeeded, failed, again, lost";
+    JOB_DURATION "job_duration_seconds" Histogram(WORK), WORKER, ["kind"],
+        "Time of an attempt of a job";
+    JOB_STEPS "job_steps_total" Counter, WORKER, ["kind", "step", "outcome"],
+        "Steps of jobs, by outcome: succeeded, failed, undone";
+    JOB_STEP_DURATION "job_step_duration_seconds" Histogram(WORK), WORKER, ["kind", "step"],
+        "Time of a step of a job";
+    COLLECTIONS "collections_total" Counter, WORKER, ["outcome"],
+        "Attempts to collect statistics of a database server: succeeded, failed (of some tenant), again, lost";
+    COLLECTION_DURATION "collection_duration_seconds" Histogram(WORK), WORKER, [],
+        "Time of such an attempt";
+    TENANT_DATABASES "tenant_databases" Gauge, WORKER, ["server", "status"],
+        "Tenant databases that are to be served, as the last look found them: healthy, unhealthy";
+    DATABASE_SERVER_UP "database_server_up" Gauge, WORKER, ["server"],
+        "1: the tenants' database server answered the last look";
+    TENANT_DATABASE_CHECK_DURATION "tenant_database_check_duration_seconds" Histogram(REQUEST), WORKER, ["server"],
+        "Time of a login as a tenant's user with the first rows, of databases that answered";
+
+    NODE_POSITION "node_position" Gauge, NODE, [],
+        "Position of the event log that the routing table includes";
+    NODE_FRESHNESS "node_freshness_seconds" Gauge, NODE, [],
+        "Age of the routing table";
+    NODE_STALE "node_stale" Gauge, NODE, [],
+        "1: the system database is away, known tenants are served";
+    NODE_TENANTS "node_tenants" Gauge, NODE, ["served"],
+        "Tenants in the routing table, by whether they are served";
+    INVALIDATION_LAG "invalidation_lag_seconds" Histogram(REQUEST), NODE, [],
+        "Time from an event to the routing table that includes it, by the database's clock";
+    ROUTE_RELOADS "route_reloads_total" Counter, NODE, [],
+        "Routes read again because of events";
+    CACHE_LOOKUPS "cache_lookups_total" Counter, NODE, ["cache", "outcome"],
+        "Look-ups in memory before the system database is asked, by cache (session, member, profile) and outcome (hit, miss)";
+    TENANT_CONNECTIONS_OPEN "tenant_connections_open" Gauge, NODE, [],
+        "Connections to tenant databases that are open or being opened or closed";
+    TENANT_CONNECTIONS_IN_USE "tenant_connections_in_use" Gauge, NODE, [],
+        "Those of them that are not idle";
+    TENANT_CONNECTIONS_BUDGET "tenant_connections_budget" Gauge, NODE, [],
+        "Connections to tenant databases that this node may open";
+    WAITS "request_waits_total" Counter, NODE, ["for"],
+        "Requests that had to wait, by what for: turn, connection, lookup, profile";
+    TENANT_REFUSALS "tenant_refusals_total" Counter, NODE, ["reason"],
+        "Requests answered 503 because the tenant's database could not be used in time, by reason";
+    TENANT_REQUESTS "tenant_requests_total" Counter, NODE, ["tenant_id", "class"],
+        "Requests of a tenant, by class of status (2xx, 4xx, 5xx)";
+    TENANT_REQUEST_DURATION "tenant_request_duration_seconds" Histogram(REQUEST), NODE, ["tenant_id"],
+        "Time of a tenant's requests";
+    NOTICEBOARD_WRITES "noticeboard_writes_total" Counter, WORKER, ["outcome"],
+        "Notices for Redis, by outcome: put_up, failed";
+}
+
+/// Bounds of a label that names tenants.
+pub mod tenants {
+    use std::collections::HashSet;
+    use std::sync::{OnceLock, RwLock};
+
+    static KNOWN: OnceLock<(usize, RwLock<HashSet<String>>)> = OnceLock::new();
+
+    /// At most so many tenants get a value of their own: the first that are seen.
+    pub fn limit(most: usize) {
+        let _ = KNOWN.set((most, RwLock::default()));
+    }
+
+    /// The tenant's label.
+    pub fn label(tenant_id: &str) -> String {
+        let Some((most, known)) = KNOWN.get() else { return "other".into() };
+        let seen = |known: &HashSet<String>| known.contains(tenant_id);
+        if known.read().is_ok_and(|known| seen(&known)) {
+            return tenant_id.to_owned();
+        }
+        match known.write() {
+            Ok(mut known) if known.len() < *most || seen(&known) => {
+                known.insert(tenant_id.to_owned());
+                tenant_id.to_owned()
+            }
+            _ => "other".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_prometheus() {
+        let mut seen = std::collections::HashSet::new();
+        for Metric { name, kind, help, labels, .. } in ALL {
+            assert!(seen.insert(name), "{name} twice");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(*kind == Counter, name.ends_with("_total"), "{name}");
+            assert!(!matches!(kind, Histogram(_)) || name.ends_with("_seconds"), "{name}");
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}");
+            assert!(labels.iter().all(|label| !matches!(*label, "le" | "quantile" | "job" | "instance")), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_so_many_tenants_have_a_label_of_their_own() {
+        tenants::limit(2);
+        let labels: Vec<_> = ["a", "b", "c", "a", "d"].map(tenants::label).into();
+        assert_eq!(labels, ["a", "b", "other", "a", "other"]);
+    }
+}

@@ -1,0 +1,119 @@
+//! One look at one tenant's database, as a node would use it.
+
+use super::Checker;
+use kernel::crypto::Purpose;
+use kernel::database;
+use secrecy::ExposeSecret;
+use sqlx::{Connection, MySqlConnection};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// Longest time for the login and the first rows.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Longest time for the numbers that are shown beside: of a big tenant they are left out.
+const COUNTING: Duration = Duration::from_millis(500);
+
+/// A tenant to look at.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Patient {
+    pub tenant_id: String,
+    pub db_username: String,
+    pub db_password_encrypted: String,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Finding {
+    pub tenant_id: String,
+    /// Why it is not healthy.
+    pub reason: Option<String>,
+    pub response: Option<Duration>,
+    pub counts: Option<(u64, u64)>,
+    /// The server did not answer: whether it is the server's fault is to be asked.
+    pub unreachable: bool,
+}
+
+impl Finding {
+    pub(super) fn unhealthy(tenant_id: &str, reason: impl Into<String>) -> Self {
+        let reason = Some(reason.into());
+        Self { tenant_id: tenant_id.to_owned(), reason, response: None, counts: None, unreachable: false }
+    }
+}
+
+impl Checker {
+    pub(super) async fn check(&self, patient: &Patient) -> Finding {
+        let finding = self.look(patient).await;
+        // A credential that was replaced since it was read is refused, and nothing is wrong.
+        if finding.reason.is_some() && !finding.unreachable {
+            let now = self.patients(Some(&patient.tenant_id)).await.unwrap_or_default();
+            if let Some(now) = now.into_iter().find(|now| now.db_username != patient.db_username) {
+                return self.look(&now).await;
+            }
+        }
+        finding
+    }
+
+    async fn look(&self, patient: &Patient) -> Finding {
+        let Patient { tenant_id, db_username: username, db_password_encrypted: sealed } = patient;
+        let purpose = Purpose::TenantPassword { tenant_id, username };
+        let Ok(password) = self.keys.open_text(purpose, sealed) else {
+            return Finding::unhealthy(tenant_id, "the kept password does not open with the key ring");
+        };
+        let database = format!("ai_shifu_tenant_{tenant_id}");
+        let options = self.server.login(username, password.expose_secret(), &database);
+        let began = Instant::now();
+        let first = async {
+            let mut connection = database::connect(&options).await?;
+            sqlx::query(
+                "SELECT (SELECT 1 FROM order_orders WHERE deleted = 0 LIMIT 1),
+                        (SELECT 1 FROM learn_progress_records WHERE deleted = 0 LIMIT 1)",
+            )
+            .fetch_one(&mut connection)
+            .await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        let mut connection = match timeout(DEADLINE, first).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return failed(tenant_id, &error),
+            Err(_) => {
+                let late = Finding::unhealthy(tenant_id, format!("no answer within {} s", DEADLINE.as_secs()));
+                return Finding { unreachable: true, ..late };
+            }
+        };
+        let response = Some(began.elapsed());
+        let counts = timeout(COUNTING, counts(&mut connection)).await.ok().and_then(Result::ok);
+        if counts.is_some() {
+            let _ = timeout(COUNTING, connection.close()).await;
+        }
+        Finding { tenant_id: tenant_id.clone(), reason: None, response, counts, unreachable: false }
+    }
+}
+
+async fn counts(connection: &mut MySqlConnection) -> Result<(u64, u64), sqlx::Error> {
+    let (orders, studies): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM order_orders WHERE deleted = 0),
+                (SELECT COUNT(*) FROM learn_progress_records WHERE deleted = 0)",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((orders.unsigned_abs(), studies.unsigned_abs()))
+}
+
+/// In our own words: the server's hold names of hosts and users.
+fn failed(tenant_id: &str, error: &sqlx::Error) -> Finding {
+    let reason = match database::number(error) {
+        // All its connections are in use: somebody is being served.
+        Some(1203 | 1226) => {
+            return Finding { reason: None, ..Finding::unhealthy(tenant_id, "") };
+        }
+        Some(1045 | 1698) => "the login of the tenant's user was refused".into(),
+        Some(3118 | 4151) => "the account of the tenant's user is locked".into(),
+        Some(1044 | 1049) => "the database is not there".into(),
+        Some(1142 | 1143) => "the tenant's user may not read its tables".into(),
+        Some(1146) => "a table is missing".into(),
+        _ if database::is_unreachable(error) => "the database server cannot be reached".into(),
+        Some(number) => format!("the database server refused (error {number})"),
+        None => "the database server gave an answer that was not understood".into(),
+    };
+    Finding { unreachable: database::is_unreachable(error), ..Finding::unhealthy(tenant_id, reason) }
+}

@@ -1,0 +1,127 @@
+//! A round: all tenants of the server, a few at a time.
+
+use super::check::{Finding, Patient};
+use super::{Checker, LEASE_SECONDS};
+use futures::StreamExt;
+use kernel::telemetry::names;
+use sqlx::QueryBuilder;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest time for the server itself to answer.
+const PROBE: Duration = Duration::from_secs(2);
+/// Findings written at once.
+const BATCH: usize = 100;
+
+impl Checker {
+    pub(super) async fn round(&self) -> Result<(), sqlx::Error> {
+        let patients = self.patients(None).await?;
+        let away = OnceLock::new();
+        if let Err(reason) = self.probe().await {
+            let _ = away.set(reason);
+        }
+        let (mut healthy, mut unhealthy) = (0_u32, 0_u32);
+        let looks = futures::stream::iter(patients.into_iter().map(|patient| self.unless_away(patient, &away)));
+        let mut findings = looks.buffer_unordered(self.connections).ready_chunks(BATCH).boxed();
+        while let Some(batch) = findings.next().await {
+            let sick = batch.iter().filter(|finding| finding.reason.is_some()).count();
+            unhealthy += u32::try_from(sick).unwrap_or(u32::MAX);
+            healthy += u32::try_from(batch.len() - sick).unwrap_or(u32::MAX);
+            self.record(&batch).await?;
+        }
+        let reason = away.get();
+        sqlx::query(
+            "DELETE FROM saas_tenant_health WHERE server_id = ?
+               AND checked_at < (SELECT began_at FROM saas_health_rounds WHERE server_id = ?)",
+        )
+        .bind(&self.server.id)
+        .bind(&self.server.id)
+        .execute(self.store.pool())
+        .await?;
+        sqlx::query(
+            "UPDATE saas_health_rounds SET ended_at = UTC_TIMESTAMP(6), done_began_at = began_at, lease_until = NULL, reason = ?
+             WHERE server_id = ?",
+        )
+        .bind(reason)
+        .bind(&self.server.id)
+        .execute(self.store.pool())
+        .await?;
+        let server = &self.server.id;
+        metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "healthy").set(healthy);
+        metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "unhealthy").set(unhealthy);
+        metrics::gauge!(names::DATABASE_SERVER_UP, "server" => server.clone()).set(u8::from(reason.is_none()));
+        Ok(())
+    }
+
+    /// Tenants that are served or under maintenance, with their credentials; or one of them.
+    pub(super) async fn patients(&self, only: Option<&str>) -> Result<Vec<Patient>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT s.tenant_id, d.db_username, d.db_password_encrypted FROM saas_tenant_snapshots s
+             JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id
+             WHERE s.server_id = ? AND s.status IN (1, 2) AND (? IS NULL OR s.tenant_id = ?) ORDER BY s.tenant_id",
+        )
+        .bind(&self.server.id)
+        .bind(only)
+        .bind(only)
+        .fetch_all(self.store.pool())
+        .await
+    }
+
+    async fn probe(&self) -> Result<(), String> {
+        match timeout(PROBE, self.server.connect()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.reason(&self.server.id)),
+            Err(_) => Err(format!("database server {} does not answer", self.server.id)),
+        }
+    }
+
+    async fn unless_away(&self, patient: Patient, away: &OnceLock<String>) -> Finding {
+        if let Some(reason) = away.get() {
+            return Finding::unhealthy(&patient.tenant_id, reason.clone());
+        }
+        let finding = self.check(&patient).await;
+        if let Some(response) = finding.response {
+            metrics::histogram!(names::TENANT_DATABASE_CHECK_DURATION, "server" => self.server.id.clone())
+                .record(response);
+        }
+        if finding.unreachable
+            && let Err(reason) = self.probe().await
+        {
+            let _ = away.set(reason);
+        }
+        finding
+    }
+
+    async fn record(&self, findings: &[Finding]) -> Result<(), sqlx::Error> {
+        let mut insert = QueryBuilder::new(
+            "INSERT INTO saas_tenant_health
+                 (tenant_id, server_id, status, reason, response_us, total_orders, total_study_records, checked_at) ",
+        );
+        insert.push_values(findings, |mut row, finding| {
+            row.push_bind(&finding.tenant_id)
+                .push_bind(&self.server.id)
+                .push_bind(if finding.reason.is_none() { "healthy" } else { "unhealthy" })
+                .push_bind(&finding.reason)
+                .push_bind(finding.response.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)))
+                .push_bind(finding.counts.map(|(orders, _)| orders))
+                .push_bind(finding.counts.map(|(_, studies)| studies))
+                .push("UTC_TIMESTAMP(6)");
+        });
+        insert.push(
+            " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), status = VALUES(status), reason = VALUES(reason),
+               response_us = VALUES(response_us), total_orders = VALUES(total_orders),
+               total_study_records = VALUES(total_study_records), checked_at = VALUES(checked_at)",
+        );
+        insert.build().execute(self.store.pool()).await?;
+        // The round is alive.
+        sqlx::query(&format!(
+            "UPDATE saas_health_rounds SET lease_until = UTC_TIMESTAMP(6) + INTERVAL {LEASE_SECONDS} SECOND
+             WHERE server_id = ?"
+        ))
+        .bind(&self.server.id)
+        .execute(self.store.pool())
+        .await
+        .map(drop)
+    }
+}

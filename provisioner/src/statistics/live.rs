@@ -1,0 +1,89 @@
+//! Answers questions for the present figures of one tenant, one after the other, on one connection.
+
+use super::Statistician;
+use super::count::Counting;
+use crate::saga::StepError;
+use crate::server::Mark;
+use chrono::NaiveDateTime;
+use kernel::http::chain;
+use kernel::shutdown::Shutdown;
+use kernel::statistics::{self, Figures};
+use sqlx::MySqlConnection;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Questions taken at once.
+const AT_ONCE: u32 = 16;
+/// Whoever asked does not wait longer.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Without a doorbell, look this often: somebody waits for the answer.
+const POLL: Duration = Duration::from_millis(500);
+/// A connection that was not used for so long is closed.
+const IDLE_LOOKS: u32 = 60;
+
+impl Statistician {
+    /// Answers until the process is asked to stop.
+    pub(super) async fn answer(self: Arc<Self>, shutdown: Shutdown) {
+        let mut kept: Option<MySqlConnection> = None;
+        let mut idle = 0;
+        while !shutdown.is_wished() {
+            let asked = statistics::claim_asked(self.store.pool(), &self.server.id, AT_ONCE).await.unwrap_or_default();
+            idle = if asked.is_empty() { idle + 1 } else { 0 };
+            if idle > IDLE_LOOKS {
+                kept = None;
+            }
+            let found_some = !asked.is_empty();
+            for (tenant_id, began) in asked {
+                let counted = timeout(DEADLINE, self.now(&mut kept, &tenant_id, began)).await;
+                let counted = counted.unwrap_or_else(|_| Err(StepError::Transient("counting took too long".into())));
+                let counted = counted.map_err(|error| {
+                    tracing::warn!(tenant_id, cause = %chain(&error), "a tenant could not be counted");
+                    error.reason(&self.server.id)
+                });
+                let counted = counted.as_ref().map_err(String::as_str);
+                if let Err(error) = statistics::reply(self.store.pool(), &tenant_id, began, counted).await {
+                    tracing::warn!(cause = %error, "an answer could not be given");
+                }
+            }
+            if found_some {
+                continue;
+            }
+            tokio::select! {
+                () = self.asked.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shutdown.wished() => {}
+            }
+        }
+    }
+
+    async fn now(
+        &self,
+        kept: &mut Option<MySqlConnection>,
+        tenant_id: &str,
+        began: NaiveDateTime,
+    ) -> Result<Figures, StepError> {
+        let tenant_id = tenant_id.parse().map_err(|_| StepError::Unfit("the tenant's id is not one"))?;
+        let mark = Mark::new(&self.installation, &tenant_id);
+        let mut repeated = kept.is_none();
+        loop {
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.server.connect().await?,
+            };
+            let dialect = self.server.learn_dialect(&mut connection).await?;
+            let mut counting = Counting { connection: &mut connection, system: self.store.pool(), mark: &mark };
+            match counting.count(dialect, &[began.date()]).await {
+                Ok(mut figures) => {
+                    *kept = Some(connection);
+                    return figures.pop().ok_or(StepError::Transient("there are no figures".into()));
+                }
+                // A connection that was kept may have died since.
+                Err(StepError::Database(error)) if !repeated && kernel::database::is_unreachable(&error) => {
+                    repeated = true
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The day of the whole system: counted once the tenants are, kept in `saas_daily_statistics`, and put on the noticeboard
+//! in Redis as `daily_stats:{date}` for 7 days.
+//!
+//! Nothing reads the noticeboard here; without Redis, or after it lost everything, no figure changes. While a day is put up,
+//! its row is locked, so of several servers that finish together the last one puts up what all of them counted.
+
+use super::Statistician;
+use super::collect::Stop;
+use chrono::{Days, NaiveDate, NaiveDateTime};
+use kernel::config::{ConfigError, wrong};
+use kernel::statistics::{Collection, Figures};
+use kernel::telemetry::names;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use sqlx::MySqlConnection;
+use std::time::Duration;
+
+/// Days a notice stays up.
+const STAYS_DAYS: u64 = 7;
+/// Longest wait for Redis.
+const TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// Redis, if there is one.
+#[derive(Clone)]
+pub struct Noticeboard(Option<ConnectionManager>);
+
+impl Noticeboard {
+    /// The noticeboard at `REDIS_URL`. Nothing is connected yet.
+    pub fn new(url: Option<&SecretString>) -> Result<Self, ConfigError> {
+        let Some(url) = url else { return Ok(Self(None)) };
+        // The cause is not told: it may quote the URL, which holds a password.
+        let not_a_url = || wrong("REDIS_URL", "not a redis:// URL");
+        let client = redis::Client::open(url.expose_secret()).map_err(|_| not_a_url())?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_max_delay(TIMEOUT)
+            .set_connection_timeout(Some(TIMEOUT))
+            .set_response_timeout(Some(TIMEOUT));
+        ConnectionManager::new_lazy_with_config(client, config)
+            .map(|manager| Self(Some(manager)))
+            .map_err(|_| not_a_url())
+    }
+
+    async fn put_up(&self, day: NaiveDate, notice: &Value) {
+        let Some(mut redis) = self.0.clone() else { return };
+        let mut order = redis::pipe();
+        order.set_ex(format!("daily_stats:{day}"), notice.to_string(), STAYS_DAYS * 86_400).ignore();
+        let put = tokio::time::timeout(2 * TIMEOUT, order.query_async::<()>(&mut redis)).await;
+        let outcome = if matches!(put, Ok(Ok(()))) { "put_up" } else { "failed" };
+        if outcome == "failed" {
+            tracing::warn!(%day, "the day's statistics were not put on the noticeboard; nothing depends on it");
+        }
+        metrics::counter!(names::NOTICEBOARD_WRITES, "outcome" => outcome).increment(1);
+    }
+}
+
+impl Statistician {
+    /// The days of a collection, after its tenants were counted.
+    pub(super) async fn publish(&self, collection: &Collection) -> Result<(), Stop> {
+        let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(self.store.pool()).await?;
+        // Without a first day given, the newest days are those that changed for everybody.
+        let first = collection.from.unwrap_or(collection.to - Days::new(1));
+        for day in first.iter_days().take_while(|day| *day <= collection.to) {
+            let mut tx = self.store.pool().begin().await?;
+            count_system(&mut tx, day).await?;
+            if day + Days::new(STAYS_DAYS) > today {
+                let notice = notice(&mut tx, day).await?;
+                self.noticeboard.put_up(day, &notice).await;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts each table by itself, up to the end of the day as far as its rows say when they came.
+async fn count_system(connection: &mut MySqlConnection, day: NaiveDate) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO saas_daily_statistics
+             (stat_date, active_tenants, total_users, active_tenant_users, daily_active_users, collected_at)
+         SELECT d.day,
+             (SELECT COUNT(*) FROM saas_tenants WHERE status = 1 AND deleted = 0 AND created_at < d.day + INTERVAL 1 DAY),
+             (SELECT COUNT(DISTINCT user_id) FROM user_info WHERE created < d.day + INTERVAL 1 DAY),
+             (SELECT COUNT(DISTINCT user_id) FROM saas_tenant_users
+              WHERE status = 1 AND deleted = 0 AND joined_at < d.day + INTERVAL 1 DAY),
+             (SELECT COUNT(DISTINCT NULLIF(user_id, '')) FROM saas_access_logs
+              WHERE created_at >= d.day AND created_at < d.day + INTERVAL 1 DAY),
+             UTC_TIMESTAMP(6)
+         FROM (SELECT CAST(? AS DATE) AS day) d
+         ON DUPLICATE KEY UPDATE active_tenants = VALUES(active_tenants), total_users = VALUES(total_users),
+             active_tenant_users = VALUES(active_tenant_users),
+             daily_active_users = GREATEST(saas_daily_statistics.daily_active_users, VALUES(daily_active_users)),
+             collected_at = VALUES(collected_at)",
+    )
+    .bind(day)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn notice(connection: &mut MySqlConnection, day: NaiveDate) -> Result<Value, sqlx::Error> {
+    let system: (u64, u64, u64, u64, NaiveDateTime) = sqlx::query_as(
+        "SELECT active_tenants, total_users, active_tenant_users, daily_active_users, collected_at
+         FROM saas_daily_statistics WHERE stat_date = ?",
+    )
+    .bind(day)
+    .fetch_one(&mut *connection)
+    .await?;
+    #[derive(sqlx::FromRow)]
+    struct OfTenant {
+        tenant_id: String,
+        #[sqlx(flatten)]
+        figures: Figures,
+    }
+    let tenants: Vec<OfTenant> = sqlx::query_as(
+        "SELECT tenant_id, stat_date, total_users, active_users, total_orders, paid_orders,
+                CAST(total_revenue AS CHAR) AS total_revenue, total_study_records, daily_orders, daily_paid_orders,
+                CAST(daily_revenue AS CHAR) AS daily_revenue, daily_study_records
+         FROM saas_tenant_daily_statistics WHERE stat_date = ? ORDER BY tenant_id",
+    )
+    .bind(day)
+    .fetch_all(connection)
+    .await?;
+    let tenants: Map<String, Value> = tenants.into_iter().map(|of| (of.tenant_id, json!(of.figures))).collect();
+    let (active_tenants, total_users, active_tenant_users, daily_active_users, collected_at) = system;
+    Ok(json!({
+        "date": day,
+        "system": {
+            "active_tenants": active_tenants,
+            "total_users": total_users,
+            "active_tenant_users": active_tenant_users,
+            "daily_active_users": daily_active_users,
+        },
+        "tenants": tenants,
+        "collected_at": collected_at.and_utc(),
+    }))
+}

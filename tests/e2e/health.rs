@@ -1,0 +1,180 @@
+//! The health that is told is the health that is: each fault is injected, seen, and gone when it is repaired.
+//!
+//! In two tests beside each other, because every look waits until it sees something new.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::admin::Admin;
+use harness::stack::{Broker, Stack, StackOptions};
+use harness::wait;
+use serde_json::{Value, json};
+
+/// Waits until the health is `overall` and, unless it is healthy, one of its reasons contains `reason`.
+async fn told(admin: &Admin, overall: &str, reason: &str) -> Result<Value> {
+    wait::until_ok(SOON, &format!("the health to be {overall}, {reason:?}"), async || {
+        let health: Value = admin.get("/admin/health").await?;
+        let reasons = health["reasons"].as_array().cloned().unwrap_or_default();
+        let named = reasons.iter().any(|told| told.as_str().is_some_and(|told| told.contains(reason)));
+        ensure!(
+            health["overall_status"] == overall && named != reason.is_empty(),
+            "{} {reasons:?}",
+            health["overall_status"]
+        );
+        Ok(health)
+    })
+    .await
+}
+
+fn tenant<'h>(health: &'h Value, id: &str) -> Result<&'h Value> {
+    let tenants = health["tenant_databases"].as_array().context("tenant_databases is a list")?;
+    tenants.iter().find(|tenant| tenant["tenant_id"] == id).with_context(|| format!("no {id} in {tenants:?}"))
+}
+
+#[tokio::test]
+async fn faults_of_tenants_their_server_and_the_workers_are_told_and_their_end() -> Result<()> {
+    let mut options = StackOptions::for_test("health-tenants")?;
+    options.more_servers = vec!["eu2".into()];
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let mut system = world::system(&stack).await?;
+    wait::until(SOON, "both servers to be registered", async || {
+        world::number(&mut system, "SELECT COUNT(*) FROM saas_database_servers").await.ok().filter(|count| *count == 2)
+    })
+    .await?;
+    let (mut here, mut there) = (None, None);
+    for id in ["one", "two", "three"] {
+        let created = admin.create_active_tenant(id, None, SOON).await?;
+        let server = created.database.map(|database| database["server"].clone());
+        if server == Some(json!("eu2")) { there = Some(id) } else { here = Some(id) }
+    }
+    let (here, there) = (here.context("a tenant here")?, there.context("a tenant there")?);
+    let (user, _) = world::user(&admin, "ann", &[(here, "admin")]).await?;
+    world::plant_order(&stack, here, &user, "o-1").await?;
+
+    let health = told(&admin, "healthy", "").await?;
+    assert_eq!(health["tenant_summary"]["total"], 4);
+    let found = tenant(&health, here)?;
+    assert_eq!(
+        (&found["status"], &found["total_orders"], &found["total_study_records"]),
+        (&json!("healthy"), &json!(1), &json!(0))
+    );
+    assert_eq!(
+        (&health["system_database"]["status"], &health["system_database"]["active_tenants"]),
+        (&json!("healthy"), &json!(4))
+    );
+    let pools = &health["connection_pools"];
+    ensure!(pools["nodes"][0]["tenant_connections"]["limit"] == 100 && pools["system_pool"]["limit"] == 16, "{pools}");
+    ensure!(health["relay"]["lag_events"] == 0 && health["broker"]["queues"][0]["consumers"] == 1, "{health}");
+    pages(&admin).await?;
+
+    // One tenant: locked out, and its tables gone.
+    let mut root = world::root(&stack).await?;
+    let account = format!("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = '{here}'");
+    let account: String = sqlx::query_scalar(&account).fetch_one(&mut system).await?;
+    let alter = |what: &str| format!("ALTER USER '{account}'@'%' ACCOUNT {what}");
+    sqlx::raw_sql(&alter("LOCK")).execute(&mut root).await?;
+    let health = told(&admin, "degraded", "1 tenant databases are not healthy").await?;
+    assert_eq!(tenant(&health, here)?["error"], "the account of the tenant's user is locked");
+    assert_eq!(tenant(&health, there)?["status"], "healthy");
+    let page: Value = admin.get("/admin/health?status=unhealthy").await?;
+    assert_eq!(page["tenant_databases"].as_array().map(Vec::len), Some(1), "{page}");
+    sqlx::raw_sql(&alter("UNLOCK")).execute(&mut root).await?;
+    told(&admin, "healthy", "").await?;
+
+    // The other tenants' server.
+    stack.more_servers.get_mut("eu2").context("eu2")?.pause()?;
+    let health = told(&admin, "degraded", "database server eu2").await?;
+    assert_eq!(
+        (&tenant(&health, there)?["status"], &tenant(&health, here)?["status"]),
+        (&json!("unhealthy"), &json!("healthy"))
+    );
+    stack.more_servers.get_mut("eu2").context("eu2")?.resume()?;
+    told(&admin, "healthy", "").await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
+    told(&admin, "degraded", "database server eu2 cannot be reached").await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
+    told(&admin, "healthy", "").await?;
+
+    // The workers.
+    stack.provisioners[0].stop().await?;
+    told(&admin, "degraded", "no provisioner looks at the tenant databases of server main").await?;
+    stack.provisioners[0].restart(&[]).await?;
+    told(&admin, "healthy", "").await?;
+
+    sqlx::raw_sql(&format!("DROP DATABASE ai_shifu_tenant_{here}")).execute(&mut root).await?;
+    let health = told(&admin, "degraded", "1 tenant databases are not healthy").await?;
+    // MySQL refuses the login to a database that is not there in the words of a missing right; both mean this.
+    assert_eq!(tenant(&health, here)?["error"], "the database is not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn faults_of_nodes_broker_system_database_and_jobs_are_told_and_their_end() -> Result<()> {
+    let mut options = StackOptions::for_test("health-parts")?;
+    options.broker = Broker::Own;
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let here = "acme";
+    admin.create_active_tenant(here, None, SOON).await?;
+    told(&admin, "healthy", "").await?;
+
+    // A node.
+    stack.data_planes[0].kill9()?;
+    told(&admin, "degraded", "data node data-plane gives no sign of life").await?;
+    stack.data_planes[0].restart(&[]).await?;
+    told(&admin, "healthy", "").await?;
+
+    // The broker, and with it the relay.
+    stack.rabbitmq.as_mut().context("an own broker")?.kill9()?;
+    told(&admin, "degraded", "the broker does not answer").await?;
+    let renamed =
+        admin.request("PATCH", &format!("/admin/tenants/{here}"), Some(json!({"tenant_name": "New"})), &[]).await?;
+    assert_eq!(renamed.status, 200, "{}", renamed.text);
+    let health = told(&admin, "degraded", "the relay has not published").await?;
+    ensure!(health["relay"]["lag_events"] == 1, "{}", health["relay"]);
+    stack.rabbitmq.as_mut().context("an own broker")?.restart().await?;
+    told(&admin, "healthy", "").await?;
+
+    // The system database: the endpoint answers, to anybody, and says no more than that.
+    stack.mariadb.as_mut().context("an own MariaDB")?.pause()?;
+    let health = told(&admin, "critical", "the system database does not answer").await?;
+    assert_eq!((&health["system_database"]["status"], &health["tenant_databases"]), (&json!("unhealthy"), &json!([])));
+    stack.mariadb.as_mut().context("an own MariaDB")?.resume()?;
+    told(&admin, "healthy", "").await?;
+    stack.mariadb.as_mut().context("an own MariaDB")?.kill9()?;
+    told(&admin, "critical", "the system database does not answer").await?;
+    stack.mariadb.as_mut().context("an own MariaDB")?.restart().await?;
+    told(&admin, "healthy", "").await?;
+    let stranger = admin.with_token("adm_x_y").request("GET", "/admin/health", None, &[]).await?;
+    assert_eq!(stranger.status, 401, "{}", stranger.text);
+
+    // A job that cannot succeed: somebody else's database has the name.
+    let mut root = world::root(&stack).await?;
+    sqlx::raw_sql("CREATE DATABASE ai_shifu_tenant_taken; CREATE TABLE ai_shifu_tenant_taken.t (id INT)")
+        .execute(&mut root)
+        .await?;
+    admin.create_tenant("taken", "T", None).await?;
+    let health = told(&admin, "degraded", "1 jobs failed in the last 10 minutes").await?;
+    ensure!(health["jobs"]["failed"] == 1 && health["tenant_summary"]["total"] == 2, "{health}");
+    Ok(())
+}
+
+/// Pages of one tenant each hold all of them, once.
+async fn pages(admin: &Admin) -> Result<()> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page: Value = admin.get(&format!("/admin/health?limit=1{cursor}")).await?;
+        let tenants = page["tenant_databases"].as_array().context("a page")?;
+        seen.extend(tenants.iter().map(|tenant| tenant["tenant_id"].as_str().unwrap_or_default().to_owned()));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, ["default", "one", "two", "three"]);
+    for (query, code) in
+        [("limit=0", "invalid_limit"), ("cursor=x", "invalid_cursor"), ("status=ill", "invalid_status")]
+    {
+        let reply = admin.request("GET", &format!("/admin/health?{query}"), None, &[]).await?;
+        assert_eq!((reply.status, reply.error()), (422, code), "{query}");
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What the processes expose is what the list of metrics says, and Prometheus likes it.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::admin::TenantApi;
+use harness::install::{self, Tool};
+use harness::stack::Stack;
+use harness::wait;
+use kernel::telemetry::names::{self, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Metrics that only appear when something goes wrong or is waited for, which here it is not.
+const SELDOM: [&str; 2] = [names::WAITS, names::TENANT_REFUSALS];
+
+/// A line of an exposition: name, labels, value.
+type Sample = (String, BTreeSet<String>, f64);
+
+fn samples(text: &str) -> Result<Vec<Sample>> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').context("a value")?;
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let labels = labels.trim_end_matches('}').split("\",").filter_map(|label| label.split_once('='));
+            Ok((name.to_owned(), labels.map(|(label, _)| label.to_owned()).collect(), value.parse()?))
+        })
+        .collect()
+}
+
+/// A stack in which everything that is measured has happened, and what each kind of process exposes.
+async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String>)> {
+    let stack =
+        Stack::start(harness::stack::StackOptions::for_test(name)?.with_env("data-plane", "METRIC_TENANTS", "1"))
+            .await?;
+    let admin = stack.admin();
+    for id in ["acme", "other-1", "other-2"] {
+        admin.create_active_tenant(id, None, SOON).await?;
+    }
+    let (user, token) =
+        world::user(&admin, "ann", &[("acme", "admin"), ("other-1", "admin"), ("other-2", "admin")]).await?;
+    let api = stack.tenant_api(0);
+    for id in ["acme", "other-1", "other-2"] {
+        let host = format!("{id}.saas.example");
+        wait::until(SOON, "the node to serve", async || {
+            api.get(&host, &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+        })
+        .await?;
+        api.get(&host, &token, &format!("/api/users/{user}/orders")).await?;
+        api.get(&host, "nobody", "/api/orders").await?;
+    }
+    stack.run(harness::services::Role::ControlPlane, &["schedule", "run", "daily-statistics"], &Vec::new()).await?;
+    let _: serde_json::Value = admin.get("/admin/health").await?;
+    let urls = [
+        ("control-plane", stack.control_planes[0].url().to_owned()),
+        ("provisioner", stack.provisioners[0].url().to_owned()),
+        ("data-plane", stack.data_planes[0].url().to_owned()),
+    ];
+    let found = wait::until_ok(SOON, "every metric to appear", async || {
+        let mut found = BTreeMap::new();
+        for (service, url) in &urls {
+            let text = TenantApi::new(url).request("GET", "/metrics", &[]).await?.text;
+            let exposed: BTreeSet<String> = samples(&text)?.into_iter().map(|(name, ..)| name).collect();
+            for metric in
+                names::ALL.iter().filter(|metric| metric.of.contains(service) && !SELDOM.contains(&metric.name))
+            {
+                let name = if matches!(metric.kind, Kind::Histogram(_)) {
+                    format!("{}_count", metric.name)
+                } else {
+                    metric.name.into()
+                };
+                ensure!(exposed.contains(&name), "{service} does not expose {name}");
+            }
+            found.insert(*service, text);
+        }
+        let says = |service: &str, line: &str| found[service].lines().any(|found: &str| found == line);
+        ensure!(says("control-plane", "tenants{state=\"active\"} 4") && says("control-plane", "broker_up 1"), "gauges");
+        ensure!(says("provisioner", "tenant_databases{server=\"main\",status=\"healthy\"} 4"), "looks at tenants");
+        Ok(found)
+    })
+    .await?;
+    Ok((stack, found))
+}
+
+#[tokio::test]
+async fn every_process_exposes_the_metrics_of_the_list_and_no_other() -> Result<()> {
+    let (_stack, found) = expositions("metrics").await?;
+    for (service, text) in &found {
+        let known: BTreeMap<&str, _> = names::ALL
+            .iter()
+            .filter(|metric| metric.of.contains(service))
+            .map(|metric| (metric.name, metric))
+            .collect();
+        for (name, labels, _) in samples(text)? {
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end))
+                .filter(|base| known.contains_key(base));
+            let metric = known
+                .get(base.unwrap_or(&name))
+                .with_context(|| format!("{service} exposes {name}, which is not its own"))?;
+            ensure!(base.is_some() == matches!(metric.kind, Kind::Histogram(_)), "{service}: {name}");
+            let mut expected: BTreeSet<String> = metric.labels.iter().map(|label| (*label).to_owned()).collect();
+            if name.ends_with("_bucket") {
+                expected.insert("le".into());
+            }
+            assert_eq!(labels, expected, "{service}: {name}");
+            ensure!(text.contains(&format!("# HELP {} {}", metric.name, metric.help)), "{service}: {name} has no help");
+        }
+    }
+    // One tenant has a label of its own, the others share one.
+    let of_tenants: BTreeSet<&str> = found["data-plane"]
+        .lines()
+        .filter(|line| line.starts_with("tenant_requests_total{"))
+        .filter_map(|line| line.split("tenant_id=\"").nth(1)?.split('"').next())
+        .collect();
+    assert_eq!(of_tenants, BTreeSet::from(["acme", "other"]));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "long: installs Prometheus"]
+async fn prometheus_finds_nothing_to_say_of_the_metrics() -> Result<()> {
+    install::ensure(&[Tool::Prometheus]).await?;
+    let promtool = install::program("promtool").context("promtool")?;
+    let (_stack, found) = expositions("metrics-lint").await?;
+    for (service, text) in &found {
+        let mut check = Command::new(&promtool)
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        check.stdin.take().context("stdin")?.write_all(text.as_bytes())?;
+        let said = check.wait_with_output()?;
+        let words = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        ensure!(said.status.success() && words.trim().is_empty(), "{service}: {words}");
+    }
+    Ok(())
+}

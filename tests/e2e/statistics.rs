@@ -1,0 +1,384 @@
+//! Statistics are what an independent recount says: today and days that are over, whatever fails or is killed meanwhile.
+
+use crate::invariants;
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use chrono::{Days, NaiveDate};
+use harness::admin::Admin;
+use harness::services::Role;
+use harness::stack::Stack;
+use harness::{mysql, wait};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
+use sqlx::{Connection, MySqlConnection};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+const TENANTS: [&str; 3] = ["big", "small", "empty"];
+
+#[tokio::test]
+async fn statistics_are_what_a_recount_says_with_a_broken_tenant_and_without_redis() -> Result<()> {
+    let options = world::without_nodes("stats-recount")?
+        .with_env("provisioner", "STATISTICS_CONNECTIONS", "1")
+        .with_env("provisioner", "FAILPOINTS", "collect.before_keep=slow:300");
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    for id in TENANTS.iter().chain(&["broken"]) {
+        admin.create_active_tenant(id, None, SOON).await?;
+    }
+    let today = today(&stack).await?;
+    plant(&stack, "big", 400, today).await?;
+    plant(&stack, "small", 30, today).await?;
+    let mut root = world::root(&stack).await?;
+    sqlx::raw_sql("DROP TABLE ai_shifu_tenant_broken.learn_progress_records").execute(&mut root).await?;
+
+    // Days that are over, with Redis killed in the middle.
+    let (from, to) = (today - Days::new(40), today - Days::new(1));
+    let body = json!({"from": from, "to": to});
+    let asked = admin.post("/admin/stats/collections", body).await?;
+    assert_eq!(asked.status, 202, "{}", asked.text);
+    let request = asked.json["request_id"].as_str().context("a request")?.to_owned();
+    let mut system = world::system(&stack).await?;
+    let rows = "SELECT COUNT(*) FROM saas_tenant_daily_statistics";
+    wait::until(SOON, "the first tenant", async || world::number(&mut system, rows).await.ok().filter(|n| *n > 0))
+        .await?;
+    stack.redis.as_mut().context("an own Redis")?.kill9()?;
+    let ended = ended(&admin, &request).await?;
+    // The broken one alone has failed; the default tenant is counted as well.
+    assert_eq!(
+        (&ended["status"], &ended["collected"], &ended["failed"]),
+        (&json!("failed"), &json!(4), &json!(1)),
+        "{ended}"
+    );
+    assert_eq!(ended["failures"][0]["tenant_id"], "broken", "{ended}");
+    for tenant in TENANTS {
+        for day in from.iter_days().take_while(|day| *day <= to) {
+            check(&stack, tenant, day).await?;
+        }
+    }
+
+    // Today, by the schedule, with an empty Redis that is there again.
+    stack.redis.as_mut().context("an own Redis")?.restart().await?;
+    let run = stack.run(Role::ControlPlane, &["schedule", "run", "daily-statistics"], &Vec::new()).await?;
+    let run: Value = serde_json::from_str(&run)?;
+    self::ended(&admin, run["run_id"].as_str().context("a run")?).await?;
+    for tenant in TENANTS {
+        check(&stack, tenant, today).await?;
+    }
+    let mut redis = redis::Client::open(stack.urls.redis.as_str())?.get_multiplexed_async_connection().await?;
+    let (notice, left): (String, i64) =
+        (redis.get(format!("daily_stats:{today}")).await?, redis.ttl(format!("daily_stats:{today}")).await?);
+    let notice: Value = serde_json::from_str(&notice)?;
+    ensure!((604_000..=604_800).contains(&left), "{left} s");
+    let figures = history(&admin, &format!("from={today}&to={today}&tenant_id=big")).await?;
+    assert_eq!(notice["tenants"]["big"]["total_revenue"], figures["tenants"][0]["total_revenue"]);
+    ensure!(notice["tenants"].get("broken").is_none() && notice["system"]["active_tenants"] == 5, "{notice}");
+
+    // Now: what was written a moment ago is in it, without a table between.
+    sqlx::raw_sql(
+        "INSERT INTO ai_shifu_tenant_small.order_orders (order_bid, user_id, paid_price, status) VALUES ('now', 'new', 0.10, 502)",
+    )
+    .execute(&mut root)
+    .await?;
+    let live: Value = admin.get("/admin/tenants/small/stats").await?;
+    assert_eq!((&live["tenant_id"], &live["live"]), (&json!("small"), &json!(true)), "{live}");
+    let counted = recount(&mut root, "small", today).await?;
+    let names = ["total_users", "active_users", "total_orders", "paid_orders", "total_revenue", "total_study_records"];
+    for (name, counted) in names.iter().zip(&counted) {
+        assert_eq!(live["stats"][name].to_string().trim_matches('"'), counted, "{name}: {live}");
+    }
+    let broken = admin.request("GET", "/admin/tenants/broken/stats", None, &[]).await?;
+    assert_eq!((broken.status, broken.error()), (503, "tenant_unavailable"), "{}", broken.text);
+    let nobody = admin.request("GET", "/admin/tenants/nobody/stats", None, &[]).await?;
+    assert_eq!((nobody.status, nobody.error()), (404, "tenant_not_found"), "{}", nobody.text);
+
+    history_is_complete(&admin, from, to).await?;
+    for (query, code) in [
+        ("from=2026-02-30", "invalid_from"),
+        ("from=2026-02-02&to=2026-02-01", "invalid_from"),
+        ("from=2020-01-01&to=2026-02-01", "invalid_from"),
+        ("to=x", "invalid_to"),
+        ("format=xml", "invalid_format"),
+        ("cursor=x", "invalid_cursor"),
+        ("tenant_id=A", "invalid_tenant_id"),
+    ] {
+        let reply = admin.request("GET", &format!("/admin/stats?{query}"), None, &[]).await?;
+        assert_eq!((reply.status, reply.error()), (422, code), "{query}: {}", reply.text);
+    }
+    let future = json!({"from": today, "to": today + Days::new(1)});
+    let reply = admin.post("/admin/stats/collections", future).await?;
+    assert_eq!((reply.status, reply.error()), (422, "invalid_to"), "{}", reply.text);
+    // The provisioner is gone: the newest figures that were counted, and said to be old.
+    stack.provisioners[0].stop().await?;
+    let live: Value = admin.get("/admin/tenants/small/stats").await?;
+    assert_eq!((&live["live"], &live["stats"]["paid_orders"].to_string()), (&json!(false), &counted[3]), "{live}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn leader_and_worker_killed_in_the_middle_count_nothing_twice() -> Result<()> {
+    let options = world::without_nodes("stats-killed")?
+        .with_env("control-plane", "FAILPOINTS", "schedule.asked=kill")
+        .with_env("provisioner", "STATISTICS_CONNECTIONS", "1")
+        .with_env("provisioner", "FAILPOINTS", "collect.recorded=kill")
+        .with_env("provisioner-2", "FAILPOINTS", "");
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    for id in TENANTS {
+        admin.create_active_tenant(id, None, SOON).await?;
+    }
+    let today = today(&stack).await?;
+    plant(&stack, "big", 200, today).await?;
+    let reply = admin.post("/admin/schedules/daily-statistics/run", json!({})).await?;
+    let run = reply.json["run_id"].as_str().context("a run")?.to_owned();
+    let leader = &mut stack.control_planes[0];
+    wait::until(SOON, "the leader to be killed", async || (!leader.is_alive()).then_some(())).await?;
+    let worker = &mut stack.provisioners[0];
+    wait::until(SOON, "the worker to be killed", async || (!worker.is_alive()).then_some(())).await?;
+    stack.add(Role::Provisioner).await?;
+    stack.control_planes[0].restart(&[("FAILPOINTS", None)]).await?;
+    let ended = ended(&admin, &run).await?;
+    assert_eq!((&ended["status"], &ended["collected"]), (&json!("succeeded"), &json!(4)), "{ended}");
+    ensure!(ended["attempts"].as_u64() > Some(1), "nobody was killed: {ended}");
+    wait::until_ok(SOON, "the run to end", async || {
+        let report: Value = admin.get("/admin/schedules").await?;
+        let last = &report["schedules"][3]["last_run"];
+        ensure!(last["run_id"] == run && last["status"] == "succeeded" && last["attempts"] == 2, "{last}");
+        Ok(())
+    })
+    .await?;
+    let mut system = world::system(&stack).await?;
+    assert_eq!(world::number(&mut system, "SELECT COUNT(*) FROM saas_collections").await?, 1);
+    let mut root = world::root(&stack).await?;
+    for tenant in TENANTS {
+        check(&stack, tenant, today).await?;
+        let days =
+            format!("SELECT COUNT(*) FROM ai_shifu_tenant_{tenant}.tenant_statistics WHERE stat_date = UTC_DATE()");
+        assert_eq!(world::number(&mut root, &days).await?, 1, "{tenant}");
+    }
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+#[ignore = "long: makes 1,000 tenants"]
+async fn a_thousand_tenants_are_counted_on_four_connections() -> Result<()> {
+    let options = world::without_nodes("stats-thousand")?.with_env("provisioner", "STATISTICS_CONNECTIONS", "4");
+    let stack = Stack::start(options).await?;
+    let mut root = world::root(&stack).await?;
+    make_cheaply(&mut root, 1000).await?;
+    // Connections of the administrator, as the server counts them; of three looks in a row the smallest counts, because the
+    // server goes on counting one until it has read its goodbye.
+    let (on, most) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicI64::new(0)));
+    let (running, max, url) = (Arc::clone(&on), Arc::clone(&most), stack.urls.root.clone());
+    let sampler = tokio::spawn(async move {
+        let mut root = MySqlConnection::connect(&url).await?;
+        let mut looks = [0; 3];
+        while running.load(Ordering::SeqCst) {
+            looks.rotate_left(1);
+            let count = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'provisioner'";
+            looks[2] = sqlx::query_scalar(count).fetch_one(&mut root).await?;
+            max.fetch_max(looks.into_iter().min().unwrap_or_default(), Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    });
+    let admin = stack.admin();
+    let today = today(&stack).await?;
+    for (what, days) in [("today", 0), ("31 days", 30)] {
+        let begun = Instant::now();
+        let body = json!({"from": today - Days::new(days), "to": today});
+        let asked = admin.post("/admin/stats/collections", body).await?;
+        let ended = ended(&admin, asked.json["request_id"].as_str().context("a request")?).await?;
+        assert_eq!((&ended["collected"], &ended["failed"]), (&json!(1001), &json!(0)), "{ended}");
+        eprintln!("1,001 tenants, {what}: {:.1} s", begun.elapsed().as_secs_f64());
+    }
+    on.store(false, Ordering::SeqCst);
+    sampler.await??;
+    // Besides the four: the one that looks at the server, and one that answers questions.
+    let most = most.load(Ordering::SeqCst);
+    ensure!((2..=6).contains(&most), "{most} connections");
+    eprintln!("at most {most} connections of the administrator");
+    let counted = format!("SELECT COUNT(*) FROM saas_tenant_daily_statistics WHERE stat_date = '{today}'");
+    assert_eq!(world::number(&mut world::system(&stack).await?, &counted).await?, 1001);
+    Ok(())
+}
+
+async fn today(stack: &Stack) -> Result<NaiveDate> {
+    Ok(sqlx::query_scalar("SELECT UTC_DATE()").fetch_one(&mut world::system(stack).await?).await?)
+}
+
+/// Waits for the end of the (only) collection of a request.
+async fn ended(admin: &Admin, request: &str) -> Result<Value> {
+    wait::until_ok(Duration::from_secs(300), "the collection to end", async || {
+        let found: Value = admin.get(&format!("/admin/stats/collections/{request}")).await?;
+        let one = found["collections"][0].clone();
+        ensure!(one["status"] == "succeeded" || one["status"] == "failed", "{one}");
+        Ok(one)
+    })
+    .await
+}
+
+/// Orders and study records of some users over some fifty days, of every status, deleted ones among them, at the edges of
+/// days too; and an access log.
+async fn plant(stack: &Stack, tenant: &str, rows: u64, today: NaiveDate) -> Result<()> {
+    let mut root = world::root(stack).await?;
+    let mut state = rows;
+    let mut next = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut insert = async |table: &str, columns: &str, values: Vec<String>| -> Result<()> {
+        let sql = format!("INSERT INTO {table} ({columns}) VALUES {}", values.join(", "));
+        sqlx::raw_sql(&sql).execute(&mut root).await.with_context(|| format!("plant {table}"))?;
+        Ok(())
+    };
+    let (mut orders, mut studies, mut log) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..rows {
+        let mut time = || {
+            let clock = ["00:00:00", "23:59:59", "12:34:56"][next(3) as usize];
+            format!("{} {clock}", today - Days::new(next(50)))
+        };
+        let (order, study, seen) = (time(), time(), time());
+        let (price, status, deleted) = (next(100_000), 501 + next(5), u64::from(next(10) == 0));
+        let user = next(rows / 4 + 1);
+        orders.push(format!("('o{n}', 'u{user}', {}.{:02}, {status}, {deleted}, '{order}')", price / 100, price % 100));
+        studies.push(format!("('p{n}', 'u{}', {}, '{study}')", next(9), u64::from(next(7) == 0)));
+        log.push(format!(
+            "('{tenant}', {}, '{seen}')",
+            if next(5) == 0 { "NULL".into() } else { format!("'u{user}'") }
+        ));
+    }
+    let database = format!("ai_shifu_tenant_{tenant}");
+    insert(&format!("{database}.order_orders"), "order_bid, user_id, paid_price, status, deleted, created_at", orders)
+        .await?;
+    insert(
+        &format!("{database}.learn_progress_records"),
+        "progress_record_bid, user_bid, deleted, created_at",
+        studies,
+    )
+    .await?;
+    insert("ai_shifu_system.saas_access_logs", "tenant_id, user_id, created_at", log).await
+}
+
+/// Eleven figures, each by a query of its own: users, active users, orders, paid orders, revenue, study records, then of
+/// the day orders, paid orders, revenue, study records.
+async fn recount(root: &mut MySqlConnection, tenant: &str, day: NaiveDate) -> Result<Vec<String>> {
+    let (orders, studies) = (
+        format!("FROM ai_shifu_tenant_{tenant}.order_orders WHERE deleted = 0 AND DATE(created_at)"),
+        format!("FROM ai_shifu_tenant_{tenant}.learn_progress_records WHERE deleted = 0 AND DATE(created_at)"),
+    );
+    let mut figures = Vec::new();
+    for query in [
+        format!("COUNT(DISTINCT user_id) {orders} <= '{day}'"),
+        format!(
+            "COUNT(DISTINCT user_id) FROM ai_shifu_system.saas_access_logs WHERE tenant_id = '{tenant}' AND DATE(created_at) = '{day}'"
+        ),
+        format!("COUNT(*) {orders} <= '{day}'"),
+        format!("COUNT(*) {orders} <= '{day}' AND status = 502"),
+        format!("CAST(COALESCE(SUM(paid_price), 0.00) AS DECIMAL(14,2)) {orders} <= '{day}' AND status = 502"),
+        format!("COUNT(*) {studies} <= '{day}'"),
+        format!("COUNT(*) {orders} = '{day}'"),
+        format!("COUNT(*) {orders} = '{day}' AND status = 502"),
+        format!("CAST(COALESCE(SUM(paid_price), 0.00) AS DECIMAL(14,2)) {orders} = '{day}' AND status = 502"),
+        format!("COUNT(*) {studies} = '{day}'"),
+    ] {
+        let figure: String =
+            sqlx::query_scalar(&format!("SELECT CAST((SELECT {query}) AS CHAR)")).fetch_one(&mut *root).await?;
+        figures.push(figure);
+    }
+    Ok(figures)
+}
+
+/// What is kept, in the system database and in the tenant's own, is what a recount says.
+async fn check(stack: &Stack, tenant: &str, day: NaiveDate) -> Result<()> {
+    let mut root = world::root(stack).await?;
+    let counted = recount(&mut root, tenant, day).await?;
+    let kept: Vec<(String,)> = sqlx::query_as(
+        "SELECT CONCAT_WS(' ', total_users, active_users, total_orders, paid_orders, total_revenue, total_study_records,
+                daily_orders, daily_paid_orders, daily_revenue, daily_study_records)
+         FROM saas_tenant_daily_statistics WHERE tenant_id = ? AND stat_date = ?",
+    )
+    .bind(tenant)
+    .bind(day)
+    .fetch_all(&mut world::system(stack).await?)
+    .await?;
+    ensure!(kept.len() == 1 && kept[0].0 == counted.join(" "), "{tenant} {day}: kept {kept:?}, counted {counted:?}");
+    let own: Vec<(String,)> = sqlx::query_as(&format!(
+        "SELECT CONCAT_WS(' ', total_users, active_users, total_orders, total_revenue, total_study_records)
+         FROM ai_shifu_tenant_{tenant}.tenant_statistics WHERE stat_date = ?"
+    ))
+    .bind(day)
+    .fetch_all(&mut root)
+    .await?;
+    let counted = [0, 1, 2, 4, 5].map(|at| counted[at].as_str()).join(" ");
+    ensure!(own.len() == 1 && own[0].0 == counted, "{tenant} {day}: its own {own:?}, counted {counted}");
+    Ok(())
+}
+
+async fn history(admin: &Admin, query: &str) -> Result<Value> {
+    admin.get(&format!("/admin/stats?{query}")).await
+}
+
+/// The pages of the JSON and the CSV say the same, and the days of the system are the sums.
+async fn history_is_complete(admin: &Admin, from: NaiveDate, to: NaiveDate) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = history(admin, &format!("from={from}&to={to}&limit=7{cursor}")).await?;
+        rows.extend(page["tenants"].as_array().cloned().unwrap_or_default());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    ensure!(rows.len() == 40 * 4, "{} rows", rows.len());
+    let csv = admin.request("GET", &format!("/admin/stats?from={from}&to={to}&format=csv"), None, &[]).await?;
+    ensure!(csv.header("content-type").is_some_and(|kind| kind.starts_with("text/csv")), "{:?}", csv.headers);
+    let mut lines = csv.text.lines();
+    let names: Vec<&str> = lines.next().context("a header")?.split(',').collect();
+    for (row, line) in rows.iter().zip(lines.by_ref()) {
+        for (name, value) in names.iter().zip(line.split(',')) {
+            let same = row[name].to_string().trim_matches('"') == value || *name == "collected_at";
+            ensure!(same, "{name}: {row} is not {line}");
+        }
+    }
+    ensure!(lines.next().is_none(), "the CSV has more rows");
+    let days = history(admin, &format!("from={from}&to={to}")).await?;
+    let sum: u64 = rows.iter().filter_map(|row| row["daily_orders"].as_u64()).sum();
+    let of_system = days["system"].as_array().context("days")?;
+    let summed: u64 = of_system.iter().filter_map(|day| day["daily_orders"].as_u64()).sum();
+    ensure!(of_system.len() == 40 && sum == summed && sum > 100, "{sum} is not {summed}");
+    Ok(())
+}
+
+/// Tenants of three tables, with rows and marks as provisioning would leave them.
+async fn make_cheaply(root: &mut MySqlConnection, tenants: usize) -> Result<()> {
+    let on_mysql = mysql::selected().is_some();
+    let mark = if on_mysql {
+        "SELECT CONVERT(TABLE_COMMENT USING utf8mb4) FROM information_schema.TABLES
+         WHERE TABLE_NAME = '_ownership' AND TABLE_SCHEMA = 'ai_shifu_tenant_default'"
+    } else {
+        "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'ai_shifu_tenant_default'"
+    };
+    let mark: String = sqlx::query_scalar(mark).fetch_one(&mut *root).await?;
+    for n in 0..tenants {
+        let (id, database) = (format!("t{n:04}"), format!("ai_shifu_tenant_t{n:04}"));
+        let mark = mark.replace("tenant=default;", &format!("tenant={id};"));
+        let (of_database, of_table) = if on_mysql {
+            (String::new(), format!("CREATE TABLE {database}._ownership (id INT) COMMENT '{mark}';"))
+        } else {
+            (format!("COMMENT '{mark}'"), String::new())
+        };
+        let tables = ["order_orders", "learn_progress_records", "tenant_statistics"]
+            .map(|table| format!("CREATE TABLE {database}.{table} LIKE ai_shifu_tenant_default.{table};"));
+        let sql = format!(
+            "CREATE DATABASE {database} {of_database}; {of_table} {}
+             INSERT INTO {database}.order_orders (order_bid, user_id, paid_price, status) VALUES ('a', 'u', 1.50, 502), ('b', 'u', 2, 501);
+             INSERT INTO ai_shifu_system.saas_tenant_snapshots
+                 SELECT '{id}', created_position + {n} + 1000, position, version, status, plan_type, server_id, snapshot
+                 FROM ai_shifu_system.saas_tenant_snapshots WHERE tenant_id = 'default'",
+            tables.concat()
+        );
+        sqlx::raw_sql(&sql).execute(&mut *root).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! One trace follows a tenant from the request through the broker and the worker to the data node.
+
+use crate::world::SOON;
+use anyhow::{Context, Result, ensure};
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use harness::stack::{Stack, StackOptions};
+use harness::wait;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+/// A span as the receiver got it.
+#[derive(Clone, Debug)]
+struct Received {
+    service: String,
+    name: String,
+    trace: Vec<u8>,
+    id: Vec<u8>,
+    parent: Vec<u8>,
+    /// Attributes that are texts.
+    attributes: BTreeMap<String, String>,
+}
+
+type Spans = Arc<Mutex<Vec<Received>>>;
+
+/// A collector that keeps what it gets.
+async fn receiver() -> Result<(String, Spans)> {
+    let spans = Spans::default();
+    let kept = Arc::clone(&spans);
+    let receive = post(move |body: Bytes| async move {
+        let request = ExportTraceServiceRequest::decode(body).expect("OTLP in protobuf");
+        kept.lock().expect("nobody panics with it").extend(received(request));
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/traces", receive)).await });
+    Ok((address, spans))
+}
+
+fn received(request: ExportTraceServiceRequest) -> Vec<Received> {
+    let texts = |attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]| -> BTreeMap<String, String> {
+        let text = |value: &Value| match value {
+            Value::StringValue(text) => Some(text.clone()),
+            _ => None,
+        };
+        attributes
+            .iter()
+            .filter_map(|pair| Some((pair.key.clone(), text(pair.value.as_ref()?.value.as_ref()?)?)))
+            .collect()
+    };
+    let mut all = Vec::new();
+    for resource in request.resource_spans {
+        let of_resource = texts(&resource.resource.map(|resource| resource.attributes).unwrap_or_default());
+        for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            all.push(Received {
+                service: of_resource.get("service.name").cloned().unwrap_or_default(),
+                name: span.name,
+                trace: span.trace_id,
+                id: span.span_id,
+                parent: span.parent_span_id,
+                attributes: texts(&span.attributes),
+            });
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn one_trace_follows_a_tenant_through_every_process() -> Result<()> {
+    let (address, spans) = receiver().await?;
+    let mut options = StackOptions::for_test("traces")?;
+    for service in ["control-plane", "provisioner", "data-plane"] {
+        options =
+            options.with_env(service, "OTLP_ENDPOINT", &address).with_env(service, "OTEL_BSP_SCHEDULE_DELAY", "200");
+    }
+    let stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let caller = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traceparent = format!("00-{caller}-00f067aa0ba902b7-01");
+    let body = serde_json::json!({"tenant_id": "acme", "tenant_name": "Acme"});
+    let created = admin.request("POST", "/admin/tenants", Some(body), &[("traceparent", &traceparent)]).await?;
+    ensure!(created.status == 202, "{}", created.text);
+    admin.wait_for_state("acme", "active", SOON).await?;
+
+    let trace = hex::decode(caller)?;
+    let expected: BTreeSet<(&str, &str)> = BTreeSet::from([
+        ("control-plane", "request"),
+        ("control-plane", "publish"),
+        ("provisioner", "job"),
+        ("provisioner", "step"),
+        ("data-plane", "invalidate"),
+    ]);
+    let of_trace = wait::until_ok(SOON, "the spans of every process", async || {
+        let found: Vec<Received> =
+            spans.lock().expect("unharmed").iter().filter(|span| span.trace == trace).cloned().collect();
+        let names: BTreeSet<(&str, &str)> =
+            found.iter().map(|span| (span.service.as_str(), span.name.as_str())).collect();
+        ensure!(expected.is_subset(&names), "so far {names:?}");
+        // The end of the job is an event of its own, which nodes follow as well.
+        ensure!(
+            found.iter().filter(|span| span.name == "invalidate").count() >= 3,
+            "so far {} invalidations",
+            found.len()
+        );
+        Ok(found)
+    })
+    .await?;
+    // Every span but the caller's own has its parent in the trace.
+    let ids: BTreeSet<&[u8]> = of_trace.iter().map(|span| span.id.as_slice()).collect();
+    for span in &of_trace {
+        let rooted = span.parent == hex::decode("00f067aa0ba902b7")? || ids.contains(span.parent.as_slice());
+        ensure!(rooted, "{} of {} has no parent in the trace", span.name, span.service);
+    }
+    let job = of_trace.iter().find(|span| span.name == "job").context("a job")?;
+    assert_eq!(job.attributes.get("tenant_id").map(String::as_str), Some("acme"));
+    let request = of_trace.iter().find(|span| span.name == "request").context("a request")?;
+    assert_eq!(job.parent, request.id, "the job's parent is the request that asked for it");
+    let published =
+        of_trace.iter().filter(|span| span.name == "publish").map(|span| span.id.as_slice()).collect::<BTreeSet<_>>();
+    for heard in of_trace.iter().filter(|span| span.name == "invalidate") {
+        ensure!(published.contains(heard.parent.as_slice()), "what a node heard was published");
+    }
+    Ok(())
+}
