@@ -1,11 +1,13 @@
 //! A data node: the API of the tenants' users.
 //!
 //! Read it in the order of a request: [`router`] -> [`sessions`] (who asks, and may they) -> [`routing`] (which tenant,
-//! and is what we know of it fresh) -> [`api`] (the answer) -> [`connections`] (the tenant's database).
+//! and is what we know of it fresh) -> [`api`], or [`legacy`] for old clients (the answer) -> [`connections`] (the tenant's
+//! database).
 
 mod api;
 mod connections;
 mod gauges;
+mod legacy;
 mod noticeboard;
 mod report;
 mod router;
@@ -21,8 +23,8 @@ use std::process::ExitCode;
 /// Data node of the SaaS: finds the tenant of a request, checks the user, and answers from the tenant's own database.
 ///
 /// A node keeps the whole routing table in memory and follows the event log, so it can be started and stopped at any
-/// time and in any number. It reads the system database (an account with SELECT is enough, and INSERT, UPDATE, DELETE on
-/// saas_nodes, where it reports how far it is) and logs in to each tenant's database as that tenant's own user.
+/// time and in any number. It reads the system database (an account with SELECT is enough, INSERT, UPDATE, DELETE on
+/// saas_nodes, where it reports how far it is, and UPDATE (token_expired_at) on user_token, which makes sessions last) and logs in to each tenant's database as that tenant's own user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 #[command(
     name = "data-plane",
     version,
-    after_help = "Needed: SYSTEM_DB_URL, AMQP_URL, ENCRYPTION_KEYS (each also as NAME_FILE=/path). Optional: REDIS_URL.
+    after_help = "Needed: SYSTEM_DB_URL, AMQP_URL, ENCRYPTION_KEYS (each also as NAME_FILE=/path). Optional: REDIS_URL, LEGACY_SECRET_KEY.
 
 Examples:
   data-plane serve

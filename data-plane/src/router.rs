@@ -2,6 +2,7 @@
 
 use crate::api::{self, profiles::Profiles};
 use crate::connections::TenantDatabases;
+use crate::legacy;
 use crate::routing::{Routing, TrustedProxies};
 use crate::sessions::Sessions;
 use axum::Router;
@@ -46,7 +47,7 @@ pub fn router(app: App, health: &Health) -> Router {
 /// The list of the routes, and what each says of itself.
 fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(api::orders::list))
+        .routes(routes!(api::orders::list, api::orders::create))
         .routes(routes!(api::config::show))
         .routes(routes!(api::users::me))
         .routes(routes!(api::users::show))
@@ -54,6 +55,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(api::users::shifus))
         .routes(routes!(api::users::activities))
         .routes(routes!(api::users::coupons))
+        .merge(legacy::routes())
 }
 
 /// The OpenAPI document of the process.

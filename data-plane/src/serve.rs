@@ -7,7 +7,7 @@ use crate::noticeboard::Noticeboard;
 use crate::report::Reporter;
 use crate::router::{App, router};
 use crate::routing::{Follower, Routing, TrustedProxies};
-use crate::sessions::Sessions;
+use crate::sessions::{LegacySessions, Sessions, Used};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::config::Settings;
@@ -38,10 +38,12 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let amqp = settings.secret("AMQP_URL")?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
-    let (noticeboard, clerk) = Noticeboard::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
+    let redis = settings.optional_secret("REDIS_URL")?;
+    let (noticeboard, clerk) = Noticeboard::new(redis.as_ref())?;
+    let legacy = LegacySessions::new(settings.optional_secret("LEGACY_SECRET_KEY")?.as_ref(), redis.as_ref())?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     let options = database::options(&system_url).context("the setting SYSTEM_DB_URL is wrong")?;
-    // One connection is the follower's own, one the reporter's, the rest look up sessions and members.
+    // One connection is the follower's own, one writes reports and uses of sessions, the rest look up sessions and members.
     let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(2).max(1);
     let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
@@ -56,7 +58,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // Profiles share the pool and never have all of it: looking up sessions goes first.
     let profiles = Arc::new(Profiles::new(pool.clone(), (lookups / 2).max(1)));
     let looked_up = pool.clone();
-    let sessions = Arc::new(Sessions::new(pool, lookups));
+    let used = Used::default();
+    let sessions = Arc::new(Sessions::new(pool, lookups, legacy, used.clone()));
     let databases = TenantDatabases::new(keys, budget, Arc::clone(&routing), noticeboard.clone());
     let mut follower = Follower::new(
         options,
@@ -80,6 +83,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
     tokio::spawn(follower.run());
     let node_id = format!("{:032x}", u128::from_be_bytes(kernel::tokens::random()));
+    shutdown.spawn(used.keep(reports.clone(), shutdown.clone()));
     let reporter = Reporter {
         node_id,
         node_name: node,

@@ -25,6 +25,10 @@ enum About {
     Tenant,
     /// The user in the path: themselves, admins and viewers may ask.
     User,
+    /// The tenant: members who may change something make an order, whose course names the tenant they belong to.
+    NewOrder,
+    /// The default tenant, whatever the request names, in the envelope of the old application.
+    Old,
     /// No tenant at all: the process itself.
     Process,
 }
@@ -39,6 +43,7 @@ struct Route {
 
 const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/orders", about: About::Tenant, rows: true },
+    Route { method: "POST", path: "/api/orders", about: About::NewOrder, rows: true },
     Route { method: "GET", path: "/api/config", about: About::Tenant, rows: true },
     Route { method: "GET", path: "/api/me", about: About::Tenant, rows: false },
     Route { method: "GET", path: "/api/users/{user_id}", about: About::User, rows: false },
@@ -46,10 +51,27 @@ const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/users/{user_id}/shifus", about: About::User, rows: true },
     Route { method: "GET", path: "/api/users/{user_id}/activities", about: About::User, rows: true },
     Route { method: "GET", path: "/api/users/{user_id}/coupons", about: About::User, rows: true },
+    Route { method: "POST", path: "/api/legacy/orders", about: About::Old, rows: false },
+    Route { method: "GET", path: "/api/legacy/user/{user_id}/orders", about: About::Old, rows: true },
+    Route { method: "GET", path: "/api/legacy/user/{user_id}/study_progress", about: About::Old, rows: false },
+    Route { method: "GET", path: "/api/legacy/coupons/user/{user_id}", about: About::Old, rows: true },
+    Route { method: "GET", path: "/api/legacy/shifu/{shifu_id}", about: About::Old, rows: true },
     Route { method: "GET", path: "/livez", about: About::Process, rows: false },
     Route { method: "GET", path: "/readyz", about: About::Process, rows: false },
     Route { method: "GET", path: "/metrics", about: About::Process, rows: false },
 ];
+
+impl Route {
+    /// An order of the caller's own tenant: wherever it is written, it says who wrote it.
+    fn body(&self, caller: &Caller) -> String {
+        let course = format!("{}made", canary(caller.member.as_ref().map_or("t1", |member| member.tenant)));
+        match (self.method, self.about) {
+            ("POST", About::Old) => json!({"shifu_id": course, "price": 1}).to_string(),
+            ("POST", _) => json!({"shifu_bid": course, "payable_price": "1.00"}).to_string(),
+            _ => String::new(),
+        }
+    }
+}
 
 /// Who asks.
 struct Caller {
@@ -64,6 +86,7 @@ struct Member {
     tenant: &'static str,
     user_id: String,
     sees_all: bool,
+    changes: bool,
 }
 
 #[tokio::test]
@@ -88,8 +111,11 @@ async fn nobody_reads_another_tenants_row_however_they_ask() -> Result<()> {
             for route in ROUTES {
                 for caller in &callers {
                     for target in targets(route, caller, &callers) {
-                        let path = route.path.replace("{user_id}", target.map_or("", |target| &target.user_id));
-                        let request = form.request(route.method, &path, caller.token.as_deref(), "");
+                        let path = route
+                            .path
+                            .replace("{shifu_id}", "s")
+                            .replace("{user_id}", target.map_or("", |target| &target.user_id));
+                        let request = form.request(route.method, &path, caller.token.as_deref(), &route.body(caller));
                         let answer = wires[usize::from(form.by_proxy)]
                             .send(&request)
                             .await
@@ -139,6 +165,13 @@ fn expected(
     if route.about == About::Process {
         return refused(200, "");
     }
+    if route.about == About::Old {
+        return match &caller.member {
+            None => refused(200, if caller.token.is_some() { "1005" } else { "1004" }),
+            Some(member) if member.tenant != "default" => refused(200, "1001"),
+            Some(_) => Expected { status: 200, code: "", tenant: None, rows_of: route.rows.then_some("default") },
+        };
+    }
     if let Means::Refused(status, code) = form.means {
         return refused(status, code);
     }
@@ -160,14 +193,20 @@ fn expected(
             return refused(403, "user_not_in_tenant");
         }
     }
-    Expected { status: 200, code: "", tenant: Some(tenant), rows_of: route.rows.then_some(tenant) }
+    let status = match route.about {
+        About::NewOrder if !member.changes => return refused(403, "admin_required"),
+        About::NewOrder => 201,
+        _ => 200,
+    };
+    Expected { status, code: "", tenant: Some(tenant), rows_of: route.rows.then_some(tenant) }
 }
 
 impl Expected {
     fn check(&self, answer: &Answer) -> Result<()> {
         let Answer { status, body } = answer;
         let json = answer.json();
-        let code = json["error"].as_str().unwrap_or_default();
+        let number = json["code"].as_i64().filter(|number| *number != 0).map(|number| number.to_string());
+        let code = number.as_deref().or(json["error"].as_str()).unwrap_or_default();
         ensure!((*status, code) == (self.status, self.code), "{status} {code}, not {} {}", self.status, self.code);
         let tenant = json["tenant_id"].as_str();
         ensure!(tenant == self.tenant, "it names {tenant:?}, not {:?}", self.tenant);
@@ -186,7 +225,7 @@ fn canary(tenant: &str) -> String {
 
 /// Whom a caller asks about: every user of the path's kind is tried, of their own tenant and of another one.
 fn targets<'c>(route: &Route, caller: &Caller, callers: &'c [Caller]) -> Vec<Option<&'c Member>> {
-    if route.about != About::User {
+    if !route.path.contains("{user_id}") {
         return vec![None];
     }
     let members = || callers.iter().filter_map(|caller| caller.member.as_ref());
@@ -221,7 +260,7 @@ async fn callers(stack: &Stack) -> Result<Vec<Caller>> {
         ("an admin of the default tenant", "default", "admin"),
     ] {
         let (user_id, token) = world::user(&admin, &format!("{tenant}-{role}"), &[(tenant, role)]).await?;
-        let member = Member { tenant, user_id, sees_all: role != "user" };
+        let member = Member { tenant, user_id, sees_all: role != "user", changes: role != "viewer" };
         for node in 0..stack.data_planes.len() {
             let (api, host) = (stack.tenant_api(node), format!("{tenant}.x.example"));
             wait::until(SOON, "a member to be known to a node", async || {

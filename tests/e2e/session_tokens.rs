@@ -1,10 +1,13 @@
-//! Users' session tokens are listed without a secret, and a revoked one is refused by every node within a second or so.
+//! Users' session tokens are listed without a secret, last from their latest use, and a revoked one is refused by every node
+//! within a second or so.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
+use kernel::tokens::session_key;
 use serde_json::{Value, json};
+use sqlx::{Connection, MySqlConnection};
 use std::time::{Duration, Instant};
 
 const HOST: &str = "acme.example.com";
@@ -93,6 +96,87 @@ async fn tokens_are_listed_and_a_revoked_one_is_refused_by_both_nodes() -> Resul
     assert_eq!((again.status, again.error()), (404, "not_found"));
     let left = admin.request("GET", &tokens, None, &[]).await?;
     assert_eq!(left.json["tokens"].as_array().map(Vec::len), Some(1), "{}", left.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_lasts_from_its_latest_use() -> Result<()> {
+    let stack = world::start("sliding-sessions").await?;
+    let admin = stack.admin();
+    admin.create_active_tenant("acme", Some(HOST), SOON).await?;
+    let (ann, week) = world::user(&admin, "ann", &[("acme", "user")]).await?;
+    let minute = admin.create_token(&ann, Some(60)).await?;
+    let unused = admin.create_token(&ann, Some(60)).await?;
+    let fixed = admin.create_token(&ann, Some(60)).await?;
+    let over = admin.create_token(&ann, Some(60)).await?;
+    let api = stack.tenant_api(0);
+    wait::until(SOON, "the node to serve", async || {
+        api.get(HOST, &week, "/api/me").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+    let mut system = world::system(&stack).await?;
+    let change = async |system: &mut MySqlConnection, token: &str, to: &str| -> Result<()> {
+        let update = format!("UPDATE user_token SET {to} WHERE token = ?");
+        sqlx::query(&update).bind(session_key(token)).execute(system).await?;
+        Ok(())
+    };
+    let left = async |system: &mut MySqlConnection, token: &str| -> Result<i64> {
+        let ask = "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), token_expired_at) FROM user_token WHERE token = ?";
+        Ok(sqlx::query_scalar(ask).bind(session_key(token)).fetch_one(system).await?)
+    };
+
+    // As if they had last been used a while ago.
+    for token in [&minute, &unused] {
+        change(&mut system, token, "token_expired_at = UTC_TIMESTAMP() + INTERVAL 20 SECOND").await?;
+    }
+    change(&mut system, &fixed, "token_expired_at = UTC_TIMESTAMP() + INTERVAL 20 SECOND, token_ttl = NULL").await?;
+    change(&mut system, &over, "token_expired_at = UTC_TIMESTAMP() - INTERVAL 1 SECOND").await?;
+    for (token, status) in [(&minute, 200), (&fixed, 200), (&over, 401)] {
+        assert_eq!(api.get(HOST, token, "/api/me").await?.status, status);
+    }
+    wait::until(SOON, "the use to be written", async || {
+        left(&mut system, &minute).await.ok().filter(|left| *left > 50)
+    })
+    .await?;
+    // Again by a use that is answered from memory.
+    change(&mut system, &minute, "token_expired_at = UTC_TIMESTAMP() + INTERVAL 20 SECOND").await?;
+    wait::until(SOON, "a later use to be written", async || {
+        api.get(HOST, &minute, "/api/me").await.ok().filter(|reply| reply.status == 200)?;
+        left(&mut system, &minute).await.ok().filter(|left| *left > 50)
+    })
+    .await?;
+    for (token, why) in [(&unused, "nobody used it"), (&fixed, "it has a fixed end"), (&over, "it was over")] {
+        assert!(left(&mut system, token).await? <= 20, "{why}");
+    }
+    // Three hundred uses are a few writes and no look-up.
+    let count = async |name: &str| -> Result<f64> {
+        let metrics = api.request("GET", "/metrics", &[]).await?.text;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.with_context(|| format!("{name} among the metrics"))
+    };
+    let (begun, misses, writes) =
+        (Instant::now(), count("session_cache_misses_total ").await?, count("sessions_extended_total ").await?);
+    for _ in 0..300 {
+        assert_eq!(api.get(HOST, &minute, "/api/orders").await?.status, 200);
+    }
+    let written = count("sessions_extended_total ").await? - writes;
+    assert!(written <= begun.elapsed().as_secs_f64() + 1.0, "{written} writes");
+    if begun.elapsed() < Duration::from_secs(30) {
+        assert_eq!(count("session_cache_misses_total ").await?, misses);
+    }
+    // Nodes may move the end of a session, and nothing else of it.
+    let mut node = MySqlConnection::connect(&stack.urls.system.node).await?;
+    for refused in [
+        "UPDATE user_token SET user_id = 'x'",
+        "UPDATE user_token SET token = 'x'",
+        "UPDATE user_token SET token_ttl = 1",
+        "DELETE FROM user_token",
+        "INSERT INTO user_token (user_id) VALUES ('x')",
+    ] {
+        let error =
+            sqlx::query(refused).execute(&mut node).await.err().and_then(|error| kernel::database::number(&error));
+        assert!(matches!(error, Some(1142 | 1143)), "{refused}: {error:?}");
+    }
     Ok(())
 }
 

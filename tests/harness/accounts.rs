@@ -7,7 +7,7 @@
 //! | `migrator` | everything | nothing |
 //! | `control` | rows | nothing |
 //! | `provisioner_system` | rows | nothing |
-//! | `node` | reading, and rows of `saas_nodes` | nothing: a node uses each tenant's own account |
+//! | `node` | reading, rows of `saas_nodes`, and when sessions end | nothing: a node uses each tenant's own account |
 //! | `provisioner` | nothing | everything, and the making of users |
 
 use anyhow::{Context, Result};
@@ -121,8 +121,13 @@ pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
     let options: MySqlConnectOptions = server.root_url().parse()?;
     let mut connection = options.disable_statement_logging().connect().await?;
     // No pattern: in a grant on one table the name of the database is taken as it is.
-    let grant = format!("GRANT INSERT, UPDATE, DELETE ON `{SYSTEM_DATABASE}`.saas_nodes TO 'node'@'127.0.0.1'");
-    sqlx::raw_sql(&grant).execute(&mut connection).await.context("give nodes the right to report")?;
+    for (rights, table) in [("INSERT, UPDATE, DELETE", "saas_nodes"), ("UPDATE (token_expired_at)", "user_token")] {
+        let grant = format!("GRANT {rights} ON `{SYSTEM_DATABASE}`.{table} TO 'node'@'127.0.0.1'");
+        sqlx::raw_sql(&grant)
+            .execute(&mut connection)
+            .await
+            .with_context(|| format!("give nodes rights on {table}"))?;
+    }
     Ok(connection.close().await?)
 }
 

@@ -286,6 +286,11 @@ impl TenantApi {
         self.request("GET", path, &[("Host", domain), ("Authorization", &bearer)]).await
     }
 
+    /// Any call with a JSON body.
+    pub async fn send(&self, method: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Result<Reply> {
+        call(&self.http, method, &format!("{}{path}", self.base), Some(body), headers).await
+    }
+
     /// Any call with any headers, `Host` among them.
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Reply> {
         call(&self.http, method, &format!("{}{path}", self.base), None, headers).await

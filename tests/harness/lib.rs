@@ -10,7 +10,7 @@
 //! - [`mysql`]: the other kind of database server, for the run that shows that everything works on it too;
 //! - [`accounts`]: the least-privilege database accounts the services get;
 //! - [`services`]: the control plane, the provisioner and the data plane as real processes;
-//! - [`options`], [`stack`]: all of it composed;
+//! - [`options`], [`stack`]: all of it composed; [`proxy`]: a bad network between two of them;
 //! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it.
 //!
 //! Nothing here touches a server that it did not start, except the ones whose URLs it is given.
@@ -30,6 +30,7 @@ pub mod paths;
 pub mod ports;
 pub mod probe;
 pub mod process;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
 pub mod services;

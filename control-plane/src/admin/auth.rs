@@ -3,7 +3,7 @@
 use crate::serve::App;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Method, header};
-use kernel::http::{ApiError, Code, MAX_BODY, is_json};
+use kernel::http::{ApiError, Code, MAX_BODY, idempotency_key, is_json};
 use kernel::store::Idempotency;
 use kernel::tokens;
 use serde::de::DeserializeOwned;
@@ -41,24 +41,13 @@ impl FromRequest<App> for Caller {
         if !body.is_empty() && !json {
             return Err(Code::UnsupportedMediaType.into());
         }
-        let idempotency = match parts.headers.get("idempotency-key") {
-            Some(key) if parts.method == Method::POST => Some(Idempotency {
-                actor: actor.clone(),
-                key: idempotency_key(key)?,
-                request_hash: request_hash(&parts.method, parts.uri.path(), &body),
-            }),
-            _ => None,
-        };
+        let key = if parts.method == Method::POST { idempotency_key(&parts.headers)? } else { None };
+        let idempotency = key.map(|key| Idempotency {
+            actor: actor.clone(),
+            key,
+            request_hash: request_hash(&parts.method, parts.uri.path(), &body),
+        });
         Ok(Self { actor, idempotency, body })
-    }
-}
-
-fn idempotency_key(value: &axum::http::HeaderValue) -> Result<String, ApiError> {
-    let key = value.to_str().unwrap_or_default();
-    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(key.to_owned())
-    } else {
-        Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "1 to 255 printable ASCII characters"))
     }
 }
 

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 /// `user_token.token_type` of the tokens made here; the legacy's own are 0.
 const TOKEN_TYPE: i32 = 1;
 
-/// Lifetime of a token unless the caller says otherwise: the legacy's 7 days.
+/// Lifetime of a token after its latest use unless the caller says otherwise: the legacy's 7 days.
 const DEFAULT_TTL: u32 = 604_800;
 
 /// Body of `POST /admin/users`.
@@ -93,7 +93,7 @@ impl Write for NewUser {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
-    /// How long it counts; 7 days unless told otherwise.
+    /// How long it counts after its latest use; 7 days unless told otherwise.
     #[serde(default)]
     #[schema(minimum = 60, maximum = 31_536_000)]
     ttl_seconds: Option<u32>,
@@ -143,13 +143,16 @@ impl Write for IssueToken {
                 .bind(self.ttl)
                 .fetch_one(unit.connection())
                 .await?;
-        sqlx::query("INSERT INTO user_token (user_id, token, token_type, token_expired_at) VALUES (?, ?, ?, ?)")
-            .bind(self.user_id.as_str())
-            .bind(tokens::session_key(&token))
-            .bind(TOKEN_TYPE)
-            .bind(expires_at)
-            .execute(unit.connection())
-            .await?;
+        sqlx::query(
+            "INSERT INTO user_token (user_id, token, token_type, token_expired_at, token_ttl) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(self.user_id.as_str())
+        .bind(tokens::session_key(&token))
+        .bind(TOKEN_TYPE)
+        .bind(expires_at)
+        .bind(self.ttl)
+        .execute(unit.connection())
+        .await?;
         let issued = IssuedToken { user_id: &self.user_id, token, expires_at: expires_at.and_utc() };
         Ok(Answer::new(StatusCode::CREATED, json!(issued)))
     }

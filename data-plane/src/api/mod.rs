@@ -2,9 +2,11 @@
 
 pub mod config;
 mod cursor;
+pub mod new_order;
 mod order_stats;
 pub mod orders;
 mod page;
+pub mod price;
 pub mod profiles;
 pub mod users;
-mod values;
+pub mod values;

@@ -1,17 +1,22 @@
 //! `GET /api/orders`: a tenant's orders, newest first, page by page. Admins and viewers see all, users see their own.
+//! `POST /api/orders`: a new one ([`super::new_order`]).
 //!
-//! One round trip per request. The statements are constants, so each is prepared once per connection: those with filters
+//! A list is one round trip. The statements are constants, so each is prepared once per connection: those with filters
 //! are apart from those without, because the common question should be read straight off an index.
 
 use super::cursor::Cursor;
+use super::new_order::{self, NewOrder};
 use super::values::{Moment, Money};
 use crate::router::App;
 use crate::sessions::Caller;
+use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDateTime, Utc};
-use kernel::http::{ApiError, ApiQuery};
+use kernel::domain::{TenantId, UserId};
+use kernel::http::{ApiError, ApiJson, ApiQuery, idempotency_key};
 use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
@@ -63,13 +68,13 @@ struct Page<'r> {
     next_cursor: Option<String>,
 }
 
-/// An order.
+/// An order as lists and the answer to a new one show it.
 #[derive(Serialize, ToSchema)]
-struct Order<'r> {
-    order_bid: &'r str,
-    shifu_bid: &'r str,
-    user_id: &'r str,
-    payable_price: Money<'r>,
+pub struct Order<'r> {
+    pub order_bid: &'r str,
+    pub shifu_bid: &'r str,
+    pub user_id: &'r str,
+    pub payable_price: Money<'r>,
     paid_price: Money<'r>,
     status: i16,
     created_at: Moment,
@@ -94,6 +99,61 @@ pub async fn list(
     let mut body = Vec::with_capacity(ORDER_BYTES * (page.orders.len() + 1));
     serde_json::to_writer(&mut body, &page).map_err(|error| ApiError::internal(&error))?;
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A new order.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewOrder)]
+pub struct Body {
+    #[schema(min_length = 1, max_length = 36, pattern = "^[!-~]+$")]
+    shifu_bid: String,
+    /// 0.00 to 99999999.99, exactly.
+    #[schema(pattern = r"^[0-9]{1,8}(\.[0-9]{1,2})?$", example = "99.90")]
+    payable_price: String,
+    /// Whose it is, if it is not the caller's own: for admins.
+    #[serde(default)]
+    #[schema(value_type = Option<UserId>)]
+    user_id: Option<String>,
+}
+
+/// The order that was made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedOrder)]
+struct Created<'r> {
+    tenant_id: &'r TenantId,
+    order: Order<'r>,
+}
+
+/// Begin an order of the caller, or, asked by an admin, of another member.
+///
+/// Its status is 501. The price is the one that the caller names: whoever takes the money compares it with the course's.
+/// With an `Idempotency-Key` (1 to 255 printable ASCII characters) the same key finds the same order.
+#[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = Body,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)), responses(
+    (status = 201, description = "The order", body = Created),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 409, description = "conflict"),
+    (status = 422, description = "invalid_shifu_bid, invalid_payable_price, invalid_user_id, invalid_idempotency_key, idempotency_key_reused")))]
+pub async fn create(
+    caller: Caller,
+    State(app): State<App>,
+    headers: HeaderMap,
+    ApiJson(body): ApiJson<Body>,
+) -> Result<Response, ApiError> {
+    let user_id = new_order::owner(&caller, body.user_id.as_deref())?;
+    let shifu_bid = new_order::shifu_bid(body.shifu_bid, "shifu_bid")?;
+    let price =
+        body.payable_price.parse().map_err(|error| ApiError::invalid("payable_price", "payable_price", error))?;
+    let key = idempotency_key(&headers)?;
+    if user_id != caller.user_id {
+        app.profiles.member(&caller.route, &user_id).await?;
+    }
+    let mut database = app.databases.enter(&caller.route).await?;
+    let written = NewOrder::new(&caller, user_id, shifu_bid, price, key.as_deref()).write(&mut database).await?;
+    let created = Created { tenant_id: &caller.route.tenant_id, order: written.order()? };
+    Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
 impl Question {
@@ -211,7 +271,8 @@ fn page<'r>(tenant_id: &'r str, rows: &'r [MySqlRow], limit: u32) -> Result<Page
     Ok(Page { tenant_id, orders, next_cursor })
 }
 
-fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
+/// From the columns in the order of its members.
+pub fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
     Ok(Order {
         order_bid: row.try_get(0)?,
         shifu_bid: row.try_get(1)?,

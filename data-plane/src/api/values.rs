@@ -16,6 +16,11 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct Money<'r>(&'r str);
 
 impl Money<'_> {
+    /// Its digits.
+    pub fn digits(&self) -> &str {
+        self.0
+    }
+
     /// The amount in hundredths, exactly; `None` if it does not have two decimals.
     pub fn hundredths(self) -> Option<i64> {
         let (whole, rest) = self.0.split_once('.')?;

@@ -2,9 +2,10 @@
 //!
 //! **Guarantees.** A tenant has at most its plan's number of requests in work and waiting, the rest are refused at once
 //! ([`gate`]); all connections of the node are one budget ([`pool`], [`ledger`]); servers that fail are left alone for a
-//! while ([`servers`]); every statement ends after [`STATEMENT_TIMEOUT`], on this side and on the server. A read that
-//! met a dead connection or a refused login (a restart, a `KILL` after a rotation) is asked once more on a new one, by the
-//! route as it is now; if the tenant is served no more, that is the answer. What a client is told is always 503 `tenant_unavailable`, never the database's own words.
+//! while ([`servers`]); every statement ends after [`STATEMENT_TIMEOUT`], on this side and on the server. A read, or
+//! [`Work`] that may be repeated, that met a dead connection or a refused login (a restart, a `KILL` after a rotation) is
+//! done once more on a new one, by the route as it is now; if the tenant is served no more, that is the answer. What a
+//! client is told is always 503 `tenant_unavailable`, never the database's own words.
 
 mod gate;
 mod ledger;
@@ -24,6 +25,7 @@ use kernel::shutdown::Shutdown;
 use kernel::telemetry::names;
 use mysql::MySqlConnect;
 use pool::{NoConnection, OpenError, Pool};
+use sqlx::MySqlConnection;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +110,12 @@ pub struct TenantDatabase<'d> {
 impl TenantDatabase<'_> {
     /// All rows of a query that changes nothing. `sql` is constant, so it is prepared once per connection.
     pub async fn rows(&mut self, sql: &'static str, arguments: MySqlArguments) -> Result<Vec<MySqlRow>, ApiError> {
-        let first = self.ask(false, sql, arguments.clone()).await;
+        self.done(&Question { sql, arguments }).await
+    }
+
+    /// Does the work on one connection; once more on a new one if that was lost.
+    pub async fn done<W: Work>(&mut self, work: &W) -> Result<W::Done, ApiError> {
+        let first = self.attempt(false, work).await;
         // Whatever comes after the first question waits by a deadline of its own.
         self.deadline = Instant::now() + self.databases.wait;
         match first {
@@ -122,29 +129,54 @@ impl TenantDatabase<'_> {
                     return Err(refusal);
                 }
                 self.deadline = Instant::now() + self.databases.wait;
-                self.ask(true, sql, arguments).await.map_err(Failure::into_answer)
+                self.attempt(true, work).await.map_err(Failure::into_answer)
             }
             answer => answer.map_err(Failure::into_answer),
         }
     }
 
-    async fn ask(&self, fresh: bool, sql: &'static str, arguments: MySqlArguments) -> Result<Vec<MySqlRow>, Failure> {
+    async fn attempt<W: Work>(&mut self, fresh: bool, work: &W) -> Result<W::Done, Failure> {
         let mut lease = match self.databases.pool.acquire(&self.route, fresh, self.deadline).await {
             Ok(lease) => lease,
             // Refused to a user that has been replaced or locked since this request began.
             Err(NoConnection::Open(OpenError::Refused(error))) if !fresh => return Err(Failure::Lost(error)),
             Err(error) => return Err(Failure::NoConnection(error)),
         };
-        let asking = sqlx::query_with(sql, arguments).fetch_all(lease.ask());
-        match timeout(STATEMENT_TIMEOUT, asking).await {
-            Ok(Ok(rows)) => {
+        match timeout(W::LIMIT, work.run(lease.ask())).await {
+            Ok(Ok(done)) => {
                 lease.finished();
-                Ok(rows)
+                Ok(done)
             }
             Ok(Err(error)) if is_lost(&error) => Err(Failure::Lost(error)),
             Ok(Err(error)) => Err(Failure::Statement(error)),
             Err(_) => Err(Failure::Timeout),
         }
+    }
+}
+
+/// Statements on one connection, which goes back to the pool only if all of them succeeded. May be done twice: after a lost
+/// connection nobody knows what of it was done, so the second time must find out.
+pub trait Work: Sync {
+    /// What comes of it.
+    type Done: Send;
+
+    /// Longest time of all of it.
+    const LIMIT: Duration = STATEMENT_TIMEOUT;
+
+    /// Does it.
+    fn run(&self, connection: &mut MySqlConnection) -> impl Future<Output = Result<Self::Done, sqlx::Error>> + Send;
+}
+
+struct Question {
+    sql: &'static str,
+    arguments: MySqlArguments,
+}
+
+impl Work for Question {
+    type Done = Vec<MySqlRow>;
+
+    async fn run(&self, connection: &mut MySqlConnection) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        sqlx::query_with(self.sql, self.arguments.clone()).fetch_all(connection).await
     }
 }
 

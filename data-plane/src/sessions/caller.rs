@@ -3,12 +3,17 @@
 //! The order of checks is part of the contract: a fresh table, what the request says (400, 422), the token (401), the
 //! tenant (404), the membership (403), the tenant's state (403, 503). So only members learn how a tenant is.
 
+use super::{NoSession, Session, token};
+use crate::legacy::LegacyError;
 use crate::router::App;
 use crate::routing::{Asked, Route, Service};
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use kernel::domain::{Role, UserId};
-use kernel::http::{ApiError, Code, OfTenant};
+use kernel::http::{ApiError, Code, MAX_BODY, OfTenant, is_json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -29,17 +34,30 @@ impl FromRequestParts<App> for Caller {
         app.routing.freshness.ensure().await;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
         let asked = Asked::of(parts, peer, &app.trusted)?;
-        let (found, position) = {
+        let (found, default, position) = {
             let table = app.routing.table();
-            (table.resolve(&asked)?, table.position)
+            (table.resolve(&asked)?, table.default_tenant(), table.position)
         };
-        let span = tracing::Span::current();
-        span.record("position", position.0);
-        let token = super::token::of(&parts.headers).ok_or(Code::Unauthenticated)?;
-        let user_id = app.sessions.user(token).await?.ok_or(Code::Unauthenticated)?;
+        tracing::Span::current().record("position", position.0);
+        let token = token::of(parts).ok_or(Code::Unauthenticated)?;
+        let session = app.sessions.session(&token).await?;
+        let is_default =
+            |route: &Arc<Route>| default.as_ref().is_some_and(|default| default.tenant_id == route.tenant_id);
+        // Elsewhere it is no session at all, so it does not tell which tenants there are either.
+        if matches!(session, Session::Legacy(_)) && !found.as_ref().is_some_and(is_default) {
+            return Err(Code::Unauthenticated.into());
+        }
+        Self::admitted(app, parts, found, session).await
+    }
+}
+
+impl Caller {
+    /// The user of a session as a member of the tenant that was found.
+    async fn admitted(app: &App, parts: &Parts, found: Option<Arc<Route>>, session: Session) -> Result<Self, ApiError> {
+        let (Session::Own(user_id) | Session::Legacy(user_id)) = session;
         // A deleted tenant has no members who could be told more, so it is not there for anybody.
         let route = found.filter(|route| route.service != Service::Gone).ok_or(Code::TenantNotFound)?;
-        span.record("tenant_id", route.tenant_id.as_str());
+        tracing::Span::current().record("tenant_id", route.tenant_id.as_str());
         if let Some(of_tenant) = parts.extensions.get::<OfTenant>() {
             of_tenant.tell(route.tenant_id.as_str());
         }
@@ -48,5 +66,43 @@ impl FromRequestParts<App> for Caller {
             None => Ok(Self { route, user_id, role }),
             Some(refusal) => Err(refusal),
         }
+    }
+}
+
+/// Who calls one of the legacy's own calls: a user of the default tenant, whatever host or tenant the request names. The
+/// token is found where the legacy looks for it ([`token::as_the_legacy`]), so a POST brings its body along.
+pub struct LegacyCaller {
+    /// The user.
+    pub caller: Caller,
+    /// The body of a POST.
+    pub body: Bytes,
+}
+
+impl FromRequest<App> for LegacyCaller {
+    type Rejection = LegacyError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, LegacyError> {
+        let (parts, body) = request.into_parts();
+        let body = match parts.method {
+            Method::POST if !parts.headers.get(CONTENT_TYPE).is_some_and(is_json) => {
+                return Err(ApiError::from(Code::UnsupportedMediaType).into());
+            }
+            Method::POST => to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::from(Code::TooLarge))?,
+            _ => Bytes::new(),
+        };
+        app.routing.freshness.ensure().await;
+        let (default, position) = {
+            let table = app.routing.table();
+            (table.default_tenant(), table.position)
+        };
+        tracing::Span::current().record("position", position.0);
+        let token = token::as_the_legacy(&parts, &body).ok_or(LegacyError::NotLoggedIn)?;
+        let session = app.sessions.session(&token).await.map_err(|why| match why {
+            NoSession::NotOurs => LegacyError::NoUser,
+            NoSession::Ended => LegacyError::TokenExpired,
+            NoSession::Unknown(error) => error.into(),
+        })?;
+        let caller = Caller::admitted(app, &parts, default, session).await?;
+        Ok(Self { caller, body })
     }
 }

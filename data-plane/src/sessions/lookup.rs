@@ -7,22 +7,39 @@ use kernel::tokens;
 use sqlx::MySqlPool;
 use std::time::Duration;
 
-/// The user of a token, and how long the session lasts by the database's clock.
-pub async fn session(pool: &MySqlPool, token: &str) -> Result<Option<(UserId, Duration)>, ApiError> {
+/// A session that lives.
+pub struct Found {
+    /// `user_token.id`.
+    pub row: i64,
+    /// Whose.
+    pub user_id: UserId,
+    /// How long it lasts, by the database's clock.
+    pub left: Duration,
+    /// How long it lasts after a use; `None`: uses do not matter.
+    pub lifetime: Option<Duration>,
+}
+
+/// The session of a token.
+pub async fn session(pool: &MySqlPool, token: &str) -> Result<Option<Found>, ApiError> {
     let key = tokens::session_key(token);
-    let rows: Vec<(String, String, i64)> = bounded(
+    let rows: Vec<(String, i64, String, i64, Option<u32>)> = bounded(
         sqlx::query_as(
-            "SELECT token, user_id, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), token_expired_at) FROM user_token
+            "SELECT token, id, user_id, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), token_expired_at), token_ttl FROM user_token
              WHERE token = ? AND token_expired_at > UTC_TIMESTAMP() ORDER BY token_expired_at DESC LIMIT 8",
         )
         .bind(&key)
         .fetch_all(pool),
     )
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter(|(token, ..)| *token == key)
-        .find_map(|(_, user_id, left)| Some((user_id.parse().ok()?, Duration::from_secs(u64::try_from(left).ok()?)))))
+    Ok(rows.into_iter().filter(|(token, ..)| *token == key).find_map(|(_, row, user_id, left, lifetime)| {
+        let seconds = |lifetime: u32| Duration::from_secs(lifetime.into());
+        Some(Found {
+            row,
+            user_id: user_id.parse().ok()?,
+            left: Duration::from_secs(u64::try_from(left).ok()?),
+            lifetime: lifetime.map(seconds),
+        })
+    }))
 }
 
 /// The role of a user in a tenant, if they have one.

@@ -1,8 +1,10 @@
 //! Who asks, and whether they belong to the tenant they ask.
 //!
-//! Both answers come from the system database and are kept in memory, bounded. **Guarantees:**
+//! Both answers come from the system database and are kept in memory, bounded; sessions of the legacy installation are in
+//! Redis ([`legacy`]) and count in the default tenant only. **Guarantees:**
 //! * A revoked session is refused from the follower's next turn on: a kept session counts only in the epoch in which its
-//!   loading began, and every revocation begins a new epoch. Its expiry is checked on every use.
+//!   loading began, and every revocation begins a new epoch. Its expiry is checked on every use, and put off by
+//!   it ([`sliding`]).
 //! * A changed membership counts from the follower's next turn on: a kept one counts only while the tenant's route has no
 //!   newer position than the one known before it was loaded. So a load that began before a change is never kept.
 //! * Ids are compared here, byte for byte: the database's collation holds `U1` and `u1` equal.
@@ -10,11 +12,15 @@
 //!   queue and not the node.
 
 mod caller;
+mod legacy;
 mod lookup;
+mod sliding;
 mod token;
 
-pub use caller::Caller;
+pub use caller::{Caller, LegacyCaller};
+pub use legacy::LegacySessions;
 pub use lookup::bounded;
+pub use sliding::Used;
 
 use crate::connections::{Gate, Turn};
 use crate::routing::{Limits, Route};
@@ -23,6 +29,7 @@ use kernel::http::{ApiError, Code};
 use kernel::telemetry::names;
 use kernel::tokens;
 use moka::sync::Cache;
+use sliding::Slide;
 use sqlx::MySqlPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,13 +41,50 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Look-ups that may wait.
 const QUEUE: u32 = 512;
 
-/// A session that is valid.
+/// Whose session a token is, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Session {
+    /// One of ours: good in every tenant of the user.
+    Own(Arc<UserId>),
+    /// One of the legacy installation: good in the default tenant, which is what became of it.
+    Legacy(Arc<UserId>),
+}
+
+/// Why a token opens no session.
+#[derive(Debug)]
+pub enum NoSession {
+    /// Nobody here made it.
+    NotOurs,
+    /// It is over: expired, revoked, or never was.
+    Ended,
+    /// Nobody who would know answers.
+    Unknown(ApiError),
+}
+
+impl From<ApiError> for NoSession {
+    fn from(error: ApiError) -> Self {
+        Self::Unknown(error)
+    }
+}
+
+impl From<NoSession> for ApiError {
+    fn from(why: NoSession) -> Self {
+        match why {
+            NoSession::NotOurs | NoSession::Ended => Code::Unauthenticated.into(),
+            NoSession::Unknown(error) => error,
+        }
+    }
+}
+
+/// A session of ours that is valid.
 #[derive(Clone)]
-struct Session {
+struct Kept {
     user_id: Arc<UserId>,
     /// By this process's clock, from what the database said was left.
     expires: Instant,
     epoch: u64,
+    /// `None`: it ends when it ends.
+    slide: Option<Arc<Slide>>,
 }
 
 /// A user's role in a tenant, or that they have none.
@@ -57,9 +101,11 @@ pub struct Sessions {
     pool: MySqlPool,
     lookups: Gate,
     epoch: AtomicU64,
-    sessions: Cache<[u8; 32], Session>,
+    sessions: Cache<[u8; 32], Kept>,
     unknown: Cache<[u8; 32], u64>,
     members: Cache<(Arc<TenantId>, Arc<UserId>), Membership>,
+    legacy: Option<LegacySessions>,
+    used: Used,
 }
 
 /// How long "this user is no member" is believed when no event says otherwise.
@@ -67,7 +113,7 @@ const NO_MEMBER: Duration = Duration::from_secs(5);
 
 impl Sessions {
     /// Nothing is known yet. At most `lookups` connections of `pool` are used at once.
-    pub fn new(pool: MySqlPool, lookups: u32) -> Self {
+    pub fn new(pool: MySqlPool, lookups: u32, legacy: Option<LegacySessions>, used: Used) -> Self {
         Self {
             pool,
             lookups: Gate::new("lookup", Limits { concurrency: lookups, queue: QUEUE }),
@@ -75,6 +121,8 @@ impl Sessions {
             sessions: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(60)).build(),
             unknown: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build(),
             members: Cache::builder().max_capacity(200_000).time_to_live(Duration::from_secs(300)).build(),
+            legacy,
+            used,
         }
     }
 
@@ -91,7 +139,15 @@ impl Sessions {
         self.members.invalidate_all();
     }
 
-    /// The user of a token; `None`: the token is unknown or has expired.
+    /// Whose session a token is.
+    async fn session(&self, token: &str) -> Result<Session, NoSession> {
+        match &self.legacy {
+            Some(legacy) if LegacySessions::is_one(token) => legacy.user(token).await.map(Session::Legacy),
+            _ => self.user(token).await?.map(Session::Own).ok_or(NoSession::Ended),
+        }
+    }
+
+    /// The user of a token of ours; `None`: the token is unknown or has expired.
     async fn user(&self, token: &str) -> Result<Option<Arc<UserId>>, ApiError> {
         let key = tokens::digest(token);
         if let Some(known) = self.known_session(&key) {
@@ -107,9 +163,11 @@ impl Sessions {
         let epoch = self.epoch.load(Ordering::Acquire);
         let asked = Instant::now();
         match lookup::session(&self.pool, token).await? {
-            Some((user_id, left)) => {
-                let user_id = Arc::new(user_id);
-                let session = Session { user_id: Arc::clone(&user_id), expires: asked + left, epoch };
+            Some(found) => {
+                let user_id = Arc::new(found.user_id);
+                let slide = found.lifetime.map(|lifetime| Arc::new(Slide::new(found.row, lifetime, found.left)));
+                let session = Kept { user_id: Arc::clone(&user_id), expires: asked + found.left, epoch, slide };
+                self.use_of(&session);
                 self.sessions.insert(key, session);
                 Ok(Some(user_id))
             }
@@ -122,11 +180,18 @@ impl Sessions {
 
     fn known_session(&self, key: &[u8; 32]) -> Option<Option<Arc<UserId>>> {
         let epoch = self.epoch.load(Ordering::Acquire);
-        let counts = |session: &Session| session.epoch == epoch && Instant::now() < session.expires;
+        let counts = |session: &Kept| session.epoch == epoch && Instant::now() < session.expires;
         if let Some(session) = self.sessions.get(key).filter(counts) {
+            self.use_of(&session);
             return Some(Some(session.user_id));
         }
         self.unknown.get(key).filter(|of_epoch| *of_epoch == epoch).map(|_| None)
+    }
+
+    fn use_of(&self, session: &Kept) {
+        if let Some(slide) = &session.slide {
+            slide.touch(&self.used);
+        }
     }
 
     /// The role of a user in a tenant; `None`: they do not belong to it.
@@ -174,7 +239,7 @@ mod tests {
     /// Its database is never there: whatever is answered was known.
     fn sessions() -> Sessions {
         let pool = MySqlPoolOptions::new().acquire_timeout(Duration::from_millis(50));
-        Sessions::new(pool.connect_lazy("mysql://nobody@127.0.0.1:9/none").unwrap(), 2)
+        Sessions::new(pool.connect_lazy("mysql://nobody@127.0.0.1:9/none").unwrap(), 2, None, Used::default())
     }
 
     fn user() -> Arc<UserId> {
@@ -183,7 +248,7 @@ mod tests {
 
     fn keep_session(sessions: &Sessions, token: &str, left: Duration) {
         let epoch = sessions.epoch.load(Ordering::Acquire);
-        let session = Session { user_id: user(), expires: Instant::now() + left, epoch };
+        let session = Kept { user_id: user(), expires: Instant::now() + left, epoch, slide: None };
         sessions.sessions.insert(tokens::digest(token), session);
     }
 
@@ -203,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_whose_loading_began_before_a_revocation_is_not_used() {
         let sessions = sessions();
-        let before = Session { user_id: user(), expires: Instant::now() + WAIT, epoch: 0 };
+        let before = Kept { user_id: user(), expires: Instant::now() + WAIT, epoch: 0, slide: None };
         sessions.forget_sessions();
         sessions.sessions.insert(tokens::digest("a"), before);
         assert!(sessions.user("a").await.is_err());

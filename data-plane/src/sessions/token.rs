@@ -1,14 +1,50 @@
-//! Where a request carries its user's token: `Authorization: Bearer`, then the header `Token`, then the cookie `token`.
+//! Where a request carries its user's token.
 //!
-//! The first one found counts, also when it is no good: whoever sends a token means it.
+//! Our calls: `Authorization: Bearer`, then the header `Token`, then the cookie `token`, then `?token=`. The legacy's own
+//! calls: as the legacy looks for it, the cookie, then `?token=`, then the header `Token`, then the field `token` of a JSON
+//! body; then `Authorization: Bearer`, which the legacy does not know. The first one found counts, also when it is no
+//! good: whoever sends a token means it.
 
+use axum::extract::Query;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
+use serde::Deserialize;
+use std::borrow::Cow;
 
 const TOKEN: HeaderName = HeaderName::from_static("token");
 
 /// The token of a request, if it carries one.
-pub fn of(headers: &HeaderMap) -> Option<&str> {
-    bearer(headers).or_else(|| own_header(headers)).or_else(|| cookie(headers)).filter(|token| !token.is_empty())
+pub fn of(parts: &Parts) -> Option<Cow<'_, str>> {
+    let headers = &parts.headers;
+    let in_headers = bearer(headers).or_else(|| own_header(headers)).or_else(|| cookie(headers));
+    in_headers.map(Cow::Borrowed).or_else(|| query(parts)).filter(|token| !token.is_empty())
+}
+
+/// The token of a call that the legacy has too.
+pub fn as_the_legacy<'r>(parts: &'r Parts, body: &[u8]) -> Option<Cow<'r, str>> {
+    let headers = &parts.headers;
+    let given = |token: &&str| !token.is_empty();
+    let borrowed = |token: Option<&'r str>| token.filter(given).map(Cow::Borrowed);
+    borrowed(cookie(headers))
+        .or_else(|| query(parts).filter(|token| !token.is_empty()))
+        .or_else(|| borrowed(own_header(headers)))
+        .or_else(|| in_body(body).filter(|token| !token.is_empty()))
+        .or_else(|| borrowed(bearer(headers)))
+}
+
+fn query(parts: &Parts) -> Option<Cow<'static, str>> {
+    parts.uri.query().filter(|query| query.contains("token="))?;
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).ok()?;
+    pairs.into_iter().find(|(name, _)| name == "token").map(|(_, token)| token.into())
+}
+
+#[derive(Deserialize)]
+struct Body {
+    token: String,
+}
+
+fn in_body<'r>(body: &[u8]) -> Option<Cow<'r, str>> {
+    serde_json::from_slice::<Body>(body).ok().map(|body| body.token.into())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -35,42 +71,68 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, Request};
 
-    fn token(headers: &[(&'static str, &str)]) -> Option<String> {
-        let pairs = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap()));
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            map.append(name, value);
+    fn parts(query: &str, headers: &[(&'static str, &str)]) -> Parts {
+        let mut request = Request::builder().uri(format!("/api/orders{query}")).body(()).unwrap();
+        for (name, value) in headers {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            request.headers_mut().append(HeaderName::from_static(name), value);
         }
-        of(&map).map(str::to_owned)
+        request.into_parts().0
     }
 
     #[test]
     fn the_first_place_that_has_one_counts() {
-        for (headers, expected) in [
-            (vec![("authorization", "Bearer abc")], Some("abc")),
-            (vec![("authorization", "bearer abc")], Some("abc")),
-            (vec![("authorization", "BEARER  abc ")], Some("abc")),
-            (vec![("token", "abc")], Some("abc")),
-            (vec![("cookie", "token=abc")], Some("abc")),
-            (vec![("cookie", "a=b; token=abc; c=d")], Some("abc")),
-            (vec![("cookie", "a=b"), ("cookie", "token=abc")], Some("abc")),
-            (vec![("cookie", "token=a=b")], Some("a=b")),
-            (vec![("cookie", "token=c"), ("token", "b"), ("authorization", "Bearer a")], Some("a")),
-            (vec![("cookie", "token=c"), ("token", "b")], Some("b")),
-            (vec![("authorization", "Basic dTpw"), ("token", "b")], Some("b")),
-            (vec![("authorization", "Bearer")], None),
-            (vec![("authorization", "Bearer ")], None),
-            (vec![("token", "")], None),
-            (vec![("cookie", "xtoken=abc; tokens=def")], None),
-            (vec![("cookie", "token=")], None),
-            (vec![("token", "tök")], None),
-            (vec![], None),
+        for (query, headers, expected) in [
+            ("", vec![("authorization", "Bearer abc")], Some("abc")),
+            ("", vec![("authorization", "bearer abc")], Some("abc")),
+            ("", vec![("authorization", "BEARER  abc ")], Some("abc")),
+            ("", vec![("token", "abc")], Some("abc")),
+            ("", vec![("cookie", "token=abc")], Some("abc")),
+            ("", vec![("cookie", "a=b; token=abc; c=d")], Some("abc")),
+            ("", vec![("cookie", "a=b"), ("cookie", "token=abc")], Some("abc")),
+            ("", vec![("cookie", "token=a=b")], Some("a=b")),
+            ("", vec![("cookie", "token=c"), ("token", "b"), ("authorization", "Bearer a")], Some("a")),
+            ("?token=d", vec![("cookie", "token=c"), ("token", "b")], Some("b")),
+            ("?token=d", vec![("cookie", "token=c")], Some("c")),
+            ("?limit=1&token=d%2De&token=f", vec![], Some("d-e")),
+            ("", vec![("authorization", "Basic dTpw"), ("token", "b")], Some("b")),
+            ("", vec![("authorization", "Bearer")], None),
+            ("", vec![("authorization", "Bearer ")], None),
+            ("", vec![("token", "")], None),
+            ("", vec![("cookie", "xtoken=abc; tokens=def")], None),
+            ("", vec![("cookie", "token=")], None),
+            ("", vec![("token", "tök")], None),
+            ("?token=", vec![], None),
+            ("?xtoken=a", vec![], None),
+            ("", vec![], None),
         ] {
-            assert_eq!(token(&headers).as_deref(), expected, "{headers:?}");
+            assert_eq!(of(&parts(query, &headers)).as_deref(), expected, "{query} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn old_calls_are_read_in_the_legacys_order() {
+        let body = br#"{"shifu_id": "s", "token": "d"}"#;
+        for (query, headers, body, expected) in [
+            (
+                "?token=b",
+                vec![("cookie", "token=a"), ("token", "c"), ("authorization", "Bearer e")],
+                &body[..],
+                Some("a"),
+            ),
+            ("?token=b", vec![("token", "c")], body, Some("b")),
+            ("", vec![("token", "c")], body, Some("c")),
+            ("", vec![("authorization", "Bearer e")], body, Some("d")),
+            ("", vec![("authorization", "Bearer e")], b"", Some("e")),
+            // An empty one is none, as in Python.
+            ("?token=", vec![("cookie", "token="), ("token", "c")], b"", Some("c")),
+            ("", vec![], br#"{"token": 7}"#, None),
+            ("", vec![], b"[", None),
+        ] {
+            let parts = parts(query, &headers);
+            assert_eq!(as_the_legacy(&parts, body).as_deref(), expected, "{query} {headers:?}");
         }
     }
 }

@@ -137,6 +137,16 @@ impl ApiError {
         self.code
     }
 
+    /// A member of the body.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
+    /// `Retry-After`, in seconds.
+    pub fn seconds_to_retry(&self) -> Option<u32> {
+        self.retry_after
+    }
+
     /// The answer as a client reads it.
     pub fn render(self, language: Language, request_id: &str) -> Response {
         let mut body = Map::new();
