@@ -209,7 +209,8 @@ async fn hashes(
     rows.iter()
         .map(|row| {
             let hash: &[u8] = row.try_get_unchecked(1)?;
-            let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("an MD5 has 32 digits".into()))?;
+            let hash =
+                hash.try_into().map_err(|_| sqlx::Error::Decode("a hash was asked for with 32 digits".into()))?;
             Ok((number(row, 0)?, hash))
         })
         .collect()

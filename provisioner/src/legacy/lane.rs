@@ -1,9 +1,9 @@
 //! One table in one direction: the statements that read, write, delete and compare its rows.
 //!
-//! **The checksum of a row** is the MD5 of all its columns in the order of the source, each with its length, NULL marked apart, text
-//! in UTF-8, long values by their own MD5; that of many rows is the sum of the first 60 bits of theirs, so it depends on no
-//! order and two equal rows do not cancel out. Both servers compute it by the same expression, with the names of their own
-//! columns.
+//! **The checksum of a row** is the SHA-256 of all its columns in the order of the source, each with its length, NULL marked apart,
+//! text in UTF-8, long values by their own SHA-256; that of many rows is the sum of the first 60 bits of theirs, so it depends
+//! on no order and two equal rows do not cancel out. Both servers compute it by the same expression, with the names of their
+//! own columns. (MD5 would be as good here, but MySQL has it no more from 9.6 on.)
 
 use super::LegacyError;
 use super::mapping::Place;
@@ -29,7 +29,7 @@ pub struct End {
     pub key: Option<String>,
     /// Rows that count: a condition, or `TRUE`.
     pub filter: String,
-    /// MD5 of a row.
+    /// SHA-256 of a row, in hexadecimal digits.
     hash: String,
 }
 
@@ -52,7 +52,7 @@ pub struct Lane {
     pub insert: String,
 }
 
-/// Longest text, in bytes, that is part of a row's checksum as it is; MD5 stands for a longer one.
+/// Longest text, in bytes, that is part of a row's checksum as it is; SHA-256 stands for a longer one.
 const SHORT: u64 = 4096;
 
 impl Lane {
@@ -111,10 +111,10 @@ impl End {
         )
     }
 
-    /// Key and MD5 of each row of a range.
+    /// Key and the first 128 bits of the SHA-256 of each row of a range.
     pub fn hashes(&self, range: &Range) -> String {
         let key = self.key.as_deref().unwrap_or("NULL");
-        format!("SELECT CAST({key} AS CHAR), {} FROM {} WHERE {}", self.hash, self.table, self.within(range))
+        format!("SELECT CAST({key} AS CHAR), LEFT({}, 32) FROM {} WHERE {}", self.hash, self.table, self.within(range))
     }
 
     /// The key of the `step`-th row of a range.
@@ -178,13 +178,13 @@ fn row_hash(
         pieces.push(match column.column.family() {
             Family::Integer | Family::Decimal | Family::Float | Family::Bits => format!("IFNULL(CONCAT({value}), 'N')"),
             Family::Text if short => format!("IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"),
-            Family::Text => format!("IFNULL(CONCAT(LENGTH({text}), ':', MD5({text})), 'N')"),
-            Family::Bytes => format!("IFNULL(CONCAT(LENGTH({value}), ':', MD5({value})), 'N')"),
+            Family::Text => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
+            Family::Bytes => format!("IFNULL(CONCAT(LENGTH({value}), ':', SHA2({value}, 256)), 'N')"),
             Family::Other if column.column.is_date() => format!("IFNULL(CONCAT({value}), 'N')"),
-            Family::Other => format!("IFNULL(CONCAT(LENGTH({text}), ':', MD5({text})), 'N')"),
+            Family::Other => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
         });
     }
-    Ok(format!("MD5(CONCAT_WS('|', {}))", pieces.join(", ")))
+    Ok(format!("SHA2(CONCAT_WS('|', {}), 256)", pieces.join(", ")))
 }
 
 /// Whose rows of the system database go back: everybody's, but not those of users who belong to other tenants only.
