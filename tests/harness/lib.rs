@@ -11,7 +11,8 @@
 //! - [`accounts`]: the least-privilege database accounts the services get;
 //! - [`services`]: the control plane, the provisioner and the data plane as real processes;
 //! - [`options`], [`stack`]: all of it composed; [`proxy`]: a bad network between two of them;
-//! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it.
+//! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it;
+//! - [`legacy`]: databases of the system before this one, for what moves them in.
 //!
 //! Nothing here touches a server that it did not start, except the ones whose URLs it is given.
 
@@ -21,6 +22,7 @@ pub mod demo;
 pub mod files;
 pub mod install;
 pub mod leftovers;
+pub mod legacy;
 pub mod mariadb;
 pub mod mysql;
 pub mod options;

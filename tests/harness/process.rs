@@ -15,7 +15,7 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -164,6 +164,20 @@ impl Process {
             Some(child) => matches!(child.try_wait(), Ok(None)),
             None => self.record.is_alive(),
         }
+    }
+
+    /// Waits until a process that this run started ends by itself.
+    pub async fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let name = format!("{} to end", self.name());
+        let child = self.child.as_mut().context("another run started it")?;
+        wait::until(limit, &name, async || child.try_wait().ok().flatten()).await
+    }
+
+    /// The most memory it has had at once, in bytes; `None` once it has ended.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
     }
 
     /// Fails with the end of the log when the process is gone: for waits, so that they end early.

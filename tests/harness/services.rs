@@ -161,10 +161,15 @@ pub async fn run(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A command of a service, to be started; `name` is that of its log.
+pub fn command(role: Role, profile: &str, dir: &Path, env: &Env, name: &str, args: &[&str]) -> Result<Launch> {
+    private_dir(dir)?;
+    Ok(with_env(Launch::new(name, binary(role, profile)?, dir), env).args(args))
+}
+
 /// The same, with whatever exit code it ends.
 pub async fn output(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]) -> Result<Output> {
-    private_dir(dir)?;
-    let launch = with_env(Launch::new(role.binary(), binary(role, profile)?, dir), env).args(args);
+    let launch = command(role, profile, dir, env, role.binary(), args)?;
     let what = format!("{} {}", role.binary(), args.join(" "));
     let output = tokio::process::Command::from(launch.command()).kill_on_drop(true).output();
     match tokio::time::timeout(COMMAND, output).await {

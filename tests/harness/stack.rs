@@ -15,7 +15,7 @@ use crate::admin::{Admin, TenantApi};
 use crate::files::{private_dir, remembered, write_private};
 use crate::mariadb::MariaDb;
 pub use crate::options::{Broker, Existing, SHARED_AMQP_VARIABLE, StackOptions};
-use crate::process::Process;
+use crate::process::{Launch, Process};
 use crate::rabbitmq::RabbitMq;
 use crate::redis::Redis;
 use crate::services::{self, DRAIN_SECONDS, Env, Role, Service};
@@ -198,6 +198,13 @@ impl Stack {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
         services::output(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
+    }
+
+    /// A command of a service that somebody else starts, to look at it or to kill it on its way.
+    pub fn command(&self, role: Role, name: &str, args: &[&str], more: &Env) -> Result<Launch> {
+        let mut env = self.env(role, 0);
+        env.extend(more.iter().cloned());
+        services::command(role, &self.options.profile, &service_dir(self.dir()), &env, name, args)
     }
 
     /// Stops everything in the reverse order of the start. Goes on when something resists, and says so at the end.

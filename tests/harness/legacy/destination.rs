@@ -1,0 +1,24 @@
+//! Where each legacy table is to be found in the new system, as the design says it, and not as the migrator does.
+
+use crate::accounts::SYSTEM_DATABASE;
+
+/// The default tenant's database.
+pub const TENANT_DATABASE: &str = "ai_shifu_tenant_default";
+
+/// Whoever logs in belongs to the system; everything else is the tenant's.
+const OF_USERS: [&str; 4] = ["user_info", "user_token", "user_conversion", "user_verify_code"];
+
+/// Columns with another name in the new schema.
+const RENAMED: [(&str, &str, &str); 2] =
+    [("order_orders", "user_bid", "user_id"), ("order_pingxx_orders", "user_bid", "user_id")];
+
+/// The database that a legacy table's rows are in afterwards; its own name stays.
+pub fn database(table: &str) -> &'static str {
+    if OF_USERS.contains(&table) { SYSTEM_DATABASE } else { TENANT_DATABASE }
+}
+
+/// The name that a legacy column has afterwards.
+pub fn column<'n>(table: &str, column: &'n str) -> &'n str {
+    let renamed = RENAMED.iter().find(|(of, from, _)| *of == table && *from == column);
+    renamed.map_or(column, |(_, _, to)| to)
+}

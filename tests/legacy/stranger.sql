@@ -1,0 +1,3 @@
+CREATE TABLE user_info (id INT PRIMARY KEY, nickname VARCHAR(20) NOT NULL);
+INSERT INTO user_info VALUES (1, 'somebody');
+CREATE TABLE posts (id INT PRIMARY KEY, body TEXT NOT NULL);
