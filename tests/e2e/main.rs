@@ -12,6 +12,7 @@ mod invariants;
 mod isolation;
 mod keys;
 mod kill_points;
+mod legacy;
 mod legacy_calls;
 mod legacy_sessions;
 mod legacy_world;

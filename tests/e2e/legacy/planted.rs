@@ -1,0 +1,55 @@
+//! One byte that differs in each table is found, and brought back.
+
+use super::{FOUND, Old};
+use crate::world;
+use anyhow::{Context, Result};
+use harness::legacy::checksum;
+use harness::legacy::columns::{Column, Kind};
+use harness::legacy::destination;
+use harness::legacy::schema::Generation;
+use std::collections::BTreeMap;
+
+#[tokio::test]
+async fn a_byte_that_differs_in_each_table_is_found_by_verify() -> Result<()> {
+    let stack = harness::stack::Stack::start(world::without_nodes("legacy-planted")?).await?;
+    let old = Old::filled(&stack, Generation::September2025, 3000).await?;
+    old.done(&stack, &["import"]).await?;
+    assert_eq!(old.done(&stack, &["verify"]).await?["equal"], true);
+
+    let mut root = world::root(&stack).await?;
+    let tables = old.tables().await?;
+    for table in &tables {
+        let is_text = |column: &&Column| matches!(column.kind, Kind::Varchar(_) | Kind::Text(_)) && !column.unique;
+        let text = table.columns.iter().find(is_text).or(table.columns.first());
+        let column = destination::column(&table.name, &text.context("a table without columns")?.name);
+        // Set to what they are, columns that follow every change stay.
+        let times = table.columns.iter().filter(|column| matches!(column.kind, Kind::DateTime | Kind::Timestamp));
+        let kept: String = times.map(|time| format!(", `{0}` = `{0}`", time.name)).collect();
+        let change = format!(
+            "UPDATE `{}`.`{}` SET `{column}` = CONCAT('~', SUBSTRING(`{column}`, 2)){kept} WHERE `{column}` <> '' LIMIT 1",
+            destination::database(&table.name),
+            table.name
+        );
+        let changed = sqlx::raw_sql(&change).execute(&mut root).await.with_context(|| change.clone())?;
+        assert_eq!(changed.rows_affected(), 1, "{change}");
+    }
+    let different = checksum::differences(&old.sums().await?, &old.sums_in_new(&stack).await?);
+    assert_eq!(different.len(), tables.len(), "{different:?}");
+
+    let report = old.run(&stack, &["verify"]).await?.expect(FOUND)?.json;
+    let found: BTreeMap<&str, u64> = report["tables"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|table| table["equal"] == false)
+        .filter_map(|table| Some((table["table"].as_str()?, table["changed"].as_u64()?)))
+        .collect();
+    let expected: BTreeMap<&str, u64> = tables.iter().map(|table| (table.name.as_str(), 1)).collect();
+    assert_eq!(found, expected);
+    assert_eq!(report["equal"], false);
+
+    old.done(&stack, &["sync"]).await?;
+    old.assert_equal(&stack, "after the sync that brings them back").await?;
+    assert_eq!(old.done(&stack, &["verify"]).await?["equal"], true);
+    Ok(())
+}

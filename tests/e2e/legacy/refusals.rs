@@ -1,0 +1,165 @@
+//! What cannot be moved is named and refused, and nothing is touched.
+
+use super::{Answer, Old, REFUSED, run};
+use crate::world;
+use anyhow::{Context, Result, ensure};
+use harness::accounts::SYSTEM_DATABASE;
+use harness::legacy::checksum::{self, Sums};
+use harness::legacy::destination::TENANT_DATABASE;
+use harness::legacy::schema::{DATABASE, Generation};
+use harness::stack::Stack;
+use sqlx::Connection;
+use std::collections::BTreeMap;
+
+/// Tables in which the services note, all the time, that they are alive.
+const ALIVE: [&str; 5] =
+    ["saas_leases", "saas_nodes", "saas_schedules", "saas_schedule_runs", "saas_encryption_counts"];
+
+/// Everything on both sides: tables, their columns and their rows.
+async fn everything(stack: &Stack, old: &Old) -> Result<BTreeMap<String, Sums>> {
+    let mut all = BTreeMap::new();
+    let mut sums = old.sums().await?;
+    for table in old.tables().await? {
+        // So that a column which came or went shows.
+        sums.entry(format!("{} has {} columns", table.name, table.columns.len())).or_default();
+    }
+    all.insert("legacy".to_owned(), sums);
+    for database in [SYSTEM_DATABASE, TENANT_DATABASE] {
+        let mut sums = checksum::of_database(&stack.urls.root, database).await?;
+        for table in checksum::tables(&stack.urls.root, database).await? {
+            sums.entry(format!("{} has {} columns", table.name, table.columns.len())).or_default();
+        }
+        sums.retain(|table, _| !ALIVE.contains(&table.as_str()));
+        all.insert(database.to_owned(), sums);
+    }
+    Ok(all)
+}
+
+/// Refused, with this in its words, and no secret in them.
+fn assert_refused(old: &Old, what: &str, answer: Answer, named: &[&str]) -> Result<()> {
+    let errors = answer.expect(REFUSED).with_context(|| what.to_owned())?.errors;
+    for named in named {
+        ensure!(errors.contains(named), "{what}: {named} is not named in: {errors}");
+    }
+    ensure!(!errors.contains(&old.password), "{what}: the password is in: {errors}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_is_named_and_nothing_is_touched() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("legacy-refused")?).await?;
+    let old = Old::filled(&stack, Generation::September2025, 2000).await?;
+    let mut connection = old.connect().await?;
+    world::idle(&stack).await?;
+    let before = everything(&stack, &old).await?;
+
+    // Not there, or not for us.
+    let port = old.server.port().to_string();
+    let closed = harness::ports::free()?.to_string();
+    let with_url = async |url: String, args: &[&str]| run(&stack, args, &vec![("LEGACY_DB_URL".into(), url)]).await;
+    for (what, url) in [
+        ("unreachable", old.url().replace(&port, &closed)),
+        ("wrong password", old.url().replace(&old.password, "wrong")),
+        ("no such database", old.url().replace("/ai_shifu", "/ai_shifu_elsewhere")),
+        ("no database named", old.url().replace("/ai_shifu", "/")),
+    ] {
+        for args in [["plan"], ["import"]] {
+            assert_refused(&old, what, with_url(url.clone(), &args).await?, &["LEGACY_DB_URL"])?;
+        }
+    }
+    assert_refused(&old, "no source", run(&stack, &["import"], &Vec::new()).await?, &["LEGACY_DB_URL"])?;
+
+    // Before an import there is nothing to compare or to take back.
+    for args in [["verify"], ["sync"], ["rollback"]] {
+        assert_refused(&old, args[0], old.run(&stack, &args).await?, &["import"])?;
+    }
+
+    // Rights on some tables only.
+    let partly = format!(
+        "CREATE USER partly IDENTIFIED BY '{0}'; GRANT SELECT ON `{DATABASE}`.user_info TO partly;
+         GRANT SELECT ON `{DATABASE}`.order_orders TO partly",
+        old.password
+    );
+    sqlx::raw_sql(&partly).execute(&mut connection).await?;
+    let url = old.server.url("partly", &old.password, DATABASE);
+    for args in [["plan"], ["import"]] {
+        let answer = with_url(url.clone(), &args).await?;
+        assert_refused(&old, "rights on two tables", answer, &["user_token", "promo_coupons"])?;
+    }
+
+    // Columns that the new schema cannot take.
+    for (what, change, back, named) in [
+        (
+            "unexpected column",
+            "ALTER TABLE order_orders ADD surprise INT NOT NULL DEFAULT 7",
+            "ALTER TABLE order_orders DROP surprise",
+            "order_orders.surprise",
+        ),
+        (
+            "unexpected type",
+            "ALTER TABLE promo_coupons MODIFY value DOUBLE NOT NULL",
+            "ALTER TABLE promo_coupons MODIFY value DECIMAL(10,2) NOT NULL",
+            "promo_coupons.value",
+        ),
+        (
+            "missing column",
+            "ALTER TABLE learn_progress_records RENAME COLUMN status TO gone",
+            "ALTER TABLE learn_progress_records RENAME COLUMN gone TO status",
+            "learn_progress_records",
+        ),
+    ] {
+        sqlx::raw_sql(change).execute(&mut connection).await?;
+        let answer = old.run(&stack, &["import"]).await?;
+        assert_refused(&old, what, answer, &[named])?;
+        sqlx::raw_sql(back).execute(&mut connection).await?;
+    }
+    assert_same(&before, &everything(&stack, &old).await?)?;
+
+    // Rows of somebody else where ours would go.
+    let mut root = world::root(&stack).await?;
+    for (table, insert) in [
+        ("order_orders", "INSERT INTO ai_shifu_tenant_default.order_orders (order_bid) VALUES ('mine')"),
+        ("user_info", "INSERT INTO ai_shifu_system.user_info (user_id) VALUES ('me')"),
+    ] {
+        sqlx::raw_sql(insert).execute(&mut root).await?;
+        let occupied = everything(&stack, &old).await?;
+        assert_refused(&old, "occupied", old.run(&stack, &["import"]).await?, &[table])?;
+        assert_same(&occupied, &everything(&stack, &old).await?)?;
+        let database = if table == "user_info" { SYSTEM_DATABASE } else { TENANT_DATABASE };
+        sqlx::raw_sql(&format!("TRUNCATE {database}.{table}")).execute(&mut root).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn databases_that_are_not_of_a_known_generation_are_told_apart() -> Result<()> {
+    let stack = Stack::start(world::without_nodes("legacy-strangers")?).await?;
+    let old = Old::empty(&stack, Generation::TooNew).await?;
+    world::idle(&stack).await?;
+    let root = old.server.root_url();
+    for (generation, named) in
+        [(Generation::TooNew, ["2026", "newer"].as_slice()), (Generation::Stranger, &["AI-Shifu"])]
+    {
+        harness::legacy::schema::create(&root, DATABASE, generation).await?;
+        let before = everything(&stack, &old).await?;
+        for args in [["plan"], ["import"]] {
+            assert_refused(&old, &format!("{generation:?}"), old.run(&stack, &args).await?, named)?;
+        }
+        assert_same(&before, &everything(&stack, &old).await?)?;
+    }
+    // The new system's own database is not the old one.
+    let itself = vec![("LEGACY_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
+    assert_refused(&old, "itself", run(&stack, &["plan"], &itself).await?, &["new system"])?;
+    Ok(())
+}
+
+fn assert_same(before: &BTreeMap<String, Sums>, after: &BTreeMap<String, Sums>) -> Result<()> {
+    for (database, before) in before {
+        let after = &after[database];
+        let mut different = checksum::differences(before, after);
+        different.extend(checksum::differences(after, before));
+        ensure!(different.is_empty(), "{database} was touched: {different:?}");
+    }
+    Ok(())
+}
