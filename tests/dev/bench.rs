@@ -7,6 +7,7 @@
 mod bare;
 mod creation;
 mod foreign;
+mod legacy;
 mod load;
 mod machine;
 mod neighbours;
@@ -85,6 +86,8 @@ enum Part {
     Reference,
     /// Other tenants beside one whose database hangs, against themselves without it
     Neighbours,
+    /// The import of an old database, against `mariadb-dump | mariadb`
+    Legacy,
     /// Two thousand tenants on one node; takes minutes, so only when asked for
     Thousands,
 }
@@ -127,6 +130,9 @@ async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Repo
     }
     if args.wants(Part::Parallel) {
         comparisons.push(parallel::measure(&admin, &mut bare, &watch, rounds(4)).await?);
+    }
+    if args.wants(Part::Legacy) {
+        comparisons.push(legacy::measure(&mut stack, rounds(4)).await?);
     }
     let tenants = BenchTenant::make(&stack, args.tenants()).await?;
     if args.wants(Part::Orders) {
