@@ -6,6 +6,7 @@ use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
+use kernel::http::HttpLimits;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
 use kernel::{database, migrate, telemetry};
@@ -50,6 +51,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "control-plane")?;
     let address: SocketAddr = settings.get("CONTROL_PLANE_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
+    let limits = HttpLimits::from_settings(settings)?;
     let amqp = settings.secret("AMQP_URL")?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
@@ -111,7 +113,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(schedule::lead(app.clone(), health.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
     shutdown.spawn(gauges::keep(store, health.clone(), shutdown.clone()));
-    shutdown.serve(listener, admin::router(app, &health), &health, deadline).await?;
+    shutdown.serve(listener, admin::router(app, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

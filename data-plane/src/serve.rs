@@ -13,6 +13,7 @@ use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
+use kernel::http::HttpLimits;
 use kernel::shutdown::Shutdown;
 use kernel::{database, migrate, telemetry};
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "data-plane")?;
     let address: SocketAddr = settings.get("DATA_PLANE_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
+    let limits = HttpLimits::from_settings(settings)?;
     let node = node_name(settings.get("NODE_NAME")?);
     let idle = settings.seconds("DATA_PLANE_IDLE")?;
     let budget = Budget {
@@ -101,7 +103,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shutdown.spawn(clerk.work(health.clone(), shutdown.clone()));
     }
     let app = App { routing, trusted: Arc::new(trusted), sessions, profiles, databases };
-    shutdown.serve(listener, router(app, &health), &health, deadline).await?;
+    shutdown.serve(listener, router(app, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How a process ends: readiness off, no new work, what is in work gets until the deadline, then it is over.
 
 use crate::health::Health;
+use crate::http::{self, HttpLimits};
 use axum::Router;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -61,19 +62,16 @@ impl Shutdown {
         listener: TcpListener,
         router: Router,
         health: &Health,
+        limits: HttpLimits,
         deadline: Duration,
     ) -> std::io::Result<()> {
-        let wish = self.wish.clone();
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-        let mut server = tokio::spawn(async move {
-            axum::serve(listener, service).with_graceful_shutdown(async move { wish.cancelled().await }).await
-        });
+        let mut server = tokio::spawn(http::serve(listener, router, limits, self.wish.clone()));
         health.set_ready(true);
         tokio::select! {
             // The wish also ends the server, at once if it is idle: looked at in any other order, that would skip the drain.
             biased;
             () = self.wished() => health.set_ready(false),
-            ended = &mut server => return ended.map_err(std::io::Error::other)?,
+            ended = &mut server => return ended.map_err(std::io::Error::other),
         }
         self.tasks.close();
         let drained = tokio::time::timeout(deadline, async {
@@ -91,6 +89,7 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,7 +108,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
             shutdown.wish();
-            shutdown.serve(listener, Router::new(), &health, Duration::from_secs(5)).await.unwrap();
+            let limits = HttpLimits::from_settings(&Settings::from_pairs([])).unwrap();
+            shutdown.serve(listener, Router::new(), &health, limits, Duration::from_secs(5)).await.unwrap();
             assert!(ended.load(Ordering::SeqCst), "a task was not waited for");
         }
     }

@@ -12,7 +12,7 @@ use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
-use kernel::http::{ApiError, Code, edge};
+use kernel::http::{ApiError, Code, HttpLimits, edge};
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
 use kernel::{database, migrate, sql, telemetry};
@@ -28,6 +28,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "provisioner")?;
     let address: SocketAddr = settings.get("PROVISIONER_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
+    let limits = HttpLimits::from_settings(settings)?;
     let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
     let lease = settings.seconds("JOB_LEASE")?;
     let amqp = settings.secret("AMQP_URL")?;
@@ -109,7 +110,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!(%address, workers, "the provisioner works");
     let router =
         Router::new().merge(health.routes()).fallback(|| async { ApiError::from(Code::NotFound) }).layer(from_fn(edge));
-    shutdown.serve(listener, router, &health, deadline).await?;
+    shutdown.serve(listener, router, &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

@@ -57,6 +57,7 @@ async fn bad_input_of_the_admin_api_is_named() -> Result<()> {
         ("GET", "/admin/operations/00000000-0000-0000-0000-000000000000", 404, "operation_not_found"),
         ("GET", "/admin/tenants/nobody", 404, "tenant_not_found"),
         ("GET", "/admin/tenants/NOBODY", 422, "invalid_tenant_id"),
+        ("GET", "/admin/tenants/%ff%fe", 400, "bad_request"),
         ("GET", "/admin/nothing", 404, "not_found"),
         ("DELETE", "/admin/tenants", 405, "method_not_allowed"),
     ] {

@@ -3,7 +3,7 @@
 use crate::serve::App;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Method, header};
-use kernel::http::{ApiError, Code, MAX_BODY, idempotency_key, is_json};
+use kernel::http::{ApiError, Code, idempotency_key, is_json, read_body};
 use kernel::store::Idempotency;
 use kernel::tokens;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ impl FromRequest<App> for Caller {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let actor = authenticate(app, &parts.headers, &parts.method).await?;
-        let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Code::TooLarge)?;
+        let body = read_body(body).await?;
         let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
         if !body.is_empty() && !json {
             return Err(Code::UnsupportedMediaType.into());

@@ -1,14 +1,21 @@
-//! Reading what a client sent; every refusal names the field.
+//! Reading what a client sent, within its limits of size and time; every refusal names the field.
 
 use super::{ApiError, Code};
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
+use futures::stream::{StreamExt, poll_fn};
 use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::task::Poll;
+use std::time::Duration;
 
 /// Largest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// Bytes beyond it that are read and thrown away.
+const MAX_DISCARDED: usize = 4 << 20;
 
 /// A JSON body. Unknown fields are for the type to refuse (`deny_unknown_fields`).
 pub struct ApiJson<T>(pub T);
@@ -16,15 +23,85 @@ pub struct ApiJson<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let kind =
             request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Code::UnsupportedMediaType.into());
         }
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|error| unreadable(&error))?;
-        parse_json(&bytes).map(Self)
+        parse_json(&read_body(request.into_body()).await?).map(Self)
     }
+}
+
+/// The body did not come within its time.
+#[derive(Debug, thiserror::Error)]
+#[error("the body did not come in time")]
+struct TooSlow;
+
+/// `body`, which fails when it has not come whole within `limit` from now.
+pub(super) fn bounded(body: Body, limit: Duration) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let (mut data, mut late) = (body.into_data_stream(), Box::pin(tokio::time::sleep(limit)));
+    Body::from_stream(poll_fn(move |context| match data.poll_next_unpin(context) {
+        Poll::Pending => late.as_mut().poll(context).map(|()| Some(Err(axum::BoxError::from(TooSlow)))),
+        Poll::Ready(chunk) => Poll::Ready(chunk.map(|read| read.map_err(axum::BoxError::from))),
+    }))
+}
+
+/// A whole body: 413 when it is larger than [`MAX_BODY`], 408 when it came too slowly, 400 when it is broken.
+pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+    let (mut data, mut read) = (body.into_data_stream(), Vec::new());
+    while let Some(chunk) = data.next().await {
+        let chunk = chunk.map_err(|error| if is_too_slow(&error) { Code::RequestTimeout } else { Code::BadRequest })?;
+        if read.len() + chunk.len() > MAX_BODY {
+            discard(data).await;
+            return Err(Code::TooLarge.into());
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.into())
+}
+
+/// Gets a body that is too large out of the way, if the client is about to send it and it is not beyond all measure.
+pub(super) async fn refuse_body(request: Request) {
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    if !asks_first && length(request.headers()).is_some_and(|length| length <= MAX_DISCARDED as u64) {
+        discard(request.into_body().into_data_stream()).await;
+    }
+}
+
+/// Reads on for nothing, up to a bound: a client that is still sending would not see its answer, because unread bytes make
+/// the system reset the connection.
+async fn discard(mut data: BodyDataStream) {
+    let mut read = 0;
+    while let Some(Ok(chunk)) = data.next().await {
+        read += chunk.len();
+        if read > MAX_DISCARDED {
+            break;
+        }
+    }
+}
+
+fn is_too_slow(error: &axum::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<TooSlow>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Whether the headers announce a body that is larger than [`MAX_BODY`].
+pub(super) fn announces_too_much(headers: &HeaderMap) -> bool {
+    length(headers).is_some_and(|length| length > MAX_BODY as u64)
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Whether a `Content-Type` is JSON.
@@ -42,11 +119,6 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
     } else {
         Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "1 to 255 printable ASCII characters"))
     }
-}
-
-fn unreadable(error: &BytesRejection) -> ApiError {
-    let too_large = error.status() == StatusCode::PAYLOAD_TOO_LARGE;
-    if too_large { Code::TooLarge.into() } else { Code::BadRequest.into() }
 }
 
 /// A JSON text as `T`, or `invalid_body` with the path of the field that is wrong.

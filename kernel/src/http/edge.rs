@@ -1,10 +1,12 @@
 //! The outermost layer of both APIs: gives every request an id, measures it, writes errors in the caller's language,
-//! and turns a panic into a 500.
+//! and turns a panic into a 500. What a library refuses in its own words (a path that is no UTF-8) becomes an error of the
+//! contract here, so there is no other.
 
+use super::body::{announces_too_much, refuse_body};
 use super::{ApiError, Code, Language};
 use crate::telemetry::{names, traces};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, header::HeaderName};
+use axum::http::{HeaderValue, StatusCode, header, header::HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -49,9 +51,15 @@ pub async fn edge(mut request: Request, next: Next) -> Response {
     let _in_flight = InFlight::begin();
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(of_tenant.clone());
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
-    let mut response = answered.unwrap_or_else(|_| ApiError::from(Code::Internal).into_response());
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+    let mut response = if announces_too_much(request.headers()) {
+        refuse_body(request).await;
+        ApiError::from(Code::TooLarge).into_response()
+    } else {
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
+        answered.unwrap_or_else(|_| ApiError::from(Code::Internal).into_response())
+    };
+    let error = response.extensions_mut().remove::<ApiError>().or_else(|| of_a_library(&response));
+    if let Some(error) = error {
         let headers = std::mem::take(response.headers_mut());
         response = error.render(language, &id.0);
         for name in [axum::http::header::ALLOW] {
@@ -105,6 +113,25 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         metrics::gauge!(names::HTTP_REQUESTS_IN_FLIGHT).decrement(1);
     }
+}
+
+/// What a refusal means that is no error of ours: its text is for developers.
+fn of_a_library(response: &Response) -> Option<ApiError> {
+    let text =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !text {
+        return None;
+    }
+    let code = match response.status() {
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+        status if status.is_client_error() => Code::BadRequest,
+        status if status.is_server_error() => Code::Internal,
+        _ => return None,
+    };
+    Some(code.into())
 }
 
 fn measure(method: &axum::http::Method, route: Option<&MatchedPath>, response: &Response, began: Instant) {

@@ -66,6 +66,7 @@ codes! {
     DomainNotFound 404 "domain_not_found" "The tenant does not have this domain" "该租户没有此域名";
     ScheduleNotFound 404 "schedule_not_found" "There is no such schedule" "计划任务不存在";
     MethodNotAllowed 405 "method_not_allowed" "This method is not possible here" "不支持该请求方法";
+    RequestTimeout 408 "request_timeout" "The request did not come in time" "请求未能及时送达";
     TenantExists 409 "tenant_exists" "A tenant with this id exists or existed" "租户标识已存在";
     DomainTaken 409 "domain_taken" "The domain belongs to another tenant" "域名已被其他租户占用";
     DomainPresent 409 "domain_exists" "The tenant has this domain already" "该租户已有此域名";

@@ -5,8 +5,12 @@ mod edge;
 mod error;
 mod language;
 pub mod openapi;
+mod serve;
+mod slow;
 
-pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, idempotency_key, is_json, parse_json};
+pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, idempotency_key, is_json, parse_json, read_body};
 pub use edge::{OfTenant, RequestId, edge};
 pub use error::{ApiError, Code, chain};
 pub use language::Language;
+pub use serve::HttpLimits;
+pub(crate) use serve::serve;

@@ -1,0 +1,170 @@
+//! Clients that are slow, huge or silent, over real sockets.
+
+use super::*;
+use crate::health::Health;
+use crate::http::{ApiError, edge, read_body};
+use crate::shutdown::Shutdown;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::net::SocketAddr;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Of every kind; a client that is cut later than [`CUT`] was not cut by it.
+const LIMIT: Duration = Duration::from_millis(300);
+const CUT: Duration = Duration::from_secs(20);
+
+/// More than the buffers of both ends hold together.
+const LARGE: usize = 64 << 20;
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/large", get(|| async { vec![b'x'; LARGE] }))
+        .route("/slow", get(|| async { tokio::time::sleep(LIMIT * 3).await }))
+        .route("/name/{name}", get(|axum::extract::Path(name): axum::extract::Path<String>| async { name }))
+        .route("/body", post(async |body: Body| Ok::<_, ApiError>(read_body(body).await?.len().to_string())))
+        .layer(from_fn(edge))
+}
+
+async fn start(connections: usize) -> (SocketAddr, Shutdown, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = Shutdown::default();
+    let limits = HttpLimits { header: LIMIT, body: LIMIT, write: LIMIT, connections };
+    let served = shutdown.clone();
+    let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
+    let server = tokio::spawn(async move {
+        served.serve(listener, app(), &health, limits, Duration::from_secs(5)).await.unwrap();
+    });
+    (address, shutdown, server)
+}
+
+async fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A server that refuses early may close before everything is sent.
+    let _ = stream.write_all(bytes).await;
+    stream
+}
+
+/// All that comes until the other end closes.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(CUT, stream.read_to_end(&mut bytes)).await.expect("the connection is cut");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends bytes of `text` for ever, slowly, until the other end closes; what it said before.
+async fn trickle(stream: TcpStream, text: &'static str) -> String {
+    let (mut read, mut write) = stream.into_split();
+    let writer = tokio::spawn(async move {
+        for byte in text.as_bytes().iter().cycle() {
+            tokio::time::sleep(LIMIT / 6).await;
+            if write.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(CUT, read.read_to_end(&mut bytes)).await.expect("the connection is cut");
+    writer.abort();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_cuts_the_connection() {
+    let (address, ..) = start(100).await;
+    // Silent, in the middle of finding out the version, in the middle of a head, and after an answer.
+    for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nHost: a\r\nX-"] {
+        assert_eq!(rest(&mut connect(address, begun.as_bytes()).await).await, "", "{begun:?}");
+    }
+    let said = trickle(connect(address, b"GET / HTTP/1.1\r\nHost: a\r\n").await, "X-A: b\r\n").await;
+    assert!(!said.contains("200"), "{said}");
+    let said = rest(&mut connect(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await).await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("hello"), "{said}");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_answered_408_and_the_connection_cut() {
+    let (address, ..) = start(100).await;
+    let head = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+    let said = trickle(connect(address, head).await, "x").await;
+    assert!(said.starts_with("HTTP/1.1 408") && said.contains(r#""error":"request_timeout""#), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let (address, ..) = start(100).await;
+    let bomb = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Bomb: {}\r\n\r\n", "x".repeat(MAX_HEAD));
+    let said = rest(&mut connect(address, bomb.as_bytes()).await).await;
+    assert!(said.starts_with("HTTP/1.1 431"), "{said}");
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(200));
+    let said = rest(&mut connect(address, many.as_bytes()).await).await;
+    assert!(said.starts_with("HTTP/1.1 431"), "{said}");
+    // Told by its length, also where nobody reads a body, sent or not; and counted where it is not told.
+    for path in ["/body", "/"] {
+        for (length, sent) in [(200_000, 200_000), (100_000_000, 0), (100_000_000, 10_000_000)] {
+            let mut announced = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            announced.extend(std::iter::repeat_n('x', sent));
+            let said = rest(&mut connect(address, announced.as_bytes()).await).await;
+            // Who goes on sending beyond all measure may not get to see the answer.
+            let told = said.starts_with("HTTP/1.1 413") && said.contains(r#""error":"too_large""#);
+            assert!(told || (sent == 10_000_000 && said.is_empty()), "{path} {length} {sent}: {said}");
+        }
+    }
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let chunked =
+        format!("POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    let said = rest(&mut connect(address, chunked.as_bytes()).await).await;
+    assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut() {
+    let (address, ..) = start(1).await;
+    let mut deaf = connect(address, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    // There is room for one connection, so the next one is served when the deaf one is cut.
+    let said = tokio::time::timeout(CUT, async {
+        rest(&mut connect(address, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await).await
+    });
+    assert!(said.await.unwrap().ends_with("hello"));
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(CUT, deaf.read_to_end(&mut bytes)).await;
+    assert!(bytes.len() < LARGE, "it was cut in the middle");
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_gets_an_error_of_the_contract() {
+    let (address, ..) = start(100).await;
+    let close = "Host: a\r\nConnection: close\r\n\r\n";
+    let said = rest(&mut connect(address, format!("GET /name/%ff%fe HTTP/1.1\r\n{close}").as_bytes()).await).await;
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains(r#""error":"bad_request""#), "{said}");
+    assert!(said.contains(r#""request_id":"#), "{said}");
+    let said = rest(&mut connect(address, format!("GET /name/%E5%AD%A6 HTTP/1.1\r\n{close}").as_bytes()).await).await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("学"), "{said}");
+}
+
+#[tokio::test]
+async fn a_stopping_server_answers_what_it_is_at_and_closes_what_is_idle() {
+    let (address, shutdown, server) = start(100).await;
+    let mut idle = connect(address, b"").await;
+    let mut busy = connect(address, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    tokio::time::sleep(LIMIT / 3).await;
+    let asked = Instant::now();
+    shutdown.wish();
+    assert_eq!(rest(&mut idle).await, "");
+    assert!(rest(&mut busy).await.starts_with("HTTP/1.1 200"));
+    server.await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "it did not wait for the deadline");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[test]
+fn a_wrong_limit_is_named() {
+    for (name, value) in [("HTTP_HEADER_TIMEOUT", "0"), ("HTTP_CONNECTIONS", "0"), ("HTTP_BODY_TIMEOUT", "soon")] {
+        let settings = Settings::from_pairs([(name.to_owned(), value.to_owned())]);
+        assert!(HttpLimits::from_settings(&settings).unwrap_err().to_string().contains(name));
+    }
+    assert!(HttpLimits::from_settings(&Settings::from_pairs([])).is_ok());
+}
