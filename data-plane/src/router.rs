@@ -86,7 +86,7 @@ pub fn document() -> Value {
                 Code::UserNotInTenant,
                 Code::TenantSuspended,
                 Code::TenantNotFound,
-                Code::TooManyRequests,
+                Code::RateLimited,
                 Code::TenantUnavailable,
                 Code::TenantMaintenance,
                 Code::Unavailable,

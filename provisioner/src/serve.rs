@@ -9,7 +9,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn;
 use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
-use kernel::config::Settings;
+use kernel::config::{Settings, wrong};
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
 use kernel::http::{ApiError, Code, HttpLimits, edge};
@@ -31,6 +31,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let limits = HttpLimits::from_settings(settings)?;
     let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
     let lease = settings.seconds("JOB_LEASE")?;
+    let measure = match settings.seconds("STORAGE_MEASURE_EVERY")? {
+        Duration::ZERO => return Err(wrong("STORAGE_MEASURE_EVERY", "at least 1 second").into()),
+        period => period,
+    };
     let amqp = settings.secret("AMQP_URL")?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
@@ -94,6 +98,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             asked: wished,
         };
         shutdown.spawn(checker.run(shutdown.clone()));
+        shutdown.spawn(server::keep_measured(Arc::clone(&server), store.clone(), measure, shutdown.clone()));
         let tools = Arc::new(Tools {
             store: store.clone(),
             keys: keys.clone(),

@@ -30,8 +30,10 @@ impl Write for Change {
             if let Command::ChangePlan { plan_type } = command {
                 check_plan(unit, plan_type).await?;
             }
+            let version = tenant.version;
             tenant = unit.execute(&self.tenant_id, actor, command.clone()).await?;
-            if matches!(command, Command::Suspend { .. } | Command::Resume) {
+            let told = matches!(command, Command::Suspend { .. } | Command::Resume | Command::ChangePlan { .. });
+            if told && tenant.version != version {
                 enforce(unit, &tenant, self.patience).await?;
             }
         }
@@ -39,8 +41,8 @@ impl Write for Change {
     }
 }
 
-/// Has the tenant's new state enforced at its database server too: nodes refuse what they know of, the server refuses
-/// everybody. The answer does not wait for it.
+/// Has the tenant's new state, or its new plan's number of connections, enforced at its database server too: nodes refuse
+/// what they know of, the server refuses everybody. The answer does not wait for it.
 pub async fn enforce(unit: &mut UnitOfWork, tenant: &Tenant, patience: Duration) -> Result<(), sqlx::Error> {
     let (tenant_id, server) = (tenant.tenant_id.clone(), tenant.database.server.clone());
     let job = NewJob { kind: JobKind::Enforce, tenant_id, server, patience };

@@ -6,8 +6,10 @@ mod deletion;
 mod domains;
 mod events;
 mod lifecycle;
+mod limits;
 mod members;
 mod operations;
+mod plans;
 mod rotation;
 mod schedules;
 mod sessions;
@@ -65,6 +67,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(lifecycle::maintenance))
         .routes(routes!(lifecycle::retry))
         .routes(routes!(rotation::rotate))
+        .routes(routes!(limits::show))
         .routes(routes!(domains::register))
         .routes(routes!(domains::remove))
         .routes(routes!(domains::make_primary))
@@ -79,6 +82,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(statistics::collect, statistics::list))
         .routes(routes!(statistics::show))
         .routes(routes!(status::show))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::put, plans::remove))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::run))
 }

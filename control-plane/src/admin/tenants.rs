@@ -12,7 +12,7 @@ use chrono::DateTime;
 use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
 use kernel::jobs::{self, JobKind, NewJob};
-use kernel::store::{At, CommandError, FoldError, TenantFilter, UnitOfWork};
+use kernel::store::{At, CommandError, FoldError, Plan, TenantFilter, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
@@ -137,14 +137,12 @@ async fn default_max_connections(unit: &mut UnitOfWork) -> Result<u32, sqlx::Err
     Ok(row.and_then(|(value,)| value.parse().ok()).unwrap_or(20))
 }
 
-/// `invalid_plan_type` unless the plan exists.
+/// `invalid_plan_type` unless the plan exists; until the unit ends it is not removed.
 pub async fn check_plan(unit: &mut UnitOfWork, plan_type: &str) -> Result<(), Refusal> {
-    let known: Vec<(String,)> =
-        sqlx::query_as("SELECT plan_type FROM saas_plans ORDER BY plan_type").fetch_all(unit.connection()).await?;
-    if known.iter().any(|(plan,)| plan == plan_type) {
+    if Plan::use_by_tenant(unit.connection(), plan_type).await? {
         return Ok(());
     }
-    let known: Vec<_> = known.into_iter().map(|(plan,)| plan).collect();
+    let known: Vec<_> = Plan::all(unit.connection()).await?.into_iter().map(|plan| plan.plan_type).collect();
     Err(ApiError::invalid("plan_type", "plan_type", format!("one of {}", known.join(", "))).into())
 }
 

@@ -92,7 +92,7 @@ impl Profiles {
     pub fn new(pool: MySqlPool, concurrency: u32) -> Self {
         Self {
             pool,
-            gate: Gate::new("profile", Limits { concurrency, queue: QUEUE }),
+            gate: Gate::new("profile", Limits::new(concurrency, QUEUE)),
             known: Cache::builder().max_capacity(50_000).time_to_live(KEPT).build(),
         }
     }

@@ -45,6 +45,8 @@ pub enum Taken<T> {
 
 struct Account {
     open: usize,
+    /// As the newest question had it.
+    share: usize,
     generation: u64,
     /// Keys into [`Ledger::idle`], oldest first.
     idle: Vec<u64>,
@@ -108,6 +110,7 @@ impl<T, G> Ledger<T, G> {
     pub fn take(&mut self, ask: &Ask) -> Option<Taken<T>> {
         let account = self.account(&ask.tenant);
         account.generation = account.generation.max(ask.generation);
+        account.share = ask.share;
         let room = account.open < ask.share;
         // The newest one: the others grow old and are closed.
         if let Some(tick) = account.idle.last().copied() {
@@ -180,12 +183,13 @@ impl<T, G> Ledger<T, G> {
         self.account(tenant).open -= 1;
     }
 
-    /// Keeps a connection for the next one. Gives it back if it belongs to an older generation: it is to be closed.
+    /// Keeps a connection for the next one. Gives it back if it is to be closed: it belongs to an older generation, or the
+    /// tenant's share has become smaller.
     pub fn park(&mut self, tenant: &Arc<TenantId>, generation: u64, connection: T) -> Result<(), T> {
         self.ticks += 1;
         let tick = self.ticks;
         let account = self.account(tenant);
-        if generation != account.generation {
+        if generation != account.generation || account.open > account.share {
             return Err(connection);
         }
         account.idle.push(tick);
@@ -227,7 +231,7 @@ impl<T, G> Ledger<T, G> {
 
     fn account(&mut self, tenant: &Arc<TenantId>) -> &mut Account {
         if !self.accounts.contains_key(tenant) {
-            let account = Account { open: 0, generation: 0, idle: Vec::new(), gate: None };
+            let account = Account { open: 0, share: usize::MAX, generation: 0, idle: Vec::new(), gate: None };
             self.accounts.insert(Arc::clone(tenant), account);
         }
         self.accounts.get_mut(tenant).expect("it was inserted")

@@ -1,11 +1,12 @@
 //! The tenants' databases, as a request uses them: a turn, a connection, rows.
 //!
 //! **Guarantees.** A tenant has at most its plan's number of requests in work and waiting, the rest are refused at once
-//! ([`gate`]); all connections of the node are one budget ([`pool`], [`ledger`]); servers that fail are left alone for a
-//! while ([`servers`]); every statement ends after [`STATEMENT_TIMEOUT`], on this side and on the server. A read, or
-//! [`Work`] that may be repeated, that met a dead connection or a refused login (a restart, a `KILL` after a rotation) is
-//! done once more on a new one, by the route as it is now; if the tenant is served no more, that is the answer. What a
-//! client is told is always 503 `tenant_unavailable`, never the database's own words.
+//! ([`gate`]), and those beyond its rate before anything else ([`TenantDatabases::admit`]); all connections of the node are
+//! one budget ([`pool`], [`ledger`]); servers that fail are left alone for a while ([`servers`]). Every statement ends at the
+//! server: at its limit there ([`SERVER_LIMIT`]), and when its client gives up before. A read, or [`Work`] that may be
+//! repeated, that met a dead connection or a refused login (a restart, a `KILL` after a rotation) is done once more on a new
+//! one, by the route as it is now; if the tenant is served no more, that is the answer. What a client is told is always 503
+//! `tenant_unavailable`, never the database's own words.
 
 mod gate;
 mod ledger;
@@ -23,7 +24,7 @@ use kernel::domain::TenantId;
 use kernel::http::{ApiError, Code, chain};
 use kernel::shutdown::Shutdown;
 use kernel::telemetry::names;
-use mysql::MySqlConnect;
+use mysql::{MySqlConnect, SERVER_LIMIT};
 use pool::{NoConnection, OpenError, Pool};
 use sqlx::MySqlConnection;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
@@ -31,8 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Longest time of one statement.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time of one statement on this side: the server ends it before, unless it does not answer at all.
+const STATEMENT_TIMEOUT: Duration = SERVER_LIMIT.saturating_add(Duration::from_secs(1));
 
 /// The databases of all tenants. Clones share everything.
 #[derive(Clone)]
@@ -59,6 +60,15 @@ impl TenantDatabases {
     pub fn new(keys: KeyRing, budget: Budget, routing: Arc<Routing>, noticeboard: Noticeboard) -> Self {
         let pool = Pool::new(MySqlConnect::new(keys), budget.connections, budget.of_tenant);
         Self { pool, routing, noticeboard, wait: budget.wait }
+    }
+
+    /// Counts a request against the tenant's rate, or refuses it: 429, with the time after which there is room again.
+    pub fn admit(&self, route: &Route) -> Result<(), ApiError> {
+        self.pool.gate(route).admit().map_err(|wait| {
+            metrics::counter!(names::TENANT_REFUSALS, "reason" => "rate").increment(1);
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            ApiError::from(Code::RateLimited).retry_after(seconds)
+        })
     }
 
     /// Waits for the request's turn at the tenant. Keep the answer for the whole request.
@@ -142,13 +152,22 @@ impl TenantDatabase<'_> {
             Err(NoConnection::Open(OpenError::Refused(error))) if !fresh => return Err(Failure::Lost(error)),
             Err(error) => return Err(Failure::NoConnection(error)),
         };
-        match timeout(W::LIMIT, work.run(lease.ask())).await {
+        match timeout(W::LIMIT, work.run(&mut lease.ask().sql)).await {
             Ok(Ok(done)) => {
                 lease.finished();
                 Ok(done)
             }
-            Ok(Err(error)) if is_lost(&error) => Err(Failure::Lost(error)),
-            Ok(Err(error)) => Err(Failure::Statement(error)),
+            Ok(Err(error)) if is_lost(&error) => {
+                lease.lost();
+                Err(Failure::Lost(error))
+            }
+            Ok(Err(error)) => {
+                // An error of the server is a whole answer; but what went before it may have left a transaction.
+                if W::ALONE && database::number(&error).is_some() {
+                    lease.finished();
+                }
+                Err(Failure::Statement(error))
+            }
             Err(_) => Err(Failure::Timeout),
         }
     }
@@ -163,6 +182,9 @@ pub trait Work: Sync {
     /// Longest time of all of it.
     const LIMIT: Duration = STATEMENT_TIMEOUT;
 
+    /// Whether it is one statement and no more, so that a connection is as good as before when the server refuses it.
+    const ALONE: bool = false;
+
     /// Does it.
     fn run(&self, connection: &mut MySqlConnection) -> impl Future<Output = Result<Self::Done, sqlx::Error>> + Send;
 }
@@ -174,6 +196,8 @@ struct Question {
 
 impl Work for Question {
     type Done = Vec<MySqlRow>;
+
+    const ALONE: bool = true;
 
     async fn run(&self, connection: &mut MySqlConnection) -> Result<Vec<MySqlRow>, sqlx::Error> {
         sqlx::query_with(self.sql, self.arguments.clone()).fetch_all(connection).await

@@ -3,7 +3,8 @@
 //! **Guarantees.** Open connections (idle, in use, being opened, being closed) never exceed the budget, nor a tenant's its
 //! share. Nobody waits past the deadline, and whoever gives up loses nothing for the others: slots and connections come
 //! back when their holder is dropped, wherever that happens. A connection goes back only after its last answer was read to
-//! the end ([`Lease::finished`]); otherwise it is closed, so no request ever reads the answer to another one's question.
+//! the end ([`Lease::finished`]); otherwise its session is ended, so no request ever reads the answer to another one's
+//! question; and its slot is kept until the server has ended it, so clients that come and go do not pile up work there.
 //!
 //! The locks are held for a few map operations; connections are opened and closed outside of them.
 
@@ -36,6 +37,9 @@ pub trait Connect: Send + Sync + 'static {
 
     /// Closes a connection politely.
     fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
+
+    /// Closes a connection in the middle of a question, and returns when the server is not at it any more either.
+    fn end(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a connection could not be opened.
@@ -140,7 +144,7 @@ impl<C: Connect> Pool<C> {
             match opened {
                 Ok(Ok(connection)) => {
                     opening.answered();
-                    return Ok(Lease { slot: Some(slot), connection: Some(connection), finished: true });
+                    return Ok(Lease::new(slot, connection));
                 }
                 Ok(Err(OpenError::Unreachable(error))) => {
                     opening.failed();
@@ -224,9 +228,7 @@ impl<C: Connect> Shared<C> {
     fn grant(self: &Arc<Self>, ask: &Ask, taken: Taken<C::Connection>) -> Grant<C> {
         let slot = self.slot(&ask.tenant, ask.generation);
         match taken {
-            Taken::Connection(connection) => {
-                Grant::Lease(Lease { slot: Some(slot), connection: Some(connection), finished: true })
-            }
+            Taken::Connection(connection) => Grant::Lease(Lease::new(slot, connection)),
             Taken::Slot { replaces } => Grant::Slot(slot, replaces),
         }
     }
@@ -291,6 +293,15 @@ impl<C: Connect> Slot<C> {
             drop(self);
         });
     }
+
+    /// Ends what the connection was at, and gives the slot back after that.
+    fn end(self, connection: C::Connection) {
+        let Some(shared) = self.shared.clone() else { return };
+        tokio::spawn(async move {
+            shared.connector.end(connection).await;
+            drop(self);
+        });
+    }
 }
 
 impl<C: Connect> Drop for Slot<C> {
@@ -302,35 +313,58 @@ impl<C: Connect> Drop for Slot<C> {
     }
 }
 
-/// A connection in use. Dropped in the middle of a question, it is closed.
+/// A connection in use. Dropped in the middle of a question, it is ended.
 pub struct Lease<C: Connect> {
     slot: Option<Slot<C>>,
     connection: Option<C::Connection>,
-    finished: bool,
+    at: At,
+}
+
+/// How a connection is.
+#[derive(Clone, Copy)]
+enum At {
+    /// Ready for a question.
+    Rest,
+    /// Its answer has not been read to the end.
+    Question,
+    /// Gone.
+    End,
 }
 
 impl<C: Connect> Lease<C> {
-    /// The connection, to ask something. Say [`Lease::finished`] when the answer was read to its end.
+    fn new(slot: Slot<C>, connection: C::Connection) -> Self {
+        Self { slot: Some(slot), connection: Some(connection), at: At::Rest }
+    }
+
+    /// The connection, to ask something. Say [`Lease::finished`] when the answer was read to its end, [`Lease::lost`] when
+    /// there is nobody any more who would answer.
     pub fn ask(&mut self) -> &mut C::Connection {
-        self.finished = false;
+        self.at = At::Question;
         self.connection.as_mut().expect("a lease has its connection until it is dropped")
     }
 
     /// The answer was read to its end.
     pub fn finished(&mut self) {
-        self.finished = true;
+        self.at = At::Rest;
+    }
+
+    /// The connection broke.
+    pub fn lost(&mut self) {
+        self.at = At::End;
     }
 }
 
 impl<C: Connect> Drop for Lease<C> {
     fn drop(&mut self) {
         let (Some(slot), Some(connection)) = (self.slot.take(), self.connection.take()) else { return };
-        if self.finished {
-            slot.park(connection);
-        } else {
-            // First the connection, then its slot.
-            drop(connection);
-            drop(slot);
+        match self.at {
+            At::Rest => slot.park(connection),
+            At::Question => slot.end(connection),
+            At::End => {
+                // First the connection, then its slot.
+                drop(connection);
+                drop(slot);
+            }
         }
     }
 }

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 const WAIT: Duration = Duration::from_secs(2);
 
+/// How long a server is at a question that was given up.
+const ENDING: Duration = Duration::from_millis(4);
+
 #[derive(Default)]
 struct Counts {
     open: AtomicUsize,
@@ -51,6 +54,11 @@ impl Connect for Fake {
 
     async fn close(&self, connection: FakeConnection) {
         sleep(Duration::from_millis(1)).await;
+        drop(connection);
+    }
+
+    async fn end(&self, connection: FakeConnection) {
+        sleep(ENDING).await;
         drop(connection);
     }
 }
@@ -223,10 +231,23 @@ async fn giving_up_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_connection_is_closed() {
+async fn an_unfinished_connection_keeps_its_slot_until_the_server_has_ended_it() {
+    let (pool, counts) = pool(1, 1);
+    let mut lease = get(&pool, &route_for_tests("t1")).await.unwrap();
+    let first = lease.ask().number;
+    drop(lease);
+    assert_eq!((pool.counts(), counts.open.load(Ordering::SeqCst)), ((1, 0), 1));
+    let began = Instant::now();
+    assert_ne!(number(&mut get(&pool, &route_for_tests("t1")).await.unwrap()), first);
+    assert!(began.elapsed() >= ENDING && counts.most.load(Ordering::SeqCst) == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_gives_its_slot_back_at_once() {
     let (pool, counts) = pool(2, 2);
     let mut lease = get(&pool, &route_for_tests("t1")).await.unwrap();
     let first = lease.ask().number;
+    lease.lost();
     drop(lease);
     assert_eq!((pool.counts(), counts.open.load(Ordering::SeqCst)), ((0, 0), 0));
     assert_ne!(number(&mut get(&pool, &route_for_tests("t1")).await.unwrap()), first);
@@ -262,6 +283,20 @@ async fn a_fresh_one_replaces_an_idle_one() {
     let mut fresh = pool.acquire(&route, true, Instant::now() + WAIT).await.unwrap();
     assert_ne!(number(&mut fresh), first);
     assert_eq!(counts.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_has_become_smaller_is_kept_as_connections_come_back() {
+    let (pool, counts) = pool(4, 4);
+    let route = route_for_tests("t1");
+    let held =
+        [get(&pool, &route).await.unwrap(), get(&pool, &route).await.unwrap(), get(&pool, &route).await.unwrap()];
+    let smaller = Route { max_connections: 1, ..route };
+    assert!(timeout(ENDING, get(&pool, &smaller)).await.is_err());
+    drop(held);
+    settle().await;
+    assert!(counts.open.load(Ordering::SeqCst) <= 1, "{:?}", pool.counts());
+    assert!(get(&pool, &smaller).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

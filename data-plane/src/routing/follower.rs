@@ -120,6 +120,7 @@ impl Follower {
     async fn catch_up(&mut self, connection: &mut MySqlConnection) -> Result<(), LoadError> {
         let head = load::heads(connection).await?;
         let switches = load::switches(connection).await?;
+        let plans = load::plans(connection).await?;
         let position = self.routing.table().position;
         // A head that went back: the system database was restored from a backup, and nothing known is known any more.
         let restored = head.events < position;
@@ -128,6 +129,11 @@ impl Follower {
         } else {
             load::touched(connection, position, head.events).await?
         };
+        // Before the tenants that were just given them.
+        let limited = self.routing.change(|table| table.set_plans(plans));
+        if limited > 0 && self.loaded {
+            tracing::info!(tenants = limited, "plans have changed");
+        }
         let changes = if restored || !self.loaded || touched.len() > MANY {
             let routes = load::all(connection).await?;
             self.routing.change(|table| table.replace(routes))

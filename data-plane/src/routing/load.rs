@@ -3,13 +3,14 @@
 //! The follower has a connection of its own. A connection of the shared pool that was in use when the network went silent
 //! comes back when TCP gives up, minutes later; this one is dropped after [`QUERY_TIMEOUT`] and opened anew.
 
-use super::{Limits, Place, Route, Service, Switches, UnknownHost};
+use super::{Limits, Place, Plan, Plans, Rate, Route, Service, Switches, UnknownHost};
 use kernel::domain::{DomainName, Position, Tenant, TenantId};
 use kernel::store::Heads;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{MySql, MySqlConnection, Row};
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,11 +80,25 @@ pub async fn switches(connection: &mut MySqlConnection) -> Result<Switches, Load
     })
 }
 
+/// What the plans allow.
+pub async fn plans(connection: &mut MySqlConnection) -> Result<Plans, LoadError> {
+    type Row = (String, u32, u32, Option<u32>, Option<u32>, Option<u32>);
+    let query = "SELECT plan_type, request_concurrency, request_queue, request_rate, request_burst, max_connections
+                 FROM saas_plans";
+    let rows: Vec<Row> = bounded(sqlx::query_as(query).fetch_all(connection)).await?;
+    let plan = |(name, concurrency, queue, rate, burst, max_connections): Row| {
+        let rate = rate
+            .and_then(NonZeroU32::new)
+            .map(|per_second| Rate { per_second, burst: burst.and_then(NonZeroU32::new).unwrap_or(per_second) });
+        (name, Plan { limits: Limits { concurrency: concurrency.max(1), queue, rate }, max_connections })
+    };
+    Ok(rows.into_iter().map(plan).collect())
+}
+
 const ROUTES: &str = "SELECT s.tenant_id, s.position, s.snapshot, d.db_host, d.db_port, d.db_name, d.db_username,
-        d.db_password_encrypted, d.max_connections, p.request_concurrency, p.request_queue
+        d.db_password_encrypted, d.max_connections, s.plan_type
      FROM saas_tenant_snapshots s
-     LEFT JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id
-     LEFT JOIN saas_plans p ON p.plan_type = s.plan_type";
+     LEFT JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id";
 
 const DOMAINS: &str = "SELECT tenant_id, domain FROM saas_tenant_domains";
 
@@ -153,8 +168,7 @@ fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Resul
         sealed_password: row.try_get::<Option<_>, _>(7)?.unwrap_or_default(),
     };
     let max_connections: Option<i32> = row.try_get(8)?;
-    let (concurrency, queue): (Option<u32>, Option<u32>) = (row.try_get(9)?, row.try_get(10)?);
-    let smallest = Limits::default();
+    let own_connections = max_connections.and_then(|most| u32::try_from(most).ok()).unwrap_or_default().max(1);
     Ok(Route {
         tenant_id: Arc::new(tenant_id),
         service: tenant.as_ref().map_or(Service::Unavailable, |tenant| tenant.state.into()),
@@ -163,11 +177,10 @@ fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Resul
         domains,
         position: Position(row.try_get(1)?),
         place,
-        max_connections: max_connections.and_then(|most| u32::try_from(most).ok()).unwrap_or_default().max(1),
-        limits: Limits {
-            concurrency: concurrency.unwrap_or(smallest.concurrency).max(1),
-            queue: queue.unwrap_or(smallest.queue),
-        },
+        plan_type: row.try_get(9)?,
+        own_connections,
+        max_connections: own_connections,
+        limits: Limits::default(),
         generation: 0,
     })
 }

@@ -13,6 +13,7 @@
 mod follower;
 mod freshness;
 mod load;
+mod plan;
 mod resolve;
 mod route;
 mod table;
@@ -20,8 +21,9 @@ mod traced;
 
 pub use follower::Follower;
 pub use freshness::Freshness;
+pub use plan::{Limits, Plan, Plans, Rate};
 pub use resolve::{Asked, TrustedProxies};
-pub use route::{Limits, Place, Route, Service};
+pub use route::{Place, Route, Service};
 pub use table::{Changes, Switches, Table, UnknownHost};
 pub use traced::Traced;
 

@@ -1,5 +1,6 @@
 //! [`Route`]: what a node knows of one tenant.
 
+use super::{Limits, Plans};
 use kernel::domain::{DomainName, Position, TenantId, TenantState};
 use kernel::http::{ApiError, Code};
 use std::sync::Arc;
@@ -63,22 +64,6 @@ pub struct Place {
     pub sealed_password: String,
 }
 
-/// What the tenant's plan allows on one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Requests in work at once.
-    pub concurrency: u32,
-    /// Requests that may wait for one of them.
-    pub queue: u32,
-}
-
-impl Default for Limits {
-    /// Of a tenant whose plan is not in `saas_plans`: as little as the smallest plan.
-    fn default() -> Self {
-        Self { concurrency: 8, queue: 64 }
-    }
-}
-
 /// One tenant, as read at a position.
 #[derive(Clone)]
 pub struct Route {
@@ -96,7 +81,11 @@ pub struct Route {
     pub position: Position,
     /// Where its data is.
     pub place: Place,
-    /// Most connections of its database user.
+    /// Its plan.
+    pub plan_type: String,
+    /// Most connections of its database user, if its plan does not say.
+    pub own_connections: u32,
+    /// Most connections of its database user. Set by [`super::Table`] from its plan, like the limits.
     pub max_connections: u32,
     /// What its plan allows.
     pub limits: Limits,
@@ -108,6 +97,15 @@ impl Route {
     /// Whether connections opened for `before` may go on being used for this one.
     pub fn keeps_connections_of(&self, before: &Self) -> bool {
         self.place == before.place && self.service == Service::Served && before.service == Service::Served
+    }
+
+    /// Takes over what its plan says; whether that is something new.
+    pub fn under(&mut self, plans: &Plans) -> bool {
+        let plan = plans.get(&self.plan_type).copied().unwrap_or_default();
+        let before = (self.limits, self.max_connections);
+        self.limits = plan.limits;
+        self.max_connections = plan.max_connections.unwrap_or(self.own_connections).max(1);
+        before != (self.limits, self.max_connections)
     }
 }
 
@@ -131,6 +129,8 @@ pub mod tests {
                 username: format!("{id}_a"),
                 sealed_password: "v1.k.x".into(),
             },
+            plan_type: "basic".into(),
+            own_connections: 50,
             max_connections: 50,
             limits: Limits::default(),
             generation: 0,

@@ -1,6 +1,6 @@
 //! [`Table`]: every tenant by id and by domain, and the switches of the installation.
 
-use super::{Route, Service};
+use super::{Plans, Route, Service};
 use kernel::domain::{DomainName, Position, TenantId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub struct Table {
     pub position: Position,
     /// Settings of the installation.
     pub switches: Switches,
+    plans: Plans,
     tenants: HashMap<TenantId, Arc<Route>>,
     domains: HashMap<DomainName, TenantId>,
     generations: u64,
@@ -66,6 +67,23 @@ impl Table {
     /// The default tenant, if it exists.
     pub fn default_tenant(&self) -> Option<Arc<Route>> {
         self.tenants.get(self.switches.default_tenant.as_ref()?).cloned()
+    }
+
+    /// Takes over the plans; returns how many tenants have other limits by them.
+    pub fn set_plans(&mut self, plans: Plans) -> usize {
+        if self.plans == plans {
+            return 0;
+        }
+        self.plans = plans;
+        let mut changed = 0;
+        for route in self.tenants.values_mut() {
+            let mut anew = (**route).clone();
+            if anew.under(&self.plans) {
+                *route = Arc::new(anew);
+                changed += 1;
+            }
+        }
+        changed
     }
 
     /// How many tenants there are.
@@ -121,6 +139,7 @@ impl Table {
                 route.generation = self.generations;
             }
         }
+        route.under(&self.plans);
         for domain in &route.domains {
             self.domains.insert(domain.clone(), (*route.tenant_id).clone());
         }
@@ -137,6 +156,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::super::route::tests::route;
+    use super::super::{Limits, Plan};
     use super::*;
 
     fn ids(ids: &[&str]) -> Vec<TenantId> {
@@ -186,6 +206,26 @@ mod tests {
         table.replace(vec![route("t3")]);
         assert!(table.tenant("t2").is_none() && table.domain("t2.example.com").is_none());
         assert_eq!(owner(&table, "t3.example.com").as_deref(), Some("t3"));
+    }
+
+    #[test]
+    fn a_plan_counts_for_its_tenants_whenever_either_changes() {
+        let plan = |concurrency, max_connections| Plan { limits: Limits::new(concurrency, 7), max_connections };
+        let mut table = table(&["t1", "t2"]);
+        let plans = |basic: Plan| Plans::from([("basic".to_owned(), basic), ("large".to_owned(), plan(90, None))]);
+        assert_eq!(table.set_plans(plans(plan(2, Some(5)))), 2);
+        assert_eq!(table.set_plans(plans(plan(2, Some(5)))), 0, "nothing new");
+        let t1 = table.tenant("t1").unwrap();
+        assert_eq!((t1.limits, t1.max_connections), (Limits::new(2, 7), 5));
+        let mut other = route("t1");
+        other.plan_type = "large".into();
+        assert!(table.update(&ids(&["t1"]), vec![other]).retired.is_empty());
+        let t1 = table.tenant("t1").unwrap();
+        assert_eq!((t1.limits, t1.max_connections), (Limits::new(90, 7), 50), "the tenant's own number");
+        assert_eq!(table.set_plans(plans(plan(3, None))), 1, "only those of the changed plan");
+        assert_eq!(table.tenant("t2").unwrap().limits.concurrency, 3);
+        assert_eq!(table.set_plans(Plans::new()), 2);
+        assert_eq!(table.tenant("t1").unwrap().limits, Limits::default());
     }
 
     #[test]

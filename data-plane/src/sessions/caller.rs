@@ -1,19 +1,20 @@
 //! [`Caller`]: the extractor that every tenant route begins with. Without it a handler has no route to a database.
 //!
 //! The order of checks is part of the contract: a fresh table, what the request says (400, 422), the token (401), the
-//! tenant (404), the membership (403), the tenant's state (403, 503). So only members learn how a tenant is.
+//! tenant (404), the membership (403), the tenant's state (403, 503), its rate (429). So only members learn how a tenant is,
+//! and only their requests count against its rate.
 
 use super::{NoSession, Session, token};
 use crate::legacy::LegacyError;
 use crate::router::App;
 use crate::routing::{Asked, Route, Service};
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use kernel::domain::{Role, UserId};
-use kernel::http::{ApiError, Code, MAX_BODY, OfTenant, is_json};
+use kernel::http::{ApiError, Code, OfTenant, is_json, read_body};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl Caller {
         }
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
         match route.service.refusal() {
-            None => Ok(Self { route, user_id, role }),
+            None => app.databases.admit(&route).map(|()| Self { route, user_id, role }),
             Some(refusal) => Err(refusal),
         }
     }
@@ -87,7 +88,7 @@ impl FromRequest<App> for LegacyCaller {
             Method::POST if !parts.headers.get(CONTENT_TYPE).is_some_and(is_json) => {
                 return Err(ApiError::from(Code::UnsupportedMediaType).into());
             }
-            Method::POST => to_bytes(body, MAX_BODY).await.map_err(|_| ApiError::from(Code::TooLarge))?,
+            Method::POST => read_body(body).await?,
             _ => Bytes::new(),
         };
         app.routing.freshness.ensure().await;

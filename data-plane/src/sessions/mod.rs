@@ -116,7 +116,7 @@ impl Sessions {
     pub fn new(pool: MySqlPool, lookups: u32, legacy: Option<LegacySessions>, used: Used) -> Self {
         Self {
             pool,
-            lookups: Gate::new("lookup", Limits { concurrency: lookups, queue: QUEUE }),
+            lookups: Gate::new("lookup", Limits::new(lookups, QUEUE)),
             epoch: AtomicU64::new(0),
             sessions: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(60)).build(),
             unknown: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build(),

@@ -64,11 +64,13 @@ codes! {
     UserNotFound 404 "user_not_found" "There is no such user" "用户不存在";
     OperationNotFound 404 "operation_not_found" "There is no such operation" "操作不存在";
     DomainNotFound 404 "domain_not_found" "The tenant does not have this domain" "该租户没有此域名";
+    PlanNotFound 404 "plan_not_found" "There is no such plan" "套餐不存在";
     ScheduleNotFound 404 "schedule_not_found" "There is no such schedule" "计划任务不存在";
     MethodNotAllowed 405 "method_not_allowed" "This method is not possible here" "不支持该请求方法";
     RequestTimeout 408 "request_timeout" "The request did not come in time" "请求未能及时送达";
     TenantExists 409 "tenant_exists" "A tenant with this id exists or existed" "租户标识已存在";
     DomainTaken 409 "domain_taken" "The domain belongs to another tenant" "域名已被其他租户占用";
+    PlanInUse 409 "plan_in_use" "Tenants have this plan; give them another one first" "仍有租户使用该套餐，请先更换";
     DomainPresent 409 "domain_exists" "The tenant has this domain already" "该租户已有此域名";
     InvalidState 409 "invalid_state" "The tenant's present state does not allow this" "租户当前状态不允许该操作";
     Conflict 409 "conflict" "Somebody else changed the same thing at the same time; try again" "数据同时被他人修改，请重试";
@@ -76,6 +78,7 @@ codes! {
     TooLarge 413 "too_large" "The request is too large" "请求过大";
     UnsupportedMediaType 415 "unsupported_media_type" "The body must be application/json" "请求体必须为 application/json";
     IdempotencyMismatch 422 "idempotency_key_reused" "This Idempotency-Key was used for another request" "该 Idempotency-Key 已用于其他请求";
+    RateLimited 429 "rate_limited" "This tenant sends more requests than its plan allows; try again later" "该租户的请求超过套餐限额，请稍后重试";
     TooManyRequests 429 "too_many_requests" "Too many requests; try again later" "请求过多，请稍后重试";
     Internal 500 "internal" "Something went wrong on our side" "服务内部错误";
     TenantUnavailable 503 "tenant_unavailable" "This tenant can not be served right now" "租户服务不可用";
@@ -94,7 +97,7 @@ pub struct ApiError {
 impl From<Code> for ApiError {
     fn from(code: Code) -> Self {
         let retry_after =
-            (code.status() == StatusCode::SERVICE_UNAVAILABLE || code == Code::TooManyRequests).then_some(1);
+            matches!(code.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS).then_some(1);
         Self { code, members: Map::new(), retry_after }
     }
 }
@@ -202,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn every_503_says_when_to_try_again() {
-        for code in Code::ALL.iter().filter(|code| code.status() == 503) {
+    fn every_503_and_429_says_when_to_try_again() {
+        for code in Code::ALL.iter().filter(|code| code.status() == 503 || code.status() == 429) {
             let response = ApiError::from(*code).render(Language::English, "r");
             assert!(response.headers().contains_key(header::RETRY_AFTER), "{code:?}");
         }

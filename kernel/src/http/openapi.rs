@@ -69,7 +69,9 @@ impl Api {
             operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place))
         };
         if operation.get("requestBody").is_some() {
-            [Code::Invalid("body"), Code::TooLarge, Code::UnsupportedMediaType].into_iter().for_each(&mut add);
+            [Code::Invalid("body"), Code::RequestTimeout, Code::TooLarge, Code::UnsupportedMediaType]
+                .into_iter()
+                .for_each(&mut add);
         }
         if has("query") {
             add(Code::Invalid("query"));

@@ -13,6 +13,7 @@
 use super::body::bounded;
 use super::slow::Watched;
 use crate::config::{ConfigError, Settings, wrong};
+use crate::telemetry::names;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -98,7 +99,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: HttpLim
         };
         let (builder, router, wish) = (Arc::clone(&builder), router.clone(), wish.clone());
         connections.spawn(async move {
-            let open = metrics::gauge!("http_connections");
+            let open = metrics::gauge!(names::HTTP_CONNECTIONS);
             open.increment(1);
             one(&builder, stream, peer, router, limits, &wish).await;
             open.decrement(1);
@@ -152,7 +153,7 @@ async fn one(
         }
     };
     if let Err(error) = ended {
-        metrics::counter!("http_connections_cut_total").increment(1);
+        metrics::counter!(names::HTTP_CONNECTIONS_CUT).increment(1);
         tracing::debug!(%peer, cause = %super::chain(error.as_ref()), "a connection was cut");
     }
 }

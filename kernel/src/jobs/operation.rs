@@ -4,7 +4,7 @@ use crate::domain::TenantId;
 use crate::telemetry::traces;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
-use sqlx::{MySqlConnection, Row};
+use sqlx::{MySql, MySqlConnection, QueryBuilder, Row};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -84,6 +84,29 @@ pub async fn enqueue(connection: &mut MySqlConnection, job: &NewJob) -> Result<U
     .execute(connection)
     .await?;
     Ok(operation_id)
+}
+
+/// Jobs enqueued by one statement.
+const BATCH: usize = 500;
+
+/// Enqueues many jobs at once.
+pub async fn enqueue_all(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Result<(), sqlx::Error> {
+    for jobs in jobs.chunks(BATCH) {
+        let mut insert = QueryBuilder::<MySql>::new(
+            "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at) ",
+        );
+        insert.push_values(jobs, |mut row, job| {
+            row.push_bind(Uuid::now_v7().to_string())
+                .push_bind(job.tenant_id.as_str())
+                .push_bind(&job.server)
+                .push_bind(job.kind.as_str())
+                .push("'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ")
+                .push_bind_unseparated(job.patience.as_secs())
+                .push_unseparated(" SECOND, UTC_TIMESTAMP(6)");
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// A job as the admin API shows it.

@@ -57,6 +57,14 @@ metrics! {
         "Requests answered, by matched route and status";
     HTTP_REQUEST_DURATION "http_request_duration_seconds" Histogram(REQUEST), ALL_SERVICES, ["method", "route", "status"],
         "Time from a request's arrival to the begin of its answer";
+    HTTP_CONNECTIONS "http_connections" Gauge, ALL_SERVICES, [],
+        "Open connections of clients";
+    HTTP_CONNECTIONS_CUT "http_connections_cut_total" Counter, ALL_SERVICES, [],
+        "Connections that ended in an error: a client was too slow, sent too much, or went away";
+    TENANT_STATEMENTS_ENDED "tenant_statements_ended_total" Counter, NODE, [],
+        "Statements that were ended at the database server because their client had given up";
+    TENANTS_OVER_STORAGE "tenants_over_storage" Gauge, WORKER, ["server"],
+        "Tenants of a database server that use more storage than their plan allows";
     HTTP_REQUESTS_IN_FLIGHT "http_requests_in_flight" Gauge, ALL_SERVICES, [],
         "Requests that are being answered";
     SYSTEM_DATABASE_CONNECTIONS "system_database_connections" Gauge, ALL_SERVICES, ["state"],

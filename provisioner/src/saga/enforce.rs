@@ -1,8 +1,8 @@
-//! Makes the tenant's account at the database server agree with the tenant's state.
+//! Makes the tenant's account at the database server agree with the tenant's state, and with its plan's connections.
 //!
 //! **Guarantee.** After it, a tenant that is not to be served has no session and nobody can open one, whatever any node knows
 //! or remembers. The state is the one read here, not the one that asked for the job: each change of state asks for a job of
-//! its own and a tenant's jobs run one at a time, so the last one to run has read the last state.
+//! its own and a tenant's jobs run one at a time, so the last one to run has read the last state. The same is true of the plan.
 
 use super::{Context, StepError};
 use crate::server::account;

@@ -89,7 +89,9 @@ async fn forward(
     progress: &mut Progress<'_>,
 ) -> Result<(), StepError> {
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
-    let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let max_connections = tools.store.connections_of(tenant).await.map_err(JobError::from)?;
+    let repeated = lease.attempts > 1;
+    let mut context = Context { tools, lease, tenant, session: &mut session, max_connections, repeated };
     for (ordinal, step) in numbered(steps) {
         progress.begin(ordinal, step.name());
         failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
@@ -143,7 +145,9 @@ async fn undo(
 
 async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
     let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
-    let mut context = Context { tools, lease, tenant, session: &mut session, repeated: lease.attempts > 1 };
+    let max_connections = tools.store.connections_of(tenant).await.map_err(JobError::from)?;
+    let repeated = lease.attempts > 1;
+    let mut context = Context { tools, lease, tenant, session: &mut session, max_connections, repeated };
     let mut progress = Progress::new(tools.store.pool(), lease);
     for (ordinal, step) in numbered(steps).into_iter().rev() {
         failpoint::hit(&format!("{}.{}.undo", lease.kind, step.name())).await;

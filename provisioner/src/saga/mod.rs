@@ -52,6 +52,8 @@ pub struct Context<'a> {
     pub tenant: &'a Tenant,
     /// The administrator's connection, with the tenant's lock.
     pub session: &'a mut Session,
+    /// Most connections of the tenant's user, by its plan when this attempt began.
+    pub max_connections: u32,
     /// This is not the job's first attempt: what is found may be its own.
     pub repeated: bool,
 }
@@ -79,7 +81,7 @@ impl<'c> Context<'c> {
             username,
             host: &tools.account_host,
             database: &tenant.database.name,
-            max_connections: tenant.database.max_connections,
+            max_connections: self.max_connections,
         }
     }
 }

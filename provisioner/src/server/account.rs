@@ -72,9 +72,9 @@ impl Account<'_> {
         self.alter(session, "ACCOUNT LOCK").await
     }
 
-    /// Lets the user log in again. `false`: there is no such user.
+    /// Lets the user log in again, with as many connections as it may have now. `false`: there is no such user.
     pub async fn unlock(&self, session: &mut Session) -> Result<bool, StepError> {
-        self.alter(session, "ACCOUNT UNLOCK").await
+        self.alter(session, &format!("WITH MAX_USER_CONNECTIONS {} ACCOUNT UNLOCK", self.max_connections)).await
     }
 
     async fn alter(&self, session: &mut Session, what: &str) -> Result<bool, StepError> {

@@ -9,11 +9,13 @@ mod mark;
 mod register;
 mod session;
 mod sessions;
+mod storage;
 
 pub use dialect::Dialect;
 pub use mark::{Found, Mark, find, latest as schema_version};
 pub use register::keep_registered;
 pub use session::Session;
+pub use storage::keep_measured;
 
 use crate::saga::StepError;
 use anyhow::Context;

@@ -1,0 +1,105 @@
+//! `saas_plans`: what a tenant of a plan may use.
+//!
+//! Plans are configuration of the installation, like the switches in `saas_system_config`: a tenant's events name its plan,
+//! the row says what that means now. So a change of a row counts for all its tenants at once and is in no tenant's history,
+//! and no projection depends on it. Whoever needs a limit reads it at that moment: nodes in every turn, jobs when they begin.
+//!
+//! A tenant's own number of connections (`tenant.created`) counts while its plan has none.
+
+use super::Store;
+use crate::domain::Tenant;
+use serde::Serialize;
+use sqlx::{FromRow, MySqlConnection, MySqlExecutor};
+use utoipa::ToSchema;
+
+/// A row. Serialises as the admin API shows it; `null`: not limited by the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, FromRow, ToSchema)]
+pub struct Plan {
+    /// Its name.
+    pub plan_type: String,
+    /// For people.
+    pub description: String,
+    /// Connections of a tenant's database user, over all nodes.
+    pub max_connections: Option<u32>,
+    /// Requests in work at once, per node.
+    pub request_concurrency: u32,
+    /// Requests that may wait for one of them, per node.
+    pub request_queue: u32,
+    /// Requests in a second, per node.
+    pub request_rate: Option<u32>,
+    /// Of these at once, after a pause; as many as the rate if it does not say.
+    pub request_burst: Option<u32>,
+    /// Bytes of a tenant's database; more is reported.
+    pub storage_bytes: Option<u64>,
+}
+
+/// The columns of [`Plan`] with a condition after them.
+macro_rules! select_plan {
+    ($condition:literal) => {
+        concat!(
+            "SELECT plan_type, description, max_connections, request_concurrency, request_queue, request_rate,
+                    request_burst, storage_bytes FROM saas_plans ",
+            $condition
+        )
+    };
+}
+
+impl Plan {
+    /// All of them, by name.
+    pub async fn all(executor: impl MySqlExecutor<'_>) -> Result<Vec<Self>, sqlx::Error> {
+        sqlx::query_as(select_plan!("ORDER BY plan_type")).fetch_all(executor).await
+    }
+
+    /// One of them.
+    pub async fn find(executor: impl MySqlExecutor<'_>, plan_type: &str) -> Result<Option<Self>, sqlx::Error> {
+        sqlx::query_as(select_plan!("WHERE plan_type = ?")).bind(plan_type).fetch_optional(executor).await
+    }
+
+    /// The same; until the transaction ends nobody changes or removes it, nor makes it if it is not there.
+    pub async fn hold(connection: &mut MySqlConnection, plan_type: &str) -> Result<Option<Self>, sqlx::Error> {
+        sqlx::query_as(select_plan!("WHERE plan_type = ? FOR UPDATE")).bind(plan_type).fetch_optional(connection).await
+    }
+
+    /// Until the transaction ends nobody removes the plan; whether it is there.
+    pub async fn use_by_tenant(connection: &mut MySqlConnection, plan_type: &str) -> Result<bool, sqlx::Error> {
+        let found: Option<(String,)> =
+            sqlx::query_as("SELECT plan_type FROM saas_plans WHERE plan_type = ? LOCK IN SHARE MODE")
+                .bind(plan_type)
+                .fetch_optional(connection)
+                .await?;
+        // The column compares without regard to case.
+        Ok(found.is_some_and(|(found,)| found == plan_type))
+    }
+
+    /// Makes the row, or makes it this.
+    pub async fn put(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO saas_plans (plan_type, description, max_connections, request_concurrency, request_queue,
+                                     request_rate, request_burst, storage_bytes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+             ON DUPLICATE KEY UPDATE description = VALUES(description), max_connections = VALUES(max_connections),
+                 request_concurrency = VALUES(request_concurrency), request_queue = VALUES(request_queue),
+                 request_rate = VALUES(request_rate), request_burst = VALUES(request_burst),
+                 storage_bytes = VALUES(storage_bytes)",
+        )
+        .bind(&self.plan_type)
+        .bind(&self.description)
+        .bind(self.max_connections)
+        .bind(self.request_concurrency)
+        .bind(self.request_queue)
+        .bind(self.request_rate)
+        .bind(self.request_burst)
+        .bind(self.storage_bytes)
+        .execute(connection)
+        .await
+        .map(drop)
+    }
+}
+
+impl Store {
+    /// Most connections of a tenant's database user: what its plan says now, else the tenant's own number.
+    pub async fn connections_of(&self, tenant: &Tenant) -> Result<u32, sqlx::Error> {
+        let plan = Plan::find(self.pool(), &tenant.plan_type).await?;
+        Ok(plan.and_then(|plan| plan.max_connections).unwrap_or(tenant.database.max_connections))
+    }
+}
