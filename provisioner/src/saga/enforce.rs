@@ -5,7 +5,6 @@
 //! its own and a tenant's jobs run one at a time, so the last one to run has read the last state. The same is true of the plan.
 
 use super::{Context, StepError};
-use crate::server::account;
 use kernel::domain::TenantState;
 use kernel::jobs::JobError;
 
@@ -20,7 +19,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         .await
         .map_err(JobError::from)?;
     let in_use = in_use.map(|(username,)| username).unwrap_or_default();
-    for username in account::usernames(tenant_id) {
+    for username in context.usernames() {
         let account = context.account(&username);
         if may_log_in(state) {
             // The other one is being prepared or retired, which is not this job's affair.

@@ -17,10 +17,10 @@ mod rotate;
 pub use engine::run;
 pub use error::StepError;
 
-use crate::server::account::Account;
+use crate::server::account::{self, Account};
 use crate::server::{Mark, Server, Session};
 use kernel::crypto::KeyRing;
-use kernel::domain::Tenant;
+use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::{JobKind, Lease};
 use kernel::store::Store;
 use std::sync::Arc;
@@ -40,6 +40,13 @@ pub struct Tools {
     pub installation: String,
     /// From where tenants' users may log in.
     pub account_host: String,
+}
+
+impl Tools {
+    /// A tenant's two user names in this installation.
+    pub fn usernames(&self, tenant_id: &TenantId) -> [String; 2] {
+        account::usernames(&self.installation, tenant_id)
+    }
 }
 
 /// What a step works on.
@@ -62,6 +69,11 @@ impl Context<'_> {
     /// The mark that this tenant's database bears, without a schema.
     pub fn mark(&self) -> Mark {
         Mark::new(&self.tools.installation, &self.tenant.tenant_id)
+    }
+
+    /// The tenant's two user names; rotation alternates between them.
+    pub fn usernames(&self) -> [String; 2] {
+        self.tools.usernames(&self.tenant.tenant_id)
     }
 
     /// Name of the tenant's database.

@@ -1,30 +1,33 @@
 //! A tenant's database user: rights on its own database only, for rows only.
 //!
-//! The plain password is in no statement on MariaDB: the server is given its hash, so neither its process list nor a log
-//! of statements shows it. MySQL makes its own salted hash and must be told the password, over the same connection.
+//! The plain password is in no statement: the server is given its hash ([`super::password_hash`]), so neither its process list
+//! nor a log of statements shows it.
 
-use super::{Dialect, Session};
+use super::{Dialect, Session, password_hash};
 use crate::saga::StepError;
 use kernel::domain::TenantId;
 use kernel::{database, sql};
-use secrecy::{ExposeSecret, SecretString};
-use sha1::{Digest as _, Sha1};
-use sha2::Sha256;
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 
 /// Letters of a generated password: 40 of `[A-Za-z0-9]`, 238 bits.
 pub const PASSWORD_LENGTH: usize = 40;
 
-/// A tenant's two user names; rotation alternates between them. MySQL allows 32 characters, so the tenant is named by a
-/// digest: `ten_` + 24 hexadecimal digits + `_a` or `_b`.
-pub fn usernames(tenant_id: &TenantId) -> [String; 2] {
-    let digest = hex::encode(&Sha256::digest(tenant_id.as_str().as_bytes())[..12]);
-    ["a", "b"].map(|which| format!("ten_{digest}_{which}"))
+/// What the names of all tenants' users of an installation begin with. A server keeps no mark of a user as it does of a
+/// database, so the name is the mark: another installation on the same server has other users for tenants of the same id.
+pub fn prefix(installation: &str) -> String {
+    format!("ten_{}_", digest(installation, 4))
 }
 
-/// The first of them, which provisioning makes.
-pub fn username(tenant_id: &TenantId) -> String {
-    let [first, _] = usernames(tenant_id);
-    first
+/// A tenant's two user names; rotation alternates between them. MySQL allows 32 characters, so installation and tenant are
+/// named by digests: `ten_`, 8 hexadecimal digits, `_`, 16 of them, and `_a` or `_b`.
+pub fn usernames(installation: &str, tenant_id: &TenantId) -> [String; 2] {
+    let (prefix, tenant) = (prefix(installation), digest(tenant_id.as_str(), 8));
+    ["a", "b"].map(|which| format!("{prefix}{tenant}_{which}"))
+}
+
+fn digest(text: &str, bytes: usize) -> String {
+    hex::encode(&Sha256::digest(text.as_bytes())[..bytes])
 }
 
 /// A tenant's account on a server.
@@ -47,11 +50,11 @@ impl Account<'_> {
     /// Creates the user, or gives an existing one this password and these limits; then grants its rights. Repeatable.
     pub async fn create(&self, session: &mut Session, password: &SecretString) -> Result<(), StepError> {
         let name = self.name()?;
+        let (plugin, hash) = (password_hash::plugin(session.dialect), password_hash::hash(session.dialect, password));
+        let hash = sql::literal(&hash)?;
         let identified = match session.dialect {
-            Dialect::MariaDb => {
-                format!("IDENTIFIED VIA mysql_native_password USING {}", sql::literal(&native_hash(password))?)
-            }
-            Dialect::MySql => format!("IDENTIFIED BY {}", sql::literal(password.expose_secret())?),
+            Dialect::MariaDb => format!("IDENTIFIED VIA {plugin} USING {hash}"),
+            Dialect::MySql => format!("IDENTIFIED WITH {plugin} AS {hash}"),
         };
         let limits = format!("WITH MAX_USER_CONNECTIONS {}", self.max_connections);
         match session.execute(&format!("CREATE USER {name} {identified} {limits}")).await {
@@ -92,27 +95,16 @@ impl Account<'_> {
     }
 }
 
-/// `mysql_native_password`'s hash: `*` and SHA1(SHA1(password)) in upper case. Unsalted, which matters for passwords that
-/// people choose and not for 238 random bits.
-fn native_hash(password: &SecretString) -> String {
-    let once = Sha1::digest(password.expose_secret().as_bytes());
-    format!("*{}", hex::encode_upper(Sha1::digest(once)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_servers() {
-        // SELECT PASSWORD('password') of any MariaDB.
-        assert_eq!(native_hash(&SecretString::from("password")), "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
-    }
-
-    #[test]
     fn user_names_fit_mysql_and_differ() {
-        let name = |id: &str| username(&id.parse().unwrap());
-        assert!(name(&"a".repeat(32)).len() <= 32);
-        assert_ne!(name("a-b"), name("ab"));
+        let names = |installation: &str, id: &str| usernames(installation, &id.parse().unwrap());
+        let [first, second] = names("i1", &"a".repeat(32));
+        assert!(first.len() <= 32 && first != second && first.starts_with(&prefix("i1")));
+        assert_ne!(names("i1", "a-b"), names("i1", "ab"));
+        assert_ne!(names("i1", "acme"), names("i2", "acme"), "two installations may share a server");
     }
 }

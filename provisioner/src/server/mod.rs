@@ -1,11 +1,12 @@
 //! A database server that tenants live on, as its administrator sees it.
 //!
 //! [`Server`] is where it is, [`Session`] is one connection with a tenant's lock, [`Mark`] says whose a database is,
-//! [`account`] makes and removes a tenant's database user.
+//! [`account`] makes and removes a tenant's database user, [`password_hash`] is what the server is told of its password.
 
 pub mod account;
 mod dialect;
 mod mark;
+pub mod password_hash;
 mod register;
 mod session;
 mod sessions;

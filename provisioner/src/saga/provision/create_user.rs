@@ -8,13 +8,13 @@ use kernel::tokens;
 use secrecy::{ExposeSecret, SecretString};
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let username = account::username(&context.tenant.tenant_id);
+    let [username, _] = context.usernames();
     let password = keep_password(context, &username).await?;
     context.account(&username).create(context.session, &password).await
 }
 
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    let username = account::username(&context.tenant.tenant_id);
+    let [username, _] = context.usernames();
     context.account(&username).drop(context.session).await?;
     sqlx::query(
         "UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '', updated_at = updated_at WHERE tenant_id = ?",

@@ -3,13 +3,12 @@
 
 use super::create_user::kept_password;
 use crate::saga::{Context, StepError};
-use crate::server::account;
 use kernel::{database, sql};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let username = account::username(&context.tenant.tenant_id);
+    let [username, _] = context.usernames();
     let password = kept_password(context, &username).await?;
     let password = password.ok_or(StepError::Transient("the tenant's password is not kept".into()))?;
     verify(context, &username, &password).await

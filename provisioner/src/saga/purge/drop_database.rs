@@ -3,11 +3,10 @@
 
 use crate::saga::{Context, StepError};
 use crate::server::Found;
-use crate::server::account;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     // Whoever is still in it would hold up the drop.
-    for username in account::usernames(&context.tenant.tenant_id) {
+    for username in context.usernames() {
         if context.account(&username).lock(context.session).await? {
             context.session.end_sessions_of(&username).await?;
         }

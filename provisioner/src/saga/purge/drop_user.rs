@@ -1,10 +1,9 @@
 //! Step 2: the tenant's users are gone, and their sessions, which would outlive them.
 
 use crate::saga::{Context, StepError};
-use crate::server::account;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    for username in account::usernames(&context.tenant.tenant_id) {
+    for username in context.usernames() {
         let account = context.account(&username);
         if account.lock(context.session).await? {
             context.session.end_sessions_of(&username).await?;

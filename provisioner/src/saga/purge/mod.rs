@@ -9,14 +9,13 @@ pub mod forget;
 pub mod verify_absent;
 
 use super::Tools;
-use crate::server::account;
 use kernel::domain::{DeletionCertificate, Tenant};
 
 /// What an attempt in which every step succeeded has seen. `removed_at` is the system database's time after it.
 pub async fn certificate(tools: &Tools, tenant: &Tenant) -> Result<DeletionCertificate, sqlx::Error> {
     let (now,): (chrono::NaiveDateTime,) =
         sqlx::query_as("SELECT UTC_TIMESTAMP(6)").fetch_one(tools.store.pool()).await?;
-    let [first, second] = account::usernames(&tenant.tenant_id);
+    let [first, second] = tools.usernames(&tenant.tenant_id);
     let database = tenant.database.name.clone();
     let checks = vec![
         format!("no database named {database} bears the mark of this tenant"),

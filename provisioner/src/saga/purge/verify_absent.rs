@@ -2,7 +2,6 @@
 
 use crate::saga::{Context, StepError};
 use crate::server::Found;
-use crate::server::account;
 use kernel::jobs::JobError;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
@@ -10,7 +9,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if matches!(context.session.find(&database).await?, Found::Marked(found) if found.is_of(&mark)) {
         return Err(StepError::Transient("the tenant's database is still there".into()));
     }
-    for username in account::usernames(&context.tenant.tenant_id) {
+    for username in context.usernames() {
         // Locking is the way to ask whether there is such a user; locked is also what it should be if there is.
         if context.account(&username).lock(context.session).await? {
             return Err(StepError::Transient("a user of the tenant is still there".into()));

@@ -12,7 +12,6 @@ pub mod switch;
 pub mod verify_next;
 
 use super::{Context, StepError, Tools};
-use crate::server::account;
 use kernel::crypto::Purpose;
 use kernel::domain::{Position, TenantId};
 use kernel::jobs::JobError;
@@ -61,8 +60,8 @@ async fn begun(context: &Context<'_>) -> Result<Next, StepError> {
 }
 
 /// The other one of the tenant's two users.
-fn other(tenant_id: &TenantId, username: &str) -> String {
-    let [first, second] = account::usernames(tenant_id);
+fn other(context: &Context<'_>, username: &str) -> String {
+    let [first, second] = context.usernames();
     if username == first { second } else { first }
 }
 

@@ -26,7 +26,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 /// Before the switch only: afterwards nothing of the new user may go.
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let in_use = in_use(context).await?;
-    let idle = other(&context.tenant.tenant_id, &in_use);
+    let idle = other(context, &in_use);
     if context.account(&idle).lock(context.session).await? {
         context.session.end_sessions_of(&idle).await?;
         context.account(&idle).drop(context.session).await?;
@@ -36,7 +36,7 @@ pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
 
 async fn keep(context: &Context<'_>) -> Result<Next, StepError> {
     let tenant_id = &context.tenant.tenant_id;
-    let username = other(tenant_id, &in_use(context).await?);
+    let username = other(context, &in_use(context).await?);
     let password = tokens::new_password(account::PASSWORD_LENGTH);
     let purpose = Purpose::TenantPassword { tenant_id: tenant_id.as_str(), username: &username };
     let sealed = context.tools.keys.seal(purpose, password.expose_secret().as_bytes())?;

@@ -16,7 +16,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if next.switched.is_none() {
         return Err(StepError::Transient("the new credential is not in use yet".into()));
     }
-    let former = other(&context.tenant.tenant_id, &next.username);
+    let former = other(context, &next.username);
     let account = context.account(&former);
     if !account.lock(context.session).await? {
         return Ok(());
