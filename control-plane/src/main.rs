@@ -37,7 +37,7 @@ use std::process::ExitCode;
   control-plane serve
   control-plane verify-log
   control-plane rebuild --check
-  control-plane audit
+  control-plane audit --repair
   control-plane keys list
   control-plane schedule list
   control-plane stats backfill --from 2026-01-01 --to 2026-01-31

@@ -10,12 +10,14 @@
 //! | [`statistics`] | one row for a tenant and day, counted under a lease |
 //! | [`broker`] | one topology table; a message is a doorbell, never the truth |
 //! | [`crypto`] | secrets are sealed for one tenant and purpose, or not written at all |
+//! | [`audit`] | what differs from what the events say, as rows |
 //! | [`migrate`] | schema changes run once, whoever starts first |
 //! | [`sql`] | the only place that puts an identifier into SQL |
 //! | [`http`] | one error contract, in English and Chinese |
 //! | [`config`], [`telemetry`], [`health`], [`shutdown`], [`retry`] | how a process starts, tells and ends |
 //! | [`failpoint`] | where tests kill the process; absent from release builds |
 
+pub mod audit;
 pub mod broker;
 pub mod config;
 pub mod crypto;

@@ -66,7 +66,8 @@ impl Worker {
 
     async fn work(&self, lease: Lease) {
         let began = Instant::now();
-        let job = (lease.operation_id, lease.tenant_id.clone(), lease.epoch, lease.attempts);
+        let tenant_id = lease.tenant_id.as_ref().map_or("", |id| id.as_str());
+        let job = (lease.operation_id, tenant_id, lease.epoch, lease.attempts);
         tracing::info!(operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3, "a job begins");
         let span =
             tracing::info_span!("job", operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3);

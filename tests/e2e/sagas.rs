@@ -1,8 +1,9 @@
 //! Every step of every saga fails once; every undo fails once, and is repeated after a kill between doing and recording.
 //!
 //! The steps are those that the provisioner itself reports of a clean run, so that a new one is not forgotten; kills before and
-//! after each step are in [`crate::kill_points`], [`crate::rotation`] and [`crate::deletion`], from the same lists.
+//! after each step are in [`crate::kill_points`], [`crate::rotation`], [`crate::deletion`] and [`crate::audit`], from the same lists.
 
+use crate::audit;
 use crate::invariants;
 use crate::isolation;
 use crate::world::{self, SOON};
@@ -19,10 +20,10 @@ use std::time::Duration;
 /// How soon a job that was made to fail says so.
 const FAILS: Duration = Duration::from_secs(20);
 /// The kinds of jobs that can be undone.
-const UNDONE: [JobKind; 2] = [JobKind::Provision, JobKind::Rotate];
+const UNDONE: [JobKind; 3] = [JobKind::Provision, JobKind::Rotate, JobKind::Audit];
 
 /// What there is; `subject` and `begin` have to say how it is asked for.
-const KINDS: [JobKind; 4] = [JobKind::Provision, JobKind::Rotate, JobKind::Enforce, JobKind::Purge];
+const KINDS: [JobKind; 5] = [JobKind::Provision, JobKind::Rotate, JobKind::Enforce, JobKind::Purge, JobKind::Audit];
 
 /// The names of the steps of a kind of job, as the provisioner runs them. Leaves the tenant `<name>-<kind>` behind.
 pub async fn steps(stack: &Stack, kind: JobKind, name: &str) -> Result<Vec<String>> {
@@ -47,7 +48,7 @@ impl Job {
         let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
         let former = match kind {
             JobKind::Provision => None,
-            JobKind::Rotate | JobKind::Enforce | JobKind::Purge => {
+            JobKind::Rotate | JobKind::Enforce | JobKind::Purge | JobKind::Audit => {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
                 Some(isolation::login(stack, &tenant).await?)
             }
@@ -69,6 +70,7 @@ impl Job {
             }
             JobKind::Rotate => admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?,
             JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
+            JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
             JobKind::Enforce => {
                 let path = format!("/admin/tenants/{tenant}/suspend");
                 ensure!(admin.post(&path, json!({"reason": "unpaid"})).await?.status == 200);
@@ -86,12 +88,12 @@ impl Job {
     async fn succeeded(&self, stack: &Stack) -> Result<()> {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
-            JobKind::Provision | JobKind::Rotate => "active",
+            JobKind::Provision | JobKind::Rotate | JobKind::Audit => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
         };
         ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
-        if let Some(former) = &self.former {
+        if let Some(former) = self.former.as_ref().filter(|_| kind != JobKind::Audit) {
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
         }
         if state == "active" {
@@ -198,8 +200,8 @@ async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> R
     let total: usize = sagas.iter().map(|(_, steps)| steps.len()).sum();
     ensure!(seen.0 + seen.1 == total, "{seen:?} of {total}");
     // Up to the switch a rotation is undone; from there on it is finished.
-    let provision = sagas.iter().find(|(kind, _)| *kind == JobKind::Provision).map_or(0, |(_, steps)| steps.len());
-    ensure!(seen.0 == provision + 2, "undone and finished: {seen:?}");
+    let of = |wanted| sagas.iter().find(|(kind, _)| *kind == wanted).map_or(0, |(_, steps)| steps.len());
+    ensure!(seen.0 == of(JobKind::Provision) + of(JobKind::Audit) + 2, "undone and finished: {seen:?}");
     invariants::check(&stack).await?;
     for (_, _, job) in jobs.iter().filter(|(.., job)| job.kind == JobKind::Provision) {
         let reply = admin.post(&format!("/admin/tenants/{}/retry", job.tenant), json!({})).await?;

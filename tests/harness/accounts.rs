@@ -8,7 +8,7 @@
 //! | `control` | rows | nothing |
 //! | `provisioner_system` | rows | nothing |
 //! | `node` | reading, rows of `saas_nodes`, and when sessions end | nothing: a node uses each tenant's own account |
-//! | `provisioner` | nothing | everything, and the making of users |
+//! | `provisioner` | nothing | everything, the making of users, and reading the server's list of them |
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,8 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
             vec![
                 // CONNECTION ADMIN: to end the sessions of an account that is being replaced.
                 format!("CREATE USER, RELOAD, PROCESS, {connection_admin} ON *.*"),
+                // Audits compare users and their rights with what the events say.
+                "SELECT ON mysql.*".to_owned(),
                 // It can hand on only what it has itself.
                 format!("{ROWS}, {SCHEMA} ON `{tenants}`.*"),
             ],

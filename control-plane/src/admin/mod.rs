@@ -1,5 +1,6 @@
 //! The admin API: every route, in one list.
 
+mod audit;
 mod auth;
 mod console;
 mod deletion;
@@ -84,6 +85,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(status::show))
         .routes(routes!(plans::list))
         .routes(routes!(plans::put, plans::remove))
+        .routes(routes!(audit::get, audit::request))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::run))
 }

@@ -30,6 +30,7 @@ pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
     rows(app, lead, FAILURES, plan.run_days).await?;
     rows(app, lead, TRACES, 1).await?;
     removed += operations(app, lead, plan.operation_days).await?;
+    removed += audits(app, lead, plan.operation_days).await?;
     Ok(removed)
 }
 
@@ -45,6 +46,24 @@ async fn rows(app: &App, lead: &Lead, delete: &'static str, days: u32) -> Result
             return Ok(removed);
         }
     }
+}
+
+/// The newest audit stays, as the newest run does.
+async fn audits(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> {
+    let mut removed = 0;
+    // Ids are in the order of their making (UUID 7). What belongs to an audit goes before it.
+    for table in ["saas_audit_findings", "saas_audit_jobs", "saas_audits"] {
+        let mut tx = app.store.pool().begin().await?;
+        lead.hold(&mut tx).await?;
+        let delete = format!(
+            "DELETE FROM {table} WHERE audit_id IN (SELECT audit_id FROM (SELECT audit_id FROM saas_audits
+             WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
+               AND audit_id <> (SELECT MAX(audit_id) FROM saas_audits)) old)"
+        );
+        removed += sqlx::query(&delete).bind(days).execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+    }
+    Ok(removed)
 }
 
 async fn operations(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> {

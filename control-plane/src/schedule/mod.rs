@@ -11,6 +11,7 @@
 //!
 //! Another schedule is one entry in [`SCHEDULES`] and one setting.
 
+mod audit;
 mod command;
 mod history;
 mod leader;
@@ -44,7 +45,7 @@ pub struct Schedule {
 }
 
 /// All of them.
-pub const SCHEDULES: [Schedule; 4] = [
+pub const SCHEDULES: [Schedule; 5] = [
     Schedule {
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
@@ -68,6 +69,12 @@ pub const SCHEDULES: [Schedule; 4] = [
         setting: "SCHEDULE_DAILY_STATISTICS",
         about: "have the days that are over counted, and today so far",
         work: |app, lead, run| Box::pin(statistics::collect(app, lead, run)),
+    },
+    Schedule {
+        name: "audit",
+        setting: "SCHEDULE_AUDIT",
+        about: "compare the database servers with the events, and repair what is safe if AUDIT_REPAIR says so",
+        work: |app, lead, _| Box::pin(audit::begin(app, lead)),
     },
 ];
 
@@ -105,6 +112,8 @@ pub struct Plan {
     pub rotation_days: u32,
     /// Most rotations asked for by one run.
     pub rotations_at_once: u32,
+    /// Whether the audits of the clock repair what is safe.
+    pub audit_repair: bool,
 }
 
 impl Plan {
@@ -132,6 +141,7 @@ impl Plan {
             run_days: days("SCHEDULE_RUN_DAYS")?,
             rotation_days: settings.get("ROTATION_MAX_AGE_DAYS")?,
             rotations_at_once: settings.get("ROTATIONS_AT_ONCE")?,
+            audit_repair: settings.get("AUDIT_REPAIR")?,
         })
     }
 
@@ -213,6 +223,8 @@ mod tests {
             ("SCHEDULE_CREDENTIAL_ROTATION", "0 0 25 * * *"),
             ("IDEMPOTENCY_KEY_DAYS", "0"),
             ("OPERATION_DAYS", "1"),
+            ("SCHEDULE_AUDIT", "at night"),
+            ("AUDIT_REPAIR", "perhaps"),
         ] {
             assert!(refused(name, value).contains(name), "{name}");
         }

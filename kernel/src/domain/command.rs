@@ -1,6 +1,6 @@
 //! What may be asked of a tenant, and why it may be refused.
 
-use super::{DeletionCertificate, DomainName, Role, TenantState, UserId};
+use super::{DeletionCertificate, DomainName, Repair, Role, TenantState, UserId};
 
 /// A wish. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
 #[derive(Clone, Debug)]
@@ -93,6 +93,11 @@ pub enum Command {
     CompleteRotation {
         /// The user in use from now on.
         username: String,
+    },
+    /// An audit has made right what differed from the events.
+    RecordRepairs {
+        /// Each thing; none: nothing is recorded.
+        repairs: Vec<Repair>,
     },
     /// End the service, and the data with it once the retention has passed.
     Delete {

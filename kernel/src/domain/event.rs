@@ -132,6 +132,12 @@ pub enum TenantEvent {
     /// The deletion was taken back: the tenant is what it was before.
     #[serde(rename = "tenant.restored")]
     Restored {},
+    /// Something of the tenant differed from what its events say, and was made right.
+    #[serde(rename = "tenant.drift_repaired")]
+    DriftRepaired {
+        /// Each thing.
+        repairs: Vec<Repair>,
+    },
     /// Nothing is left of the tenant but its history and its id, which is never given again.
     #[serde(rename = "tenant.purged")]
     Purged(DeletionCertificate),
@@ -150,6 +156,19 @@ pub struct DeletionCertificate {
     pub removed_at: DateTime<Utc>,
     /// What was seen, a sentence each.
     pub checks: Vec<String>,
+}
+
+/// One thing that differed from what the events say, and what was done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// The kind: a word of [`crate::audit::Drift`]. A text, so that logs with kinds of other versions can be read.
+    pub drift: String,
+    /// The thing.
+    pub subject: String,
+    /// How it differed.
+    pub found: String,
+    /// What was done.
+    pub done: String,
 }
 
 impl TenantEvent {
@@ -175,6 +194,7 @@ impl TenantEvent {
             Self::DatabaseRotated { .. } => "tenant.database_rotated",
             Self::Deleted { .. } => "tenant.deleted",
             Self::Restored {} => "tenant.restored",
+            Self::DriftRepaired { .. } => "tenant.drift_repaired",
             Self::Purged(_) => "tenant.purged",
         }
     }

@@ -47,6 +47,7 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::SetMaintenance { enabled: true } => &[Active],
         Command::SetMaintenance { enabled: false } => &[Maintenance],
         Command::RotateDatabase | Command::CompleteRotation { .. } => &[Active, Maintenance],
+        Command::RecordRepairs { .. } => &TenantState::ALL,
         Command::Delete { .. } => &[Active, Suspended, Maintenance, Failed],
         Command::Restore => &[Deleted],
         Command::Purge | Command::CompletePurge { .. } => &[Deleted, Failed],
@@ -100,6 +101,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
             (next.domains, next.primary) = (Vec::new(), None);
         }
         Command::Retry | Command::Purge => next.events = now.events,
+        Command::RecordRepairs { repairs } => next.events = now.events + u32::from(!repairs.is_empty()),
         Command::Rename { tenant_name } if *tenant_name == now.name => next.events = now.events,
         Command::Rename { tenant_name } => next.name.clone_from(tenant_name),
         Command::ChangePlan { plan_type } if *plan_type == now.plan => next.events = now.events,
@@ -207,6 +209,8 @@ fn command() -> impl Strategy<Value = Command> {
         removed_at: DateTime::UNIX_EPOCH,
         checks: vec!["gone".into()],
     };
+    let [drift, subject, found, done] = ["drift", "it", "was so", "made right"].map(String::from);
+    let repair = Repair { drift, subject, found, done };
     prop_oneof![
         (word(), proptest::option::of(domain())).prop_map(|(word, domain)| Command::Create {
             tenant_name: word.clone(),
@@ -237,6 +241,7 @@ fn command() -> impl Strategy<Value = Command> {
         word().prop_map(|username| Command::CompleteRotation { username }),
         (proptest::option::of(word()), 0..60_u32)
             .prop_map(|(reason, retention_days)| Command::Delete { reason, retention_days }),
+        (0..3_usize).prop_map(move |number| Command::RecordRepairs { repairs: vec![repair.clone(); number] }),
         Just(Command::Restore),
         Just(Command::Purge),
         Just(Command::CompletePurge { certificate }),

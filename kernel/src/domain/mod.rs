@@ -16,7 +16,7 @@ mod user;
 
 pub use command::{Command, Rejection};
 pub use domain_name::{DomainName, Host, InvalidDomain};
-pub use event::{DeletionCertificate, RecordedEvent, TenantEvent};
+pub use event::{DeletionCertificate, RecordedEvent, Repair, TenantEvent};
 pub use position::{Position, Version};
 pub use tenant::{BeforeDeletion, Database, Tenant, TenantState};
 pub use tenant_id::{InvalidTenantId, TenantId};

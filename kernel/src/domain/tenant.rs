@@ -259,6 +259,9 @@ impl Tenant {
                 allow(&[Active, Maintenance])?;
                 vec![TenantEvent::DatabaseRotated { username }]
             }
+            // In any state: also of a tenant that is gone something may be left.
+            Command::RecordRepairs { repairs } if repairs.is_empty() => vec![],
+            Command::RecordRepairs { repairs } => vec![TenantEvent::DriftRepaired { repairs }],
             Command::Delete { reason, retention_days } => {
                 allow(&[Active, Suspended, Maintenance, Failed])?;
                 vec![TenantEvent::Deleted { reason, retention_days }]
@@ -354,6 +357,8 @@ impl Tenant {
             TenantEvent::MemberChanged { .. } | TenantEvent::MemberRemoved { .. } => {}
             // Credentials are no part of the tenant's present either: they are the provisioner's.
             TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
+            // What was made right is what the events before it say.
+            TenantEvent::DriftRepaired { .. } => {}
             TenantEvent::Deleted { reason, retention_days } => {
                 self.before_deletion = Some(BeforeDeletion { state: self.state, reason: self.reason.take() });
                 self.deleted_at = Some(occurred_at);

@@ -26,8 +26,8 @@ pub enum JobError {
 pub struct Lease {
     /// The job.
     pub operation_id: Uuid,
-    /// For which tenant.
-    pub tenant_id: TenantId,
+    /// For which tenant; `None`: for the server.
+    pub tenant_id: Option<TenantId>,
     /// What to do.
     pub kind: JobKind,
     /// Which claim of the job this is.
@@ -66,7 +66,7 @@ pub struct StepRecord {
 type Row = (String, String, String, u32, u32, bool, Option<String>, bool, Option<String>);
 
 /// Takes the oldest due job of `server`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
-/// are done one at a time, because each needs the tenant's lock at the database server.
+/// are done one at a time, because each needs the tenant's lock at the database server; those of no tenant stand in nobody's way.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
@@ -81,7 +81,7 @@ pub async fn claim(
          FROM saas_operations o
          WHERE server_id = ? AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
-           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id
+           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
@@ -91,13 +91,16 @@ pub async fn claim(
     let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt, traceparent)) = row else {
         return Ok(None);
     };
-    if another_is_running(&mut tx, &tenant_id).await? {
+    if !tenant_id.is_empty() && another_is_running(&mut tx, &tenant_id).await? {
         return Ok(None);
     }
     let broken = |what: &str| sqlx::Error::Decode(format!("job {operation_id} has an unreadable {what}").into());
     let lease = Lease {
         operation_id: operation_id.parse().map_err(|_| broken("id"))?,
-        tenant_id: tenant_id.parse().map_err(|_| broken("tenant"))?,
+        tenant_id: match tenant_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|_| broken("tenant"))?),
+        },
         kind: kind.parse().map_err(|()| broken("kind"))?,
         epoch: epoch + 1,
         attempts: attempts + 1,
@@ -145,7 +148,7 @@ pub async fn next_due(pool: &MySqlPool, server: &str) -> Result<Option<Duration>
     let (micros,): (Option<i64>,) = sqlx::query_as(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
          FROM saas_operations o WHERE server_id = ? AND status IN ('pending', 'running')
-           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id
+           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
                            AND other.operation_id <> o.operation_id
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))",
     )

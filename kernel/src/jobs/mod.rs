@@ -10,4 +10,6 @@ mod lease;
 mod operation;
 
 pub use lease::{JobError, Lease, StepRecord, claim, is_transient, next_due};
-pub use operation::{JobKind, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, find};
+pub use operation::{
+    JobKind, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_for_server, find,
+};

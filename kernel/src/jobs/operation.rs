@@ -22,6 +22,8 @@ pub enum JobKind {
     Purge,
     /// Replaces the credential of a tenant's database without a failed request.
     Rotate,
+    /// Compares a tenant, or all of a server, with what the events say.
+    Audit,
 }
 
 impl JobKind {
@@ -32,6 +34,7 @@ impl JobKind {
             Self::Enforce => "enforce",
             Self::Purge => "purge",
             Self::Rotate => "rotate",
+            Self::Audit => "audit",
         }
     }
 }
@@ -44,6 +47,7 @@ impl FromStr for JobKind {
             "enforce" => Ok(Self::Enforce),
             "purge" => Ok(Self::Purge),
             "rotate" => Ok(Self::Rotate),
+            "audit" => Ok(Self::Audit),
             _ => Err(()),
         }
     }
@@ -70,16 +74,36 @@ pub struct NewJob {
 
 /// Enqueues a job on `connection`, which is that of the unit of work it belongs to.
 pub async fn enqueue(connection: &mut MySqlConnection, job: &NewJob) -> Result<Uuid, sqlx::Error> {
+    insert(connection, job.kind, job.tenant_id.as_str(), &job.server, job.patience).await
+}
+
+/// Enqueues a job that is for a server and for no tenant.
+pub async fn enqueue_for_server(
+    connection: &mut MySqlConnection,
+    kind: JobKind,
+    server: &str,
+    patience: Duration,
+) -> Result<Uuid, sqlx::Error> {
+    insert(connection, kind, "", server, patience).await
+}
+
+async fn insert(
+    connection: &mut MySqlConnection,
+    kind: JobKind,
+    tenant_id: &str,
+    server: &str,
+    patience: Duration,
+) -> Result<Uuid, sqlx::Error> {
     let operation_id = Uuid::now_v7();
     sqlx::query(
         "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at, traceparent)
          VALUES (?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ? SECOND, UTC_TIMESTAMP(6), ?)",
     )
     .bind(operation_id.to_string())
-    .bind(job.tenant_id.as_str())
-    .bind(&job.server)
-    .bind(job.kind.as_str())
-    .bind(job.patience.as_secs())
+    .bind(tenant_id)
+    .bind(server)
+    .bind(kind.as_str())
+    .bind(patience.as_secs())
     .bind(traces::current())
     .execute(connection)
     .await?;
@@ -115,7 +139,7 @@ pub struct Operation {
     /// Its id.
     #[schema(format = "uuid")]
     pub operation_id: String,
-    /// For which tenant.
+    /// For which tenant; empty: for a server.
     pub tenant_id: String,
     /// What it does.
     pub kind: String,
@@ -187,14 +211,14 @@ pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Resul
     }))
 }
 
-/// The tenant's operation that has not ended, if there is one. Enforcing does not count: it may be asked for at any time
-/// and is never in the way of another.
+/// The tenant's operation that has not ended, if there is one. Enforcing and auditing do not count: they may be asked for at
+/// any time and are never in the way of another.
 pub async fn active_operation(
     connection: &mut MySqlConnection,
     tenant: &TenantId,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let row: Option<(String,)> = sqlx::query_as(
-        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running') AND kind <> 'enforce' LIMIT 1",
+        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running') AND kind NOT IN ('enforce', 'audit') LIMIT 1",
     )
     .bind(tenant.as_str())
     .fetch_optional(connection)

@@ -121,6 +121,10 @@ metrics! {
     SCHEDULE_RUNS "schedule_runs_total" Counter, CONTROL, ["schedule", "outcome"],
         "Runs of schedules that this process did";
 
+    DRIFT_FOUND "drift_found_total" Counter, WORKER, ["kind"],
+        "Differences between database servers and events that audits found and left";
+    DRIFT_REPAIRED "drift_repaired_total" Counter, WORKER, ["kind"],
+        "Differences that audits repaired";
     JOBS "jobs_total" Counter, WORKER, ["kind", "outcome"],
         "Attempts of jobs, by kind and outcome: succeeded, failed, again, lost";
     JOB_DURATION "job_duration_seconds" Histogram(WORK), WORKER, ["kind"],

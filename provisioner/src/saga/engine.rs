@@ -1,7 +1,7 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
 use super::progress::Progress;
-use super::{ACTOR, Context, Saga, Step, StepError, Tools, purge, rotate};
+use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, purge, rotate};
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::http::chain;
@@ -15,6 +15,8 @@ use tracing::Instrument;
 
 /// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
 const STEP_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest time for the survey of a server: ten thousand tenants take seconds on MariaDB and a minute on MySQL.
+const SURVEY_DEADLINE: Duration = Duration::from_secs(600);
 /// Waits between attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -51,9 +53,10 @@ impl fmt::Display for Outcome {
 
 /// One attempt of the job under `lease`.
 pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
+    let Some(tenant_id) = &lease.tenant_id else { return for_server(tools, lease).await };
     let Saga { steps, way_back } = Saga::of(lease.kind);
-    let Some(tenant) = tools.store.tenant(&lease.tenant_id).await? else {
-        tracing::error!(tenant_id = %lease.tenant_id, "a job names a tenant that does not exist");
+    let Some(tenant) = tools.store.tenant(tenant_id).await? else {
+        tracing::error!(%tenant_id, "a job names a tenant that does not exist");
         return end(tools, lease, None, Err("there is no such tenant")).await;
     };
     if lease.undoing {
@@ -71,14 +74,34 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
         lease.retry_after(tools.store.pool(), NOT_YET, &reason, false).await?;
         return Ok(Outcome::Again);
     }
-    let way_back = way_back && !(lease.kind == JobKind::Rotate && rotate::is_switched(tools, &lease.tenant_id).await?);
-    tracing::warn!(tenant_id = %lease.tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
+    let way_back = way_back && !(lease.kind == JobKind::Rotate && rotate::is_switched(tools, tenant_id).await?);
+    tracing::warn!(%tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
     if !way_back || (error.may_pass() && !lease.last_attempt) {
         let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
         lease.retry_after(tools.store.pool(), wait, &reason, false).await?;
         return Ok(Outcome::Again);
     }
     undo(tools, lease, &tenant, steps, &reason).await
+}
+
+/// One attempt of a job that is no tenant's. It changes nothing that would have to be undone.
+async fn for_server(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
+    let surveyed = tokio::time::timeout(SURVEY_DEADLINE, audit::survey::act(tools, lease)).await;
+    let error = match surveyed {
+        Ok(Ok(())) => return Ok(Outcome::Succeeded),
+        Ok(Err(StepError::Job(error))) => return Err(error),
+        Ok(Err(error)) => error,
+        Err(_) => StepError::Transient("the survey of the server took too long".into()),
+    };
+    let server = &tools.server.id;
+    let reason = error.reason(server);
+    tracing::warn!(server, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
+    if error.may_pass() && !lease.last_attempt {
+        let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
+        lease.retry_after(tools.store.pool(), wait, &reason, false).await?;
+        return Ok(Outcome::Again);
+    }
+    end(tools, lease, None, Err(&reason)).await
 }
 
 async fn forward(
@@ -88,7 +111,7 @@ async fn forward(
     steps: &[Step],
     progress: &mut Progress<'_>,
 ) -> Result<(), StepError> {
-    let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
+    let mut session = Session::open(&tools.server, &tenant.tenant_id).await?;
     let max_connections = tools.store.connections_of(tenant).await.map_err(JobError::from)?;
     let repeated = lease.attempts > 1;
     let mut context = Context { tools, lease, tenant, session: &mut session, max_connections, repeated };
@@ -135,7 +158,7 @@ async fn undo(
         Ok(()) => end(tools, lease, Some(tenant), Err(reason)).await,
         Err(StepError::Job(error)) => Err(error),
         Err(error) => {
-            tracing::error!(tenant_id = %lease.tenant_id, cause = %chain(&error), "undoing failed; it will be tried again");
+            tracing::error!(tenant_id = %tenant.tenant_id, cause = %chain(&error), "undoing failed; it will be tried again");
             let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
             lease.retry_after(tools.store.pool(), wait, reason, true).await?;
             Ok(Outcome::Again)
@@ -144,7 +167,7 @@ async fn undo(
 }
 
 async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -> Result<(), StepError> {
-    let mut session = Session::open(&tools.server, &lease.tenant_id).await?;
+    let mut session = Session::open(&tools.server, &tenant.tenant_id).await?;
     let max_connections = tools.store.connections_of(tenant).await.map_err(JobError::from)?;
     let repeated = lease.attempts > 1;
     let mut context = Context { tools, lease, tenant, session: &mut session, max_connections, repeated };
@@ -182,15 +205,15 @@ async fn end(
             None => None,
         };
         let mut unit = tools.store.begin().await?;
-        let appended = match command {
-            Some(command) => unit.execute(&lease.tenant_id, ACTOR, command).await.map(drop),
-            None => Ok(()),
+        let appended = match (tenant, command) {
+            (Some(tenant), Some(command)) => unit.execute(&tenant.tenant_id, ACTOR, command).await.map(drop),
+            _ => Ok(()),
         };
         let error = match appended {
             // The tenant has moved on by itself; the job has nothing more to say.
             Ok(()) | Err(CommandError::Rejected(Rejection::State(_))) => {
-                if lease.kind == JobKind::Rotate {
-                    rotate::forget(unit.connection(), &lease.tenant_id).await?;
+                if let (JobKind::Rotate, Some(tenant_id)) = (lease.kind, &lease.tenant_id) {
+                    rotate::forget(unit.connection(), tenant_id).await?;
                 }
                 lease.record(unit.connection(), unshown).await?;
                 lease.finish(unit.connection(), failed).await?;
@@ -204,7 +227,7 @@ async fn end(
             error if error.is_conflict() && !retried => retried = true,
             CommandError::Database(error) => return Err(error.into()),
             error => {
-                tracing::error!(tenant_id = %lease.tenant_id, cause = %error, "the outcome could not be appended");
+                tracing::error!(operation_id = %lease.operation_id, cause = %error, "the outcome could not be appended");
                 let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
                 lease.retry_after(tools.store.pool(), wait, &error.to_string(), failed.is_some()).await?;
                 return Ok(Outcome::Again);
@@ -231,8 +254,8 @@ async fn outcome(
         (JobKind::Purge, None) => {
             Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
         }
-        // The switch is appended by its step.
-        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Rotate, _) => None,
+        // The switch and the repairs are appended by their steps.
+        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Rotate | JobKind::Audit, _) => None,
     })
 }
 

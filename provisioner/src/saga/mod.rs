@@ -6,6 +6,7 @@
 //! repeated for ever: a job is not called failed while something of it is left behind. Jobs whose work has no way back
 //! ([`Saga::way_back`]) are repeated for ever instead: a suspended tenant is not left with an open account.
 
+mod audit;
 mod enforce;
 mod engine;
 mod error;
@@ -131,6 +132,12 @@ pub enum Step {
     AwaitNodes,
     /// The former user is gone.
     RetireUser,
+    /// What differs from the events is kept.
+    Look,
+    /// What is safe to repair is repaired.
+    Repair,
+    /// What is repaired is an event.
+    Confirm,
 }
 
 /// What a kind of job consists of.
@@ -151,6 +158,8 @@ impl Saga {
             JobKind::Purge => Self { steps: &PURGE, way_back: false },
             // Until the switch; the engine asks.
             JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
+            // Given up after a while; there is nothing to undo.
+            JobKind::Audit => Self { steps: &AUDIT, way_back: true },
         }
     }
 }
@@ -160,6 +169,7 @@ const PROVISION: [Step; 5] =
 /// The last one, because the tenant may have been suspended meanwhile, and the new user was made open.
 const ROTATE: [Step; 6] =
     [Step::PrepareUser, Step::VerifyNext, Step::Switch, Step::AwaitNodes, Step::RetireUser, Step::Enforce];
+const AUDIT: [Step; 3] = [Step::Look, Step::Repair, Step::Confirm];
 const PURGE: [Step; 4] = [Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
 
 impl Step {
@@ -181,6 +191,9 @@ impl Step {
             Self::Switch => "switch",
             Self::AwaitNodes => "await_nodes",
             Self::RetireUser => "retire_user",
+            Self::Look => "look",
+            Self::Repair => "repair",
+            Self::Confirm => "confirm",
         }
     }
 
@@ -201,6 +214,9 @@ impl Step {
             Self::Switch => rotate::switch::act(context).await,
             Self::AwaitNodes => rotate::await_nodes::act(context).await,
             Self::RetireUser => rotate::retire_user::act(context).await,
+            Self::Look => audit::look::act(context).await,
+            Self::Repair => audit::repair::act(context).await,
+            Self::Confirm => audit::confirm::act(context).await,
         }
     }
 
@@ -215,6 +231,8 @@ impl Step {
             Self::VerifyNext | Self::Switch | Self::AwaitNodes | Self::RetireUser => Ok(()),
             // Never undone: they make true what is decided already.
             Self::Enforce | Self::DropDatabase | Self::DropUser | Self::Forget | Self::VerifyAbsent => Ok(()),
+            // What was repaired is right.
+            Self::Look | Self::Repair | Self::Confirm => Ok(()),
         }
     }
 }

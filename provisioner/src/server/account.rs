@@ -49,6 +49,15 @@ impl Account<'_> {
 
     /// Creates the user, or gives an existing one this password and these limits; then grants its rights. Repeatable.
     pub async fn create(&self, session: &mut Session, password: &SecretString) -> Result<(), StepError> {
+        self.make(session, password, "ACCOUNT UNLOCK").await
+    }
+
+    /// The same, and at no moment anybody can log in.
+    pub async fn create_locked(&self, session: &mut Session, password: &SecretString) -> Result<(), StepError> {
+        self.make(session, password, "ACCOUNT LOCK").await
+    }
+
+    async fn make(&self, session: &mut Session, password: &SecretString, lock: &str) -> Result<(), StepError> {
         let name = self.name()?;
         let (plugin, hash) = (password_hash::plugin(session.dialect), password_hash::hash(session.dialect, password));
         let hash = sql::literal(&hash)?;
@@ -57,16 +66,27 @@ impl Account<'_> {
             Dialect::MySql => format!("IDENTIFIED WITH {plugin} AS {hash}"),
         };
         let limits = format!("WITH MAX_USER_CONNECTIONS {}", self.max_connections);
-        match session.execute(&format!("CREATE USER {name} {identified} {limits}")).await {
+        match session.execute(&format!("CREATE USER {name} {identified} {limits} {lock}")).await {
             Ok(()) => {}
             // It exists: from an earlier attempt. CREATE USER IF NOT EXISTS would keep its old password.
             Err(StepError::Database(error)) if database::number(&error) == Some(1396) => {
-                session.execute(&format!("ALTER USER {name} {identified} {limits} ACCOUNT UNLOCK")).await?;
+                session.execute(&format!("ALTER USER {name} {identified} {limits} {lock}")).await?;
             }
             Err(error) => return Err(error),
         }
-        let pattern = sql::grant_pattern(self.database)?;
+        self.grant(session).await
+    }
+
+    /// Grants the rights on the rows of the tenant's database.
+    pub async fn grant(&self, session: &mut Session) -> Result<(), StepError> {
+        let (pattern, name) = (sql::grant_pattern(self.database)?, self.name()?);
         session.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {pattern}.* TO {name}")).await
+    }
+
+    /// Sets how many connections it may have.
+    pub async fn limit(&self, session: &mut Session) -> Result<(), StepError> {
+        let (name, most) = (self.name()?, self.max_connections);
+        session.execute(&format!("ALTER USER {name} WITH MAX_USER_CONNECTIONS {most}")).await
     }
 
     /// Lets nobody log in as the user from now on. Sessions that are open stay open: end them after it. `false`: there is no

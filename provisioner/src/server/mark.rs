@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 
 /// The table that carries the mark on MySQL.
-const MARK_TABLE: &str = "_ownership";
+pub(super) const MARK_TABLE: &str = "_ownership";
 
 /// What a mark says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Mark {
         format!("installation={installation};tenant={tenant_id};schema={schema};sum={sum}")
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split(';').map(|field| field.split_once('='));
         let mut next = |name: &str| match fields.next() {
             Some(Some((field, value))) if field == name => Some(value.to_owned()),

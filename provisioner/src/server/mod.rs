@@ -5,6 +5,7 @@
 
 pub mod account;
 mod dialect;
+pub mod inventory;
 mod mark;
 pub mod password_hash;
 mod register;

@@ -37,7 +37,6 @@ pub fn hash(dialect: Dialect, password: &SecretString) -> String {
 }
 
 /// Whether the server keeps the hash of this password.
-#[cfg(test)]
 pub fn is_of(dialect: Dialect, kept: &[u8], password: &SecretString) -> bool {
     match dialect {
         Dialect::MariaDb => kept == native(password).as_bytes(),

@@ -24,10 +24,15 @@ impl Session {
     /// Connects and takes the tenant's lock, from its holder if need be: the caller has the job's lease, so the holder
     /// has lost it.
     pub async fn open(server: &Server, tenant_id: &TenantId) -> Result<Self, StepError> {
+        Self::open_as(server, &format!("tenant:{tenant_id}")).await
+    }
+
+    /// The same with another lock, for work that is no tenant's.
+    pub async fn open_as(server: &Server, lock: &str) -> Result<Self, StepError> {
         let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
         let mut session = Self { connection, dialect };
-        session.lock(&format!("tenant:{tenant_id}")).await?;
+        session.lock(lock).await?;
         Ok(session)
     }
 

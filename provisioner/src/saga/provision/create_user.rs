@@ -27,7 +27,7 @@ pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 /// The kept password, or a new one that is kept from here on.
-async fn keep_password(context: &Context<'_>, username: &str) -> Result<SecretString, StepError> {
+pub async fn keep_password(context: &Context<'_>, username: &str) -> Result<SecretString, StepError> {
     if let Some(kept) = kept_password(context, username).await? {
         return Ok(kept);
     }

@@ -1,0 +1,74 @@
+//! What the system database alone shows, true of one moment: the rows are read in one snapshot.
+//!
+//! Credentials of a tenant with a job in progress are passed over, because its own may be on the way in or out.
+
+use super::report::Finding;
+use kernel::audit::Drift;
+use sqlx::{Executor, MySqlConnection};
+
+/// Most findings of one kind that are told.
+const MOST: u32 = 1000;
+/// A job that has been due for so long, and that nobody holds, waits for a worker that is not there.
+const STUCK_SECONDS: u32 = 300;
+
+/// Tenants without a job, by state. The state that counts is the one before a deletion.
+const CREDENTIALS: &str =
+    "SELECT d.tenant_id FROM saas_tenant_databases d JOIN saas_tenant_snapshots s ON s.tenant_id = d.tenant_id
+     WHERE NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = d.tenant_id AND o.status IN ('pending', 'running'))
+       AND JSON_UNQUOTE(COALESCE(JSON_EXTRACT(s.snapshot, '$.before_deletion.state'), JSON_EXTRACT(s.snapshot, '$.state')))";
+
+/// All of it.
+pub async fn look(connection: &mut MySqlConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    let looks = [
+        (
+            Drift::CredentialMissing,
+            format!(
+                "{CREDENTIALS} IN ('active', 'suspended', 'maintenance') AND (d.db_username = '' OR d.db_password_encrypted = '')"
+            ),
+        ),
+        (
+            Drift::RotationLeft,
+            "SELECT n.tenant_id FROM saas_next_credentials n
+             WHERE NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.operation_id = n.operation_id
+                               AND o.status IN ('pending', 'running'))"
+                .to_owned(),
+        ),
+        (
+            Drift::JobStuck,
+            format!(
+                "SELECT o.tenant_id FROM saas_operations o WHERE o.status IN ('pending', 'running') AND o.tenant_id <> ''
+                     AND GREATEST(o.next_attempt_at, COALESCE(o.lease_until, o.next_attempt_at))
+                         < UTC_TIMESTAMP(6) - INTERVAL {STUCK_SECONDS} SECOND"
+            ),
+        ),
+    ];
+    let begin =
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+    connection.execute(sqlx::raw_sql(begin)).await?;
+    let mut findings = Vec::new();
+    for (kind, look) in looks {
+        let rows: Vec<(String,)> = sqlx::query_as(&format!("{look} LIMIT {MOST}")).fetch_all(&mut *connection).await?;
+        findings.extend(rows.into_iter().map(|(tenant_id,)| Finding {
+            kind,
+            server: String::new(),
+            subject: tenant_id.clone(),
+            tenant_id,
+            what: kind.what(),
+            detail: "seen in the system database".into(),
+            repaired: false,
+        }));
+    }
+    connection.execute(sqlx::raw_sql("COMMIT")).await?;
+    Ok(findings)
+}
+
+/// Adds what `findings` does not have yet.
+pub fn add(findings: &mut Vec<Finding>, more: Vec<Finding>) {
+    for finding in more {
+        let same =
+            |other: &Finding| other.kind == finding.kind && other.tenant_id == finding.tenant_id && !other.repaired;
+        if !findings.iter().any(same) {
+            findings.push(finding);
+        }
+    }
+}

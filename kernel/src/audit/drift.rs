@@ -1,0 +1,87 @@
+//! What may differ from what the events say.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! drifts {
+    ($($name:ident $word:literal $what:literal $repair:expr;)*) => {
+        /// A kind of difference.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Drift {
+            $(#[doc = $what] #[serde(rename = $word)] $name,)*
+        }
+
+        impl Drift {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word in rows, answers and events.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// What it means, for people.
+            pub fn what(self) -> &'static str {
+                match self { $(Self::$name => $what,)* }
+            }
+
+            /// How an audit repairs it; `None`: somebody has to look.
+            pub fn repair(self) -> Option<&'static str> {
+                match self { $(Self::$name => $repair,)* }
+            }
+        }
+    };
+}
+
+drifts! {
+    DatabaseMissing "database_missing" "the tenant's database is not there" None;
+    DatabaseUnmarked "database_unmarked" "the database in the place of the tenant's does not bear the tenant's mark" None;
+    DatabaseOrphan "database_orphan" "a database bears our mark and no tenant should have it" None;
+    SchemaDiffers "schema_differs" "the database has another schema than the events say" None;
+    TableMissing "table_missing" "the database lacks tables of its schema" None;
+    RotationLeft "rotation_left" "keeps the credential of a rotation that is over" Some("forgotten");
+    CredentialLeft "credential_left" "a credential is kept of a tenant that has no database" Some("forgotten");
+    UserLeft "user_left" "a user of the tenant is there that should not be" Some("locked, its sessions ended, dropped");
+    UserOrphan "user_orphan" "a user has a name of this installation and belongs to no tenant" Some("locked, its sessions ended, dropped");
+    CredentialMissing "credential_missing" "has a database and no credential is kept" Some("made anew, with its user");
+    CredentialUnreadable "credential_unreadable" "the kept password does not open with the key ring" None;
+    UserMissing "user_missing" "the tenant's user is not there" Some("made anew with the kept password");
+    PasswordDiffers "password_differs" "the kept credential does not log in" Some("the user was given the kept password");
+    GrantsDiffer "grants_differ" "the tenant's user has other rights than those on its rows" Some("granted anew");
+    LimitDiffers "limit_differs" "the server allows the tenant another number of connections" Some("set to the tenant's limit");
+    AccountLocked "account_locked" "the account is locked and its tenant is to be served" Some("unlocked");
+    AccountOpen "account_open" "the account is open and its tenant is not to be served" Some("locked, its sessions ended");
+    SessionLeft "session_left" "there are sessions of a user that cannot log in" Some("ended");
+    OpenToAll "open_to_all" "the server gives everybody rights" None;
+    ServerUnreadable "server_unreadable" "the administrator's account may not read the server's accounts" None;
+    ServerNotSeen "server_not_looked_at" "no provisioner has looked at the server" None;
+    JobMissing "job_missing" "is being provisioned and has no job" None;
+    JobStuck "job_stuck" "has a job that was due long ago and that nobody does" None;
+    ProjectionDiffers "projection_differs" "rows differ from the events; `control-plane rebuild --check` names them" Some("rebuilt from the events");
+}
+
+impl std::str::FromStr for Drift {
+    type Err = ();
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|drift| drift.as_str() == word).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_unique_and_fit_their_column() {
+        for drift in Drift::ALL {
+            assert!(drift.as_str().len() <= 32 && drift.as_str().parse() == Ok(*drift));
+            assert_eq!(serde_json::to_value(drift).unwrap(), drift.as_str());
+        }
+    }
+
+    #[test]
+    fn no_database_is_ever_repaired() {
+        for drift in Drift::ALL.iter().filter(|drift| drift.as_str().starts_with("database_")) {
+            assert_eq!(drift.repair(), None, "{drift:?}");
+        }
+    }
+}

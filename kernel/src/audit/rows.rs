@@ -1,0 +1,174 @@
+//! The rows of audits, of their jobs and of what they found.
+
+use super::Drift;
+use crate::domain::TenantId;
+use crate::jobs::{self, JobKind, NewJob};
+use sqlx::{MySqlConnection, MySqlExecutor};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a job of an audit is tried, and waits for other jobs of its tenant.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest subject and detail kept.
+const SUBJECT_CHARS: usize = 150;
+const DETAIL_CHARS: usize = 500;
+
+/// The audit a job belongs to.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Its id.
+    pub audit_id: String,
+    /// Whether what is safe is repaired.
+    pub repair: bool,
+    /// The job's tenant was left out, because of its other jobs.
+    pub passed_over: bool,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Of what kind.
+    pub kind: Drift,
+    /// The thing that differs: one finding of a kind for each.
+    pub subject: String,
+    /// How; never a secret.
+    pub detail: String,
+}
+
+/// Where a finding belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The audit.
+    pub audit_id: &'a str,
+    /// The server looked at.
+    pub server: &'a str,
+    /// The tenant; empty for none.
+    pub tenant: &'a str,
+}
+
+/// Enqueues a job of an audit: for a tenant, or (`None`) for the server itself.
+pub async fn enqueue(
+    connection: &mut MySqlConnection,
+    audit_id: &str,
+    server: &str,
+    tenant: Option<&TenantId>,
+) -> Result<Uuid, sqlx::Error> {
+    let operation_id = match tenant {
+        Some(tenant_id) => {
+            let (tenant_id, server) = (tenant_id.clone(), server.to_owned());
+            let job = NewJob { kind: JobKind::Audit, tenant_id, server, patience: PATIENCE };
+            jobs::enqueue(connection, &job).await?
+        }
+        None => jobs::enqueue_for_server(connection, JobKind::Audit, server, PATIENCE).await?,
+    };
+    sqlx::query("INSERT INTO saas_audit_jobs (operation_id, audit_id, server_id, tenant_id) VALUES (?, ?, ?, ?)")
+        .bind(operation_id.to_string())
+        .bind(audit_id)
+        .bind(server)
+        .bind(tenant.map_or("", TenantId::as_str))
+        .execute(connection)
+        .await?;
+    Ok(operation_id)
+}
+
+/// The audit that asked for this job.
+pub async fn of_job(executor: impl MySqlExecutor<'_>, operation_id: Uuid) -> Result<Option<Audit>, sqlx::Error> {
+    let row: Option<(String, bool, bool)> = sqlx::query_as(
+        "SELECT a.audit_id, a.repair <> 0, j.passed_over <> 0 FROM saas_audit_jobs j
+         JOIN saas_audits a ON a.audit_id = j.audit_id WHERE j.operation_id = ?",
+    )
+    .bind(operation_id.to_string())
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|(audit_id, repair, passed_over)| Audit { audit_id, repair, passed_over }))
+}
+
+/// Keeps how many tenants a job has compared, and how many it left out.
+pub async fn tell_compared(
+    executor: impl MySqlExecutor<'_>,
+    operation_id: Uuid,
+    compared: usize,
+    passed_over: usize,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE saas_audit_jobs SET compared = ?, passed_over = ? WHERE operation_id = ?")
+        .bind(u32::try_from(compared).unwrap_or(u32::MAX))
+        .bind(u32::try_from(passed_over).unwrap_or(u32::MAX))
+        .bind(operation_id.to_string())
+        .execute(executor)
+        .await
+        .map(drop)
+}
+
+/// Keeps findings; one that is kept already stays what it is and gets the new detail.
+pub async fn keep(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
+    for finding in findings {
+        sqlx::query(
+            "INSERT INTO saas_audit_findings (audit_id, server_id, tenant_id, kind, subject, detail, outcome, found_at)
+             VALUES (?, ?, ?, ?, ?, ?, 'found', UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE detail = VALUES(detail)",
+        )
+        .bind(row.audit_id)
+        .bind(row.server)
+        .bind(row.tenant)
+        .bind(finding.kind.as_str())
+        .bind(cut(&finding.subject, SUBJECT_CHARS))
+        .bind(cut(&finding.detail, DETAIL_CHARS))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What is kept of the tenant and has not been repaired.
+pub async fn kept(executor: impl MySqlExecutor<'_>, row: Row<'_>) -> Result<Vec<Finding>, sqlx::Error> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT kind, subject, detail FROM saas_audit_findings
+         WHERE audit_id = ? AND server_id = ? AND tenant_id = ? AND outcome = 'found' ORDER BY kind, subject",
+    )
+    .bind(row.audit_id)
+    .bind(row.server)
+    .bind(row.tenant)
+    .fetch_all(executor)
+    .await?;
+    let finding = |(kind, subject, detail): (String, String, String)| {
+        let kind = kind.parse().map_err(|()| sqlx::Error::Decode(format!("a finding is of the kind {kind}").into()))?;
+        Ok(Finding { kind, subject, detail })
+    };
+    rows.into_iter().map(finding).collect()
+}
+
+/// Says of a finding that it was repaired.
+pub async fn repaired(executor: impl MySqlExecutor<'_>, row: Row<'_>, finding: &Finding) -> Result<(), sqlx::Error> {
+    settle(executor, row, finding, "UPDATE saas_audit_findings SET outcome = 'repaired'").await
+}
+
+/// Forgets a finding that went away by itself: something was on its way.
+pub async fn drop_vanished(
+    executor: impl MySqlExecutor<'_>,
+    row: Row<'_>,
+    finding: &Finding,
+) -> Result<(), sqlx::Error> {
+    settle(executor, row, finding, "DELETE FROM saas_audit_findings").await
+}
+
+async fn settle(
+    executor: impl MySqlExecutor<'_>,
+    row: Row<'_>,
+    finding: &Finding,
+    statement: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(&format!(
+        "{statement} WHERE audit_id = ? AND server_id = ? AND tenant_id = ? AND kind = ? AND subject = ?"
+    ))
+    .bind(row.audit_id)
+    .bind(row.server)
+    .bind(row.tenant)
+    .bind(finding.kind.as_str())
+    .bind(cut(&finding.subject, SUBJECT_CHARS))
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}

@@ -1,0 +1,223 @@
+//! What stands on a server: databases with their marks, users with their rights, sessions. Reads only.
+//!
+//! Everything comes out of the server's own lists in a handful of statements, however many tenants there are. Users need the
+//! right to read `mysql.*`; without it they are unknown ([`Inventory::users`] is `None`), and nothing is concluded from that.
+
+use super::{Dialect, Mark, Session};
+use crate::saga::StepError;
+use kernel::database;
+use sqlx::Row;
+use sqlx::mysql::MySqlRow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Users whose names begin so.
+    pub users: &'a str,
+    /// One database; `None`: all of them.
+    pub database: Option<&'a str>,
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSeen {
+    /// Its mark, if it has one of the form we write.
+    pub mark: Option<Mark>,
+    /// Its tables, the mark's excluded.
+    pub tables: BTreeSet<String>,
+}
+
+/// A right, as `(on what, which)`: `("ai\_shifu\_tenant\_acme.*", "SELECT")`.
+pub type Right = (String, String);
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserSeen {
+    /// Its name.
+    pub username: String,
+    /// From where it may log in.
+    pub host: String,
+    /// Nobody can log in as it.
+    pub locked: bool,
+    /// Most connections at once; 0: no limit of its own.
+    pub max_connections: u32,
+    /// How it authenticates.
+    pub plugin: String,
+    /// What the server keeps instead of its password.
+    pub hash: Vec<u8>,
+    /// All its rights.
+    pub rights: BTreeSet<Right>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Databases by name: all that the administrator sees.
+    pub databases: BTreeMap<String, DatabaseSeen>,
+    /// Users; `None`: the administrator may not read them.
+    pub users: Option<Vec<UserSeen>>,
+    /// Sessions by user name, also of users that are gone.
+    pub sessions: BTreeMap<String, u32>,
+}
+
+impl Session {
+    /// Looks at everything in `scope`.
+    pub async fn inventory(&mut self, scope: Scope<'_>) -> Result<Inventory, StepError> {
+        let databases = self.databases(scope.database).await?;
+        let users = match self.users(scope.users).await {
+            Err(StepError::Database(error)) if is_refused(&error) => None,
+            users => Some(users?),
+        };
+        let mut sessions = BTreeMap::new();
+        let list = "SELECT CONVERT(USER USING utf8mb4), CAST(COUNT(*) AS UNSIGNED) FROM information_schema.PROCESSLIST
+                    WHERE LOCATE(?, USER) = 1 GROUP BY USER";
+        for row in sqlx::query(list).bind(scope.users).fetch_all(self.connection()).await? {
+            sessions.insert(text(&row, 0)?, u32::try_from(row.try_get_unchecked::<u64, _>(1)?).unwrap_or(u32::MAX));
+        }
+        Ok(Inventory { databases, users, sessions })
+    }
+
+    async fn databases(&mut self, only: Option<&str>) -> Result<BTreeMap<String, DatabaseSeen>, StepError> {
+        let marks = match self.dialect {
+            Dialect::MariaDb => "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE TRUE",
+            Dialect::MySql => {
+                "SELECT SCHEMA_NAME, COALESCE(TABLE_COMMENT, '') FROM information_schema.SCHEMATA
+                 LEFT JOIN information_schema.TABLES ON TABLE_SCHEMA = SCHEMA_NAME AND TABLE_NAME = '_ownership' WHERE TRUE"
+            }
+        };
+        let tables = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TRUE";
+        let (marks, tables) = match only {
+            Some(_) => (format!("{marks} AND SCHEMA_NAME = ?"), format!("{tables} AND TABLE_SCHEMA = ?")),
+            None => (marks.to_owned(), tables.to_owned()),
+        };
+        let mut databases = BTreeMap::new();
+        for row in self.rows(&marks, only).await? {
+            let mark = Mark::parse(&text(&row, 1)?);
+            databases.insert(text(&row, 0)?, DatabaseSeen { mark, tables: BTreeSet::new() });
+        }
+        for row in self.rows(&tables, only).await? {
+            let (schema, table) = (text(&row, 0)?, text(&row, 1)?);
+            if let Some(database) = databases.get_mut(&schema).filter(|_| table != super::mark::MARK_TABLE) {
+                database.tables.insert(table);
+            }
+        }
+        Ok(databases)
+    }
+
+    async fn rows(&mut self, query: &str, bound: Option<&str>) -> Result<Vec<MySqlRow>, StepError> {
+        let query = bound.into_iter().fold(sqlx::query(query), |query, value| query.bind(value.to_owned()));
+        Ok(query.persistent(false).fetch_all(self.connection()).await?)
+    }
+
+    async fn users(&mut self, prefix: &str) -> Result<Vec<UserSeen>, StepError> {
+        let list = match self.dialect {
+            // Several ways to log in are none that we made.
+            Dialect::MariaDb => {
+                "SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true'),
+                        CAST(COALESCE(JSON_VALUE(Priv, '$.max_user_connections'), '0') AS SIGNED),
+                        IF(JSON_EXISTS(Priv, '$.auth_or'), 'several', COALESCE(JSON_VALUE(Priv, '$.plugin'), '')),
+                        COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '')
+                 FROM mysql.global_priv WHERE LOCATE(?, User) = 1"
+            }
+            Dialect::MySql => {
+                "SELECT User, Host, account_locked = 'Y', CAST(max_user_connections AS SIGNED), plugin,
+                        COALESCE(authentication_string, '') FROM mysql.user WHERE LOCATE(?, User) = 1"
+            }
+        };
+        let mut users = Vec::new();
+        for row in self.rows(list, Some(prefix)).await? {
+            users.push(UserSeen {
+                username: text(&row, 0)?,
+                host: text(&row, 1)?,
+                locked: row.try_get_unchecked::<i64, _>(2)? != 0,
+                max_connections: u32::try_from(row.try_get_unchecked::<i64, _>(3)?).unwrap_or(0),
+                plugin: text(&row, 4)?,
+                hash: row.try_get_unchecked(5)?,
+                rights: BTreeSet::new(),
+            });
+        }
+        let mut rights = self.rights(prefix).await?;
+        for user in &mut users {
+            user.rights = rights.remove(&grantee(&user.username, &user.host)).unwrap_or_default();
+        }
+        Ok(users)
+    }
+
+    async fn rights(&mut self, prefix: &str) -> Result<BTreeMap<String, BTreeSet<Right>>, StepError> {
+        let roles = match self.dialect {
+            Dialect::MariaDb => "SELECT User AS u, Host AS h, CONCAT('role ', Role) AS o FROM mysql.roles_mapping",
+            Dialect::MySql => {
+                "SELECT TO_USER AS u, TO_HOST AS h, CONCAT('role ', FROM_USER) AS o FROM mysql.role_edges"
+            }
+        };
+        let named = format!(
+            "SELECT u, h, o FROM ({roles}
+             UNION ALL SELECT User, Host, CONCAT('routine ', Db, '.', Routine_name) FROM mysql.procs_priv
+             UNION ALL SELECT User, Host, CONCAT('proxy of ', Proxied_user) FROM mysql.proxies_priv) named
+             WHERE LOCATE(?, u) = 1"
+        );
+        let mut found: BTreeMap<String, BTreeSet<Right>> = BTreeMap::new();
+        for row in self.rows(&named, Some(prefix)).await? {
+            let right = (text(&row, 2)?, "USE".to_owned());
+            found.entry(grantee(&text(&row, 0)?, &text(&row, 1)?)).or_default().insert(right);
+        }
+        for (list, on) in [
+            ("USER_PRIVILEGES", "'*.*'"),
+            ("SCHEMA_PRIVILEGES", "CONCAT(TABLE_SCHEMA, '.*')"),
+            ("TABLE_PRIVILEGES", "CONCAT(TABLE_SCHEMA, '.', TABLE_NAME)"),
+            ("COLUMN_PRIVILEGES", "CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME)"),
+        ] {
+            let list = format!(
+                "SELECT GRANTEE, {on}, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.{list} WHERE LOCATE(?, GRANTEE) = 2"
+            );
+            for row in self.rows(&list, Some(prefix)).await? {
+                let rights = found.entry(text(&row, 0)?).or_default();
+                let (on, right) = (text(&row, 1)?, text(&row, 2)?);
+                if text(&row, 3)? == "YES" {
+                    rights.insert((on.clone(), "GRANT OPTION".into()));
+                }
+                if right != "USAGE" {
+                    rights.insert((on, right));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What everybody has rights on, by an anonymous user, by `PUBLIC` or by a role that nobody can refuse.
+    pub async fn open_to_all(&mut self) -> Result<Vec<String>, StepError> {
+        let everybody = match self.dialect {
+            Dialect::MariaDb => {
+                "SELECT '*.*' FROM mysql.global_priv
+                 WHERE User IN ('', 'PUBLIC') AND COALESCE(JSON_VALUE(Priv, '$.access'), '0') <> '0'"
+            }
+            Dialect::MySql => {
+                "SELECT CONCAT('role ', @@GLOBAL.mandatory_roles) FROM (SELECT 1 AS one) o WHERE @@GLOBAL.mandatory_roles <> ''"
+            }
+        };
+        let query = format!(
+            "{everybody}
+             UNION ALL SELECT CONCAT(Db, '.*') FROM mysql.db WHERE User IN ('', 'PUBLIC')
+             UNION ALL SELECT CONCAT(Db, '.', Table_name) FROM mysql.tables_priv WHERE User IN ('', 'PUBLIC')"
+        );
+        match self.rows(&query, None).await {
+            Err(StepError::Database(error)) if is_refused(&error) => Ok(Vec::new()),
+            rows => rows?.iter().map(|row| Ok(text(row, 0)?)).collect(),
+        }
+    }
+}
+
+/// As `information_schema` writes it.
+fn grantee(username: &str, host: &str) -> String {
+    format!("'{username}'@'{host}'")
+}
+
+fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
+    database::text(row, column)
+}
+
+/// The administrator lacks the right to read the server's own tables.
+fn is_refused(error: &sqlx::Error) -> bool {
+    matches!(database::number(error), Some(1142 | 1143 | 1044 | 1227))
+}
