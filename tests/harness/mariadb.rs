@@ -155,6 +155,8 @@ fn identity(dir: &Path) -> Result<Identity> {
 
 fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
     let file = |name: &str| dir.join(name).display().to_string();
+    // Of its own: a server that starts removes what it takes for leftovers from there, temporary tables of others too.
+    private_dir(&dir.join("tmp"))?;
     let buffer_pool = if options.small_buffer_pool { "64M" } else { "128M" };
     let launch = match mysql::selected() {
         Some(root) => mysql::launch(&root, dir),
@@ -169,6 +171,7 @@ fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
             format!("--datadir={}", file("data")),
             format!("--socket={}", socket(dir)),
             format!("--pid-file={}", file("server.pid-file")),
+            format!("--tmpdir={}", file("tmp")),
             format!("--init-file={}", file("init.sql")),
             format!("--port={port}"),
             format!("--max-connections={}", options.max_connections),
