@@ -27,6 +27,8 @@ pub async fn ensure(app: &App, domain: &str) -> anyhow::Result<()> {
         domain,
         plan_type: "basic".into(),
         patience: app.patience,
+        // From the settings, which are the installation's own word.
+        ownership: None,
     };
     match write::perform(&app.store, "control-plane", &create).await {
         Ok(_) => tracing::info!(tenant_id = %create.tenant_id, "created the default tenant"),

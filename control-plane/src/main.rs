@@ -9,6 +9,7 @@ mod default_tenant;
 mod gauges;
 mod health;
 mod keys;
+mod ownership;
 mod rebuild;
 mod relay;
 mod schedule;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// Make all rows that are folded from events anew, and compare them with those in use.
 ///
-/// The rows (tenants, their databases, members, domains, snapshots, reservations) are made beside those in use and compared
+/// The rows (tenants, their databases, members, domains, pending domains, snapshots, reservations) are made beside those in use and compared
 /// byte for byte, while the services go on. Without --check the new ones are then put in the place of those that differ, in
 /// one transaction.
 ///

@@ -1,5 +1,6 @@
 //! The roles of the process, each a straight line from settings to the end.
 
+use crate::ownership::Ownership;
 use crate::{admin, default_tenant, gauges, health, relay, schedule};
 use anyhow::Context;
 use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
@@ -30,6 +31,8 @@ pub struct App {
     pub patience: Duration,
     /// How long the data of a deleted tenant is kept.
     pub retention_days: u32,
+    /// Who may have a domain.
+    pub ownership: Arc<Ownership>,
     /// What is done by the clock.
     pub plan: Arc<schedule::Plan>,
     /// Requests in work.
@@ -56,6 +59,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let plan = Arc::new(schedule::Plan::from_settings(settings)?);
+    let ownership = Arc::new(Ownership::from_settings(settings)?);
     let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, settings.get("CONTROL_PLANE_CONNECTIONS")?)
         .context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
@@ -71,6 +75,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         keys,
         patience: settings.seconds("JOB_PATIENCE")?,
         retention_days: settings.get("TENANT_RETENTION_DAYS")?,
+        ownership,
         plan,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
         streams: Arc::new(Semaphore::new(STREAMS)),

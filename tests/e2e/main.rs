@@ -5,6 +5,8 @@ mod audit;
 mod bad_input;
 mod creation;
 mod deletion;
+mod dns;
+mod domain_proof;
 mod domains;
 mod fairness;
 mod health;

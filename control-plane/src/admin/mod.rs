@@ -21,6 +21,7 @@ mod users;
 
 pub use auth::Caller;
 pub use deletion::Purge;
+pub use domains::{Expired as ExpiredDomain, Proven as ProvenDomain};
 pub use rotation::Rotate;
 pub use tenants::{CreateTenant, parse_limit, path_tenant_id};
 
@@ -69,8 +70,9 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(lifecycle::retry))
         .routes(routes!(rotation::rotate))
         .routes(routes!(limits::show))
-        .routes(routes!(domains::register))
+        .routes(routes!(domains::register, domains::list))
         .routes(routes!(domains::remove))
+        .routes(routes!(domains::verify))
         .routes(routes!(domains::make_primary))
         .routes(routes!(members::put, members::remove))
         .routes(routes!(users::create))

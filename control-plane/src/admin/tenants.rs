@@ -1,6 +1,8 @@
 //! Tenants: create, list, read.
 
 use super::Caller;
+use super::domains;
+use crate::ownership::Ownership;
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::Json;
@@ -15,6 +17,7 @@ use kernel::jobs::{self, JobKind, NewJob};
 use kernel::store::{At, CommandError, FoldError, Plan, TenantFilter, UnitOfWork};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -52,6 +55,7 @@ pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, Ap
         domain: body.tenant_domain.as_deref().map(|text| parse_domain(text, "tenant_domain")).transpose()?,
         plan_type: body.plan_type.unwrap_or_else(|| "basic".into()),
         patience: app.patience,
+        ownership: Some(Arc::clone(&app.ownership)),
     };
     answer(&app, &caller, &create).await
 }
@@ -63,6 +67,9 @@ pub struct Accepted {
     /// Its provisioning.
     #[schema(value_type = String, format = "uuid")]
     operation_id: Uuid,
+    /// Its domain, if that has to be proven before it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_domain: Option<domains::Waiting>,
 }
 
 /// The creation of a tenant: its first events and its provisioning job.
@@ -77,35 +84,53 @@ pub struct CreateTenant {
     pub plan_type: String,
     /// How long failing provisioning is tried.
     pub patience: Duration,
+    /// What its domain may have to prove; `None`: nothing.
+    pub ownership: Option<Arc<Ownership>>,
 }
 
 impl Write for CreateTenant {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         check_plan(unit, &self.plan_type).await?;
         let server = place(unit).await?;
+        let mut to_prove = None;
+        if let (Some(domain), Some(ownership)) = (&self.domain, &self.ownership) {
+            let needed = ownership.is_needed(unit, &self.tenant_id, domain).await.map_err(of_this_request)?;
+            to_prove = needed.then_some((domain, ownership));
+        }
         let command = Command::Create {
             tenant_name: self.tenant_name.clone(),
-            domain: self.domain.clone(),
+            domain: self.domain.clone().filter(|_| to_prove.is_none()),
             plan_type: self.plan_type.clone(),
             server: server.clone(),
             max_connections: default_max_connections(unit).await?,
         };
         let created = unit.execute(&self.tenant_id, actor, command).await;
-        let tenant = created.map_err(|error| match error {
-            // By the name that the field has in this request.
-            CommandError::DomainTaken(domain) => {
-                ApiError::from(Code::DomainTaken).with("field", "tenant_domain").with("domain", domain.as_str()).into()
-            }
-            error => Refusal::from(error),
-        })?;
+        let mut tenant = created.map_err(of_this_request)?;
+        if let Some((domain, ownership)) = to_prove {
+            tenant = domains::request(unit, actor, &self.tenant_id, domain, ownership).await?;
+        }
         let job =
             NewJob { kind: JobKind::Provision, tenant_id: self.tenant_id.clone(), server, patience: self.patience };
         let operation_id = jobs::enqueue(unit.connection(), &job).await?;
         Ok(Answer {
             status: StatusCode::ACCEPTED,
             location: Some(format!("/admin/operations/{operation_id}")),
-            body: json!(Accepted { tenant, operation_id }),
+            body: json!(Accepted {
+                pending_domain: tenant.pending_domains.first().map(domains::Waiting::from),
+                tenant,
+                operation_id,
+            }),
         })
+    }
+}
+
+/// A taken domain by the name that the field has in this request.
+fn of_this_request(error: CommandError) -> Refusal {
+    match error {
+        CommandError::DomainTaken(domain) => {
+            ApiError::from(Code::DomainTaken).with("field", "tenant_domain").with("domain", domain.as_str()).into()
+        }
+        error => Refusal::from(error),
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod audit;
 mod command;
+mod domains;
 mod history;
 mod leader;
 mod lease;
@@ -45,7 +46,7 @@ pub struct Schedule {
 }
 
 /// All of them.
-pub const SCHEDULES: [Schedule; 5] = [
+pub const SCHEDULES: [Schedule; 6] = [
     Schedule {
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
@@ -75,6 +76,12 @@ pub const SCHEDULES: [Schedule; 5] = [
         setting: "SCHEDULE_AUDIT",
         about: "compare the database servers with the events, and repair what is safe if AUDIT_REPAIR says so",
         work: |app, lead, _| Box::pin(audit::begin(app, lead)),
+    },
+    Schedule {
+        name: "domain-verification",
+        setting: "SCHEDULE_DOMAIN_VERIFICATION",
+        about: "look for the records of domains that wait for their proof, forget those whose time has passed",
+        work: |app, lead, _| Box::pin(domains::verify_pending(app, lead)),
     },
 ];
 

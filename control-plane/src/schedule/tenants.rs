@@ -29,7 +29,9 @@ pub(super) async fn ask(app: &App, lead: &Lead, actor: &str, write: &impl Write)
     match asked {
         Ok(_) => Ok(1),
         Err(Refusal::Command(CommandError::Rejected(Rejection::State(_)))) => Ok(0),
-        Err(Refusal::Api(error)) if error.code() == Code::OperationInProgress => Ok(0),
+        Err(Refusal::Command(CommandError::Rejected(Rejection::DomainAbsent | Rejection::DomainPresent))) => Ok(0),
+        Err(Refusal::Command(CommandError::DomainTaken(_))) => Ok(0),
+        Err(Refusal::Api(error)) if matches!(error.code(), Code::OperationInProgress | Code::DomainNotFound) => Ok(0),
         Err(Refusal::Command(CommandError::Database(error))) => Err(error.into()),
         Err(Refusal::Api(error)) if error.code() == Code::Conflict => Err(RunError::Lost),
         Err(Refusal::Api(error)) => Err(RunError::Refused(error.code().name())),

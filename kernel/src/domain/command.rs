@@ -41,7 +41,21 @@ pub enum Command {
         /// The domain.
         domain: DomainName,
     },
-    /// Route a domain to the tenant no more.
+    /// Route a domain to the tenant once it has proven that it is its own.
+    RequestDomain {
+        /// The domain.
+        domain: DomainName,
+        /// What its TXT record has to say.
+        challenge: String,
+        /// How long this counts.
+        valid_days: u32,
+    },
+    /// Forget a domain that was asked for and not proven in time.
+    ExpireDomainRequest {
+        /// The domain.
+        domain: DomainName,
+    },
+    /// Route a domain to the tenant no more, or forget that it was asked for.
     RemoveDomain {
         /// The domain.
         domain: DomainName,

@@ -47,6 +47,28 @@ pub enum TenantEvent {
         /// Why, in a sentence for the operator.
         reason: String,
     },
+    /// A domain is to route to the tenant once its DNS shows that it is the tenant's own.
+    #[serde(rename = "tenant.domain_requested")]
+    DomainRequested {
+        /// The domain in normal form.
+        domain: DomainName,
+        /// What its TXT record has to say; no secret.
+        challenge: String,
+        /// How long this counts.
+        valid_days: u32,
+    },
+    /// Nobody has shown in time that the domain is the tenant's own: it was forgotten.
+    #[serde(rename = "tenant.domain_request_expired")]
+    DomainRequestExpired {
+        /// The domain in normal form.
+        domain: DomainName,
+    },
+    /// The domain is not asked for any more.
+    #[serde(rename = "tenant.domain_request_withdrawn")]
+    DomainRequestWithdrawn {
+        /// The domain in normal form.
+        domain: DomainName,
+    },
     /// A domain routes to the tenant.
     #[serde(rename = "tenant.domain_registered")]
     DomainRegistered {
@@ -179,6 +201,9 @@ impl TenantEvent {
             Self::DatabaseProvisioned { .. } => "tenant.database_provisioned",
             Self::Activated {} => "tenant.activated",
             Self::ProvisioningFailed { .. } => "tenant.provisioning_failed",
+            Self::DomainRequested { .. } => "tenant.domain_requested",
+            Self::DomainRequestExpired { .. } => "tenant.domain_request_expired",
+            Self::DomainRequestWithdrawn { .. } => "tenant.domain_request_withdrawn",
             Self::DomainRegistered { .. } => "tenant.domain_registered",
             Self::DomainRemoved { .. } => "tenant.domain_removed",
             Self::PrimaryDomainChanged { .. } => "tenant.primary_domain_changed",

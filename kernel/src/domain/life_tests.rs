@@ -28,6 +28,7 @@ struct Model {
     plan: String,
     domains: Vec<DomainName>,
     primary: Option<DomainName>,
+    pending: Vec<DomainName>,
     provisioned: bool,
     events: u32,
 }
@@ -40,6 +41,8 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::CompleteProvisioning { .. } | Command::FailProvisioning { .. } => &[Provisioning, Failed],
         Command::Retry => &[Failed],
         Command::RegisterDomain { .. } | Command::RemoveDomain { .. } | Command::ChangePrimaryDomain { .. } => ALIVE,
+        Command::RequestDomain { .. } => ALIVE,
+        Command::ExpireDomainRequest { .. } => &[Provisioning, Active, Suspended, Maintenance, Failed, Deleted],
         Command::Rename { .. } | Command::ChangePlan { .. } => ALIVE,
         Command::ChangeMember { .. } | Command::RemoveMember { .. } => ALIVE,
         Command::Suspend { .. } => &[Active, Maintenance],
@@ -66,6 +69,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
             plan: plan_type.clone(),
             domains: domain.iter().cloned().collect(),
             primary: domain.clone(),
+            pending: Vec::new(),
             provisioned: false,
             events: 1 + u32::from(domain.is_some()),
         });
@@ -98,7 +102,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
         Command::CompletePurge { .. } => {
             enter(Purged, None);
             (next.interrupted, next.provisioned) = (None, false);
-            (next.domains, next.primary) = (Vec::new(), None);
+            (next.domains, next.primary, next.pending) = (Vec::new(), None, Vec::new());
         }
         Command::Retry | Command::Purge => next.events = now.events,
         Command::RecordRepairs { repairs } => next.events = now.events + u32::from(!repairs.is_empty()),
@@ -111,7 +115,27 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
                 return Err(Rejection::DomainPresent);
             }
             next.domains.push(domain.clone());
+            next.pending.retain(|other| other != domain);
             next.primary = now.primary.clone().or_else(|| Some(domain.clone()));
+        }
+        Command::RequestDomain { domain, .. } => {
+            if now.domains.contains(domain) {
+                return Err(Rejection::DomainPresent);
+            }
+            if now.pending.contains(domain) {
+                next.events = now.events;
+            } else {
+                next.pending.push(domain.clone());
+            }
+        }
+        Command::ExpireDomainRequest { domain } => {
+            if !now.pending.contains(domain) {
+                return Err(Rejection::DomainAbsent);
+            }
+            next.pending.retain(|other| other != domain);
+        }
+        Command::RemoveDomain { domain } if now.pending.contains(domain) => {
+            next.pending.retain(|other| other != domain);
         }
         Command::RemoveDomain { domain } => {
             if !now.domains.contains(domain) {
@@ -181,6 +205,7 @@ fn view(tenant: &Tenant) -> Model {
         plan: tenant.plan_type.clone(),
         domains: tenant.domains.clone(),
         primary: tenant.tenant_domain.clone(),
+        pending: tenant.pending_domains.iter().map(|pending| pending.domain.clone()).collect(),
         provisioned: tenant.database.host.is_some(),
         events: tenant.version.0,
     }
@@ -228,6 +253,12 @@ fn command() -> impl Strategy<Value = Command> {
         word().prop_map(|reason| Command::FailProvisioning { reason }),
         Just(Command::Retry),
         domain().prop_map(|domain| Command::RegisterDomain { domain }),
+        (domain(), word(), 1..9_u32).prop_map(|(domain, challenge, valid_days)| Command::RequestDomain {
+            domain,
+            challenge,
+            valid_days,
+        }),
+        domain().prop_map(|domain| Command::ExpireDomainRequest { domain }),
         domain().prop_map(|domain| Command::RemoveDomain { domain }),
         domain().prop_map(|domain| Command::ChangePrimaryDomain { domain }),
         word().prop_map(|reason| Command::Suspend { reason }),

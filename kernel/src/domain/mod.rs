@@ -18,6 +18,6 @@ pub use command::{Command, Rejection};
 pub use domain_name::{DomainName, Host, InvalidDomain};
 pub use event::{DeletionCertificate, RecordedEvent, Repair, TenantEvent};
 pub use position::{Position, Version};
-pub use tenant::{BeforeDeletion, Database, Tenant, TenantState};
+pub use tenant::{BeforeDeletion, Database, PendingDomain, Tenant, TenantState};
 pub use tenant_id::{InvalidTenantId, TenantId};
 pub use user::{InvalidUserId, Role, UnknownRole, UserId};

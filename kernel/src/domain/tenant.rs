@@ -115,6 +115,19 @@ pub struct BeforeDeletion {
     pub reason: Option<String>,
 }
 
+/// A domain that waits for the proof that it is the tenant's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PendingDomain {
+    /// The domain.
+    pub domain: DomainName,
+    /// What its TXT record has to say.
+    pub challenge: String,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// Until when it may be proven.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// A tenant's present. Serialises as the `T` of the public contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tenant {
@@ -126,6 +139,9 @@ pub struct Tenant {
     pub tenant_domain: Option<DomainName>,
     /// All its domains, in the order of registration.
     pub domains: Vec<DomainName>,
+    /// Domains that serve once they are proven, in the order of asking.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_domains: Vec<PendingDomain>,
     /// The state as the seed's number.
     pub status: i16,
     /// The state as a word.
@@ -201,12 +217,33 @@ impl Tenant {
                 }
                 vec![TenantEvent::DomainRegistered { domain, primary: tenant.domains.is_empty() }]
             }
-            Command::RemoveDomain { domain } => {
+            Command::RequestDomain { domain, challenge, valid_days } => {
                 present()?;
-                if !tenant.domains.contains(&domain) {
+                if tenant.domains.contains(&domain) {
+                    return Err(Rejection::DomainPresent);
+                }
+                // Asked for already: the record that is perhaps being set stays the right one.
+                if tenant.pending_domain(&domain).is_some() {
+                    return Ok(Vec::new());
+                }
+                vec![TenantEvent::DomainRequested { domain, challenge, valid_days }]
+            }
+            Command::ExpireDomainRequest { domain } => {
+                allow(&[Provisioning, Active, Suspended, Maintenance, Failed, Deleted])?;
+                if tenant.pending_domain(&domain).is_none() {
                     return Err(Rejection::DomainAbsent);
                 }
-                vec![TenantEvent::DomainRemoved { domain }]
+                vec![TenantEvent::DomainRequestExpired { domain }]
+            }
+            Command::RemoveDomain { domain } => {
+                present()?;
+                if tenant.domains.contains(&domain) {
+                    vec![TenantEvent::DomainRemoved { domain }]
+                } else if tenant.pending_domain(&domain).is_some() {
+                    vec![TenantEvent::DomainRequestWithdrawn { domain }]
+                } else {
+                    return Err(Rejection::DomainAbsent);
+                }
             }
             Command::ChangePrimaryDomain { domain } => {
                 present()?;
@@ -281,6 +318,11 @@ impl Tenant {
         })
     }
 
+    /// What is asked for a domain that waits for its proof.
+    pub fn pending_domain(&self, domain: &DomainName) -> Option<&PendingDomain> {
+        self.pending_domains.iter().find(|pending| pending.domain == *domain)
+    }
+
     /// The present after `recorded`. Folding a tenant's whole stream from `None` gives the same value as the store keeps.
     ///
     /// # Panics
@@ -293,6 +335,7 @@ impl Tenant {
                 tenant_name: tenant_name.clone(),
                 tenant_domain: None,
                 domains: Vec::new(),
+                pending_domains: Vec::new(),
                 status: TenantState::Provisioning.status(),
                 state: TenantState::Provisioning,
                 reason: None,
@@ -338,7 +381,19 @@ impl Tenant {
                 self.enter(TenantState::Active, None);
             }
             TenantEvent::MaintenanceStarted {} => self.enter(TenantState::Maintenance, None),
+            TenantEvent::DomainRequested { domain, challenge, valid_days } => {
+                self.pending_domains.push(PendingDomain {
+                    domain: domain.clone(),
+                    challenge: challenge.clone(),
+                    requested_at: occurred_at,
+                    expires_at: occurred_at + TimeDelta::days(i64::from(*valid_days)),
+                })
+            }
+            TenantEvent::DomainRequestExpired { domain } | TenantEvent::DomainRequestWithdrawn { domain } => {
+                self.pending_domains.retain(|pending| pending.domain != *domain);
+            }
             TenantEvent::DomainRegistered { domain, primary } => {
+                self.pending_domains.retain(|pending| pending.domain != *domain);
                 self.domains.push(domain.clone());
                 if *primary {
                     self.tenant_domain = Some(domain.clone());
@@ -374,6 +429,7 @@ impl Tenant {
                 (self.before_deletion, self.purge_after) = (None, None);
                 self.deleted_at = self.deleted_at.or(Some(certificate.removed_at));
                 (self.tenant_domain, self.domains) = (None, Vec::new());
+                self.pending_domains.clear();
                 (self.database.host, self.database.port, self.database.schema_version) = (None, None, 0);
                 self.enter(TenantState::Purged, None);
             }

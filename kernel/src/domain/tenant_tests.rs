@@ -93,6 +93,33 @@ fn creation_begins_the_stream_with_its_first_domain() {
 }
 
 #[test]
+fn a_domain_waits_for_its_proof_and_then_is_like_any_other() {
+    let name = domain("a.example.com");
+    let request =
+        |challenge: &str| Command::RequestDomain { domain: name.clone(), challenge: challenge.into(), valid_days: 7 };
+    let requested = TenantEvent::DomainRequested { domain: name.clone(), challenge: "first".into(), valid_days: 7 };
+    let mut given = given(&active());
+    assert_eq!(given.when(request("first")), Ok(vec![requested.clone()]));
+    given.record(requested);
+    assert_eq!(given.when(request("second")), Ok(vec![]), "the first record stays the right one");
+    let pending = given.tenant().pending_domain(&name).cloned().unwrap();
+    assert_eq!(pending.expires_at - pending.requested_at, chrono::TimeDelta::days(7));
+    assert!(given.tenant().domains.is_empty());
+    let withdrawn = TenantEvent::DomainRequestWithdrawn { domain: name.clone() };
+    assert_eq!(given.when(Command::RemoveDomain { domain: name.clone() }), Ok(vec![withdrawn]));
+    let expired = TenantEvent::DomainRequestExpired { domain: name.clone() };
+    assert_eq!(given.when(Command::ExpireDomainRequest { domain: name.clone() }), Ok(vec![expired]));
+
+    let registered = TenantEvent::DomainRegistered { domain: name.clone(), primary: true };
+    assert_eq!(given.when(Command::RegisterDomain { domain: name.clone() }), Ok(vec![registered.clone()]));
+    given.record(registered);
+    assert!(given.tenant().pending_domains.is_empty());
+    assert_eq!(given.tenant().tenant_domain.as_ref(), Some(&name));
+    assert_eq!(given.when(request("third")), Err(Rejection::DomainPresent));
+    assert_eq!(given.when(Command::ExpireDomainRequest { domain: name }), Err(Rejection::DomainAbsent));
+}
+
+#[test]
 fn nothing_is_possible_without_a_tenant() {
     for command in [complete(), suspend(), Command::Resume, Command::Retry] {
         assert_eq!(given(&[]).when(command), Err(Rejection::NotFound));

@@ -69,6 +69,7 @@ codes! {
     MethodNotAllowed 405 "method_not_allowed" "This method is not possible here" "不支持该请求方法";
     RequestTimeout 408 "request_timeout" "The request did not come in time" "请求未能及时送达";
     TenantExists 409 "tenant_exists" "A tenant with this id exists or existed" "租户标识已存在";
+    DomainUnverified 409 "domain_unverified" "The domain does not have its TXT record" "域名尚未设置所需的 TXT 记录";
     DomainTaken 409 "domain_taken" "The domain belongs to another tenant" "域名已被其他租户占用";
     PlanInUse 409 "plan_in_use" "Tenants have this plan; give them another one first" "仍有租户使用该套餐，请先更换";
     DomainPresent 409 "domain_exists" "The tenant has this domain already" "该租户已有此域名";

@@ -37,6 +37,12 @@ pub(super) async fn write(
             TenantEvent::DomainRegistered { domain, .. } => {
                 domain_registered(connection, tables, event, domain).await?
             }
+            TenantEvent::DomainRequested { domain, challenge, valid_days } => {
+                domain_requested(connection, tables, event, domain, challenge, *valid_days).await?;
+            }
+            TenantEvent::DomainRequestExpired { domain } | TenantEvent::DomainRequestWithdrawn { domain } => {
+                request_ended(connection, tables, event, domain).await?;
+            }
             TenantEvent::DomainRemoved { domain } => domain_removed(connection, tables, event, domain).await?,
             TenantEvent::MemberRemoved { user_id } => {
                 member_removed(connection, tables, event, user_id.as_str()).await?
@@ -199,9 +205,48 @@ async fn domain_registered(
         .bind(domain.as_str())
         .bind(event.tenant_id.as_str())
         .bind(event.position.0)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    request_ended(connection, tables, event, domain).await?;
     Ok(())
+}
+
+async fn domain_requested(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+    event: &RecordedEvent,
+    domain: &DomainName,
+    challenge: &str,
+    valid_days: u32,
+) -> Result<(), sqlx::Error> {
+    let Tables { pending_domains, .. } = tables;
+    sqlx::query(&format!(
+        "INSERT INTO {pending_domains} (domain, tenant_id, challenge, expires_at, position) VALUES (?, ?, ?, ?, ?)"
+    ))
+    .bind(domain.as_str())
+    .bind(event.tenant_id.as_str())
+    .bind(challenge)
+    .bind((event.occurred_at + TimeDelta::days(i64::from(valid_days))).naive_utc())
+    .bind(event.position.0)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The tenant's request; others may go on asking for the same domain.
+async fn request_ended(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+    event: &RecordedEvent,
+    domain: &DomainName,
+) -> Result<(), sqlx::Error> {
+    let Tables { pending_domains, .. } = tables;
+    sqlx::query(&format!("DELETE FROM {pending_domains} WHERE domain = ? AND tenant_id = ?"))
+        .bind(domain.as_str())
+        .bind(event.tenant_id.as_str())
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 async fn domain_removed(
@@ -305,7 +350,7 @@ async fn member_removed(
 
 /// Members are forgotten, domains rest, and the row of the credential goes: what is left is the tombstone.
 async fn purged(connection: &mut MySqlConnection, tables: &Tables, event: &RecordedEvent) -> Result<(), sqlx::Error> {
-    let Tables { reservations, domains, members, databases, .. } = tables;
+    let Tables { reservations, domains, pending_domains, members, databases, .. } = tables;
     let tenant_id = event.tenant_id.as_str();
     sqlx::query(&format!(
         "UPDATE {reservations} SET held_until = ? WHERE kind = 'domain' AND tenant_id = ? AND held_until IS NULL"
@@ -314,7 +359,7 @@ async fn purged(connection: &mut MySqlConnection, tables: &Tables, event: &Recor
     .bind(tenant_id)
     .execute(&mut *connection)
     .await?;
-    for table in [domains, members, databases] {
+    for table in [domains, pending_domains, members, databases] {
         let delete = format!("DELETE FROM {table} WHERE tenant_id = ?");
         sqlx::query(&delete).bind(tenant_id).execute(&mut *connection).await?;
     }

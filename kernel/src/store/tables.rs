@@ -20,15 +20,17 @@ const DATABASES: &str = "saas_tenant_databases";
 const MEMBERS: &str = "saas_tenant_users";
 const SNAPSHOTS: &str = "saas_tenant_snapshots";
 const DOMAINS: &str = "saas_tenant_domains";
+const PENDING_DOMAINS: &str = "saas_pending_domains";
 const RESERVATIONS: &str = "saas_reservations";
 
 /// Every table that is folded from the log.
-pub(super) const PROJECTIONS: [Projection; 6] = [
+pub(super) const PROJECTIONS: [Projection; 7] = [
     Projection { table: TENANTS, label: &["tenant_id"], kept: &[] },
     Projection { table: DATABASES, label: &["tenant_id"], kept: &["db_username", "db_password_encrypted"] },
     Projection { table: MEMBERS, label: &["tenant_id", "user_id"], kept: &[] },
     Projection { table: SNAPSHOTS, label: &["tenant_id"], kept: &[] },
     Projection { table: DOMAINS, label: &["domain"], kept: &[] },
+    Projection { table: PENDING_DOMAINS, label: &["domain", "tenant_id"], kept: &[] },
     Projection { table: RESERVATIONS, label: &["kind", "value"], kept: &[] },
 ];
 
@@ -51,6 +53,7 @@ pub(super) struct Tables {
     pub members: Sql,
     pub snapshots: Sql,
     pub domains: Sql,
+    pub pending_domains: Sql,
     pub reservations: Sql,
 }
 
@@ -71,6 +74,7 @@ impl Tables {
             members: quoted(MEMBERS, suffix),
             snapshots: quoted(SNAPSHOTS, suffix),
             domains: quoted(DOMAINS, suffix),
+            pending_domains: quoted(PENDING_DOMAINS, suffix),
             reservations: quoted(RESERVATIONS, suffix),
         }
     }

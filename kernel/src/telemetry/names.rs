@@ -65,6 +65,8 @@ metrics! {
         "Statements that were ended at the database server because their client had given up";
     TENANTS_OVER_STORAGE "tenants_over_storage" Gauge, WORKER, ["server"],
         "Tenants of a database server that use more storage than their plan allows";
+    DOMAIN_VERIFICATIONS "domain_verifications_total" Counter, CONTROL, ["verdict"],
+        "Looks for the record of a domain, by verdict: proven, no_record, wrong_value, unanswered";
     HTTP_REQUESTS_IN_FLIGHT "http_requests_in_flight" Gauge, ALL_SERVICES, [],
         "Requests that are being answered";
     SYSTEM_DATABASE_CONNECTIONS "system_database_connections" Gauge, ALL_SERVICES, ["state"],

@@ -1,0 +1,272 @@
+//! Proof that a domain is the tenant's: a TXT record with a random value, which only its owner can set.
+//!
+//! **Guarantees.** Where verification is required, no domain serves that was not seen to have its record, but for those that
+//! need no proof: domains below [`Ownership::exempt`] (the installation's own), the default tenant's from the settings, and
+//! one that its former tenant takes back while it rests. A look asks DNS each time anew (nothing is cached), follows
+//! CNAMEs, and ends in time; it never happens inside a transaction.
+
+use chrono::NaiveDateTime;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use kernel::config::{ConfigError, Settings, wrong};
+use kernel::domain::{DomainName, TenantId};
+use kernel::store::{CommandError, UnitOfWork};
+use kernel::telemetry::names;
+use kernel::tokens;
+use serde::Serialize;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// Label of the record, below the domain.
+const LABEL: &str = "_ai-shifu-challenge";
+
+/// Values told of a record that is not the right one.
+const SHOWN: usize = 5;
+
+/// See the module.
+pub struct Ownership {
+    required: bool,
+    exempt: Vec<DomainName>,
+    /// Days a challenge counts.
+    pub days: u32,
+    timeout: Duration,
+    resolver: TokioResolver,
+}
+
+/// What DNS says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The record is there, with the value.
+    Proven,
+    /// There is no such record.
+    NoRecord,
+    /// The record has other values.
+    WrongValue(Vec<String>),
+    /// DNS did not answer, or with a failure: nothing is known.
+    Unanswered,
+}
+
+impl Verdict {
+    /// The word in answers and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::NoRecord => "no_record",
+            Self::WrongValue(_) => "wrong_value",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+impl Ownership {
+    /// Reads the settings; names the first that is wrong.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let required = match settings.get::<String>("DOMAIN_VERIFICATION")?.as_str() {
+            "required" => true,
+            "off" => false,
+            _ => return Err(wrong("DOMAIN_VERIFICATION", "required or off")),
+        };
+        let exempt = settings.get::<String>("DOMAIN_VERIFICATION_EXEMPT")?;
+        let exempt = exempt.split(',').map(str::trim).filter(|domain| !domain.is_empty()).map(str::parse);
+        let exempt = exempt.collect::<Result<_, _>>().map_err(|error| wrong("DOMAIN_VERIFICATION_EXEMPT", error))?;
+        let days = match settings.get("DOMAIN_CHALLENGE_DAYS")? {
+            days @ 1..=365 => days,
+            _ => return Err(wrong("DOMAIN_CHALLENGE_DAYS", "1 to 365 days")),
+        };
+        let timeout = match settings.seconds("DNS_TIMEOUT")? {
+            timeout if (1..=8).contains(&timeout.as_secs()) => timeout,
+            _ => return Err(wrong("DNS_TIMEOUT", "1 to 8 seconds: the request that waits has 10")),
+        };
+        let resolver = resolver(&settings.get::<String>("DNS_RESOLVER")?, timeout)?;
+        Ok(Self { required, exempt, days, timeout, resolver })
+    }
+
+    /// Whether `tenant` has to prove `domain` before it serves. A domain of another tenant is refused here, before
+    /// somebody sets a record in vain; the proof is decided when it is there.
+    pub async fn is_needed(
+        &self,
+        unit: &mut UnitOfWork,
+        tenant: &TenantId,
+        domain: &DomainName,
+    ) -> Result<bool, CommandError> {
+        if !self.required || self.is_exempt(domain) {
+            return Ok(false);
+        }
+        let holder: Option<(String, Option<NaiveDateTime>, NaiveDateTime)> = sqlx::query_as(
+            "SELECT tenant_id, held_until, UTC_TIMESTAMP(6) FROM saas_reservations WHERE kind = 'domain' AND value = ?",
+        )
+        .bind(domain.as_str())
+        .fetch_optional(unit.connection())
+        .await?;
+        let Some((holder, held_until, now)) = holder else { return Ok(true) };
+        if held_until.is_some_and(|until| until <= now) {
+            return Ok(true);
+        }
+        if holder == tenant.as_str() { Ok(false) } else { Err(CommandError::DomainTaken(domain.clone())) }
+    }
+
+    fn is_exempt(&self, domain: &DomainName) -> bool {
+        let below =
+            |base: &DomainName| domain.as_str().strip_suffix(base.as_str()).is_some_and(|rest| rest.ends_with('.'));
+        self.exempt.iter().any(below)
+    }
+
+    /// Looks whether the record is there.
+    pub async fn check(&self, domain: &DomainName, challenge: &str) -> Verdict {
+        // With its dot the name is whole: no search domain of this machine is added.
+        let asking = self.resolver.txt_lookup(format!("{}.", record_name(domain)));
+        let verdict = match tokio::time::timeout(self.timeout, asking).await {
+            Ok(Ok(found)) => {
+                let records = found.answers().iter().filter_map(|record| match &record.data {
+                    RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).trim().to_owned()),
+                    _ => None,
+                });
+                verdict(records.collect(), challenge)
+            }
+            Ok(Err(error)) if error.is_no_records_found() => Verdict::NoRecord,
+            Ok(Err(error)) => unanswered(domain, &error),
+            Err(_) => unanswered(domain, &NetError::Timeout),
+        };
+        metrics::counter!(names::DOMAIN_VERIFICATIONS, "verdict" => verdict.as_str()).increment(1);
+        verdict
+    }
+}
+
+fn verdict(mut values: Vec<String>, challenge: &str) -> Verdict {
+    if values.iter().any(|value| value == challenge) {
+        return Verdict::Proven;
+    }
+    if values.is_empty() {
+        return Verdict::NoRecord;
+    }
+    values.truncate(SHOWN);
+    Verdict::WrongValue(values)
+}
+
+fn unanswered(domain: &DomainName, error: &NetError) -> Verdict {
+    tracing::info!(%domain, %error, "DNS did not answer");
+    Verdict::Unanswered
+}
+
+/// A new value for a record: 128 random bits. No secret, but nobody can have set it before it was asked for.
+pub fn new_challenge() -> String {
+    hex::encode(tokens::random::<16>())
+}
+
+/// The record to set.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DnsRecord)]
+pub struct Record {
+    /// Always `TXT`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Its name, below the domain.
+    name: String,
+    /// What it has to say.
+    value: String,
+}
+
+impl Record {
+    /// Of a domain that was asked for.
+    pub fn of(domain: &DomainName, challenge: &str) -> Self {
+        Self { kind: "TXT", name: record_name(domain), value: challenge.to_owned() }
+    }
+}
+
+fn record_name(domain: &DomainName) -> String {
+    format!("{LABEL}.{domain}")
+}
+
+/// A resolver at `address`, or the system's.
+fn resolver(address: &str, timeout: Duration) -> Result<TokioResolver, ConfigError> {
+    let failed = |error: NetError| wrong("DNS_RESOLVER", format!("the system's resolver cannot be used: {error}"));
+    let mut builder = match address.trim() {
+        "" => TokioResolver::builder_tokio().map_err(failed)?,
+        given => {
+            let server = address_of(given)?;
+            let mut udp = ConnectionConfig::udp();
+            let mut tcp = ConnectionConfig::tcp();
+            (udp.port, tcp.port) = (server.port(), server.port());
+            let servers = vec![NameServerConfig::new(server.ip(), true, vec![udp, tcp])];
+            let config = ResolverConfig::from_name_servers(servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        }
+    };
+    let options = builder.options_mut();
+    // Within the whole time: a first try, and a second for a packet that was lost.
+    (options.timeout, options.attempts) = (timeout / 3, 1);
+    // Somebody has just set the record: what was so a moment ago is no answer.
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    builder.build().map_err(failed)
+}
+
+/// `host:port`, or a host with the port of DNS.
+fn address_of(given: &str) -> Result<SocketAddr, ConfigError> {
+    if let Ok(address) = given.parse() {
+        return Ok(address);
+    }
+    if let Ok(ip) = given.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, 53));
+    }
+    let found = if given.contains(':') { given.to_socket_addrs() } else { (given, 53).to_socket_addrs() };
+    let found = found.ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| wrong("DNS_RESOLVER", "host:port of a resolver that can be found, or empty"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ownership(pairs: &[(&str, &str)]) -> Result<Ownership, String> {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let resolver = ("DNS_RESOLVER".to_owned(), "127.0.0.1:9".to_owned());
+        let settings = Settings::from_pairs(std::iter::once(resolver).chain(pairs));
+        Ownership::from_settings(&settings).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_wrong_setting_is_named() {
+        for (name, value) in [
+            ("DOMAIN_VERIFICATION", "maybe"),
+            ("DOMAIN_VERIFICATION_EXEMPT", "saas.example,localhost"),
+            ("DOMAIN_CHALLENGE_DAYS", "0"),
+            ("DNS_TIMEOUT", "60"),
+            ("DNS_RESOLVER", "no.such.host.invalid:53x"),
+        ] {
+            let error = ownership(&[(name, value)]).err();
+            assert!(error.as_ref().is_some_and(|error| error.contains(name)), "{name}: {error:?}");
+        }
+        assert!(ownership(&[]).unwrap().required, "unless it is switched off");
+    }
+
+    #[tokio::test]
+    async fn only_what_is_below_an_exempt_domain_is_exempt() {
+        let ownership = ownership(&[("DOMAIN_VERIFICATION_EXEMPT", "Saas.Example, ")]).unwrap();
+        let exempt = |domain: &str| ownership.is_exempt(&domain.parse().unwrap());
+        assert!(exempt("acme.saas.example") && exempt("a.b.saas.example"));
+        assert!(!exempt("saas.example") && !exempt("evilsaas.example") && !exempt("saas.example.evil.com"));
+    }
+
+    #[test]
+    fn the_value_is_one_of_the_records() {
+        let of = |values: &[&str]| verdict(values.iter().map(|value| (*value).to_owned()).collect(), "abc");
+        assert_eq!(of(&["other", "abc"]), Verdict::Proven);
+        assert_eq!(of(&[]), Verdict::NoRecord);
+        assert_eq!(
+            of(&["ABC", "abcd", "\"abc\""]),
+            Verdict::WrongValue(vec!["ABC".into(), "abcd".into(), "\"abc\"".into()])
+        );
+    }
+
+    #[test]
+    fn addresses_of_resolvers() {
+        assert_eq!(address_of("127.0.0.1:5353").unwrap().port(), 5353);
+        assert_eq!(address_of("::1").unwrap(), "[::1]:53".parse().unwrap());
+        assert_eq!(address_of("localhost").unwrap().port(), 53);
+    }
+}
