@@ -1,5 +1,6 @@
 //! End-to-end tests: real servers, real processes, real signals. Each can be run alone by its name.
 
+mod alerts;
 mod answers;
 mod audit;
 mod bad_input;
