@@ -51,7 +51,7 @@ const CHECK: &str = "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
                      redis.pcall('EXPIRE', KEYS[1], ARGV[2]) return 1";
 
 /// Questions to Redis at once, and how many may wait.
-const QUESTIONS: Limits = Limits { concurrency: 64, queue: 512 };
+const QUESTIONS: Limits = Limits { concurrency: 64, queue: 512, rate: None };
 
 /// See the module.
 pub struct LegacySessions {
