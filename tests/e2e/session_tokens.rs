@@ -154,15 +154,18 @@ async fn a_session_lasts_from_its_latest_use() -> Result<()> {
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.with_context(|| format!("{name} among the metrics"))
     };
-    let (begun, misses, writes) =
-        (Instant::now(), count("session_cache_misses_total ").await?, count("sessions_extended_total ").await?);
+    let (begun, misses, writes) = (
+        Instant::now(),
+        count("cache_lookups_total{cache=\"session\",outcome=\"miss\"} ").await?,
+        count("sessions_extended_total ").await?,
+    );
     for _ in 0..300 {
         assert_eq!(api.get(HOST, &minute, "/api/orders").await?.status, 200);
     }
     let written = count("sessions_extended_total ").await? - writes;
     assert!(written <= begun.elapsed().as_secs_f64() + 1.0, "{written} writes");
     if begun.elapsed() < Duration::from_secs(30) {
-        assert_eq!(count("session_cache_misses_total ").await?, misses);
+        assert_eq!(count("cache_lookups_total{cache=\"session\",outcome=\"miss\"} ").await?, misses);
     }
     // Nodes may move the end of a session, and nothing else of it.
     let mut node = MySqlConnection::connect(&stack.urls.system.node).await?;
