@@ -33,6 +33,8 @@ pub struct App {
     pub retention_days: u32,
     /// Who may have a domain.
     pub ownership: Arc<Ownership>,
+    /// How many may sign up.
+    pub sign_ups: admin::signup::Allowance,
     /// What is done by the clock.
     pub plan: Arc<schedule::Plan>,
     /// Requests in work.
@@ -76,6 +78,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         patience: settings.seconds("JOB_PATIENCE")?,
         retention_days: settings.get("TENANT_RETENTION_DAYS")?,
         ownership,
+        sign_ups: admin::signup::Allowance::from_settings(settings)?,
         plan,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
         streams: Arc::new(Semaphore::new(STREAMS)),

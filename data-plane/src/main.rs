@@ -4,6 +4,7 @@
 //! and is what we know of it fresh) -> [`api`], or [`legacy`] for old clients (the answer) -> [`connections`] (the tenant's
 //! database).
 
+mod access_log;
 mod api;
 mod connections;
 mod gauges;
@@ -24,7 +25,8 @@ use std::process::ExitCode;
 ///
 /// A node keeps the whole routing table in memory and follows the event log, so it can be started and stopped at any
 /// time and in any number. It reads the system database (an account with SELECT is enough, INSERT, UPDATE, DELETE on
-/// saas_nodes, where it reports how far it is, and UPDATE (token_expired_at) on user_token, which makes sessions last) and logs in to each tenant's database as that tenant's own user.
+/// saas_nodes, where it reports how far it is, UPDATE (token_expired_at) on user_token, which makes sessions last, and INSERT
+/// on saas_access_logs) and logs in to each tenant's database as that tenant's own user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.

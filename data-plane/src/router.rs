@@ -1,5 +1,6 @@
 //! Every route of the process, in one list.
 
+use crate::access_log::{AccessLog, record};
 use crate::api::{self, profiles::Profiles};
 use crate::connections::TenantDatabases;
 use crate::legacy;
@@ -7,7 +8,7 @@ use crate::routing::{Routing, TrustedProxies};
 use crate::sessions::Sessions;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use kernel::health::{self, Health};
 use kernel::http::openapi::{self, Api};
 use kernel::http::{ApiError, Code, MAX_BODY, edge};
@@ -32,16 +33,16 @@ pub struct App {
 }
 
 /// All routes of the process.
-pub fn router(app: App, health: &Health) -> Router {
+pub fn router(app: App, log: Option<AccessLog>, health: &Health) -> Router {
     let routes: Router<App> = api().into();
-    routes
+    let mut routes = routes
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(app)
-        .merge(health.routes())
-        .merge(openapi::pages(document()))
-        .layer(from_fn(edge))
+        .layer(DefaultBodyLimit::max(MAX_BODY));
+    if let Some(log) = log {
+        routes = routes.layer(from_fn_with_state(log, record));
+    }
+    routes.with_state(app).merge(health.routes()).merge(openapi::pages(document())).layer(from_fn(edge))
 }
 
 /// The list of the routes, and what each says of itself.

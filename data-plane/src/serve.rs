@@ -1,5 +1,6 @@
 //! `data-plane serve`: a straight line from settings to the end.
 
+use crate::access_log::AccessLog;
 use crate::api::profiles::Profiles;
 use crate::connections::{Budget, TenantDatabases};
 use crate::gauges;
@@ -36,7 +37,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         wait: Duration::from_millis(settings.get("DATA_PLANE_WAIT")?),
     };
     telemetry::names::tenants::limit(settings.get("METRIC_TENANTS")?);
-    let trusted = TrustedProxies::parse(&settings.get::<String>("TRUSTED_PROXIES")?)?;
+    let trusted = Arc::new(TrustedProxies::parse(&settings.get::<String>("TRUSTED_PROXIES")?)?);
+    let log_rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
+    let log_buffer = settings.get::<NonZeroU32>("ACCESS_LOG_BUFFER")?.get() as usize;
     let amqp = settings.secret("AMQP_URL")?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
@@ -45,8 +48,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let legacy = LegacySessions::new(settings.optional_secret("LEGACY_SECRET_KEY")?.as_ref(), redis.as_ref())?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     let options = database::options(&system_url).context("the setting SYSTEM_DB_URL is wrong")?;
-    // One connection is the follower's own, one writes reports and uses of sessions, the rest look up sessions and members.
-    let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(2).max(1);
+    // One connection is the follower's own, one writes reports and uses of sessions, one the access log, the rest look up
+    // sessions and members.
+    let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(3).max(1);
+    let logs = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
@@ -67,6 +72,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         options,
         Arc::clone(&routing),
         Arc::clone(&sessions),
+        Arc::clone(&profiles),
         databases.clone(),
         noticeboard,
         health.clone(),
@@ -102,8 +108,13 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if let Some(clerk) = clerk {
         shutdown.spawn(clerk.work(health.clone(), shutdown.clone()));
     }
-    let app = App { routing, trusted: Arc::new(trusted), sessions, profiles, databases };
-    shutdown.serve(listener, router(app, &health), &health, limits, deadline).await?;
+    let log = log_rate.map(|rate| {
+        let (log, clerk) = AccessLog::new(rate, log_buffer, Arc::clone(&trusted), logs, health.clone());
+        shutdown.spawn(clerk.work(shutdown.clone()));
+        log
+    });
+    let app = App { routing, trusted, sessions, profiles, databases };
+    shutdown.serve(listener, router(app, log, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! End-to-end tests: real servers, real processes, real signals. Each can be run alone by its name.
 
+mod access_log;
 mod alerts;
 mod answers;
 mod audit;
 mod bad_input;
+mod configuration;
 mod creation;
 mod deletion;
 mod dns;
@@ -38,6 +40,7 @@ mod schedules;
 mod schema;
 mod secrets;
 mod session_tokens;
+mod signup;
 mod staleness;
 mod statistics;
 mod suspension;
@@ -46,6 +49,7 @@ mod tokens;
 mod traces;
 mod two_hundred;
 mod user_routes;
+mod users;
 mod verify_log;
 mod wire;
 mod world;

@@ -23,7 +23,8 @@ const FAILS: Duration = Duration::from_secs(20);
 const UNDONE: [JobKind; 3] = [JobKind::Provision, JobKind::Rotate, JobKind::Audit];
 
 /// What there is; `subject` and `begin` have to say how it is asked for.
-const KINDS: [JobKind; 5] = [JobKind::Provision, JobKind::Rotate, JobKind::Enforce, JobKind::Purge, JobKind::Audit];
+const KINDS: [JobKind; 6] =
+    [JobKind::Provision, JobKind::Rotate, JobKind::Enforce, JobKind::Configure, JobKind::Purge, JobKind::Audit];
 
 /// The names of the steps of a kind of job, as the provisioner runs them. Leaves the tenant `<name>-<kind>` behind.
 pub async fn steps(stack: &Stack, kind: JobKind, name: &str) -> Result<Vec<String>> {
@@ -48,7 +49,7 @@ impl Job {
         let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
         let former = match kind {
             JobKind::Provision => None,
-            JobKind::Rotate | JobKind::Enforce | JobKind::Purge | JobKind::Audit => {
+            JobKind::Rotate | JobKind::Enforce | JobKind::Configure | JobKind::Purge | JobKind::Audit => {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
                 Some(isolation::login(stack, &tenant).await?)
             }
@@ -69,6 +70,10 @@ impl Job {
                 admin.post("/admin/tenants", body).await?
             }
             JobKind::Rotate => admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?,
+            JobKind::Configure => {
+                let path = format!("/admin/tenants/{tenant}/config/features.new");
+                admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
+            }
             JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
             JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
             JobKind::Enforce => {
@@ -88,12 +93,14 @@ impl Job {
     async fn succeeded(&self, stack: &Stack) -> Result<()> {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
-            JobKind::Provision | JobKind::Rotate | JobKind::Audit => "active",
+            JobKind::Provision | JobKind::Rotate | JobKind::Configure | JobKind::Audit => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
         };
         ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
-        if let Some(former) = self.former.as_ref().filter(|_| kind != JobKind::Audit) {
+        // A configuration is no credential, and an audit changes none.
+        let replaced = !matches!(kind, JobKind::Configure | JobKind::Audit);
+        if let Some(former) = self.former.as_ref().filter(|_| replaced) {
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
         }
         if state == "active" {

@@ -7,7 +7,7 @@
 //! | `migrator` | everything | nothing |
 //! | `control` | rows | nothing |
 //! | `provisioner_system` | rows | nothing |
-//! | `node` | reading, rows of `saas_nodes`, and when sessions end | nothing: a node uses each tenant's own account |
+//! | `node` | reading, rows of `saas_nodes`, when sessions end, new rows of the access log | nothing: a node uses each tenant's own account |
 //! | `provisioner` | nothing | everything, the making of users, and reading the server's list of them |
 
 use anyhow::{Context, Result};
@@ -123,7 +123,11 @@ pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
     let options: MySqlConnectOptions = server.root_url().parse()?;
     let mut connection = options.disable_statement_logging().connect().await?;
     // No pattern: in a grant on one table the name of the database is taken as it is.
-    for (rights, table) in [("INSERT, UPDATE, DELETE", "saas_nodes"), ("UPDATE (token_expired_at)", "user_token")] {
+    for (rights, table) in [
+        ("INSERT, UPDATE, DELETE", "saas_nodes"),
+        ("UPDATE (token_expired_at)", "user_token"),
+        ("INSERT", "saas_access_logs"),
+    ] {
         let grant = format!("GRANT {rights} ON `{SYSTEM_DATABASE}`.{table} TO 'node'@'127.0.0.1'");
         sqlx::raw_sql(&grant)
             .execute(&mut connection)

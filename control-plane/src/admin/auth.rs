@@ -1,13 +1,16 @@
 //! Who calls: the admin token, and the request's `Idempotency-Key`.
 
 use crate::serve::App;
-use axum::extract::{FromRequest, Request};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequest, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use kernel::http::{ApiError, Code, idempotency_key, is_json, read_body};
 use kernel::store::Idempotency;
 use kernel::tokens;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A caller whose token is valid and allows the request.
 pub struct Caller {
@@ -36,6 +39,12 @@ impl FromRequest<App> for Caller {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let actor = authenticate(app, &parts.headers, &parts.method).await?;
+        Self::read(&parts, body, actor).await
+    }
+}
+
+impl Caller {
+    async fn read(parts: &Parts, body: Body, actor: String) -> Result<Self, ApiError> {
         let body = read_body(body).await?;
         let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
         if !body.is_empty() && !json {
@@ -48,6 +57,30 @@ impl FromRequest<App> for Caller {
             request_hash: request_hash(&parts.method, parts.uri.path(), &body),
         });
         Ok(Self { actor, idempotency, body })
+    }
+}
+
+/// Somebody without a token, where a request needs none.
+pub struct Stranger {
+    /// All strangers are one actor.
+    pub caller: Caller,
+    /// The peer's.
+    pub address: IpAddr,
+}
+
+impl FromRequest<App> for Stranger {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+        let caller = Caller::read(&parts, body, "signup".into()).await?;
+        // A short one is easily another stranger's too.
+        if caller.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.len() < 16) {
+            return Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "at least 16 characters"));
+        }
+        Ok(Self { caller, address })
     }
 }
 

@@ -5,7 +5,8 @@
 //! `Last-Event-ID`: nothing is missed and nothing comes twice.
 
 use super::Caller;
-use super::tenants::{parse_limit, path_tenant_id};
+use super::page::parse_limit;
+use super::tenants::path_tenant_id;
 use crate::serve::App;
 use axum::Json;
 use axum::extract::State;

@@ -4,26 +4,33 @@ mod audit;
 mod auth;
 mod console;
 mod deletion;
+mod directory;
 mod domains;
 mod events;
 mod lifecycle;
 mod limits;
 mod members;
+mod memberships;
 mod operations;
+mod page;
 mod plans;
 mod rotation;
 mod schedules;
 mod sessions;
+pub mod signup;
 mod statistics;
 mod status;
+mod system_config;
+mod tenant_config;
 mod tenants;
 mod users;
 
 pub use auth::Caller;
 pub use deletion::Purge;
 pub use domains::{Expired as ExpiredDomain, Proven as ProvenDomain};
+pub use page::parse_limit;
 pub use rotation::Rotate;
-pub use tenants::{CreateTenant, parse_limit, path_tenant_id};
+pub use tenants::{CreateTenant, path_tenant_id};
 
 use crate::serve::App;
 use axum::Router;
@@ -75,9 +82,17 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(domains::verify))
         .routes(routes!(domains::make_primary))
         .routes(routes!(members::put, members::remove))
-        .routes(routes!(users::create))
+        .routes(routes!(memberships::of_tenant))
+        .routes(routes!(tenant_config::list))
+        .routes(routes!(tenant_config::get, tenant_config::put, tenant_config::remove))
+        .routes(routes!(users::create, directory::find))
+        .routes(routes!(directory::get, directory::change))
+        .routes(routes!(memberships::of_user))
         .routes(routes!(users::issue_token, sessions::list))
         .routes(routes!(sessions::revoke))
+        .routes(routes!(signup::sign_up))
+        .routes(routes!(system_config::list))
+        .routes(routes!(system_config::get, system_config::put))
         .routes(routes!(events::all))
         .routes(routes!(operations::get))
         .routes(routes!(statistics::of_tenant))

@@ -1,6 +1,6 @@
 //! Users, who exist once for all tenants, and their session tokens.
 
-use super::Caller;
+use super::{Caller, directory};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::State;
@@ -13,6 +13,7 @@ use kernel::tokens;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::FromRow;
 use utoipa::ToSchema;
 
 /// `user_token.token_type` of the tokens made here; the legacy's own are 0.
@@ -26,26 +27,43 @@ const DEFAULT_TTL: u32 = 604_800;
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     #[schema(min_length = 1, max_length = 255, example = "ann")]
-    username: String,
+    pub username: String,
     #[serde(default)]
     #[schema(max_length = 255)]
-    name: String,
+    pub name: String,
     #[serde(default)]
     #[schema(max_length = 255, example = "ann@example.com")]
-    email: String,
+    pub email: String,
     #[serde(default)]
     #[schema(max_length = 20)]
-    mobile: String,
+    pub mobile: String,
 }
 
 /// A user.
-#[derive(Serialize, ToSchema)]
-struct User<'a> {
-    user_id: &'a UserId,
-    username: &'a str,
-    name: &'a str,
-    email: &'a str,
-    mobile: &'a str,
+#[derive(Serialize, FromRow, ToSchema)]
+pub struct User {
+    #[serde(skip)]
+    id: u64,
+    user_id: String,
+    /// Its name for logging in. Old installations have users who share one.
+    pub username: String,
+    name: String,
+    pub email: String,
+    pub mobile: String,
+    user_language: Option<String>,
+    created: DateTime<Utc>,
+    updated: DateTime<Utc>,
+}
+
+impl User {
+    /// All users, without a condition.
+    pub const SELECT: &str = "SELECT CAST(id AS UNSIGNED) AS id, user_id, username, name, email, mobile, user_language,
+        created, updated FROM user_info";
+
+    /// The row's number, in the order of creation.
+    pub fn number(&self) -> u64 {
+        self.id
+    }
 }
 
 /// Create a user.
@@ -54,18 +72,21 @@ struct User<'a> {
     (status = 422, description = "invalid_username, invalid_name, invalid_email, invalid_mobile")))]
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
     let user: NewUser = caller.json()?;
-    // The columns' lengths.
-    check("username", &user.username, 1, 255)?;
-    check("name", &user.name, 0, 255)?;
-    check("email", &user.email, 0, 255)?;
-    check("mobile", &user.mobile, 0, 20)?;
-    if !user.email.is_empty() && !user.email.contains('@') {
-        return Err(ApiError::invalid("email", "email", "an address has an '@'"));
-    }
+    check_user(&user)?;
     answer(&app, &caller, &user).await
 }
 
-fn check(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
+/// Names the first field that is not valid. The columns' lengths.
+pub fn check_user(user: &NewUser) -> Result<(), ApiError> {
+    check_length("username", &user.username, 1, 255)?;
+    check_length("name", &user.name, 0, 255)?;
+    check_length("email", &user.email, 0, 255)?;
+    check_length("mobile", &user.mobile, 0, 20)?;
+    check_email(&user.email)
+}
+
+/// Between so many characters, none of them a control character.
+pub fn check_length(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
     if (least..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         Ok(())
     } else {
@@ -73,20 +94,36 @@ fn check(field: &'static str, text: &str, least: usize, most: usize) -> Result<(
     }
 }
 
+/// Empty, or with an '@' between two parts.
+pub fn check_email(text: &str) -> Result<(), ApiError> {
+    let parts = text.rsplit_once('@').is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty());
+    if text.is_empty() || parts {
+        Ok(())
+    } else {
+        Err(ApiError::invalid("email", "email", "an address has an '@' between two parts"))
+    }
+}
+
 impl Write for NewUser {
     async fn run(&self, unit: &mut UnitOfWork, _: &str) -> Result<Answer, Refusal> {
-        let user_id = UserId::generate();
-        sqlx::query("INSERT INTO user_info (user_id, username, name, email, mobile) VALUES (?, ?, ?, ?, ?)")
-            .bind(user_id.as_str())
-            .bind(&self.username)
-            .bind(&self.name)
-            .bind(&self.email)
-            .bind(&self.mobile)
-            .execute(unit.connection())
-            .await?;
-        let Self { username, name, email, mobile } = self;
-        Ok(Answer::new(StatusCode::CREATED, json!(User { user_id: &user_id, username, name, email, mobile })))
+        let user_id = insert(unit, self).await?;
+        let user = directory::read(unit.connection(), &user_id).await?;
+        Ok(Answer::new(StatusCode::CREATED, json!(user)))
     }
+}
+
+/// Makes the user, who has been checked.
+pub async fn insert(unit: &mut UnitOfWork, user: &NewUser) -> Result<UserId, sqlx::Error> {
+    let user_id = UserId::generate();
+    sqlx::query("INSERT INTO user_info (user_id, username, name, email, mobile) VALUES (?, ?, ?, ?, ?)")
+        .bind(user_id.as_str())
+        .bind(&user.username)
+        .bind(&user.name)
+        .bind(&user.email)
+        .bind(&user.mobile)
+        .execute(unit.connection())
+        .await?;
+    Ok(user_id)
 }
 
 /// Body of `POST /admin/users/{user_id}/tokens`.
@@ -128,9 +165,17 @@ struct IssuedToken<'a> {
     expires_at: DateTime<Utc>,
 }
 
-struct IssueToken {
+/// The wish for a session token.
+pub struct IssueToken {
     user_id: UserId,
     ttl: u32,
+}
+
+impl IssueToken {
+    /// One of the usual lifetime.
+    pub fn for_default_time(user_id: UserId) -> Self {
+        Self { user_id, ttl: DEFAULT_TTL }
+    }
 }
 
 impl Write for IssueToken {

@@ -1,5 +1,5 @@
 //! Removes rows that only tell of the past and are old: answers to idempotency keys, ended operations with their steps,
-//! ended runs and collections. Events are never removed, and nothing that has not ended is.
+//! ended runs and collections, rows of the access log. Events are never removed, and nothing that has not ended is.
 
 use super::{Lead, RunError};
 use crate::serve::App;
@@ -25,10 +25,12 @@ pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
                     (SELECT schedule, MAX(slot) AS slot FROM saas_schedule_runs GROUP BY schedule) newest
                     ON newest.schedule = r.schedule AND newest.slot = r.slot) kept) LIMIT ?";
     let mut removed = rows(app, lead, keys, plan.key_days).await?;
+    let requests = "DELETE FROM saas_access_logs WHERE created_at < UTC_TIMESTAMP() - INTERVAL ? DAY LIMIT ?";
     removed += rows(app, lead, runs, plan.run_days).await?;
     removed += rows(app, lead, COLLECTIONS, plan.run_days).await?;
     rows(app, lead, FAILURES, plan.run_days).await?;
     rows(app, lead, TRACES, 1).await?;
+    removed += rows(app, lead, requests, plan.access_log_days).await?;
     removed += operations(app, lead, plan.operation_days).await?;
     removed += audits(app, lead, plan.operation_days).await?;
     Ok(removed)

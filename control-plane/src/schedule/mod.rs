@@ -56,7 +56,7 @@ pub const SCHEDULES: [Schedule; 6] = [
     Schedule {
         name: "history-retention",
         setting: "SCHEDULE_HISTORY_RETENTION",
-        about: "remove old idempotency keys, ended operations and ended runs",
+        about: "remove old idempotency keys, ended operations, ended runs and rows of the access log",
         work: |app, lead, _| Box::pin(history::remove_old(app, lead)),
     },
     Schedule {
@@ -115,6 +115,8 @@ pub struct Plan {
     pub operation_days: u32,
     /// Days an ended run is kept.
     pub run_days: u32,
+    /// Days a row of the access log is kept.
+    pub access_log_days: u32,
     /// Days after which a credential is replaced; 0: never.
     pub rotation_days: u32,
     /// Most rotations asked for by one run.
@@ -146,6 +148,7 @@ impl Plan {
             key_days,
             operation_days,
             run_days: days("SCHEDULE_RUN_DAYS")?,
+            access_log_days: days("ACCESS_LOG_DAYS")?,
             rotation_days: settings.get("ROTATION_MAX_AGE_DAYS")?,
             rotations_at_once: settings.get("ROTATIONS_AT_ONCE")?,
             audit_repair: settings.get("AUDIT_REPAIR")?,

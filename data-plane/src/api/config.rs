@@ -8,7 +8,7 @@ use crate::sessions::Caller;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use kernel::domain::TenantId;
+use kernel::domain::{SettingType, TenantId};
 use kernel::http::ApiError;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -36,41 +36,8 @@ pub async fn show(caller: Caller, State(app): State<App>) -> Result<Response, Ap
     let entries = rows.iter().map(|row| {
         let (key, text): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
         let kind: Option<String> = row.try_get(2)?;
-        Ok((key, text.map_or(Value::Null, |text| typed(text, kind.as_deref()))))
+        Ok((key, text.map_or(Value::Null, |text| SettingType::of_column(kind.as_deref()).read(&text))))
     });
     let config = entries.collect::<Result<Map<_, _>, sqlx::Error>>().map_err(|error| ApiError::internal(&error))?;
     Ok(Json(PublicConfig { tenant_id: &caller.route.tenant_id, config }).into_response())
-}
-
-/// A value by its declared type; null if it is none of that type.
-fn typed(text: String, kind: Option<&str>) -> Value {
-    let of = |fits: fn(&Value) -> bool| serde_json::from_str(&text).ok().filter(fits).unwrap_or(Value::Null);
-    match kind {
-        Some("boolean") => match text.as_str() {
-            "true" | "1" => true.into(),
-            "false" | "0" => false.into(),
-            _ => Value::Null,
-        },
-        Some("number") => of(Value::is_number),
-        Some("json") => of(|_| true),
-        _ => text.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_value_has_its_declared_type_or_is_null() {
-        let of = |text: &str, kind| typed(text.to_owned(), kind);
-        assert_eq!(of("true", Some("boolean")), json!(true));
-        assert_eq!(of("yes", Some("boolean")), Value::Null);
-        assert_eq!(of("12.5", Some("number")), json!(12.5));
-        assert_eq!(of("\"12\"", Some("number")), Value::Null);
-        assert_eq!(of("{\"a\":1}", Some("json")), json!({"a": 1}));
-        assert_eq!(of("{", Some("json")), Value::Null);
-        assert_eq!(of("true", None), json!("true"));
-    }
 }

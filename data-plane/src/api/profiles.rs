@@ -2,7 +2,8 @@
 //!
 //! The only part of an answer that is not in the tenant's database, and no join reaches over both. Bounded: a few
 //! connections at once, a short queue, a deadline. **Guarantees:** a changed membership counts as soon as the routing
-//! table knows of it, a changed profile after [`FRESH`] from the second question on and after [`STALE`] in any case; while the
+//! table knows of it, a profile changed by the admin API as soon as the follower has read the count of changed users, and one
+//! changed in another way after [`FRESH`] from the second question on and after [`STALE`] in any case; while the
 //! system database is away, what was read in the last minutes still answers, and routes that need no profile do not come here.
 
 use super::values::Moment;
@@ -16,10 +17,11 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::MySqlPool;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-/// How long a profile is used without looking again: nothing announces a changed name.
+/// How long a profile is used without looking again: nothing announces a change that was not made by the admin API.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// How long one is used while it is being read again: whoever asks for it then does not wait.
@@ -70,6 +72,8 @@ struct Known {
     profile: Option<Arc<Profile>>,
     /// Of the tenant's route, before the profile was read.
     position: Position,
+    /// Changes of users before it was read.
+    epoch: u64,
     read: Instant,
     /// When reading it again began, if it did.
     renewed: Option<Instant>,
@@ -81,6 +85,7 @@ type Key = (Arc<TenantId>, UserId);
 pub struct Profiles {
     pool: MySqlPool,
     gate: Gate,
+    epoch: AtomicU64,
     known: Cache<Key, Known>,
 }
 
@@ -93,8 +98,15 @@ impl Profiles {
         Self {
             pool,
             gate: Gate::new("profile", Limits::new(concurrency, QUEUE)),
+            epoch: AtomicU64::new(0),
             known: Cache::builder().max_capacity(50_000).time_to_live(KEPT).build(),
         }
+    }
+
+    /// Users were changed: what is known of them counts no more.
+    pub fn forget(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.known.invalidate_all();
     }
 
     /// A user who belongs to the tenant, else 404 or 403.
@@ -105,7 +117,9 @@ impl Profiles {
 
     async fn find(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
         let key = (Arc::clone(&route.tenant_id), user_id.clone());
-        let known = self.known.get(&key).filter(|known| known.position >= route.position);
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let counts = |known: &Known| known.position >= route.position && known.epoch == epoch;
+        let known = self.known.get(&key).filter(counts);
         let usable = known.as_ref().filter(|known| known.read.elapsed() < STALE);
         looked_up("profile", usable.is_some());
         if let Some(known) = usable {
@@ -125,8 +139,10 @@ impl Profiles {
 
     /// Reads one, and keeps it. The position is the route's before that: a load that began before a change counts as old.
     async fn renew(&self, key: Key, route: &Route) -> Result<Option<Arc<Profile>>, ApiError> {
+        let epoch = self.epoch.load(Ordering::Acquire);
         let profile = self.read(route, &key.1).await?.map(Arc::new);
-        let known = Known { profile: profile.clone(), position: route.position, read: Instant::now(), renewed: None };
+        let (position, read) = (route.position, Instant::now());
+        let known = Known { profile: profile.clone(), position, epoch, read, renewed: None };
         self.known.insert(key, known);
         Ok(profile)
     }

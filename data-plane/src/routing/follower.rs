@@ -9,6 +9,7 @@
 
 use super::load::{self, LoadError};
 use super::{Changes, Freshness, Routing};
+use crate::api::profiles::Profiles;
 use crate::connections::TenantDatabases;
 use crate::noticeboard::Noticeboard;
 use crate::sessions::Sessions;
@@ -33,10 +34,12 @@ pub struct Follower {
     options: MySqlConnectOptions,
     connection: Option<MySqlConnection>,
     revocations: Option<u64>,
+    changed_users: Option<u64>,
     loaded: bool,
     /// The table it keeps.
     pub routing: Arc<Routing>,
     sessions: Arc<Sessions>,
+    profiles: Arc<Profiles>,
     databases: TenantDatabases,
     noticeboard: Noticeboard,
     health: Health,
@@ -48,12 +51,25 @@ impl Follower {
         options: MySqlConnectOptions,
         routing: Arc<Routing>,
         sessions: Arc<Sessions>,
+        profiles: Arc<Profiles>,
         databases: TenantDatabases,
         noticeboard: Noticeboard,
         health: Health,
     ) -> Self {
-        let (connection, revocations, loaded) = (None, None, false);
-        Self { options, connection, revocations, loaded, routing, sessions, databases, noticeboard, health }
+        let (connection, revocations, changed_users, loaded) = (None, None, None, false);
+        Self {
+            options,
+            connection,
+            revocations,
+            changed_users,
+            loaded,
+            routing,
+            sessions,
+            profiles,
+            databases,
+            noticeboard,
+            health,
+        }
     }
 
     /// The first turn: loads everything.
@@ -151,10 +167,15 @@ impl Follower {
                 "the event log went back; everything was read again"
             );
             self.sessions.forget_everything();
+            self.profiles.forget();
         }
         if self.revocations != Some(head.sessions) {
             self.sessions.forget_sessions();
             self.revocations = Some(head.sessions);
+        }
+        if self.changed_users != Some(head.users) {
+            self.profiles.forget();
+            self.changed_users = Some(head.users);
         }
         self.routing.change(|table| {
             table.position = head.events;

@@ -49,7 +49,7 @@ pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError>
     let query = sqlx::query_as("SELECT name, position FROM saas_heads");
     let rows: Vec<(String, u64)> = bounded(query.fetch_all(connection)).await?;
     let of = |name| rows.iter().find(|(row, _)| row == name).map_or(0, |(_, position)| *position);
-    Ok(Heads { events: Position(of("events")), sessions: of("sessions") })
+    Ok(Heads { events: Position(of("events")), sessions: of("sessions"), users: of("users") })
 }
 
 /// Which tenants have events in `(after, until]`.

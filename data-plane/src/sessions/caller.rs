@@ -5,6 +5,7 @@
 //! and only their requests count against its rate.
 
 use super::{NoSession, Session, token};
+use crate::access_log::Asker;
 use crate::legacy::LegacyError;
 use crate::router::App;
 use crate::routing::{Asked, Route, Service};
@@ -56,12 +57,15 @@ impl Caller {
     /// The user of a session as a member of the tenant that was found.
     async fn admitted(app: &App, parts: &Parts, found: Option<Arc<Route>>, session: Session) -> Result<Self, ApiError> {
         let (Session::Own(user_id) | Session::Legacy(user_id)) = session;
+        let asker = parts.extensions.get::<Asker>().cloned().unwrap_or_default();
+        asker.is_user(&user_id);
         // A deleted tenant has no members who could be told more, so it is not there for anybody.
         let route = found.filter(|route| route.service != Service::Gone).ok_or(Code::TenantNotFound)?;
         tracing::Span::current().record("tenant_id", route.tenant_id.as_str());
         if let Some(of_tenant) = parts.extensions.get::<OfTenant>() {
             of_tenant.tell(route.tenant_id.as_str());
         }
+        asker.asks_about(&route.tenant_id);
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
         match route.service.refusal() {
             None => app.databases.admit(&route).map(|()| Self { route, user_id, role }),

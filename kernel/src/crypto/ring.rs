@@ -22,6 +22,13 @@ pub enum Purpose<'a> {
         /// Which of the tenant's users; it changes with every rotation.
         username: &'a str,
     },
+    /// Secret value of a tenant's configuration.
+    TenantSetting {
+        /// Whose.
+        tenant_id: &'a str,
+        /// Of which entry.
+        key: &'a str,
+    },
     /// Answer kept for an `Idempotency-Key`.
     Answer {
         /// Whose key.
@@ -161,6 +168,7 @@ pub(super) fn id_fits(id: &str) -> bool {
 fn associated_data(key_id: &str, purpose: Purpose<'_>) -> Vec<u8> {
     let parts = match purpose {
         Purpose::TenantPassword { tenant_id, username } => ["tenant-password", tenant_id, username],
+        Purpose::TenantSetting { tenant_id, key } => ["tenant-setting", tenant_id, key],
         Purpose::Answer { actor, key } => ["answer", actor, key],
     };
     let mut bytes = Vec::new();

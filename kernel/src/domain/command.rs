@@ -1,6 +1,6 @@
 //! What may be asked of a tenant, and why it may be refused.
 
-use super::{DeletionCertificate, DomainName, Repair, Role, TenantState, UserId};
+use super::{DeletionCertificate, DomainName, Repair, Role, SettingKey, SettingType, TenantState, UserId};
 
 /// A wish. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
 #[derive(Clone, Debug)]
@@ -100,6 +100,17 @@ pub enum Command {
     RemoveMember {
         /// Who.
         user_id: UserId,
+    },
+    /// Another entry in the tenant's configuration.
+    ChangeConfig {
+        /// Which.
+        key: SettingKey,
+        /// Its type from now on; `None`: take it out.
+        kind: Option<SettingType>,
+        /// Its value from now on; `None` for a secret one.
+        value: Option<serde_json::Value>,
+        /// Whether it is secret.
+        secret: bool,
     },
     /// Replace the credential of the tenant's database.
     RotateDatabase,

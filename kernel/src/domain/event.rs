@@ -3,7 +3,7 @@
 //! Events carry references, never secrets: they are kept for ever and published to every subscriber. A new field gets a
 //! serde default, so that events written before it can still be read.
 
-use super::{DomainName, Position, Role, TenantId, UserId, Version};
+use super::{DomainName, Position, Role, SettingKey, SettingType, TenantId, UserId, Version};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -133,6 +133,21 @@ pub enum TenantEvent {
         /// Who.
         user_id: UserId,
     },
+    /// An entry of the tenant's configuration is to be another, or to go.
+    #[serde(rename = "tenant.config_changed")]
+    ConfigChanged {
+        /// Which entry.
+        config_key: SettingKey,
+        /// Its type from here on; `None`: it is to go.
+        #[serde(default)]
+        config_type: Option<SettingType>,
+        /// Its value from here on; `None` for a secret one, whose value is in no event.
+        #[serde(default)]
+        value: Option<serde_json::Value>,
+        /// Whether it is secret.
+        #[serde(default)]
+        secret: bool,
+    },
     /// An administrator asked for another credential of the tenant's database.
     #[serde(rename = "tenant.database_rotation_requested")]
     DatabaseRotationRequested {},
@@ -215,6 +230,7 @@ impl TenantEvent {
             Self::MaintenanceEnded {} => "tenant.maintenance_ended",
             Self::MemberChanged { .. } => "tenant.member_changed",
             Self::MemberRemoved { .. } => "tenant.member_removed",
+            Self::ConfigChanged { .. } => "tenant.config_changed",
             Self::DatabaseRotationRequested {} => "tenant.database_rotation_requested",
             Self::DatabaseRotated { .. } => "tenant.database_rotated",
             Self::Deleted { .. } => "tenant.deleted",

@@ -49,6 +49,7 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::Resume => &[Suspended],
         Command::SetMaintenance { enabled: true } => &[Active],
         Command::SetMaintenance { enabled: false } => &[Maintenance],
+        Command::ChangeConfig { .. } => &[Active, Suspended, Maintenance],
         Command::RotateDatabase | Command::CompleteRotation { .. } => &[Active, Maintenance],
         Command::RecordRepairs { .. } => &TenantState::ALL,
         Command::Delete { .. } => &[Active, Suspended, Maintenance, Failed],
@@ -156,6 +157,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
         Command::Create { .. }
         | Command::ChangeMember { .. }
         | Command::RemoveMember { .. }
+        | Command::ChangeConfig { .. }
         | Command::RotateDatabase
         | Command::CompleteRotation { .. } => {}
     }
@@ -268,6 +270,12 @@ fn command() -> impl Strategy<Value = Command> {
         word().prop_map(|plan_type| Command::ChangePlan { plan_type }),
         Just(member),
         Just(Command::RemoveMember { user_id: user }),
+        word().prop_map(|value| Command::ChangeConfig {
+            key: "tenant.word".parse().unwrap(),
+            kind: Some(SettingType::String),
+            value: Some(value.into()),
+            secret: false,
+        }),
         Just(Command::RotateDatabase),
         word().prop_map(|username| Command::CompleteRotation { username }),
         (proptest::option::of(word()), 0..60_u32)

@@ -1,6 +1,6 @@
 //! The rules of a tenant's life, without I/O: everything here can be tested with values alone.
 //!
-//! Text from outside becomes a type once ([`TenantId`], [`DomainName`], [`UserId`], [`Role`]); after that nothing checks
+//! Text from outside becomes a type once ([`TenantId`], [`DomainName`], [`UserId`], [`Role`], [`SettingKey`]); after that nothing checks
 //! it again. A [`Command`] meets the present [`Tenant`] in [`Tenant::decide`], which answers with events or a
 //! [`Rejection`]; [`Tenant::apply`] folds events back into the present. The store writes both in one transaction.
 
@@ -10,6 +10,7 @@ mod event;
 #[cfg(test)]
 mod life_tests;
 mod position;
+mod setting;
 mod tenant;
 mod tenant_id;
 mod user;
@@ -18,6 +19,7 @@ pub use command::{Command, Rejection};
 pub use domain_name::{DomainName, Host, InvalidDomain};
 pub use event::{DeletionCertificate, RecordedEvent, Repair, TenantEvent};
 pub use position::{Position, Version};
+pub use setting::{InvalidKey, MAX_VALUE, SettingKey, SettingType};
 pub use tenant::{BeforeDeletion, Database, PendingDomain, Tenant, TenantState};
 pub use tenant_id::{InvalidTenantId, TenantId};
 pub use user::{InvalidUserId, Role, UnknownRole, UserId};

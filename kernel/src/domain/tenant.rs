@@ -287,6 +287,11 @@ impl Tenant {
                 present()?;
                 vec![TenantEvent::MemberRemoved { user_id }]
             }
+            // Only where there is a database that has one.
+            Command::ChangeConfig { key, kind, value, secret } => {
+                allow(&[Active, Suspended, Maintenance])?;
+                vec![TenantEvent::ConfigChanged { config_key: key, config_type: kind, value, secret }]
+            }
             // Only where the new credential can be tried and used: not for a tenant whose account is locked.
             Command::RotateDatabase => {
                 allow(&[Active, Maintenance])?;
@@ -410,6 +415,8 @@ impl Tenant {
             TenantEvent::PlanChanged { plan_type } => self.plan_type.clone_from(plan_type),
             // Members are too many for the aggregate; they are a projection of their own.
             TenantEvent::MemberChanged { .. } | TenantEvent::MemberRemoved { .. } => {}
+            // Its configuration is in its database.
+            TenantEvent::ConfigChanged { .. } => {}
             // Credentials are no part of the tenant's present either: they are the provisioner's.
             TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
             // What was made right is what the events before it say.

@@ -65,9 +65,12 @@ codes! {
     OperationNotFound 404 "operation_not_found" "There is no such operation" "操作不存在";
     DomainNotFound 404 "domain_not_found" "The tenant does not have this domain" "该租户没有此域名";
     PlanNotFound 404 "plan_not_found" "There is no such plan" "套餐不存在";
+    ConfigNotFound 404 "config_not_found" "There is no such entry in the configuration" "没有该配置项";
     ScheduleNotFound 404 "schedule_not_found" "There is no such schedule" "计划任务不存在";
     MethodNotAllowed 405 "method_not_allowed" "This method is not possible here" "不支持该请求方法";
     RequestTimeout 408 "request_timeout" "The request did not come in time" "请求未能及时送达";
+    UserExists 409 "user_exists" "Another user has this value" "该值已被其他用户使用";
+    ConfigReadOnly 409 "config_read_only" "This entry of the configuration cannot be changed" "该配置项不可修改";
     TenantExists 409 "tenant_exists" "A tenant with this id exists or existed" "租户标识已存在";
     DomainUnverified 409 "domain_unverified" "The domain does not have its TXT record" "域名尚未设置所需的 TXT 记录";
     DomainTaken 409 "domain_taken" "The domain belongs to another tenant" "域名已被其他租户占用";

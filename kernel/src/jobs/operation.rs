@@ -18,6 +18,8 @@ pub enum JobKind {
     Provision,
     /// Makes the tenant's account at its database server agree with the tenant's present state.
     Enforce,
+    /// Makes a tenant's configuration what it was asked to be.
+    Configure,
     /// Removes a tenant's database, user and rows.
     Purge,
     /// Replaces the credential of a tenant's database without a failed request.
@@ -32,6 +34,7 @@ impl JobKind {
         match self {
             Self::Provision => "provision",
             Self::Enforce => "enforce",
+            Self::Configure => "configure",
             Self::Purge => "purge",
             Self::Rotate => "rotate",
             Self::Audit => "audit",
@@ -45,6 +48,7 @@ impl FromStr for JobKind {
         match text {
             "provision" => Ok(Self::Provision),
             "enforce" => Ok(Self::Enforce),
+            "configure" => Ok(Self::Configure),
             "purge" => Ok(Self::Purge),
             "rotate" => Ok(Self::Rotate),
             "audit" => Ok(Self::Audit),
@@ -211,14 +215,15 @@ pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Resul
     }))
 }
 
-/// The tenant's operation that has not ended, if there is one. Enforcing and auditing do not count: they may be asked for at
-/// any time and are never in the way of another.
+/// The tenant's operation that has not ended, if there is one. Enforcing, configuring and auditing do not count: they may be
+/// asked for at any time and are never in the way of another.
 pub async fn active_operation(
     connection: &mut MySqlConnection,
     tenant: &TenantId,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let row: Option<(String,)> = sqlx::query_as(
-        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running') AND kind NOT IN ('enforce', 'audit') LIMIT 1",
+        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running')
+         AND kind NOT IN ('enforce', 'configure', 'audit') LIMIT 1",
     )
     .bind(tenant.as_str())
     .fetch_optional(connection)

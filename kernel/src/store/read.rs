@@ -43,6 +43,8 @@ pub struct Heads {
     pub events: Position,
     /// Of revocations of sessions.
     pub sessions: u64,
+    /// Of changes of users.
+    pub users: u64,
 }
 
 /// Which tenants to list.
@@ -64,7 +66,7 @@ impl Store {
         let rows: Vec<(String, u64)> =
             sqlx::query_as("SELECT name, position FROM saas_heads").fetch_all(self.pool()).await?;
         let of = |name| rows.iter().find(|(row, _)| row == name).map_or(0, |(_, position)| *position);
-        Ok(Heads { events: Position(of("events")), sessions: of("sessions") })
+        Ok(Heads { events: Position(of("events")), sessions: of("sessions"), users: of("users") })
     }
 
     /// Events after `position`, oldest first.

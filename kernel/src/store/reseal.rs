@@ -16,16 +16,18 @@ const BATCH: u32 = 100;
 enum Place {
     Passwords,
     NextPasswords,
+    Settings,
     Answers,
 }
 
-const PLACES: [Place; 3] = [Place::Passwords, Place::NextPasswords, Place::Answers];
+const PLACES: [Place; 4] = [Place::Passwords, Place::NextPasswords, Place::Settings, Place::Answers];
 
 impl Place {
     fn table(self) -> &'static str {
         match self {
             Self::Passwords => "saas_tenant_databases",
             Self::NextPasswords => "saas_next_credentials",
+            Self::Settings => "saas_tenant_settings",
             Self::Answers => "saas_idempotency_keys",
         }
     }
@@ -33,6 +35,7 @@ impl Place {
     fn purpose<'a>(self, (first, second): (&'a str, &'a str)) -> Purpose<'a> {
         match self {
             Self::Passwords | Self::NextPasswords => Purpose::TenantPassword { tenant_id: first, username: second },
+            Self::Settings => Purpose::TenantSetting { tenant_id: first, key: second },
             Self::Answers => Purpose::Answer { actor: first, key: second },
         }
     }
@@ -49,6 +52,11 @@ impl Place {
                 "SELECT CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(db_password_encrypted, '.', 2), '.', -1) AS CHAR) AS k,
                         CAST(COUNT(*) AS UNSIGNED)
                  FROM saas_next_credentials WHERE db_password_encrypted <> '' GROUP BY k"
+            }
+            Self::Settings => {
+                "SELECT CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(sealed_value, '.', 2), '.', -1) AS CHAR) AS k,
+                        CAST(COUNT(*) AS UNSIGNED)
+                 FROM saas_tenant_settings WHERE sealed_value <> '' GROUP BY k"
             }
             Self::Answers => {
                 "SELECT CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(response_sealed, '.', 2), '.', -1) AS CHAR) AS k,
@@ -73,6 +81,12 @@ impl Place {
                    AND db_password_encrypted <> '' AND db_password_encrypted NOT LIKE ?
                  ORDER BY tenant_id, db_username LIMIT ?"
             }
+            Self::Settings => {
+                "SELECT tenant_id, config_key, sealed_value FROM saas_tenant_settings
+                 WHERE (tenant_id > ? OR (tenant_id = ? AND config_key > ?))
+                   AND sealed_value <> '' AND sealed_value NOT LIKE ?
+                 ORDER BY tenant_id, config_key LIMIT ?"
+            }
             Self::Answers => {
                 "SELECT CAST(actor AS CHAR), CAST(idempotency_key AS CHAR), response_sealed FROM saas_idempotency_keys
                  WHERE (actor > ? OR (actor = ? AND idempotency_key > ?))
@@ -92,6 +106,10 @@ impl Place {
             Self::NextPasswords => {
                 "UPDATE saas_next_credentials SET db_password_encrypted = ?
                  WHERE tenant_id = ? AND db_username = ? AND CAST(db_password_encrypted AS BINARY) = CAST(? AS BINARY)"
+            }
+            Self::Settings => {
+                "UPDATE saas_tenant_settings SET sealed_value = ?
+                 WHERE tenant_id = ? AND config_key = ? AND CAST(sealed_value AS BINARY) = CAST(? AS BINARY)"
             }
             Self::Answers => {
                 "UPDATE saas_idempotency_keys SET response_sealed = ?

@@ -67,6 +67,8 @@ metrics! {
         "Tenants of a database server that use more storage than their plan allows";
     DOMAIN_VERIFICATIONS "domain_verifications_total" Counter, CONTROL, ["verdict"],
         "Looks for the record of a domain, by verdict: proven, no_record, wrong_value, unanswered";
+    ACCESS_LOG_ROWS "access_log_rows_total" Counter, NODE, [], "Rows written to the access log";
+    ACCESS_LOG_DROPPED "access_log_dropped_total" Counter, NODE, ["reason"], "Rows of the access log that were not written";
     HTTP_REQUESTS_IN_FLIGHT "http_requests_in_flight" Gauge, ALL_SERVICES, [],
         "Requests that are being answered";
     SYSTEM_DATABASE_CONNECTIONS "system_database_connections" Gauge, ALL_SERVICES, ["state"],

@@ -255,7 +255,9 @@ async fn outcome(
             Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
         }
         // The switch and the repairs are appended by their steps.
-        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Rotate | JobKind::Audit, _) => None,
+        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate | JobKind::Audit, _) => {
+            None
+        }
     })
 }
 

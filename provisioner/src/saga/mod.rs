@@ -7,6 +7,7 @@
 //! ([`Saga::way_back`]) are repeated for ever instead: a suspended tenant is not left with an open account.
 
 mod audit;
+mod configure;
 mod enforce;
 mod engine;
 mod error;
@@ -114,6 +115,8 @@ pub enum Step {
     VerifyLogin,
     /// The tenant's account is locked and without sessions, or open, as the tenant's present state says.
     Enforce,
+    /// `tenant_config` is what it was asked to be.
+    ApplyConfig,
     /// The tenant's database is gone.
     DropDatabase,
     /// The tenant's users and their sessions are gone.
@@ -155,6 +158,7 @@ impl Saga {
         match kind {
             JobKind::Provision => Self { steps: &PROVISION, way_back: true },
             JobKind::Enforce => Self { steps: &[Step::Enforce], way_back: false },
+            JobKind::Configure => Self { steps: &[Step::ApplyConfig], way_back: false },
             JobKind::Purge => Self { steps: &PURGE, way_back: false },
             // Until the switch; the engine asks.
             JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
@@ -182,6 +186,7 @@ impl Step {
             Self::SeedConfig => "seed_config",
             Self::VerifyLogin => "verify_login",
             Self::Enforce => "enforce",
+            Self::ApplyConfig => "apply_config",
             Self::DropDatabase => "drop_database",
             Self::DropUser => "drop_user",
             Self::Forget => "forget",
@@ -205,6 +210,7 @@ impl Step {
             Self::SeedConfig => provision::seed_config::act(context).await,
             Self::VerifyLogin => provision::verify_login::act(context).await,
             Self::Enforce => enforce::act(context).await,
+            Self::ApplyConfig => configure::act(context).await,
             Self::DropDatabase => purge::drop_database::act(context).await,
             Self::DropUser => purge::drop_user::act(context).await,
             Self::Forget => purge::forget::act(context).await,
@@ -230,7 +236,12 @@ impl Step {
             // Nothing to undo before the switch; after it nothing is undone.
             Self::VerifyNext | Self::Switch | Self::AwaitNodes | Self::RetireUser => Ok(()),
             // Never undone: they make true what is decided already.
-            Self::Enforce | Self::DropDatabase | Self::DropUser | Self::Forget | Self::VerifyAbsent => Ok(()),
+            Self::Enforce
+            | Self::ApplyConfig
+            | Self::DropDatabase
+            | Self::DropUser
+            | Self::Forget
+            | Self::VerifyAbsent => Ok(()),
             // What was repaired is right.
             Self::Look | Self::Repair | Self::Confirm => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Step 3: no credential is kept. What else the system database says of the tenant (members, domains, the row of its database) is
+//! Step 3: no credential and no setting is kept. What else the system database says of the tenant (members, domains, the row of its database) is
 //! folded from its events, and goes with the event that ends the purge.
 
 use crate::saga::{Context, StepError};
@@ -12,6 +12,11 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         .map_err(JobError::from)?;
     // No rotation is in progress while a purge is; this is for what a restored backup may hold.
     sqlx::query("DELETE FROM saas_next_credentials WHERE tenant_id = ?")
+        .bind(context.tenant.tenant_id.as_str())
+        .execute(context.tools.store.pool())
+        .await
+        .map_err(JobError::from)?;
+    sqlx::query("DELETE FROM saas_tenant_settings WHERE tenant_id = ?")
         .bind(context.tenant.tenant_id.as_str())
         .execute(context.tools.store.pool())
         .await

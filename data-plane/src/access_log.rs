@@ -1,0 +1,231 @@
+//! Who asked what: one row of `saas_access_logs` for each request of the tenants' API.
+//!
+//! **Guarantees.** No request waits for it: a row goes into a queue of `ACCESS_LOG_BUFFER` rows or is dropped, and one task
+//! writes batches. A node writes at most `ACCESS_LOG_ROWS_PER_SECOND`, so that a flood of requests is not one of rows.
+//! While the system database is away the queue fills, and is written when the database is back. Every row that is not
+//! written is counted, with the reason. A batch whose outcome is unknown is written again: a row may then stand twice,
+//! under one request id.
+
+use crate::routing::TrustedProxies;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+use chrono::{NaiveDateTime, Utc};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use kernel::database;
+use kernel::domain::{TenantId, UserId};
+use kernel::health::{Health, Part};
+use kernel::http::{RequestId, chain};
+use kernel::shutdown::Shutdown;
+use kernel::telemetry::names;
+use sqlx::{MySqlPool, QueryBuilder};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Rows of one statement.
+const BATCH: usize = 500;
+/// How long rows are gathered, and how long between attempts while the database is away.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Longest wait for one statement.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last rows may take when the process stops.
+const LAST_ROWS: Duration = Duration::from_secs(2);
+/// The column `path` has 500 characters; agents are as good with fewer.
+const LONGEST: usize = 500;
+
+/// What a request turns out to be, filled in by whoever finds out ([`crate::sessions::Caller`]).
+#[derive(Clone, Default)]
+pub struct Asker(Arc<OnceLock<Arc<UserId>>>, Arc<OnceLock<Arc<TenantId>>>);
+
+impl Asker {
+    /// The token is this user's.
+    pub fn is_user(&self, user_id: &Arc<UserId>) {
+        let _ = self.0.set(Arc::clone(user_id));
+    }
+
+    /// The user asks about this tenant, which exists.
+    pub fn asks_about(&self, tenant_id: &Arc<TenantId>) {
+        let _ = self.1.set(Arc::clone(tenant_id));
+    }
+}
+
+struct Row {
+    asker: Asker,
+    request_id: String,
+    method: String,
+    path: String,
+    status: u16,
+    millis: i32,
+    address: Option<IpAddr>,
+    agent: Option<String>,
+    at: NaiveDateTime,
+}
+
+/// Takes rows. Clones share the queue.
+#[derive(Clone)]
+pub struct AccessLog {
+    queue: mpsc::Sender<Row>,
+    rate: Arc<DefaultDirectRateLimiter>,
+    trusted: Arc<TrustedProxies>,
+}
+
+/// Writes them.
+pub struct Clerk {
+    queue: mpsc::Receiver<Row>,
+    pool: MySqlPool,
+    health: Health,
+}
+
+impl AccessLog {
+    /// A queue of `buffer` rows, filled at `rate` rows a second at most.
+    pub fn new(
+        rate: NonZeroU32,
+        buffer: usize,
+        trusted: Arc<TrustedProxies>,
+        pool: MySqlPool,
+        health: Health,
+    ) -> (Self, Clerk) {
+        let (sender, receiver) = mpsc::channel(buffer);
+        let rate = Arc::new(RateLimiter::direct(Quota::per_second(rate)));
+        (Self { queue: sender, rate, trusted }, Clerk { queue: receiver, pool, health })
+    }
+
+    fn take(&self, row: Row) {
+        if self.rate.check().is_err() {
+            dropped("rate", 1);
+        } else if self.queue.try_send(row).is_err() {
+            dropped("buffer", 1);
+        }
+    }
+}
+
+fn dropped(reason: &'static str, rows: usize) {
+    metrics::counter!(names::ACCESS_LOG_DROPPED, "reason" => reason).increment(rows as u64);
+}
+
+/// The layer around every route of the tenants' API.
+pub async fn record(State(log): State<AccessLog>, mut request: Request, next: Next) -> Response {
+    let (began, at) = (Instant::now(), Utc::now().naive_utc());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut row = Row {
+        asker: Asker::default(),
+        request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        method: cut(request.method().as_str(), 10),
+        path: cut(request.uri().path(), LONGEST),
+        status: 0,
+        millis: 0,
+        address: log.trusted.client(request.headers(), peer),
+        agent: agent.map(|agent| cut(&agent, LONGEST)),
+        at,
+    };
+    request.extensions_mut().insert(row.asker.clone());
+    let response = next.run(request).await;
+    row.status = response.status().as_u16();
+    row.millis = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
+    log.take(row);
+    response
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+/// Why a batch was not written.
+enum Unwritten {
+    /// It may be, later.
+    Away,
+    /// It will not be: a missing right, say.
+    Refused,
+}
+
+impl Clerk {
+    /// Writes until the process is asked to stop, and then what is left, for a moment.
+    pub async fn work(mut self, shutdown: Shutdown) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let stopping = tokio::select! {
+                () = shutdown.wished() => true,
+                rows = self.queue.recv_many(&mut batch, 1) => rows == 0,
+            };
+            if stopping {
+                break;
+            }
+            tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = shutdown.wished() => {} }
+            while batch.len() < BATCH
+                && let Ok(row) = self.queue.try_recv()
+            {
+                batch.push(row);
+            }
+            while let Err(Unwritten::Away) = self.write(&mut batch).await {
+                if shutdown.is_wished() {
+                    break;
+                }
+                tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = shutdown.wished() => {} }
+            }
+            if shutdown.is_wished() {
+                break;
+            }
+        }
+        let last = tokio::time::timeout(LAST_ROWS, async {
+            // Requests that are being drained still leave rows.
+            while let Ok(Some(row)) = tokio::time::timeout(PAUSE, self.queue.recv()).await {
+                batch.push(row);
+                if batch.len() == BATCH && self.write(&mut batch).await.is_err() {
+                    return;
+                }
+            }
+            let _ = self.write(&mut batch).await;
+        });
+        let _ = last.await;
+        dropped("stopped", batch.len() + self.queue.len());
+    }
+
+    /// Writes the batch and empties it, unless it may be written later.
+    async fn write(&self, batch: &mut Vec<Row>) -> Result<(), Unwritten> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut insert = QueryBuilder::new(
+            "INSERT INTO saas_access_logs (tenant_id, user_id, request_id, method, path, status_code, response_time,
+                                           ip_address, user_agent, created_at) ",
+        );
+        insert.push_values(batch.iter(), |mut values, row| {
+            values
+                .push_bind(row.asker.1.get().map(|tenant_id| tenant_id.as_str().to_owned()))
+                .push_bind(row.asker.0.get().map(|user_id| user_id.as_str().to_owned()))
+                .push_bind(&row.request_id)
+                .push_bind(&row.method)
+                .push_bind(&row.path)
+                .push_bind(row.status)
+                .push_bind(row.millis)
+                .push_bind(row.address.map(|address| address.to_string()))
+                .push_bind(&row.agent)
+                .push_bind(row.at);
+        });
+        // Batches differ in size, so each text would be a prepared statement of its own.
+        let written = tokio::time::timeout(TIMEOUT, insert.build().persistent(false).execute(&self.pool)).await;
+        let (part, outcome) = match written {
+            Ok(Ok(_)) => {
+                metrics::counter!(names::ACCESS_LOG_ROWS).increment(batch.len() as u64);
+                batch.clear();
+                (Part::Healthy, Ok(()))
+            }
+            Ok(Err(error)) if !database::is_unreachable(&error) && !database::is_contention(&error) => {
+                tracing::error!(cause = %chain(&error), rows = batch.len(), "rows of the access log are refused");
+                dropped("refused", batch.len());
+                batch.clear();
+                (Part::Degraded("the system database refuses rows".into()), Err(Unwritten::Refused))
+            }
+            Ok(Err(_)) | Err(_) => {
+                (Part::Degraded("the system database is away; rows are kept".into()), Err(Unwritten::Away))
+            }
+        };
+        self.health.tell("access_log", part);
+        outcome
+    }
+}

@@ -1,0 +1,69 @@
+//! Self sign-up: off unless it is switched on, one unit, once per key, and limited.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result};
+use harness::admin::Reply;
+use harness::stack::{Stack, StackOptions};
+use harness::wait;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
+    let options = StackOptions::for_test("signup")?.with_env("control-plane", "SIGNUPS_PER_ADDRESS_PER_HOUR", "8");
+    let stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let stranger = admin.with_token("");
+    let sign_up = async |body: Value, key: &str| -> Result<Reply> {
+        stranger.request("POST", "/api/signup", Some(body), &[("Idempotency-Key", key)]).await
+    };
+    let body = json!({"tenant_id": "newschool", "tenant_name": "New", "username": "ann", "email": "ann@example.com"});
+    let key = "8e7c1a52-0d5f-4f0c-9c53-0d2f8a9b6c11";
+    let off = sign_up(body.clone(), key).await?;
+    assert_eq!((off.status, off.error()), (404, "not_found"), "{}", off.text);
+    let on =
+        admin.request("PUT", "/admin/config/system.tenant_signup_enabled", Some(json!({"value": true})), &[]).await?;
+    assert_eq!(on.status, 200, "{}", on.text);
+
+    for (field, value, code) in [
+        ("email", json!("nobody"), "invalid_email"),
+        ("tenant_id", json!("admin"), "invalid_tenant_id"),
+        ("tenant_domain", json!("a.example.com"), "invalid_body"),
+    ] {
+        let mut wrong = body.clone();
+        wrong[field] = value;
+        let reply = sign_up(wrong, "another-key-of-16-characters").await?;
+        assert_eq!((reply.status, reply.error()), (422, code), "{}", reply.text);
+    }
+    let first = sign_up(body.clone(), key).await?;
+    assert_eq!(first.status, 202, "{}", first.text);
+    let again = sign_up(body.clone(), key).await?;
+    assert_eq!((again.status, &again.json), (202, &first.json), "the same key gives the same answer");
+    assert_eq!(sign_up(body.clone(), "another-key-of-16-characters").await?.error(), "tenant_exists");
+    let mut system = world::system(&stack).await?;
+    let users = "SELECT COUNT(*) FROM user_info WHERE username = 'ann'";
+    assert_eq!(world::number(&mut system, users).await?, 1, "what was refused leaves no user");
+
+    admin.wait_for_operation(first.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    let token = first.json["token"].as_str().context("a token")?;
+    let api = stack.tenant_api(0);
+    let me = wait::until(SOON, "the new tenant to be served", async || {
+        api.get("newschool.example.com", token, "/api/me").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+    assert_eq!((&me.json["tenant_id"], &me.json["role"]), (&json!("newschool"), &json!("admin")));
+
+    // Same user name and address in another tenant: the answer is that of anybody.
+    let mut other = body.clone();
+    other["tenant_id"] = json!("newschool-two");
+    assert_eq!(sign_up(other.clone(), "one-more-key-of-16-characters").await?.status, 202);
+    other["tenant_id"] = json!("newschool-three");
+    let limited = loop {
+        let reply = sign_up(other.clone(), "one-more-key-of-16-characters").await?;
+        if reply.status != 422 {
+            break reply;
+        }
+    };
+    assert_eq!((limited.status, limited.error()), (429, "too_many_requests"), "{}", limited.text);
+    assert!(limited.header("retry-after").is_some());
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Users and memberships as administrators see and change them, and how soon a node knows.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::wait;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn users_are_found_changed_and_listed_and_nodes_learn_of_it() -> Result<()> {
+    let stack = world::start("users").await?;
+    let admin = stack.admin();
+    admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
+    let (ann, token) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
+    let (bob, _) = world::user(&admin, "bob", &[("acme", "user")]).await?;
+    let (cy, _) = world::user(&admin, "cy", &[]).await?;
+
+    // Found by each of the three, in pages, and one.
+    for (query, expected) in
+        [("username=ann", vec![&ann]), ("email=BOB%40example.com", vec![&bob]), ("username=nobody", vec![])]
+    {
+        assert_eq!(ids(&admin.get(&format!("/admin/users?{query}")).await?), expected, "{query}");
+    }
+    let first: Value = admin.get("/admin/users?limit=2").await?;
+    let next = first["next_cursor"].as_str().context("a second page")?;
+    let second: Value = admin.get(&format!("/admin/users?limit=2&cursor={next}")).await?;
+    assert_eq!([ids(&first), ids(&second)].concat(), [&ann, &bob, &cy]);
+    assert_eq!(second["next_cursor"], Value::Null);
+    let one: Value = admin.get(&format!("/admin/users/{ann}")).await?;
+    assert_eq!((&one["username"], &one["email"]), (&json!("ann"), &json!("ann@example.com")));
+
+    // Members of a tenant, tenants of a user.
+    let members: Value = admin.get("/admin/tenants/acme/users").await?;
+    assert_eq!(ids(&members), [&ann, &bob]);
+    assert_eq!(ids(&admin.get("/admin/tenants/acme/users?role=user").await?), [&bob]);
+    let tenants: Value = admin.get(&format!("/admin/users/{ann}/tenants")).await?;
+    assert_eq!(
+        (&tenants["tenants"][0]["tenant_id"], &tenants["tenants"][0]["role"]),
+        (&json!("acme"), &json!("admin"))
+    );
+    let none: Value = admin.get(&format!("/admin/users/{cy}/tenants")).await?;
+    assert_eq!(none["tenants"], json!([]));
+
+    // What is not valid or another's is refused, and changes nothing.
+    for (user, body, status, code) in [
+        (&ann, json!({"email": "nobody"}), 422, "invalid_email"),
+        (&ann, json!({"username": ""}), 422, "invalid_username"),
+        (&ann, json!({"password": "x"}), 422, "invalid_body"),
+        (&ann, json!({"email": "Bob@example.com"}), 409, "user_exists"),
+        (&ann, json!({"username": "bob"}), 409, "user_exists"),
+        (&"nobody".to_owned(), json!({"name": "x"}), 404, "user_not_found"),
+    ] {
+        let reply = admin.request("PATCH", &format!("/admin/users/{user}"), Some(body.clone()), &[]).await?;
+        assert_eq!((reply.status, reply.error()), (status, code), "{body}: {}", reply.text);
+    }
+    assert_eq!(admin.get::<Value>(&format!("/admin/users/{ann}")).await?["email"], "ann@example.com");
+
+    // A node that keeps the profile learns of the change long before it would look again by itself.
+    let api = stack.tenant_api(0);
+    let name = async || {
+        let reply = api.get("acme.example.com", &token, "/api/me").await.ok()?;
+        Some(reply.json["user"]["name"].as_str()?.to_owned())
+    };
+    wait::until(SOON, "the node to serve", async || name().await.filter(|name| name == "ann")).await?;
+    let body = json!({"name": "Ann Anders", "username": "ann"});
+    let reply = admin.request("PATCH", &format!("/admin/users/{ann}"), Some(body), &[]).await?;
+    assert_eq!((reply.status, &reply.json["name"]), (200, &json!("Ann Anders")), "{}", reply.text);
+    let changed = Instant::now();
+    wait::until(SOON, "the node to know", async || name().await.filter(|name| name == "Ann Anders")).await?;
+    ensure!(changed.elapsed() < Duration::from_secs(8), "the node looked by itself and was not told");
+    Ok(())
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["users"].as_array().into_iter().flatten().filter_map(|user| user["user_id"].as_str()).collect()
+}
