@@ -24,6 +24,8 @@ pub struct Mapped {
     pub renamed: &'static [(&'static str, &'static str)],
     /// Columns that newer generations have and the design does not: they are added there.
     pub added: &'static [&'static str],
+    /// Columns of the new table that no old one has: arriving rows get its default.
+    pub ours: &'static [&'static str],
     /// Columns that may be NULL in the new table and not in the old one, with what goes back in the place of NULL: an
     /// expression of the new table.
     pub back: &'static [(&'static str, &'static str)],
@@ -32,17 +34,17 @@ pub struct Mapped {
 }
 
 const fn system(table: &'static str, user: Option<&'static str>) -> Mapped {
-    Mapped { table, place: Place::System, renamed: &[], added: &[], back: &[], user }
+    Mapped { table, place: Place::System, renamed: &[], added: &[], ours: &[], back: &[], user }
 }
 
 const fn tenant(table: &'static str, user: Option<&'static str>) -> Mapped {
-    Mapped { table, place: Place::Tenant, renamed: &[], added: &[], back: &[], user }
+    Mapped { table, place: Place::Tenant, renamed: &[], added: &[], ours: &[], back: &[], user }
 }
 
 /// The 23 tables of the design.
 pub const MAPPED: [Mapped; 23] = [
     system("user_info", None),
-    system("user_token", Some("user_id")),
+    Mapped { ours: &["token_ttl"], ..system("user_token", Some("user_id")) },
     system("user_verify_code", None),
     system("user_conversion", Some("user_id")),
     Mapped { renamed: &[("user_bid", "user_id")], ..tenant("order_orders", Some("user_bid")) },

@@ -240,8 +240,9 @@ impl Routing {
             columns.push(RouteColumn { from: column.name.clone(), to: to.into(), column: column.clone() });
         }
         let arrived: BTreeSet<&str> = columns.iter().map(|column| column.to.as_str()).collect();
-        let added = |column: &Column| mapped.added.contains(&column.name.as_str());
-        for lacking in target.columns.iter().filter(|column| !arrived.contains(column.name.as_str()) && !added(column))
+        let absent =
+            |column: &Column| [mapped.added, mapped.ours].iter().any(|list| list.contains(&column.name.as_str()));
+        for lacking in target.columns.iter().filter(|column| !arrived.contains(column.name.as_str()) && !absent(column))
         {
             self.refusals.push(format!("{name} lacks the column that the new schema has as {}", lacking.name));
         }
