@@ -81,7 +81,7 @@ pub async fn list(State(app): State<App>, _: Caller) -> Result<Json<SystemConfig
 }
 
 /// One entry of the system's configuration.
-#[utoipa::path(get, path = "/admin/config/{key}", tag = "config", params(("key" = SettingKey, Path)), responses(
+#[utoipa::path(get, path = "/admin/config/{key}", tag = "config", params(("key" = inline(SettingKey), Path)), responses(
     (status = 200, description = "The entry", body = SystemSetting),
     (status = 404, description = "config_not_found"),
     (status = 422, description = "invalid_config_key")))]
@@ -125,7 +125,7 @@ pub struct NewSystemSetting {
 }
 
 /// Set an entry of the system's configuration. Nodes act on it within two seconds.
-#[utoipa::path(put, path = "/admin/config/{key}", tag = "config", params(("key" = SettingKey, Path)), request_body = NewSystemSetting, responses(
+#[utoipa::path(put, path = "/admin/config/{key}", tag = "config", params(("key" = inline(SettingKey), Path)), request_body = NewSystemSetting, responses(
     (status = 200, description = "The entry", body = SystemSetting),
     (status = 404, description = "config_not_found"),
     (status = 409, description = "config_read_only, conflict"),

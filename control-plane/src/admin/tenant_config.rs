@@ -115,7 +115,7 @@ pub async fn list(
 
 /// One entry of a tenant's configuration, as it was asked for.
 #[utoipa::path(get, path = "/admin/tenants/{tenant_id}/config/{key}", tag = "tenant_config",
-    params(("tenant_id" = TenantId, Path), ("key" = SettingKey, Path)), responses(
+    params(("tenant_id" = TenantId, Path), ("key" = inline(SettingKey), Path)), responses(
     (status = 200, description = "The entry", body = TenantSetting),
     (status = 404, description = "tenant_not_found, config_not_found"),
     (status = 422, description = "invalid_tenant_id, invalid_config_key")))]
@@ -166,7 +166,7 @@ pub struct NewTenantSetting {
 
 /// Set an entry of a tenant's configuration. Once the operation has succeeded, nodes answer with it.
 #[utoipa::path(put, path = "/admin/tenants/{tenant_id}/config/{key}", tag = "tenant_config",
-    params(("tenant_id" = TenantId, Path), ("key" = SettingKey, Path)), request_body = NewTenantSetting, responses(
+    params(("tenant_id" = TenantId, Path), ("key" = inline(SettingKey), Path)), request_body = NewTenantSetting, responses(
     (status = 202, description = "Accepted", body = Started, headers(("Location" = String, description = "The operation"))),
     (status = 404, description = "tenant_not_found"),
     (status = 409, description = "invalid_state, conflict"),
@@ -200,7 +200,7 @@ fn seal(keys: &KeyRing, purpose: Purpose<'_>, text: &str) -> Result<String, ApiE
 
 /// Remove an entry from a tenant's configuration, also one that was not set here.
 #[utoipa::path(delete, path = "/admin/tenants/{tenant_id}/config/{key}", tag = "tenant_config",
-    params(("tenant_id" = TenantId, Path), ("key" = SettingKey, Path)), responses(
+    params(("tenant_id" = TenantId, Path), ("key" = inline(SettingKey), Path)), responses(
     (status = 202, description = "Accepted", body = Started, headers(("Location" = String, description = "The operation"))),
     (status = 404, description = "tenant_not_found"),
     (status = 409, description = "invalid_state, conflict"),

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kernel::http::{ApiError, Language};
+use kernel::telemetry::names;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,7 +36,7 @@ pub async fn envelope(request: Request, next: Next) -> Response {
     let extensions = response.extensions_mut();
     let error = extensions.remove::<LegacyError>().or_else(|| extensions.remove::<ApiError>().map(LegacyError::from));
     let Some(error) = error else { return response };
-    metrics::counter!("legacy_errors_total", "code" => error.code().to_string()).increment(1);
+    metrics::counter!(names::LEGACY_ERRORS, "code" => error.code().to_string()).increment(1);
     let message = error.message(language);
     let body = Envelope::<()> { code: error.code(), data: None, message: &message };
     let mut response = enclose(&body).unwrap_or_else(IntoResponse::into_response);

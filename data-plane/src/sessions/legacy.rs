@@ -19,6 +19,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use kernel::config::{ConfigError, wrong};
 use kernel::domain::UserId;
 use kernel::http::Code;
+use kernel::telemetry::names;
 use kernel::tokens;
 use moka::sync::Cache;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -183,7 +184,7 @@ impl LegacySessions {
             Said::Ended => "ended",
             Said::Nothing => "nothing",
         };
-        metrics::counter!("legacy_session_checks_total", "said" => said_what).increment(1);
+        metrics::counter!(names::LEGACY_SESSION_CHECKS, "said" => said_what).increment(1);
         said
     }
 

@@ -7,6 +7,7 @@
 
 use kernel::http::chain;
 use kernel::shutdown::Shutdown;
+use kernel::telemetry::names;
 use sqlx::MySqlPool;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,7 +101,7 @@ impl Used {
             let size = if rows.len() <= CHUNKS[0] { CHUNKS[0] } else { CHUNKS[1] };
             let (chunk, rest) = rows.split_at(rows.len().min(size));
             match tokio::time::timeout(TIMEOUT, extend(pool, chunk, size)).await {
-                Ok(Ok(extended)) => metrics::counter!("sessions_extended_total").increment(extended),
+                Ok(Ok(extended)) => metrics::counter!(names::SESSIONS_EXTENDED).increment(extended),
                 failed => {
                     let cause =
                         failed.map_or_else(|_| "no answer in time".into(), |answer| chain(&answer.unwrap_err()));

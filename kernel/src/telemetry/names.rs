@@ -162,6 +162,12 @@ metrics! {
         "Routes read again because of events";
     CACHE_LOOKUPS "cache_lookups_total" Counter, NODE, ["cache", "outcome"],
         "Look-ups in memory before the system database is asked, by cache (session, member, profile) and outcome (hit, miss)";
+    SESSIONS_EXTENDED "sessions_extended_total" Counter, NODE, [],
+        "Sessions whose end was moved because they were used";
+    LEGACY_SESSION_CHECKS "legacy_session_checks_total" Counter, NODE, ["said"],
+        "Questions to Redis for sessions of the old system, by what it said";
+    LEGACY_ERRORS "legacy_errors_total" Counter, NODE, ["code"],
+        "Old calls answered with an error, by the code in their envelope";
     TENANT_CONNECTIONS_OPEN "tenant_connections_open" Gauge, NODE, [],
         "Connections to tenant databases that are open or being opened or closed";
     TENANT_CONNECTIONS_IN_USE "tenant_connections_in_use" Gauge, NODE, [],
