@@ -63,6 +63,14 @@ async fn a_tenant_that_is_purged_leaves_only_its_history() -> Result<()> {
     assert_eq!((reply.status, reply.error()), (409, "invalid_state"), "only what is deleted can be purged");
 
     ensure!(admin.request("DELETE", "/admin/tenants/acme", None, &[]).await?.status == 202);
+    let mut system = world::system(&stack).await?;
+    let log = "SELECT COUNT(*) FROM saas_access_logs WHERE tenant_id = 'acme'";
+    wait::until(SOON, "the node to have written its log of the tenant", async || {
+        let before = world::number(&mut system, log).await.ok()?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (before > 0 && world::number(&mut system, log).await.ok()? == before).then_some(())
+    })
+    .await?;
     purge(&admin, "acme").await?;
     wait::until_ok(REFUSED, "nothing of the tenant to be left", async || {
         let left = traces(&stack, &words).await?;

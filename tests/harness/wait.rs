@@ -19,15 +19,18 @@ pub async fn until<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut
 /// Waits until the probe succeeds; its last error is part of the message when it never does.
 pub async fn until_ok<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
+    let mut before = None;
     loop {
         let error = match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), probe()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
-            Err(_) => anyhow::anyhow!("the last look did not return"),
+            // Often it had no time left: what the one before it said is the reason.
+            Err(_) => before.take().unwrap_or_else(|| anyhow::anyhow!("the last look did not return")),
         };
         if begun.elapsed() >= deadline {
             bail!("waited {:.1} s for {what}: {error:#}", begun.elapsed().as_secs_f64());
         }
+        before = Some(error);
         tokio::time::sleep(INTERVAL).await;
     }
 }
