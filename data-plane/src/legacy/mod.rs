@@ -1,5 +1,5 @@
 //! `/api/legacy/...`: the calls of the old application, for clients that cannot be changed. All of them are of the default
-//! tenant, which is what became of the old installation, and are answered in the old envelope ([`envelope`]).
+//! tenant, which is what became of the old installation, and are answered in the old envelope ([`mod@envelope`]).
 //!
 //! What the old application did not do: the caller's session is checked, and asks for what is their own (an admin or a
 //! viewer of the default tenant for anybody's). Lists have no pages; one that is longer than [`MOST_ROWS`] is refused rather
