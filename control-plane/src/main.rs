@@ -79,6 +79,7 @@ const FOUND: u8 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    kernel::tls::use_ring();
     let cli = Cli::parse();
     let settings = Settings::from_environment();
     let ended = match cli.role {

@@ -56,6 +56,7 @@ enum Role {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    kernel::tls::use_ring();
     let ended = match Cli::parse().role {
         Role::Serve => serve::serve(&Settings::from_environment()).await,
         Role::Openapi => {

@@ -34,4 +34,5 @@ pub mod sql;
 pub mod statistics;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod tokens;

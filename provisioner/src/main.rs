@@ -43,6 +43,7 @@ enum Role {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    kernel::tls::use_ring();
     let cli = Cli::parse();
     let settings = Settings::from_environment();
     let ended = match cli.role {

@@ -156,7 +156,7 @@ async fn the_reference_itself_gives_the_same_bytes() -> Result<()> {
         .env("PORT", port.to_string());
     let log = launch.log();
     let mut process = Process::start(launch)?;
-    let http = reqwest::Client::builder().no_proxy().build()?;
+    let http = harness::http().build()?;
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let begun = wait::until_ok(Duration::from_secs(60), "the reference to answer", async || {
         Ok(http.get(url("/api/legacy/shifu/s1")).send().await?.error_for_status()?)

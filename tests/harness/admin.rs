@@ -298,8 +298,8 @@ impl TenantApi {
 }
 
 fn http() -> reqwest::Client {
-    // No proxy: the machine's would be asked for 127.0.0.1. No redirects: an answer is looked at as it is.
-    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(LIMIT);
+    // No redirects: an answer is looked at as it is.
+    let builder = crate::http().redirect(reqwest::redirect::Policy::none()).timeout(LIMIT);
     builder.build().expect("a client without special settings can be built")
 }
 

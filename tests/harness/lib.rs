@@ -38,3 +38,10 @@ pub mod redis;
 pub mod services;
 pub mod stack;
 pub mod wait;
+
+/// A client of HTTP on this machine. No proxy: the machine's would be asked for 127.0.0.1.
+pub fn http() -> reqwest::ClientBuilder {
+    // `reqwest` wants the choice to be made; an error means that it was made already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
+}

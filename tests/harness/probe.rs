@@ -74,7 +74,7 @@ pub async fn redis(url: &str) -> Result<()> {
 
 /// Whether a service says that it is ready.
 pub async fn ready(base: &str) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build()?;
+    let client = crate::http().timeout(LIMIT).build()?;
     let response = client.get(format!("{base}/readyz")).send().await?;
     let status = response.status();
     ensure!(status.is_success(), "/readyz answers {status}: {}", response.text().await.unwrap_or_default());
