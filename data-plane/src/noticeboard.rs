@@ -70,16 +70,22 @@ impl Noticeboard {
     /// The tenant is being served.
     pub fn put_up(&self, route: &Arc<Route>) {
         let Some(board) = &self.board else { return };
-        if !board.up.contains_key(&route.tenant_id) && board.notices.try_send(Notice::Up(Arc::clone(route))).is_ok() {
-            board.up.insert(Arc::clone(&route.tenant_id), ());
+        if board.up.contains_key(&route.tenant_id) {
+            return;
+        }
+        // Marked before it is sent: a change that comes between the two leaves no mark, and the next request puts up
+        // what is true then.
+        board.up.insert(Arc::clone(&route.tenant_id), ());
+        if board.notices.try_send(Notice::Up(Arc::clone(route))).is_err() {
+            board.up.invalidate(&route.tenant_id);
         }
     }
 
     /// What is known of the tenant has changed.
     pub fn take_down(&self, tenant: &Arc<TenantId>) {
         let Some(board) = &self.board else { return };
-        board.up.invalidate(tenant);
         let _ = board.notices.try_send(Notice::Down(Arc::clone(tenant)));
+        board.up.invalidate(tenant);
     }
 }
 

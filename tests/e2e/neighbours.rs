@@ -96,7 +96,7 @@ async fn a_hanging_tenant_fails_nobody_else() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_hosts_do_not_reach_the_system_database() -> Result<()> {
-    unknown_hosts("unknown-hosts", 5_000).await
+    unknown_hosts("unknown-hosts", 10_000).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@
 //! * Ids are compared here, byte for byte: the database's collation holds `U1` and `u1` equal.
 //! * Unknown tokens are kept too, for a moment, and look-ups have a queue of their own: a flood of bad tokens fills that
 //!   queue and not the node.
+//! * What several requests ask at once is looked up once.
 
 mod caller;
 mod legacy;
@@ -31,9 +32,11 @@ use kernel::tokens;
 use moka::sync::Cache;
 use sliding::Slide;
 use sqlx::MySqlPool;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Longest time a request waits for its look-up to begin, and for its answer.
 const WAIT: Duration = Duration::from_secs(1);
@@ -100,6 +103,8 @@ struct Membership {
 pub struct Sessions {
     pool: MySqlPool,
     lookups: Gate,
+    lanes: [Mutex<()>; LANES],
+    lane_of: RandomState,
     epoch: AtomicU64,
     sessions: Cache<[u8; 32], Kept>,
     unknown: Cache<[u8; 32], u64>,
@@ -111,12 +116,17 @@ pub struct Sessions {
 /// How long "this user is no member" is believed when no event says otherwise.
 const NO_MEMBER: Duration = Duration::from_secs(5);
 
+/// Lanes for look-ups: few enough to cost nothing, many enough that different ones seldom meet.
+const LANES: usize = 256;
+
 impl Sessions {
     /// Nothing is known yet. At most `lookups` connections of `pool` are used at once.
     pub fn new(pool: MySqlPool, lookups: u32, legacy: Option<LegacySessions>, used: Used) -> Self {
         Self {
             pool,
             lookups: Gate::new("lookup", Limits::new(lookups, QUEUE)),
+            lanes: std::array::from_fn(|_| Mutex::new(())),
+            lane_of: RandomState::new(),
             epoch: AtomicU64::new(0),
             sessions: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(60)).build(),
             unknown: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build(),
@@ -155,7 +165,7 @@ impl Sessions {
             return Ok(known);
         }
         looked_up("session", false);
-        let _turn = self.turn().await?;
+        let _turn = self.turn(&key).await?;
         // Somebody else may have looked it up while this one waited.
         if let Some(known) = self.known_session(&key) {
             return Ok(known);
@@ -202,7 +212,7 @@ impl Sessions {
         if let Some(known) = known {
             return Ok(known.role);
         }
-        let _turn = self.turn().await?;
+        let _turn = self.turn(&key).await?;
         if let Some(known) = self.known_member(&key, route.position) {
             return Ok(known.role);
         }
@@ -218,9 +228,13 @@ impl Sessions {
         counts.then_some(known)
     }
 
-    async fn turn(&self) -> Result<Turn, ApiError> {
+    /// The turn to look something up. What several ask at once is looked up once: they wait in the same lane.
+    async fn turn(&self, of: impl Hash) -> Result<(MutexGuard<'_, ()>, Turn), ApiError> {
         let deadline = tokio::time::Instant::now() + WAIT;
-        self.lookups.enter(deadline).await.map_err(|_| Code::Unavailable.into())
+        let turn = self.lookups.enter(deadline).await.map_err(|_| ApiError::from(Code::Unavailable))?;
+        let lane = &self.lanes[usize::try_from(self.lane_of.hash_one(of)).unwrap_or_default() % LANES];
+        let lane = tokio::time::timeout_at(deadline, lane.lock()).await.map_err(|_| Code::Unavailable)?;
+        Ok((lane, turn))
     }
 }
 
