@@ -79,9 +79,12 @@ const FOUND: u8 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    kernel::tls::use_ring();
     let cli = Cli::parse();
     let settings = Settings::from_environment();
+    if let Err(error) = kernel::tls::begin(&settings) {
+        eprintln!("control-plane: {}", chain(&error));
+        return ExitCode::FAILURE;
+    }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),

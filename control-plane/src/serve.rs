@@ -10,7 +10,7 @@ use kernel::health::Health;
 use kernel::http::HttpLimits;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
-use kernel::{database, migrate, telemetry};
+use kernel::{broker, database, engine, migrate, start, telemetry};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,16 +57,16 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let address: SocketAddr = settings.get("CONTROL_PLANE_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let limits = HttpLimits::from_settings(settings)?;
-    let amqp = settings.secret("AMQP_URL")?;
+    let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let plan = Arc::new(schedule::Plan::from_settings(settings)?);
     let ownership = Arc::new(Ownership::from_settings(settings)?);
-    let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, settings.get("CONTROL_PLANE_CONNECTIONS")?)
+    let system_url = settings.secret("SYSTEM_DB_URL")?;
+    start::system_database(&system_url).await?;
+    start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
+    let pool = database::pool(&system_url, settings.get("CONTROL_PLANE_CONNECTIONS")?)
         .context("the setting SYSTEM_DB_URL is wrong")?;
-    let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
-    migrate::verify(&mut connection).await?;
-    drop(connection);
 
     let store = Store::new(pool);
     let health = Health::new(metrics);
@@ -130,8 +130,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let options =
         database::options(&settings.secret("SYSTEM_DB_URL")?).context("the setting SYSTEM_DB_URL is wrong")?;
-    let mut connection =
-        database::connect(&options).await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
+    let mut connection = start::connect("the system database (SYSTEM_DB_URL)", &options).await?;
+    engine::look(&mut connection).await.context("the system database (SYSTEM_DB_URL) will not do")?;
     let applied = migrate::run(&mut connection).await?;
     match applied.as_slice() {
         [] => eprintln!("the system database is up to date"),

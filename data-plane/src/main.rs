@@ -56,9 +56,14 @@ enum Role {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    kernel::tls::use_ring();
-    let ended = match Cli::parse().role {
-        Role::Serve => serve::serve(&Settings::from_environment()).await,
+    let role = Cli::parse().role;
+    let settings = Settings::from_environment();
+    if let Err(error) = kernel::tls::begin(&settings) {
+        eprintln!("data-plane: {}", chain(&error));
+        return ExitCode::FAILURE;
+    }
+    let ended = match role {
+        Role::Serve => serve::serve(&settings).await,
         Role::Openapi => {
             print!("{}", kernel::http::openapi::text(&router::document()));
             Ok(())

@@ -4,14 +4,15 @@
 //! is full they are dropped. Losing Redis, or all it holds, changes no answer. Notices hold no credential.
 
 use crate::routing::{Route, Service};
-use kernel::config::{ConfigError, wrong};
+use kernel::config::ConfigError;
 use kernel::domain::TenantId;
 use kernel::health::{Health, Part};
 use kernel::shutdown::Shutdown;
+use kernel::tls;
 use moka::sync::Cache;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Pipeline, RedisResult};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,8 +61,7 @@ impl Noticeboard {
     /// A noticeboard at `REDIS_URL`, with the task that keeps it; without a URL there is none.
     pub fn new(url: Option<&SecretString>) -> Result<(Self, Option<Clerk>), ConfigError> {
         let Some(url) = url else { return Ok((Self { board: None }, None)) };
-        // The cause is not told: it may quote the URL, which holds a password.
-        let client = Client::open(url.expose_secret()).map_err(|_| wrong("REDIS_URL", "not a redis:// URL"))?;
+        let client = kernel::redis::client(url)?;
         let (sender, notices) = mpsc::channel(QUEUE);
         let up = Cache::builder().max_capacity(20_000).time_to_live(AGAIN).build();
         Ok((Self { board: Some(Board { notices: sender, up }) }, Some(Clerk { client, notices })))
@@ -117,7 +117,8 @@ impl Clerk {
                 Ok(()) => health.tell("redis", Part::Healthy),
                 Err(error) => {
                     tracing::debug!(%error, "a notice was not put up");
-                    health.tell("redis", Part::Degraded("redis does not answer".into()));
+                    let reason = tls::reason(&error).map(|reason| format!("redis cannot be trusted: {reason}"));
+                    health.tell("redis", Part::Degraded(reason.unwrap_or_else(|| "redis does not answer".into())));
                 }
             }
         }

@@ -16,7 +16,7 @@ use kernel::crypto::KeyRing;
 use kernel::health::Health;
 use kernel::http::HttpLimits;
 use kernel::shutdown::Shutdown;
-use kernel::{database, migrate, telemetry};
+use kernel::{broker, database, start, telemetry};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let trusted = Arc::new(TrustedProxies::parse(&settings.get::<String>("TRUSTED_PROXIES")?)?);
     let log_rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
     let log_buffer = settings.get::<NonZeroU32>("ACCESS_LOG_BUFFER")?.get() as usize;
-    let amqp = settings.secret("AMQP_URL")?;
+    let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let redis = settings.optional_secret("REDIS_URL")?;
@@ -54,9 +54,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let logs = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
-    let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
-    migrate::verify(&mut connection).await?;
-    drop(connection);
+    start::system_database(&system_url).await?;
+    start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
 
     let health = Health::new(metrics);
     let shutdown = Shutdown::on_signals()?;

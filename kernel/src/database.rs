@@ -4,10 +4,12 @@
 //! that was stopped while it held one cannot hold up the others for long. Statement logging is off: SQLx would log the
 //! text of `CREATE USER` statements.
 
+use crate::tls;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
 use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool, Row};
 use std::time::Duration;
+use url::Url;
 
 /// Longest wait for a connection of a pool, and for a new connection: a server that accepts but never answers (a stopped
 /// process does) fails after it.
@@ -18,10 +20,17 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5, \
                        SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600";
 
-/// Parses a `mysql://` URL. The error names no part of the URL: it holds a password.
+/// Parses a `mysql://` URL, under the rule of [`crate::tls`]. The error names no part of the URL but the host: it holds a
+/// password.
 pub fn options(url: &SecretString) -> Result<MySqlConnectOptions, sqlx::Error> {
-    let options: MySqlConnectOptions =
-        url.expose_secret().parse().map_err(|_| sqlx::Error::Configuration("not a mysql:// URL".into()))?;
+    let not_a_url = || sqlx::Error::Configuration("not a mysql:// URL".into());
+    let parsed = Url::parse(url.expose_secret()).map_err(|_| not_a_url())?;
+    let options: MySqlConnectOptions = url.expose_secret().parse().map_err(|_| not_a_url())?;
+    let asked = parsed.query_pairs().find(|(name, _)| matches!(&**name, "ssl-mode" | "sslmode")).map(|(_, mode)| mode);
+    let password = parsed.password().is_some_and(|password| !password.is_empty());
+    let options = tls::policy()
+        .database(options, asked.as_deref(), password)
+        .map_err(|refused| sqlx::Error::Configuration(refused.into()))?;
     Ok(options.charset("utf8mb4").collation("utf8mb4_unicode_ci").disable_statement_logging())
 }
 

@@ -14,6 +14,8 @@
 //! | [`migrate`] | schema changes run once, whoever starts first |
 //! | [`sql`] | the only place that puts an identifier into SQL |
 //! | [`http`] | one error contract, in English and Chinese |
+//! | [`engine`], [`start`] | a server that will not do is named at the start, with what it lacks |
+//! | [`tls`], [`database`], [`mod@redis`] | no server is spoken to in a way that others could read or answer |
 //! | [`config`], [`telemetry`], [`health`], [`shutdown`], [`retry`] | how a process starts, tells and ends |
 //! | [`failpoint`] | where tests kill the process; absent from release builds |
 
@@ -23,14 +25,17 @@ pub mod config;
 pub mod crypto;
 pub mod database;
 pub mod domain;
+pub mod engine;
 pub mod failpoint;
 pub mod health;
 pub mod http;
 pub mod jobs;
 pub mod migrate;
+pub mod redis;
 pub mod retry;
 pub mod shutdown;
 pub mod sql;
+pub mod start;
 pub mod statistics;
 pub mod store;
 pub mod telemetry;

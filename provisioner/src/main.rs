@@ -43,9 +43,12 @@ enum Role {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    kernel::tls::use_ring();
     let cli = Cli::parse();
     let settings = Settings::from_environment();
+    if let Err(error) = kernel::tls::begin(&settings) {
+        eprintln!("provisioner: {}", chain(&error));
+        return ExitCode::FAILURE;
+    }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await,
         Role::Legacy(options) => return legacy::run(&settings, options).await,

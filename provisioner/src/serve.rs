@@ -15,7 +15,7 @@ use kernel::health::Health;
 use kernel::http::{ApiError, Code, HttpLimits, edge};
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
-use kernel::{database, migrate, sql, telemetry};
+use kernel::{broker, database, sql, start, telemetry};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         Duration::ZERO => return Err(wrong("STORAGE_MEASURE_EVERY", "at least 1 second").into()),
         period => period,
     };
-    let amqp = settings.secret("AMQP_URL")?;
+    let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
@@ -49,10 +49,12 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // each of its own.
     let of_server = 2 * workers + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
-    let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, connections)
-        .context("the setting SYSTEM_DB_URL is wrong")?;
+    let system_url = settings.secret("SYSTEM_DB_URL")?;
+    start::system_database(&system_url).await?;
+    start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
+    server::first_look(&servers).await?;
+    let pool = database::pool(&system_url, connections).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
-    migrate::verify(&mut connection).await?;
     let (installation,): (String,) =
         sqlx::query_as("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
             .fetch_one(&mut *connection)

@@ -67,8 +67,8 @@ pub async fn look(state: &State) -> Vec<Row> {
 async fn ask(part: &Part) -> Result<()> {
     match part.name.as_str() {
         "mariadb" => probe::mysql(&part.url).await,
-        "rabbitmq" => probe::amqp(&part.url).await,
-        "redis" => probe::redis(&part.url).await,
+        "rabbitmq" => probe::amqp(&part.url, None).await,
+        "redis" => probe::redis(&part.url, None).await,
         _ => probe::ready(&part.url).await,
     }
 }

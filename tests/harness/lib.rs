@@ -8,9 +8,11 @@
 //! - [`install`]: the packages the servers come from;
 //! - [`mariadb`], [`rabbitmq`], [`redis`]: private servers, each in a directory of its own;
 //! - [`mysql`]: the other kind of database server, for the run that shows that everything works on it too;
+//! - [`certificates`]: of private authorities, where these servers are to be spoken to by TLS;
 //! - [`accounts`]: the least-privilege database accounts the services get;
 //! - [`services`]: the control plane, the provisioner and the data plane as real processes;
 //! - [`options`], [`stack`]: all of it composed; [`proxy`]: a bad network between two of them;
+//! - [`handshake`]: the first words of a database server that nobody can install any more;
 //! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it;
 //! - [`legacy`]: databases of the system before this one, for what moves them in.
 //!
@@ -18,8 +20,10 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod certificates;
 pub mod demo;
 pub mod files;
+pub mod handshake;
 pub mod install;
 pub mod leftovers;
 pub mod legacy;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Certificate;
 use crate::files::{private_dir, random_secret, remembered, write_private};
 use crate::process::{Launch, Process, base_env};
 use crate::{install, mysql, paths, ports, probe, wait};
@@ -29,13 +30,15 @@ pub struct Options {
     pub max_connections: u32,
     /// 64 MB instead of 128 MB: for tests, which run several servers at once.
     pub small_buffer_pool: bool,
+    /// What it shows to clients, which then must use TLS.
+    pub certificate: Option<Certificate>,
     /// Further options of `mariadbd`, for tests that need a special server.
     pub extra: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_connections: 500, small_buffer_pool: false, extra: Vec::new() }
+        Self { max_connections: 500, small_buffer_pool: false, certificate: None, extra: Vec::new() }
     }
 }
 
@@ -49,6 +52,7 @@ struct Identity {
 pub struct MariaDb {
     dir: PathBuf,
     identity: Identity,
+    authority: Option<PathBuf>,
     process: Process,
 }
 
@@ -64,7 +68,8 @@ impl MariaDb {
         if let Some(mut left) = Process::attach(launch.clone())? {
             left.stop(STOP).await?;
         }
-        let mut server = Self { dir: dir.into(), identity, process: Process::start(launch)? };
+        let authority = options.certificate.as_ref().map(|certificate| certificate.authority.clone());
+        let mut server = Self { dir: dir.into(), identity, authority, process: Process::start(launch)? };
         server.wait_ready().await?;
         Ok(server)
     }
@@ -73,7 +78,7 @@ impl MariaDb {
     pub fn attach(dir: &Path) -> Result<Option<Self>> {
         let Some(identity) = crate::files::read_json(&dir.join("identity.json"))? else { return Ok(None) };
         let process = Process::attach(Launch::new("mariadb", "mariadbd", dir))?;
-        Ok(process.map(|process| Self { dir: dir.into(), identity, process }))
+        Ok(process.map(|process| Self { dir: dir.into(), identity, authority: None, process }))
     }
 
     pub async fn wait_ready(&mut self) -> Result<()> {
@@ -91,7 +96,11 @@ impl MariaDb {
 
     /// The URL of the all-powerful account: for outside inspection, never for a service.
     pub fn root_url(&self) -> String {
-        self.url("root", &self.identity.root_password, "")
+        let url = self.url("root", &self.identity.root_password, "");
+        match &self.authority {
+            Some(authority) => format!("{url}?ssl-mode=VERIFY_IDENTITY&ssl-ca={}", authority.display()),
+            None => url,
+        }
     }
 
     /// The URL of an account, with a database or without.
@@ -181,6 +190,14 @@ fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
         // Without it the default is latin1, which mangles every Chinese name.
         .args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci"])
         .args(&options.extra);
+    if let Some(certificate) = &options.certificate {
+        launch = launch.args([
+            "--require-secure-transport=ON".to_owned(),
+            format!("--ssl-cert={}", certificate.certificate.display()),
+            format!("--ssl-key={}", certificate.key.display()),
+            format!("--ssl-ca={}", certificate.authority.display()),
+        ]);
+    }
     if nix::unistd::geteuid().is_root() {
         launch = launch.args(["--user=root"]);
     }

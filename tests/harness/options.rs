@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::certificates::Certificates;
 use crate::services::Env;
 use crate::{leftovers, mariadb, paths};
 
@@ -46,6 +47,8 @@ pub struct StackOptions {
     /// Further tenant servers by name (lower case); each becomes `TENANT_DB_ADMIN_URL_<NAME>`.
     pub more_servers: Vec<String>,
     pub existing: Existing,
+    /// With them, all servers are spoken to by TLS; the broker must then be its own.
+    pub certificates: Option<Certificates>,
     pub default_tenant_domain: Option<String>,
     /// Further variables by process name (`data-plane-2`) or, for all of a kind, by binary (`data-plane`).
     pub env: BTreeMap<String, Env>,
@@ -66,6 +69,7 @@ impl StackOptions {
             mariadb: mariadb::Options::default(),
             more_servers: Vec::new(),
             existing: Existing::default(),
+            certificates: None,
             default_tenant_domain: None,
             env: BTreeMap::new(),
             verbose: false,
@@ -84,6 +88,14 @@ impl StackOptions {
             options.broker = Broker::Shared { url, prefix };
         }
         Ok(options)
+    }
+
+    /// All servers of the stack by TLS.
+    pub fn with_certificates(mut self, certificates: Certificates) -> Self {
+        self.mariadb.certificate = Some(certificates.databases.clone());
+        self.broker = Broker::Own;
+        self.certificates = Some(certificates);
+        self
     }
 
     /// Adds a variable for a process or for all of a kind.

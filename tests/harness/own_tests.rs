@@ -87,11 +87,11 @@ async fn redis_comes_back_empty_on_its_port() -> Result<()> {
     let url = server.url();
     let mut wrong = url::Url::parse(&url)?;
     wrong.set_password(Some("wrong")).expect("a URL with a host");
-    assert!(probe::redis(wrong.as_str()).await.is_err(), "a password is needed");
+    assert!(probe::redis(wrong.as_str(), None).await.is_err(), "a password is needed");
     server.kill9()?;
     server.restart().await?;
     assert_eq!(server.url(), url);
-    probe::redis(&url).await?;
+    probe::redis(&url, None).await?;
     server.stop().await
 }
 
@@ -105,9 +105,9 @@ async fn rabbitmq_survives_what_tests_do_to_it() -> Result<()> {
     server.kill9()?;
     server.restart().await?;
     server.pause()?;
-    assert!(probe::amqp(&url).await.is_err(), "a frozen broker does not answer");
+    assert!(probe::amqp(&url, None).await.is_err(), "a frozen broker does not answer");
     server.resume()?;
-    wait::until_ok(Duration::from_secs(10), "the resumed broker", async || probe::amqp(&url).await).await?;
+    wait::until_ok(Duration::from_secs(10), "the resumed broker", async || probe::amqp(&url, None).await).await?;
     server.stop().await?;
     server.restart().await?;
     server.stop().await

@@ -2,13 +2,19 @@
 //!
 //! An open port says only that something listens; a server may accept connections long before it serves them.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use sqlx::{ConnectOptions, Connection, mysql::MySqlConnectOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 /// One probe may not hang: a frozen server accepts connections and never answers.
@@ -26,9 +32,9 @@ pub async fn mysql(url: &str) -> Result<()> {
 }
 
 /// Says hello to an AMQP broker and waits for its `connection.start`.
-pub async fn amqp(url: &str) -> Result<()> {
+pub async fn amqp(url: &str, authority: Option<&Path>) -> Result<()> {
     let ask = async {
-        let mut stream = open(url, 5672).await?;
+        let mut stream = open(url, 5672, authority).await?;
         stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
         // A method frame on channel 0; a broker that wants another version answers with its own header.
         let mut start = [0; 3];
@@ -40,9 +46,9 @@ pub async fn amqp(url: &str) -> Result<()> {
 }
 
 /// Authenticates against Redis and pings it.
-pub async fn redis(url: &str) -> Result<()> {
+pub async fn redis(url: &str, authority: Option<&Path>) -> Result<()> {
     let ask = async {
-        let mut stream = open(url, 6379).await?;
+        let mut stream = open(url, 6379, authority).await?;
         let parsed = Url::parse(url)?;
         let user = parsed.username();
         let mut expected = 1;
@@ -81,8 +87,25 @@ pub async fn ready(base: &str) -> Result<()> {
     Ok(())
 }
 
-async fn open(url: &str, default_port: u16) -> Result<TcpStream> {
+/// In plaintext or encrypted.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn open(url: &str, default_port: u16, authority: Option<&Path>) -> Result<Box<dyn Stream>> {
     let parsed = Url::parse(url).context("not a URL")?;
     let host = parsed.host_str().context("a URL without a host")?;
-    Ok(TcpStream::connect((host, parsed.port().unwrap_or(default_port))).await?)
+    let stream = TcpStream::connect((host, parsed.port().unwrap_or(default_port))).await?;
+    let Some(authority) = authority else { return Ok(Box::new(stream)) };
+    let mut trusted = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority)? {
+        trusted.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned())?;
+    Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Certificate;
 use crate::files::{private_dir, random_secret, read_json, remembered, write_private};
 use crate::mariadb::wait_for;
 use crate::process::{Launch, Process};
@@ -25,6 +26,7 @@ use crate::{install, ports, probe, process};
 const READY: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(20);
 const USER: &str = "dev";
+const PLAINTEXT_LISTENER: [&str; 2] = ["RABBITMQ_NODE_IP_ADDRESS", "RABBITMQ_NODE_PORT"];
 
 /// What must be the same after a restart.
 #[derive(Serialize, Deserialize)]
@@ -43,12 +45,18 @@ pub struct RabbitMq {
     epmd: Process,
     /// The environment entry that only processes of this broker have.
     home: String,
+    certificate: Option<Certificate>,
     detached: bool,
 }
 
 impl RabbitMq {
     /// Starts the broker in this folder, with the queues that are there from before, and waits until it answers.
     pub async fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, None).await
+    }
+
+    /// The same, by TLS only if it has a certificate.
+    pub async fn start_with(dir: &Path, certificate: Option<&Certificate>) -> Result<Self> {
         private_dir(dir)?;
         let identity: Identity = remembered(&dir.join("identity.json"), || {
             Ok(Identity {
@@ -59,8 +67,9 @@ impl RabbitMq {
                 cookie: random_secret(),
             })
         })?;
-        configure(dir, &identity)?;
-        let (broker, epmd) = (broker_launch(dir, &identity)?, epmd_launch(dir, &identity)?);
+        configure(dir, &identity, certificate)?;
+        let certificate = certificate.cloned();
+        let (broker, epmd) = (broker_launch(dir, &identity, certificate.is_some())?, epmd_launch(dir, &identity)?);
         for left in [&broker, &epmd] {
             if let Some(mut left) = Process::attach(left.clone())? {
                 left.stop(STOP).await?;
@@ -74,7 +83,7 @@ impl RabbitMq {
         private_dir(&dir.join("data"))?;
         let epmd = Process::start(epmd)?;
         let home = home_entry(dir);
-        let mut server = Self { identity, process: Process::start(broker)?, epmd, home, detached: false };
+        let mut server = Self { identity, process: Process::start(broker)?, epmd, home, certificate, detached: false };
         server.wait_ready().await?;
         write_private(&complete, "")?;
         Ok(server)
@@ -83,7 +92,7 @@ impl RabbitMq {
     /// The broker that an earlier run left running in this folder.
     pub fn attach(dir: &Path) -> Result<Option<Self>> {
         let Some(identity) = read_json(&dir.join("identity.json"))? else { return Ok(None) };
-        let process = Process::attach(broker_launch(dir, &identity)?)?;
+        let process = Process::attach(broker_launch(dir, &identity, false)?)?;
         let mut epmd = Process::attach(epmd_launch(dir, &identity)?)?;
         if process.is_none()
             && let Some(epmd) = &mut epmd
@@ -91,16 +100,21 @@ impl RabbitMq {
             epmd.kill9()?;
         }
         let both = process.zip(epmd);
-        Ok(both.map(|(process, epmd)| Self { identity, process, epmd, home: home_entry(dir), detached: true }))
+        Ok(both.map(|(process, epmd)| {
+            let home = home_entry(dir);
+            Self { identity, process, epmd, home, certificate: None, detached: true }
+        }))
     }
 
     pub async fn wait_ready(&mut self) -> Result<()> {
         let url = self.url();
-        wait_for("RabbitMQ", READY, &mut self.process, async || probe::amqp(&url).await).await
+        let authority = self.certificate.as_ref().map(|certificate| certificate.authority.clone());
+        wait_for("RabbitMQ", READY, &mut self.process, async || probe::amqp(&url, authority.as_deref()).await).await
     }
 
     pub fn url(&self) -> String {
-        format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.identity.password, self.identity.port)
+        let scheme = if self.certificate.is_some() { "amqps" } else { "amqp" };
+        format!("{scheme}://{USER}:{}@127.0.0.1:{}/%2f", self.identity.password, self.identity.port)
     }
 
     pub fn port(&self) -> u16 {
@@ -166,7 +180,7 @@ fn home_entry(dir: &Path) -> String {
     format!("HOME={}", dir.join("home").display())
 }
 
-fn configure(dir: &Path, identity: &Identity) -> Result<()> {
+fn configure(dir: &Path, identity: &Identity, certificate: Option<&Certificate>) -> Result<()> {
     private_dir(&dir.join("home"))?;
     private_dir(&dir.join("log"))?;
     // Read by Erlang only when nobody else can read or write it.
@@ -174,15 +188,26 @@ fn configure(dir: &Path, identity: &Identity) -> Result<()> {
     write_private(&cookie, &identity.cookie)?;
     fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
     fs::write(dir.join("enabled_plugins"), "[].\n")?;
+    let listen = match certificate {
+        None => format!("listeners.tcp.1 = 127.0.0.1:{}", identity.port),
+        Some(files) => format!(
+            "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             ssl_options.cacertfile = {}\nssl_options.verify = verify_none",
+            identity.port,
+            files.certificate.display(),
+            files.key.display(),
+            files.authority.display()
+        ),
+    };
     let configuration = format!(
-        "listeners.tcp.1 = 127.0.0.1:{}\nloopback_users = none\ndefault_user = {USER}\ndefault_pass = {}\n\
+        "{listen}\nloopback_users = none\ndefault_user = {USER}\ndefault_pass = {}\n\
          log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 1GB\n",
-        identity.port, identity.password
+        identity.password
     );
     write_private(&dir.join("rabbitmq.conf"), configuration)
 }
 
-fn broker_launch(dir: &Path, identity: &Identity) -> Result<Launch> {
+fn broker_launch(dir: &Path, identity: &Identity, tls: bool) -> Result<Launch> {
     let home = install::rabbitmq_home().context("RabbitMQ is not installed")?;
     let at = |name: &str| dir.join(name).display().to_string();
     let none = at("none");
@@ -210,7 +235,9 @@ fn broker_launch(dir: &Path, identity: &Identity) -> Result<Launch> {
         ("RABBITMQ_GENERATED_CONFIG_DIR", at("data/config")),
     ];
     let launch = Launch::new("rabbitmq", home.join("sbin/rabbitmq-server"), dir);
-    Ok(settings.into_iter().fold(launch, |launch, (name, value)| launch.env(name, value)))
+    // These would open a port for plaintext, whatever the configuration says.
+    let settings = settings.into_iter().filter(|(name, _)| !(tls && PLAINTEXT_LISTENER.contains(name)));
+    Ok(settings.fold(launch, |launch, (name, value)| launch.env(name, value)))
 }
 
 fn epmd_launch(dir: &Path, identity: &Identity) -> Result<Launch> {

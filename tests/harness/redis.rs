@@ -1,11 +1,12 @@
 //! A private Redis: a cache, so nothing is kept on disk; losing all of it must change no answer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Certificate;
 use crate::files::{private_dir, random_secret, read_json, remembered, write_private};
 use crate::mariadb::wait_for;
 use crate::process::{Launch, Process};
@@ -24,12 +25,18 @@ struct Identity {
 
 pub struct Redis {
     identity: Identity,
+    authority: Option<PathBuf>,
     process: Process,
 }
 
 impl Redis {
     /// Starts the server in this folder and waits until it answers.
     pub async fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, None).await
+    }
+
+    /// The same, by TLS only if it has a certificate.
+    pub async fn start_with(dir: &Path, certificate: Option<&Certificate>) -> Result<Self> {
         private_dir(dir)?;
         let identity: Identity = remembered(&dir.join("identity.json"), || {
             Ok(Identity { port: ports::free()?, password: random_secret() })
@@ -38,10 +45,19 @@ impl Redis {
         let file = dir.join("redis.conf");
         // By a file, because arguments can be read by everybody on the machine. The title stays the command line,
         // by which the process is recognised.
+        let listen = match certificate {
+            None => format!("port {}", identity.port),
+            Some(files) => format!(
+                "port 0\ntls-port {}\ntls-auth-clients no\ntls-cert-file \"{}\"\ntls-key-file \"{}\"\ntls-ca-cert-file \"{}\"",
+                identity.port,
+                files.certificate.display(),
+                files.key.display(),
+                files.authority.display()
+            ),
+        };
         let configuration = format!(
-            "bind 127.0.0.1\nport {}\nrequirepass {}\nsave \"\"\nappendonly no\ndir \"{}\"\nset-proc-title no\n\
+            "bind 127.0.0.1\n{listen}\nrequirepass {}\nsave \"\"\nappendonly no\ndir \"{}\"\nset-proc-title no\n\
              daemonize no\nlogfile \"\"\n",
-            identity.port,
             identity.password,
             dir.display()
         );
@@ -50,7 +66,8 @@ impl Redis {
         if let Some(mut left) = Process::attach(launch.clone())? {
             left.stop(STOP).await?;
         }
-        let mut server = Self { identity, process: Process::start(launch)? };
+        let authority = certificate.map(|certificate| certificate.authority.clone());
+        let mut server = Self { identity, authority, process: Process::start(launch)? };
         server.wait_ready().await?;
         Ok(server)
     }
@@ -59,16 +76,17 @@ impl Redis {
     pub fn attach(dir: &Path) -> Result<Option<Self>> {
         let Some(identity) = read_json(&dir.join("identity.json"))? else { return Ok(None) };
         let process = Process::attach(Launch::new("redis", "redis-server", dir))?;
-        Ok(process.map(|process| Self { identity, process }))
+        Ok(process.map(|process| Self { identity, authority: None, process }))
     }
 
     pub async fn wait_ready(&mut self) -> Result<()> {
         let url = self.url();
-        wait_for("Redis", READY, &mut self.process, async || probe::redis(&url).await).await
+        wait_for("Redis", READY, &mut self.process, async || probe::redis(&url, self.authority.as_deref()).await).await
     }
 
     pub fn url(&self) -> String {
-        format!("redis://:{}@127.0.0.1:{}/0", self.identity.password, self.identity.port)
+        let scheme = if self.authority.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://:{}@127.0.0.1:{}/0", self.identity.password, self.identity.port)
     }
 
     pub fn port(&self) -> u16 {

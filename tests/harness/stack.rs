@@ -77,7 +77,8 @@ impl Stack {
                 let server = MariaDb::start(&dir.join(format!("mariadb-{name}")), &options.mariadb).await?;
                 more.insert(name.clone(), server);
             }
-            let env = vec![("SYSTEM_DB_URL".to_owned(), system.migrator.clone())];
+            let mut env = vec![("SYSTEM_DB_URL".to_owned(), system.migrator.clone())];
+            env.extend(trusted(&options));
             services::run(Role::ControlPlane, &options.profile, &service_dir(&dir), &env, &["migrate"]).await?;
             if let (Some(server), None) = (&mariadb, &options.existing.system) {
                 accounts::ensure_on_tables(server).await?;
@@ -277,6 +278,9 @@ impl Stack {
             set("AMQP_PREFIX", prefix);
         }
         set("ENCRYPTION_KEYS", &self.encryption_keys);
+        if let Some((name, value)) = trusted(&self.options) {
+            set(&name, &value);
+        }
         set("LOG", &std::env::var("LOG").unwrap_or_else(|_| "info".into()));
         set("RUST_BACKTRACE", "1");
         set("SHUTDOWN_DEADLINE", &DRAIN_SECONDS.to_string());
@@ -344,6 +348,12 @@ pub fn new_encryption_key(id: &str) -> String {
     format!("{id}:{key}")
 }
 
+/// Whom the services trust.
+fn trusted(options: &StackOptions) -> Option<(String, String)> {
+    let certificates = options.certificates.as_ref()?;
+    Some(("TLS_CA_FILE".to_owned(), certificates.trusted.display().to_string()))
+}
+
 /// Where a stack keeps the records and logs of its services.
 pub fn service_dir(dir: &Path) -> PathBuf {
     dir.join("services")
@@ -381,7 +391,9 @@ async fn start_broker(options: &StackOptions, dir: &Path) -> Result<(Option<Rabb
     match &options.broker {
         Broker::Shared { url, prefix } => Ok((None, url.clone(), Some(prefix.clone()))),
         Broker::Own => {
-            let server = RabbitMq::start(&dir.join("rabbitmq")).await?;
+            let server =
+                RabbitMq::start_with(&dir.join("rabbitmq"), options.certificates.as_ref().map(|all| &all.broker))
+                    .await?;
             let url = server.url();
             Ok((Some(server), url, None))
         }
@@ -392,7 +404,7 @@ async fn start_redis(options: &StackOptions, dir: &Path) -> Result<(Option<Redis
     if let Some(url) = &options.existing.redis {
         return Ok((None, url.clone()));
     }
-    let server = Redis::start(&dir.join("redis")).await?;
+    let server = Redis::start_with(&dir.join("redis"), options.certificates.as_ref().map(|all| &all.redis)).await?;
     let url = server.url();
     Ok((Some(server), url))
 }

@@ -7,6 +7,7 @@ use kernel::crypto::{KeyRing, Purpose};
 use kernel::database;
 use kernel::domain::TenantId;
 use kernel::telemetry::names;
+use kernel::tls;
 use secrecy::ExposeSecret;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, Row};
@@ -81,9 +82,8 @@ impl MySqlConnect {
         let password = self.keys.open_text(purpose, &place.sealed_password)?;
         // Field by field: a URL would have to be escaped, and ends up in logs. What SQLx would set in a statement of its
         // own is in SESSION.
-        Ok(MySqlConnectOptions::new()
-            .host(&place.host)
-            .port(place.port)
+        Ok(tls::policy()
+            .encrypted(MySqlConnectOptions::new().host(&place.host).port(place.port))
             .username(&place.username)
             .password(password.expose_secret())
             .database(&place.name)

@@ -91,15 +91,14 @@ impl LegacySessions {
     pub fn new(secret: Option<&SecretString>, redis: Option<&SecretString>) -> Result<Option<Self>, ConfigError> {
         let Some(secret) = secret else { return Ok(None) };
         let redis = redis.ok_or_else(|| wrong("LEGACY_SECRET_KEY", "it needs REDIS_URL, where the sessions are"))?;
-        // The cause is not told: it may quote the URL, which holds a password.
-        let not_a_url = || wrong("REDIS_URL", "not a redis:// URL");
-        let client = redis::Client::open(redis.expose_secret()).map_err(|_| not_a_url())?;
+        let client = kernel::redis::client(redis)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT)
             .set_connection_timeout(Some(TIMEOUT))
             .set_response_timeout(Some(TIMEOUT));
-        let redis = ConnectionManager::new_lazy_with_config(client, config).map_err(|_| not_a_url())?;
+        let redis = ConnectionManager::new_lazy_with_config(client, config)
+            .map_err(|_| wrong("REDIS_URL", "no client can be made of it"))?;
         let mut validation = Validation::new(Algorithm::HS256);
         // As the legacy decodes: an expiry is not needed, but counts if there is one, to the second.
         validation.required_spec_claims.clear();

@@ -13,9 +13,13 @@ pub use listen::{Heard, Source, listen};
 pub use publish::{PublishError, Publisher, ring_on, ring_relay};
 pub use topology::{DOORBELL_JOBS, DOORBELL_RELAY, QueueType, Topology};
 
+use crate::config::{ConfigError, Settings, wrong};
+use crate::tls;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
+use url::Url;
 
 /// Longest wait for any single answer of the broker. A broker under a disk alarm or a stopped process never answers.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +33,15 @@ pub enum BrokerError {
     /// A queue or exchange of ours exists with other settings. Somebody must look: going on would lose messages.
     #[error("the broker has a queue or exchange of our name with other settings; delete it or set another AMQP_PREFIX")]
     WrongTopology,
+    /// It does not let us in.
+    #[error("the broker refuses the user, password or vhost of AMQP_URL")]
+    Denied,
+    /// It is not to be spoken to in this way.
+    #[error("the broker is not connected to")]
+    Refused(#[source] ConfigError),
+    /// No encrypted connection came to be.
+    #[error("the broker cannot be trusted: {0}")]
+    Untrusted(&'static str),
     /// Anything else; it may pass.
     #[error("the broker failed")]
     Failed(#[source] lapin::Error),
@@ -41,6 +54,12 @@ impl From<lapin::Error> for BrokerError {
     fn from(error: lapin::Error) -> Self {
         match error.kind() {
             lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == 406 => Self::WrongTopology,
+            // Access refused; not allowed, which is said of a vhost that is not there.
+            lapin::ErrorKind::ProtocolError(amqp) if matches!(amqp.get_id(), 403 | 530) => Self::Denied,
+            lapin::ErrorKind::IOError(io) => match tls::reason(io) {
+                Some(reason) => Self::Untrusted(reason),
+                None => Self::Failed(error),
+            },
             _ => Self::Failed(error),
         }
     }
@@ -51,11 +70,42 @@ async fn bounded<T>(future: impl Future<Output = Result<T, lapin::Error>>) -> Re
     tokio::time::timeout(BROKER_TIMEOUT, future).await.map_err(|_| BrokerError::Timeout)?.map_err(BrokerError::from)
 }
 
+/// The setting `AMQP_URL`, under the rule of [`crate::tls`].
+pub fn url(settings: &Settings) -> Result<SecretString, ConfigError> {
+    let url = settings.secret("AMQP_URL")?;
+    parse(&url)?;
+    Ok(url)
+}
+
+/// Connects, makes sure of the topology, and leaves.
+pub(crate) async fn look(url: &SecretString, topology: &Topology) -> Result<(), BrokerError> {
+    let connection = connect(url, "start").await?;
+    let channel = bounded(connection.create_channel()).await?;
+    topology.declare(&channel).await?;
+    let _ = bounded(connection.close(200, "seen".into())).await;
+    Ok(())
+}
+
+fn parse(url: &SecretString) -> Result<Url, ConfigError> {
+    let not_a_url = || wrong("AMQP_URL", "not an amqp:// or amqps:// URL");
+    let parsed = Url::parse(url.expose_secret()).map_err(|_| not_a_url())?;
+    let encrypted = match parsed.scheme() {
+        "amqp" => false,
+        "amqps" => true,
+        _ => return Err(not_a_url()),
+    };
+    let host = parsed.host_str().ok_or_else(not_a_url)?;
+    let password = parsed.password().is_some_and(|password| !password.is_empty());
+    tls::policy().check(host, encrypted, password, "amqps://").map_err(|refused| wrong("AMQP_URL", refused))?;
+    Ok(parsed)
+}
+
 /// Connects, with a heartbeat that notices a dead peer within half a minute (RabbitMQ's default takes three).
 async fn connect(url: &SecretString, name: &str) -> Result<Connection, BrokerError> {
-    let url = url.expose_secret();
-    let separator = if url.contains('?') { '&' } else { '?' };
-    let url = format!("{url}{separator}heartbeat=10&connection_timeout=5000");
+    let mut url = parse(url).map_err(BrokerError::Refused)?;
+    url.query_pairs_mut().append_pair("heartbeat", "10").append_pair("connection_timeout", "5000");
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    bounded(Connection::connect(&url, properties)).await
+    let trusted = OwnedTLSConfig { identity: None, cert_chain: tls::policy().authorities().map(str::to_owned) };
+    let runtime = lapin::runtime::default_runtime()?;
+    bounded(Connection::connect_with_config(url.as_str(), properties, trusted, runtime)).await
 }

@@ -2,6 +2,7 @@
 
 use super::LegacyError;
 use super::source::Source;
+use kernel::tls;
 use secrecy::ExposeSecret;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -29,9 +30,13 @@ pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
     let writing = || failed(format!("writing {}", path.display()));
     let mut dump = private(&path).map_err(writing())?;
     // The password is in a file that only we can read: others see arguments and, on some systems, the environment.
-    let options = dir.join(format!(".{time}.cnf"));
+    let (options, trusted) = (dir.join(format!(".{time}.cnf")), dir.join(format!(".{time}.pem")));
     private(&options)
-        .and_then(|mut file| file.write_all(client_options(source)?.as_bytes()))
+        .and_then(|mut file| file.write_all(client_options(source, &trusted)?.as_bytes()))
+        .and_then(|()| match tls::policy().authorities() {
+            Some(pem) => private(&trusted)?.write_all(pem.as_bytes()),
+            None => Ok(()),
+        })
         .map_err(failed(format!("writing {}", options.display())))?;
     let child = tokio::process::Command::new(&program)
         .arg(format!("--defaults-extra-file={}", options.display()))
@@ -48,6 +53,7 @@ pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
         Err(error) => Err(error),
     };
     let _ = fs::remove_file(&options);
+    let _ = fs::remove_file(&trusted);
     let output = output.map_err(failed(format!("starting {}", program.display())))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -76,7 +82,7 @@ fn is_complete(dump: &mut File) -> std::io::Result<bool> {
     Ok(String::from_utf8_lossy(&end).contains(END))
 }
 
-fn client_options(source: &Source) -> std::io::Result<String> {
+fn client_options(source: &Source, trusted: &Path) -> std::io::Result<String> {
     let url =
         url::Url::parse(source.url().expose_secret()).map_err(|_| std::io::Error::other("LEGACY_DB_URL is no URL"))?;
     // Decodes what is percent-encoded, as the driver does.
@@ -86,8 +92,9 @@ fn client_options(source: &Source) -> std::io::Result<String> {
     };
     let quoted = |text: &str| format!("\"{}\"", decoded(text).replace('\\', "\\\\").replace('"', "\\\""));
     let options = source.options();
+    let encrypted = tls::policy().client_options(options, trusted);
     Ok(format!(
-        "[client]\nprotocol=tcp\nhost={}\nport={}\nuser={}\npassword={}\n",
+        "[client]\nprotocol=tcp\nhost={}\nport={}\nuser={}\npassword={}\n{encrypted}",
         options.get_host(),
         options.get_port(),
         quoted(url.username()),

@@ -4,7 +4,6 @@
 //! [`account`] makes and removes a tenant's database user, [`password_hash`] is what the server is told of its password.
 
 pub mod account;
-mod dialect;
 pub mod inventory;
 mod mark;
 pub mod password_hash;
@@ -13,9 +12,9 @@ mod session;
 mod sessions;
 mod storage;
 
-pub use dialect::Dialect;
+pub use kernel::engine::Dialect;
 pub use mark::{Found, Mark, find, latest as schema_version};
-pub use register::keep_registered;
+pub use register::{first_look, keep_registered};
 pub use session::Session;
 pub use storage::keep_measured;
 
@@ -38,6 +37,8 @@ pub struct Server {
     pub port: u16,
     /// Turns at applying a schema.
     pub schema_turns: Semaphore,
+    /// The setting it stands in.
+    setting: String,
     admin: MySqlConnectOptions,
     dialect: OnceLock<Dialect>,
 }
@@ -63,7 +64,7 @@ impl Server {
             let admin = database::options(&url).with_context(|| format!("the setting {setting} is wrong"))?;
             let (host, port) = (admin.get_host().to_owned(), admin.get_port());
             let schema_turns = Semaphore::new(turns);
-            servers.push(Self { id, host, port, schema_turns, admin, dialect: OnceLock::new() });
+            servers.push(Self { id, host, port, schema_turns, setting, admin, dialect: OnceLock::new() });
         }
         Ok(servers)
     }

@@ -1,20 +1,41 @@
 //! Registers the server in the system database, so that tenants can be placed on it, and looks at it again and again.
 //!
-//! A server is refused (and its absence told in health) when it is too old, or when it gives everybody rights: the
+//! A server is refused (and its absence told in health) when it is too old or lacks a feature, or when it gives everybody rights: the
 //! database `test` of an old installation, with its wildcard grants, would be open to every tenant.
 
-use super::{Dialect, Server};
-use kernel::database;
+use super::Server;
 use kernel::health::{Health, Part};
 use kernel::retry::Waits;
 use kernel::shutdown::Shutdown;
+use kernel::start::{self, StartError};
 use kernel::store::Store;
+use kernel::{database, engine};
 use sqlx::MySqlConnection;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a working server is looked at.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// Looks at all servers when the process starts. One that is there and will not do, or knows another password, is an error of the
+/// settings. One that is not there is waited for, as long as there is another to work on.
+pub async fn first_look(servers: &[Server]) -> Result<(), StartError> {
+    let looks = servers.iter().map(|server| async {
+        let name = format!("the database server {} ({})", server.id, server.setting);
+        start::database_server(&name, &server.admin).await.map(drop)
+    });
+    let mut away = Vec::new();
+    for look in futures::future::join_all(looks).await {
+        match look {
+            Err(error @ StartError::Unreachable(..)) => away.push(error),
+            look => look?,
+        }
+    }
+    match away.pop() {
+        Some(error) if away.len() + 1 == servers.len() => Err(error),
+        _ => Ok(()),
+    }
+}
 
 /// Keeps the server's row true until the process stops.
 pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, shutdown: Shutdown) {
@@ -40,8 +61,8 @@ pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, 
 enum Unfit {
     #[error("it cannot be reached or refuses")]
     Database(#[from] sqlx::Error),
-    #[error("version {0} is too old: MariaDB 10.6 or MySQL 8.0 is needed")]
-    TooOld(String),
+    #[error(transparent)]
+    Lacks(#[from] engine::Unfit),
     #[error(
         "it grants rights on '{0}' to everybody; revoke them (DELETE FROM mysql.db WHERE User IN ('', 'PUBLIC'); FLUSH PRIVILEGES)"
     )]
@@ -50,7 +71,7 @@ enum Unfit {
 
 async fn look(server: &Server, store: &Store) -> Result<(), Unfit> {
     let mut connection = database::connect(&server.admin).await?;
-    let (dialect, version) = Dialect::of(&mut connection).await?.map_err(Unfit::TooOld)?;
+    let (dialect, version) = engine::look(&mut connection).await?;
     if let Some(database) = open_to_all(&mut connection).await? {
         return Err(Unfit::OpenToAll(database));
     }

@@ -11,7 +11,7 @@ use kernel::config::{ConfigError, wrong};
 use kernel::statistics::{Collection, Figures};
 use kernel::telemetry::names;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use sqlx::MySqlConnection;
 use std::time::Duration;
@@ -29,9 +29,7 @@ impl Noticeboard {
     /// The noticeboard at `REDIS_URL`. Nothing is connected yet.
     pub fn new(url: Option<&SecretString>) -> Result<Self, ConfigError> {
         let Some(url) = url else { return Ok(Self(None)) };
-        // The cause is not told: it may quote the URL, which holds a password.
-        let not_a_url = || wrong("REDIS_URL", "not a redis:// URL");
-        let client = redis::Client::open(url.expose_secret()).map_err(|_| not_a_url())?;
+        let client = kernel::redis::client(url)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT)
@@ -39,7 +37,7 @@ impl Noticeboard {
             .set_response_timeout(Some(TIMEOUT));
         ConnectionManager::new_lazy_with_config(client, config)
             .map(|manager| Self(Some(manager)))
-            .map_err(|_| not_a_url())
+            .map_err(|_| wrong("REDIS_URL", "no client can be made of it"))
     }
 
     async fn put_up(&self, day: NaiveDate, notice: &Value) {

@@ -1,4 +1,4 @@
-//! Which kind of server it is. MariaDB and MySQL differ in how accounts and marks are written, nowhere else.
+//! Which kind of server it is. To us they differ in how accounts and marks are written, nowhere else.
 
 use sqlx::{Executor, MySqlConnection, Row};
 use std::fmt;

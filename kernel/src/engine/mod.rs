@@ -1,0 +1,179 @@
+//! What we need of a database server, found out by asking it, at every start.
+//!
+//! It need not be one machine: whatever speaks MySQL's protocol and has these features will do (`deploy/SCALE.md` says
+//! what clusters have them). What lacks one is refused with its name, rather than failing some night.
+//!
+//! | feature | who stands on it |
+//! |---|---|
+//! | MariaDB 10.6 or MySQL 8.0: atomic DDL, `SKIP LOCKED` | migrations, jobs |
+//! | InnoDB as the tables' engine: transactions | everything |
+//! | sessions that read committed rows, and row locks for them | positions without a hole |
+//! | a log of changes that can be replayed in that isolation (not `binlog_format=STATEMENT`) | every write |
+//! | one member that takes all writes | row locks and named locks: other members do not know of them |
+//! | named locks (`GET_LOCK`) | one migration, one worker for a tenant |
+
+mod dialect;
+
+pub use dialect::Dialect;
+
+use crate::database;
+use sqlx::{Executor, MySqlConnection};
+use std::collections::BTreeMap;
+
+/// Why a database server is no use to us. Each says what is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// An old version.
+    #[error("version {0} is too old: MariaDB 10.6 or MySQL 8.0 is needed")]
+    TooOld(String),
+    /// No transactions.
+    #[error("it lacks InnoDB as the engine of tables ({0} is the default)")]
+    Engine(String),
+    /// The isolation that every session asks for does not come.
+    #[error("it lacks the isolation level READ COMMITTED (the session has {0})")]
+    Isolation(String),
+    /// Writes would fail.
+    #[error(
+        "it logs changes as statements, which cannot be written in READ COMMITTED: set binlog_format to ROW or MIXED"
+    )]
+    StatementLog,
+    /// A replica, or one that is being replaced.
+    #[error("it is read only: a replica? The URL must lead to the member that takes writes")]
+    ReadOnly,
+    /// Locks that other members do not know of.
+    #[error(
+        "its cluster takes writes on several members ({0}), which do not know each other's locks: let one take them all"
+    )]
+    ManyWriters(&'static str),
+    /// Conflicts would be found too late.
+    #[error("it lacks row locks in transactions: set tidb_txn_mode to pessimistic")]
+    Optimistic,
+    /// No named locks.
+    #[error("it lacks named locks (GET_LOCK)")]
+    NamedLocks,
+    /// Workers would wait for each other.
+    #[error("it lacks SELECT ... FOR UPDATE SKIP LOCKED")]
+    SkipLocked,
+    /// It failed while it was asked.
+    #[error("it failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Asks a server for all of it, in a session as [`database`] begins them. Says what it is, and its version.
+pub async fn look(connection: &mut MySqlConnection) -> Result<(Dialect, String), Unfit> {
+    let known = Dialect::of(connection).await?.map_err(Unfit::TooOld)?;
+    let variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *connection).await?;
+    judge(&variables.into_iter().collect())?;
+    named_locks(connection).await?;
+    Ok(known)
+}
+
+/// The variables that tell; each server has some of them. Names and values as text, which MySQL 8 declares as binary.
+const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('default_storage_engine', 'transaction_isolation', \
+    'tx_isolation', 'log_bin', 'binlog_format', 'read_only', 'innodb_read_only', 'wsrep_on', 'wsrep_cluster_size', \
+    'group_replication_single_primary_mode', 'group_replication_group_name', 'tidb_txn_mode')";
+
+fn judge(variables: &BTreeMap<String, String>) -> Result<(), Unfit> {
+    let value = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
+    let on = |name: &str| matches!(value(name).to_ascii_uppercase().as_str(), "ON" | "1" | "YES");
+    let tidb = variables.contains_key("tidb_txn_mode");
+    if !value("default_storage_engine").eq_ignore_ascii_case("InnoDB") {
+        return Err(Unfit::Engine(value("default_storage_engine").into()));
+    }
+    // MariaDB renamed it in version 11.1.
+    let isolation = variables.get("transaction_isolation").or_else(|| variables.get("tx_isolation"));
+    if isolation.is_none_or(|level| level.replace('-', " ") != "READ COMMITTED") {
+        return Err(Unfit::Isolation(isolation.cloned().unwrap_or_default()));
+    }
+    if on("log_bin") && value("binlog_format").eq_ignore_ascii_case("STATEMENT") && !tidb {
+        return Err(Unfit::StatementLog);
+    }
+    if on("read_only") || on("innodb_read_only") {
+        return Err(Unfit::ReadOnly);
+    }
+    if !value("group_replication_group_name").is_empty() && !on("group_replication_single_primary_mode") {
+        return Err(Unfit::ManyWriters("group_replication_single_primary_mode is OFF"));
+    }
+    if tidb && value("tidb_txn_mode") != "pessimistic" {
+        return Err(Unfit::Optimistic);
+    }
+    Ok(())
+}
+
+/// By taking one: some servers know the function and do not lock.
+async fn named_locks(connection: &mut MySqlConnection) -> Result<(), Unfit> {
+    let taken: Result<(Option<i64>, Option<i64>), _> = sqlx::query_as(
+        "SELECT GET_LOCK(CONCAT('fit:', CONNECTION_ID()), 0), IS_USED_LOCK(CONCAT('fit:', CONNECTION_ID())) = CONNECTION_ID()",
+    )
+    .fetch_one(&mut *connection)
+    .await;
+    match taken {
+        Ok((Some(1), Some(1))) => {}
+        Ok(_) => return Err(Unfit::NamedLocks),
+        Err(error) if is_unknown(&error) => return Err(Unfit::NamedLocks),
+        Err(error) => return Err(error.into()),
+    }
+    connection.execute("DO RELEASE_LOCK(CONCAT('fit:', CONNECTION_ID()))").await?;
+    Ok(())
+}
+
+/// Whether rows that others have locked can be passed over, shown on a table of ours, without a row. An account that may
+/// only read does not need it.
+pub async fn skip_locked(connection: &mut MySqlConnection) -> Result<(), Unfit> {
+    let asked = connection.execute("SELECT name FROM saas_leases WHERE 1 = 0 FOR UPDATE SKIP LOCKED").await;
+    match asked {
+        Err(error) if is_unknown(&error) => Err(Unfit::SkipLocked),
+        Err(error) if matches!(database::number(&error), Some(1142 | 1044)) => Ok(()),
+        asked => asked.map(drop).map_err(Unfit::from),
+    }
+}
+
+/// A syntax error, no such function, not supported (yet).
+fn is_unknown(error: &sqlx::Error) -> bool {
+    matches!(database::number(error), Some(1064 | 1305 | 1235 | 3130 | 8108))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(changes: &[(&str, &str)]) -> Result<(), Unfit> {
+        let mut variables: BTreeMap<String, String> = [
+            ("default_storage_engine", "InnoDB"),
+            ("tx_isolation", "READ-COMMITTED"),
+            ("log_bin", "ON"),
+            ("binlog_format", "MIXED"),
+            ("read_only", "OFF"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        for (name, value) in changes {
+            variables.insert((*name).to_owned(), (*value).to_owned());
+        }
+        judge(&variables)
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(judged(&[]).is_ok());
+        assert!(judged(&[("transaction_isolation", "READ-COMMITTED"), ("tx_isolation", "")]).is_ok());
+        for (changes, words) in [
+            (&[("default_storage_engine", "MyISAM")][..], "InnoDB"),
+            (&[("tx_isolation", "REPEATABLE-READ")], "READ COMMITTED"),
+            (&[("transaction_isolation", "SNAPSHOT")], "READ COMMITTED"),
+            (&[("binlog_format", "STATEMENT")], "binlog_format"),
+            (&[("read_only", "1")], "read only"),
+            (&[("innodb_read_only", "ON")], "read only"),
+            (
+                &[("group_replication_group_name", "g"), ("group_replication_single_primary_mode", "OFF")],
+                "group_replication_single_primary_mode",
+            ),
+            (&[("tidb_txn_mode", "optimistic")], "tidb_txn_mode"),
+        ] {
+            let error = judged(changes).unwrap_err().to_string();
+            assert!(error.contains(words), "{changes:?}: {error}");
+        }
+        assert!(judged(&[("log_bin", "OFF"), ("binlog_format", "STATEMENT")]).is_ok());
+        assert!(judged(&[("tidb_txn_mode", "pessimistic"), ("binlog_format", "STATEMENT")]).is_ok());
+    }
+}

@@ -1,0 +1,53 @@
+//! Redis: where it is, under the rule of [`crate::tls`].
+
+use crate::config::{ConfigError, wrong};
+use crate::tls;
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use secrecy::{ExposeSecret, SecretString};
+
+/// A client for the setting `REDIS_URL`. Nothing is connected yet.
+pub fn client(url: &SecretString) -> Result<Client, ConfigError> {
+    // The cause is not told: it may quote the URL, which holds a password.
+    let not_a_url = || wrong("REDIS_URL", "not a redis:// or rediss:// URL");
+    let info: ConnectionInfo = url.expose_secret().into_connection_info().map_err(|_| not_a_url())?;
+    let (host, encrypted) = match info.addr() {
+        ConnectionAddr::TcpTls { insecure: true, .. } => {
+            return Err(wrong("REDIS_URL", "#insecure does not check who answers; leave it out"));
+        }
+        ConnectionAddr::Tcp(host, _) => (Some(host), false),
+        ConnectionAddr::TcpTls { host, .. } => (Some(host), true),
+        _ => (None, false),
+    };
+    if let Some(host) = host {
+        let password = info.redis_settings().password().is_some();
+        tls::policy().check(host, encrypted, password, "rediss://").map_err(|refused| wrong("REDIS_URL", refused))?;
+    }
+    let client = match tls::policy().authorities() {
+        Some(pem) if encrypted => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.as_bytes().to_vec()) };
+            Client::build_with_tls(info, certificates)
+        }
+        _ => Client::open(info),
+    };
+    client.map_err(|_| not_a_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_are_not_safe_are_refused_without_their_password() {
+        assert!(client(&"redis://127.0.0.1:1/0".into()).is_ok());
+        assert!(client(&"rediss://:p@cache.example.com:6380/0".into()).is_ok());
+        for url in [
+            "http://u:hunter2@h",
+            "redis://:hunter2@cache.example.com/0",
+            "rediss://cache.example.com/0",
+            "rediss://:hunter2@cache.example.com/0#insecure",
+        ] {
+            let error = client(&url.into()).err().unwrap().to_string();
+            assert!(error.contains("REDIS_URL") && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

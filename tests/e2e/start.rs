@@ -1,0 +1,180 @@
+//! A start with something missing says what, by the name of the setting, and ends with code 1 in bounded time.
+
+use crate::world;
+use anyhow::{Context, Result, ensure};
+use harness::handshake::Handshake;
+use harness::services::{Env, Role};
+use harness::stack::Stack;
+use sqlx::Executor;
+use std::time::{Duration, Instant};
+
+/// Each server is tried for 5 s, and may take 5 s more to say nothing; the rest is a busy machine.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// What is changed, and what must be said.
+type Case = (Role, &'static str, Env, &'static [&'static str]);
+
+const CONTROL: Role = Role::ControlPlane;
+const WORKER: Role = Role::Provisioner;
+const NODE: Role = Role::DataPlane;
+
+#[tokio::test]
+async fn a_start_says_what_is_missing() -> Result<()> {
+    let mut options = world::without_nodes("start")?;
+    // READ COMMITTED and a log of statements do not go together.
+    options.mariadb.extra = vec!["--log-bin".into(), "--binlog-format=MIXED".into(), "--server-id=1".into()];
+    let stack = Stack::start_servers(options).await?;
+    let set = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let urls = &stack.urls;
+    let wrong_password = |url: &str| {
+        let mut url = url::Url::parse(url).expect("a URL");
+        url.set_password(Some("hunter2")).expect("it has a host");
+        url.to_string()
+    };
+    let nowhere = |url: &str| {
+        let mut url = url::Url::parse(url).expect("a URL");
+        url.set_port(Some(1)).expect("it has a host");
+        url.to_string()
+    };
+    let (old, older) = (Handshake::start("5.7.44-log").await?, Handshake::start("10.3.39-MariaDB").await?);
+    let system = "ai_shifu_system";
+
+    let mut cases: Vec<Case> = Vec::new();
+    for role in Role::ALL {
+        for name in ["SYSTEM_DB_URL", "AMQP_URL", "ENCRYPTION_KEYS"] {
+            let said: &[&str] = match name {
+                "SYSTEM_DB_URL" => &["SYSTEM_DB_URL", "missing"],
+                "AMQP_URL" => &["AMQP_URL", "missing"],
+                _ => &["ENCRYPTION_KEYS", "missing"],
+            };
+            cases.push((role, "serve", set(name, ""), said));
+        }
+        let of_role = match role {
+            Role::ControlPlane => &urls.system.control,
+            Role::Provisioner => &urls.system.provisioner_system,
+            Role::DataPlane => &urls.system.node,
+        };
+        cases.extend([
+            (
+                role,
+                "serve",
+                set("SYSTEM_DB_URL", &wrong_password(of_role)),
+                &["SYSTEM_DB_URL", "refuses the account"][..],
+            ),
+            (role, "serve", set("SYSTEM_DB_URL", &nowhere(of_role)), &["SYSTEM_DB_URL", "cannot be reached"]),
+            (role, "serve", set("SYSTEM_DB_URL", &old.url(system)), &["SYSTEM_DB_URL", "5.7.44", "too old"]),
+            (role, "serve", set("AMQP_URL", &wrong_password(&urls.amqp)), &["AMQP_URL", "refuses the account"]),
+            (role, "serve", set("AMQP_URL", &nowhere(&urls.amqp)), &["AMQP_URL", "cannot be reached"]),
+            (role, "serve", set("ENCRYPTION_KEYS", "k1:short"), &["ENCRYPTION_KEYS", "wrong"]),
+            (role, "serve", set("SYSTEM_DB_URL_FILE", "/nonexistent"), &["SYSTEM_DB_URL_FILE", "cannot be read"]),
+        ]);
+    }
+    let no_tls = vec![("SYSTEM_DB_URL".to_owned(), old.url(system)), ("TLS_CA".to_owned(), authority()?)];
+    cases.extend([
+        (WORKER, "serve", set("TENANT_DB_ADMIN_URL", ""), &["TENANT_DB_ADMIN_URL", "missing"][..]),
+        (
+            WORKER,
+            "serve",
+            set("TENANT_DB_ADMIN_URL", &wrong_password(&urls.system.tenant_admin)),
+            &["TENANT_DB_ADMIN_URL", "refuses the account"],
+        ),
+        (
+            WORKER,
+            "serve",
+            set("TENANT_DB_ADMIN_URL", &nowhere(&urls.system.tenant_admin)),
+            &["TENANT_DB_ADMIN_URL", "cannot be reached"],
+        ),
+        (
+            WORKER,
+            "serve",
+            set("TENANT_DB_ADMIN_URL_EU2", &older.url("")),
+            &["TENANT_DB_ADMIN_URL_EU2", "10.3.39", "too old"],
+        ),
+        (CONTROL, "migrate", set("SYSTEM_DB_URL", &older.url(system)), &["SYSTEM_DB_URL", "10.3.39", "too old"]),
+        (CONTROL, "migrate", no_tls, &["SYSTEM_DB_URL", "offers no TLS"]),
+        (
+            CONTROL,
+            "serve",
+            set("SYSTEM_DB_URL", &(urls.system.control.clone() + "_not")),
+            &["SYSTEM_DB_URL", "no database of the name"],
+        ),
+        (NODE, "serve", set("REDIS_URL", "http://127.0.0.1"), &["REDIS_URL", "redis://"]),
+        (
+            NODE,
+            "serve",
+            set("LEGACY_SECRET_KEY", "x").into_iter().chain(set("REDIS_URL", "")).collect(),
+            &["LEGACY_SECRET_KEY", "REDIS_URL"],
+        ),
+    ]);
+    for case in &cases {
+        refused(&stack, case).await?;
+    }
+
+    // What a server can do is asked at each start.
+    let mut root = world::root(&stack).await?;
+    for (off, on, said) in [
+        (
+            "SET GLOBAL binlog_format = 'STATEMENT'",
+            "SET GLOBAL binlog_format = 'MIXED'",
+            &["SYSTEM_DB_URL", "binlog_format"][..],
+        ),
+        ("SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0", &["SYSTEM_DB_URL", "read only"]),
+        (
+            "SET GLOBAL default_storage_engine = 'MyISAM'",
+            "SET GLOBAL default_storage_engine = 'InnoDB'",
+            &["SYSTEM_DB_URL", "InnoDB"],
+        ),
+    ] {
+        root.execute(off).await?;
+        for role in Role::ALL {
+            refused(&stack, &(role, "serve", Env::new(), said)).await?;
+        }
+        root.execute(on).await?;
+    }
+
+    // An empty database, and one that another version has changed.
+    root.execute("CREATE DATABASE empty; GRANT ALL ON `empty`.* TO 'migrator'@'127.0.0.1'").await?;
+    let empty = urls.system.migrator.replace(system, "empty");
+    for role in Role::ALL {
+        refused(
+            &stack,
+            &(
+                role,
+                "serve",
+                set("SYSTEM_DB_URL", &empty),
+                &["SYSTEM_DB_URL", "migration 1 is not applied", "control-plane migrate"],
+            ),
+        )
+        .await?;
+    }
+    root.execute("UPDATE ai_shifu_system.saas_schema_migrations SET checksum = 'x' WHERE version = 2").await?;
+    refused(&stack, &(NODE, "serve", Env::new(), &["migration 2 was changed"])).await
+}
+
+async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Result<()> {
+    let began = Instant::now();
+    // A free port, should it start after all.
+    let mut env = changes.clone();
+    env.extend(
+        ["CONTROL_PLANE_LISTEN", "PROVISIONER_LISTEN", "DATA_PLANE_LISTEN"]
+            .map(|name| (name.to_owned(), "127.0.0.1:0".to_owned())),
+    );
+    let output = tokio::time::timeout(BOUND, stack.output(*role, &[command], &env))
+        .await
+        .with_context(|| format!("{} {command} with {changes:?} does not end", role.binary()))??;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let names: Vec<_> = changes.iter().map(|(name, _)| name).collect();
+    let what = format!("{} {command} with {names:?} said after {:?}: {said}", role.binary(), began.elapsed());
+    ensure!(output.status.code() == Some(1), "{what}");
+    for word in *words {
+        ensure!(said.contains(word), "{what} (without {word:?})");
+    }
+    ensure!(!said.contains("hunter2") && !said.contains(stack.encryption_keys()), "{what}");
+    Ok(())
+}
+
+/// Any certificate of an authority.
+fn authority() -> Result<String> {
+    let dir = tempfile::tempdir()?;
+    Ok(harness::certificates::Authority::new(&dir.path().join("any"))?.pem().to_owned())
+}
