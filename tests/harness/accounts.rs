@@ -1,6 +1,7 @@
 //! The database accounts of a private server: what each service may do, and no more.
 //!
-//! The same split a production setup uses, so that a missing right shows up in the tests and not at night.
+//! They are made by the very files that make them in production, `deploy/sql`, so that a missing right shows up in the tests
+//! and not at night.
 //!
 //! | account | on the system database | on the tenants' databases |
 //! |---|---|---|
@@ -17,7 +18,6 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::files::{random_secret, remembered};
 use crate::mariadb::MariaDb;
-use crate::mysql;
 
 /// The name of the system database.
 pub const SYSTEM_DATABASE: &str = "ai_shifu_system";
@@ -70,45 +70,9 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
             provisioner: random_secret(),
         })
     })?;
-    // In a grant `_` stands for any character: unescaped, the pattern would cover databases of others.
-    let system = SYSTEM_DATABASE.replace('_', "\\_");
-    let tenants = "ai\\_shifu\\_tenant\\_%";
-    // One right, two spellings.
-    let connection_admin = if mysql::selected().is_some() { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
-    let accounts = [
-        ("migrator", &passwords.migrator, vec![format!("ALL PRIVILEGES ON `{system}`.*")]),
-        ("control", &passwords.control, vec![format!("{ROWS} ON `{system}`.*")]),
-        ("provisioner_system", &passwords.provisioner_system, vec![format!("{ROWS} ON `{system}`.*")]),
-        ("node", &passwords.node, vec![format!("SELECT ON `{system}`.*")]),
-        (
-            "provisioner",
-            &passwords.provisioner,
-            vec![
-                // CONNECTION ADMIN: to end the sessions of an account that is being replaced.
-                format!("CREATE USER, RELOAD, PROCESS, {connection_admin} ON *.*"),
-                // Audits compare users and their rights with what the events say.
-                "SELECT ON mysql.*".to_owned(),
-                // It can hand on only what it has itself.
-                format!("{ROWS}, {SCHEMA} ON `{tenants}`.*"),
-            ],
-        ),
-    ];
-    let mut statements = vec![format!("CREATE DATABASE IF NOT EXISTS `{SYSTEM_DATABASE}`")];
-    for (user, password, grants) in accounts {
-        statements.push(format!("CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1'"));
-        statements.push(format!("ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}'"));
-        for grant in grants {
-            let option = if grant.contains(tenants) { " WITH GRANT OPTION" } else { "" };
-            statements.push(format!("GRANT {grant} TO '{user}'@'127.0.0.1'{option}"));
-        }
+    for (file, sql) in [("system.sql", SYSTEM), ("tenants.sql", TENANTS)] {
+        run(server, file, sql, Some(&passwords)).await?;
     }
-    let options: MySqlConnectOptions = server.root_url().parse()?;
-    let mut connection = options.disable_statement_logging().connect().await?;
-    for statement in &statements {
-        // The text holds passwords, so it stays out of the error.
-        sqlx::raw_sql(statement).execute(&mut connection).await.context("create the accounts of the services")?;
-    }
-    connection.close().await?;
     Ok(SystemUrls {
         migrator: server.url("migrator", &passwords.migrator, SYSTEM_DATABASE),
         control: server.url("control", &passwords.control, SYSTEM_DATABASE),
@@ -120,23 +84,30 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
 
 /// Rights on single tables, which can be given only once the migrations have made them.
 pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
-    let options: MySqlConnectOptions = server.root_url().parse()?;
-    let mut connection = options.disable_statement_logging().connect().await?;
-    // No pattern: in a grant on one table the name of the database is taken as it is.
-    for (rights, table) in [
-        ("INSERT, UPDATE, DELETE", "saas_nodes"),
-        ("UPDATE (token_expired_at)", "user_token"),
-        ("INSERT", "saas_access_logs"),
-    ] {
-        let grant = format!("GRANT {rights} ON `{SYSTEM_DATABASE}`.{table} TO 'node'@'127.0.0.1'");
-        sqlx::raw_sql(&grant)
-            .execute(&mut connection)
-            .await
-            .with_context(|| format!("give nodes rights on {table}"))?;
-    }
-    Ok(connection.close().await?)
+    run(server, "nodes.sql", NODES, None).await
 }
 
-const ROWS: &str = "SELECT, INSERT, UPDATE, DELETE";
-const SCHEMA: &str = "CREATE, DROP, ALTER, INDEX, REFERENCES, LOCK TABLES, CREATE TEMPORARY TABLES, CREATE VIEW, \
-                      SHOW VIEW, TRIGGER, EVENT, CREATE ROUTINE, ALTER ROUTINE, EXECUTE";
+const SYSTEM: &str = include_str!("../../deploy/sql/system.sql");
+const TENANTS: &str = include_str!("../../deploy/sql/tenants.sql");
+const NODES: &str = include_str!("../../deploy/sql/nodes.sql");
+
+/// What `accounts.sh` does.
+async fn run(server: &MariaDb, file: &str, sql: &str, passwords: Option<&Passwords>) -> Result<()> {
+    let mut text = sql.replace("@HOST@", "127.0.0.1");
+    if let Some(passwords) = passwords {
+        for (name, password) in [
+            ("MIGRATOR", &passwords.migrator),
+            ("CONTROL", &passwords.control),
+            ("PROVISIONER_SYSTEM", &passwords.provisioner_system),
+            ("NODE", &passwords.node),
+            ("PROVISIONER", &passwords.provisioner),
+        ] {
+            text = text.replace(&format!("@{name}_PASSWORD@"), password);
+        }
+    }
+    let options: MySqlConnectOptions = server.root_url().parse()?;
+    let mut connection = options.disable_statement_logging().connect().await?;
+    // The text holds passwords, so it stays out of the error.
+    sqlx::raw_sql(&text).execute(&mut connection).await.with_context(|| format!("run deploy/sql/{file}"))?;
+    Ok(connection.close().await?)
+}
