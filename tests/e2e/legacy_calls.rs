@@ -6,11 +6,10 @@ use anyhow::{Context, Result, ensure};
 use harness::admin::Reply;
 use harness::process::{Launch, Process};
 use harness::stack::{Stack, StackOptions};
-use harness::{ports, wait};
+use harness::{ports, python, wait};
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 /// The calls that read, and the reference's answers to them on the rows of [`legacy_world::fill`], as it gave them.
@@ -145,10 +144,11 @@ async fn the_reference_itself_gives_the_same_bytes() -> Result<()> {
     let api = stack.tenant_api(0);
     legacy_world::known(&api, &boss).await?;
 
-    let venv = virtualenv(&stack.dir().join("venv"), Path::new(&reference)).await?;
+    let requirements = std::fs::read_to_string(Path::new(&reference).join("requirements.txt"))?;
+    let programs = python::virtualenv("legacy-reference", &requirements).await?;
     let port = ports::free()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/legacy_reference.py");
-    let launch = Launch::new("reference", venv.join("bin/python"), stack.dir())
+    let launch = Launch::new("reference", programs.join("python"), stack.dir())
         .args([script])
         .env("LEGACY_REFERENCE", &reference)
         .env("DATABASE_URL", &stack.urls.root)
@@ -201,19 +201,4 @@ async fn the_reference_itself_gives_the_same_bytes() -> Result<()> {
     }
     assert_eq!(compared, GOLDEN.len());
     process.stop(Duration::from_secs(5)).await.map(drop)
-}
-
-/// A virtualenv with what the reference needs.
-async fn virtualenv(dir: &Path, reference: &Path) -> Result<PathBuf> {
-    let run = async |program: &Path, args: &[&str]| -> Result<()> {
-        let mut command = tokio::process::Command::new(program);
-        let status = command.args(args).stdout(Stdio::null()).kill_on_drop(true).status().await?;
-        ensure!(status.success(), "{} {args:?} failed", program.display());
-        Ok(())
-    };
-    let (path, requirements) = (dir.display().to_string(), reference.join("requirements.txt").display().to_string());
-    run(Path::new("python3"), &["-m", "venv", &path]).await?;
-    let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", &requirements];
-    run(&dir.join("bin/python"), &quiet).await?;
-    Ok(dir.to_owned())
 }

@@ -38,6 +38,7 @@ mod rotation;
 mod sagas;
 mod schedules;
 mod schema;
+mod schemathesis;
 mod secrets;
 mod session_tokens;
 mod signup;

@@ -32,6 +32,8 @@ pub enum Tool {
     Prometheus,
     /// Fetches another suite's packages into a folder.
     Debootstrap,
+    /// Makes virtualenvs, for tests that are written against programs in Python.
+    Python,
 }
 
 /// The servers of a stack.
@@ -46,6 +48,7 @@ impl Tool {
             Self::Wrk => "wrk",
             Self::Prometheus => "prometheus",
             Self::Debootstrap => "debootstrap",
+            Self::Python => "python3-venv",
         }
     }
 
@@ -57,6 +60,12 @@ impl Tool {
             Self::Wrk => program("wrk").is_some(),
             Self::Prometheus => program("promtool").is_some(),
             Self::Debootstrap => program("debootstrap").is_some(),
+            // Without the package a python3 has the module `venv`, and lacks what it needs.
+            Self::Python => Command::new("/usr/bin/python3")
+                .args(["-c", "import ensurepip, venv"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success()),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! - [`options`], [`stack`]: all of it composed; [`proxy`]: a bad network between two of them;
 //! - [`handshake`]: the first words of a database server that nobody can install any more;
 //! - [`admin`], [`demo`]: a client of the public API, and the demo tenant made through it;
+//! - [`python`]: programs in Python, for tests that compare with them;
 //! - [`legacy`]: databases of the system before this one, for what moves them in.
 //!
 //! Nothing here touches a server that it did not start, except the ones whose URLs it is given.
@@ -37,6 +38,7 @@ pub mod ports;
 pub mod probe;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod rabbitmq;
 pub mod redis;
 pub mod services;

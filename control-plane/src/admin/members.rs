@@ -14,13 +14,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+/// Longest permissions of a member, in bytes of their JSON: nodes keep them with the profile.
+const MOST_BYTES: usize = 8192;
+
+/// Deepest nesting of them. MariaDB takes 32 levels in a column of type JSON.
+const MOST_LEVELS: usize = 16;
+
 /// Body of `PUT /admin/tenants/{tenant_id}/users/{user_id}`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
     #[schema(value_type = Role)]
     role: String,
-    /// Free JSON of the application.
+    /// What the application makes of it: an object of at most 8,192 bytes as JSON, nested 16 levels deep at most.
     #[serde(default)]
     #[schema(value_type = Object, nullable)]
     permissions: Option<Value>,
@@ -42,9 +48,33 @@ pub async fn put(
         tenant_id: path_tenant_id(&tenant)?,
         user_id: path_user_id(&user)?,
         role: body.role.parse().map_err(|error| ApiError::invalid("role", "role", error))?,
-        permissions: body.permissions,
+        permissions: body.permissions.map(check_permissions).transpose()?,
     };
     answer(&app, &caller, &put).await
+}
+
+/// `invalid_permissions`, with what is wrong.
+fn check_permissions(permissions: Value) -> Result<Value, ApiError> {
+    let refuse = |detail: String| Err(ApiError::invalid("permissions", "permissions", detail));
+    if !permissions.is_object() {
+        return refuse("a JSON object, or null".into());
+    }
+    if levels(&permissions) > MOST_LEVELS {
+        return refuse(format!("nested deeper than {MOST_LEVELS} levels"));
+    }
+    match permissions.to_string().len() {
+        bytes if bytes > MOST_BYTES => refuse(format!("{bytes} bytes as JSON, and {MOST_BYTES} are the most")),
+        _ => Ok(permissions),
+    }
+}
+
+/// How deep it is nested. The parser bounds it, so this may call itself.
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
+        Value::Object(members) => 1 + members.values().map(levels).max().unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// What a user is in a tenant.
@@ -132,4 +162,33 @@ async fn membership(
     .fetch_optional(unit.connection())
     .await?;
     Ok(row.map(|(role, permissions)| (role, permissions.and_then(|json| serde_json::from_str(&json).ok()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_an_object_of_bounded_size_and_depth() {
+        let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+        for good in [json!({}), json!({"courses": ["a", "b"], "limit": 3}), nested(MOST_LEVELS)] {
+            assert_eq!(check_permissions(good.clone()).unwrap(), good);
+        }
+        let longest = json!({"a": "x".repeat(MOST_BYTES - r#"{"a":""}"#.len())});
+        assert!(check_permissions(longest).is_ok());
+        for bad in [
+            json!(["read"]),
+            json!("read"),
+            json!(7),
+            json!(true),
+            nested(MOST_LEVELS + 1),
+            json!({"a": "x".repeat(MOST_BYTES)}),
+        ] {
+            let error = check_permissions(bad).unwrap_err();
+            assert_eq!(
+                (error.code(), error.member("field")),
+                (Code::Invalid("permissions"), Some(&json!("permissions")))
+            );
+        }
+    }
 }

@@ -17,6 +17,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 use utoipa::ToSchema;
 
+/// 2^53 - 1: a larger number is another one in most readers of JSON.
+const MOST_BYTES: u64 = 9_007_199_254_740_991;
+
 /// A plan and how many tenants have it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = UsedPlan)]
@@ -83,7 +86,7 @@ pub struct Limits {
     request_burst: Option<u32>,
     /// Bytes of a tenant's database; more is reported, not refused.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     storage_bytes: Option<u64>,
 }
 
@@ -107,8 +110,9 @@ impl Limits {
         if self.request_burst.is_some() && self.request_rate.is_none() {
             return Err(ApiError::invalid("request_burst", "request_burst", "a burst needs a request_rate"));
         }
-        if self.storage_bytes == Some(0) {
-            return Err(ApiError::invalid("storage_bytes", "storage_bytes", "at least 1, or null"));
+        if self.storage_bytes.is_some_and(|bytes| !(1..=MOST_BYTES).contains(&bytes)) {
+            let detail = format!("a number from 1 to {MOST_BYTES}, or null");
+            return Err(ApiError::invalid("storage_bytes", "storage_bytes", detail));
         }
         Ok(Plan {
             plan_type,
@@ -218,8 +222,16 @@ async fn count(unit: &mut UnitOfWork, plan_type: &str) -> Result<u64, sqlx::Erro
     Ok(tenants.unsigned_abs())
 }
 
+/// Whether this could be the name of a plan. Anything else is no question to the database, whose column is ASCII.
+pub fn is_name(text: &str) -> bool {
+    (1..=50).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+}
+
 fn plan_type(name: String) -> Result<String, ApiError> {
-    let fits = (1..=50).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
-    if fits { Ok(name) } else { Err(ApiError::invalid("plan_type", "plan_type", "1 to 50 of a-z, 0-9, '-' and '_'")) }
+    if is_name(&name) {
+        Ok(name)
+    } else {
+        Err(ApiError::invalid("plan_type", "plan_type", "1 to 50 of a-z, 0-9, '-' and '_'"))
+    }
 }

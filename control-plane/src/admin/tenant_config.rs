@@ -251,11 +251,13 @@ impl Write for Change {
             }
             Wish::Remove => (SettingType::String, None, None, None, true),
         };
-        let (entries,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM saas_tenant_settings WHERE tenant_id = ?")
-            .bind(self.tenant_id.as_str())
-            .fetch_one(unit.connection())
-            .await?;
-        if entries >= MOST {
+        let (others,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM saas_tenant_settings WHERE tenant_id = ? AND config_key <> ?")
+                .bind(self.tenant_id.as_str())
+                .bind(self.key.as_str())
+                .fetch_one(unit.connection())
+                .await?;
+        if others >= MOST {
             return Err(ApiError::invalid("value", "config_key", format!("a tenant has at most {MOST} entries")).into());
         }
         sqlx::query(

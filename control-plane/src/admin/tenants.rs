@@ -3,6 +3,7 @@
 use super::Caller;
 use super::domains;
 use super::page::{cut, parse_cursor, parse_limit};
+use super::plans;
 use crate::ownership::Ownership;
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
@@ -163,7 +164,7 @@ async fn default_max_connections(unit: &mut UnitOfWork) -> Result<u32, sqlx::Err
 
 /// `invalid_plan_type` unless the plan exists; until the unit ends it is not removed.
 pub async fn check_plan(unit: &mut UnitOfWork, plan_type: &str) -> Result<(), Refusal> {
-    if Plan::use_by_tenant(unit.connection(), plan_type).await? {
+    if plans::is_name(plan_type) && Plan::use_by_tenant(unit.connection(), plan_type).await? {
         return Ok(());
     }
     let known: Vec<_> = Plan::all(unit.connection()).await?.into_iter().map(|plan| plan.plan_type).collect();

@@ -121,8 +121,12 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
     }
 }
 
-/// A JSON text as `T`, or `invalid_body` with the path of the field that is wrong.
+/// A JSON text as `T`, or `invalid_body` with the path of the field that is wrong. Never a list: serde would take one for the
+/// fields in the order in which they are declared, which is nobody's contract.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::invalid("body", "body", "a JSON object is expected, not a list"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -176,5 +180,6 @@ mod tests {
         assert!(field(r#"{"name": "x", "extra": 1}"#).contains("extra"));
         assert!(field("{").contains(r#""field": String("body")"#));
         assert!(field(r#"{"name": "x"} y"#).contains("body"));
+        assert!(field(r#" ["x"]"#).contains("not a list"));
     }
 }

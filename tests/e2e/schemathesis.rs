@@ -1,0 +1,132 @@
+//! schemathesis against both documents: it reads them, asks whatever they allow and much that they do not, and compares every
+//! answer with what they promise. No 5xx, no status, body, type or header that is not documented, nothing accepted that is not
+//! valid, nothing served without a token.
+//!
+//! Each API is asked three ways: about anything, where most answers are refusals; about what is there, so that answers have
+//! rows in them; and in sequences, where one answer is the next one's question.
+
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::files::write_private;
+use harness::stack::{Stack, StackOptions};
+use harness::{demo, python};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+const PACKAGE: &str = "schemathesis==4.32.5\n";
+
+/// Questions to each operation, for each way of making them up; the cases that the documents name come on top.
+const EXAMPLES: &str = "40";
+
+/// All checks but one, that what the document allows is not refused: rules between fields are in no document.
+const CHECKS: &str = "[checks]\npositive_data_acceptance.enabled = false\n";
+
+/// The old calls answer errors with 200, as they always did.
+const OF_OLD_CALLS: &str = "ignored_auth.enabled = false\nnegative_data_rejection.enabled = false\n";
+
+/// schemathesis takes a header that nobody knows for a fault of these two, because they document one.
+const OF_EVENTS: &str =
+    "[[operations]]\ninclude-path-regex = \"/events$\"\nchecks.negative_data_rejection.enabled = false\n";
+
+#[tokio::test]
+#[ignore = "long: makes a Python virtualenv and asks some ten thousand questions"]
+async fn schemathesis_sees_no_answer_that_the_documents_do_not_promise() -> Result<()> {
+    let bin = python::virtualenv("schemathesis", PACKAGE).await?;
+    let options = StackOptions::for_test("schemathesis")?
+        .with_env("control-plane", "SIGNUPS_PER_ADDRESS_PER_HOUR", "1000000")
+        .with_env("control-plane", "SIGNUPS_PER_HOUR", "1000000");
+    let stack = Stack::start(options).await?;
+    let (admin, urls) = (stack.admin(), &stack.urls);
+    let demo = demo::ensure(&admin, &stack.tenant_api(0), &urls.system.migrator, &urls.root, stack.dir()).await?;
+    for user in &demo.users {
+        admin.put_member("default", user, "admin").await?;
+    }
+    let sign_up = "/admin/config/system.tenant_signup_enabled";
+    admin.request("PUT", sign_up, Some(json!({"value": true})), &[]).await?.expect::<serde_json::Value>(200)?;
+    let seed = match std::env::var("SCHEMATHESIS_SEED") {
+        Ok(seed) => seed.parse().context("SCHEMATHESIS_SEED is a number")?,
+        Err(_) => rand::random::<u32>(),
+    };
+    println!("SCHEMATHESIS_SEED={seed}");
+    let judge = Judge { program: bin.join("st"), dir: stack.dir().to_owned(), seed };
+
+    // What the demo tenant's admin may ask. The old calls answer errors with 200 and take tokens from anywhere.
+    let node = stack.data_planes[0].url();
+    let user = format!("Bearer {}", demo.token);
+    let old = ["--include-path-regex", "^/api/legacy/"];
+    let new = ["--exclude-path-regex", "^/api/legacy/"];
+    let there = [("user_id", demo.users[2].as_str()), ("shifu_id", "demo-shifu-1")];
+    for (name, known) in [("node-anything", &[][..]), ("node-known", &there[..])] {
+        let headers = [("Authorization", user.as_str()), ("X-Tenant-ID", demo::TENANT)];
+        judge.asks(name, node, &headers, known, ("", ""), &new).await?;
+        let name = format!("{name}-old");
+        judge.asks(&name, node, &headers[..1], known, (OF_OLD_CALLS, ""), &old).await?;
+    }
+
+    // What an administrator may ask: after it nothing is as it was, so what is known comes first.
+    let token = [("X-Admin-Token", stack.admin_token.as_str())];
+    admin.create_active_tenant("known", Some("known.example.com"), SOON).await?;
+    let (user_id, _) = world::user(&admin, "known", &[("known", "user")]).await?;
+    let there = [
+        ("tenant_id", "known"),
+        ("user_id", user_id.as_str()),
+        ("domain", "known.example.com"),
+        ("key", "tenant.name"),
+    ];
+    for (name, known) in [("admin-known", &there[..]), ("admin-anything", &[][..])] {
+        judge.asks(name, stack.control_plane_url(), &token, known, ("", OF_EVENTS), &[]).await?;
+    }
+    Ok(())
+}
+
+struct Judge {
+    program: PathBuf,
+    dir: PathBuf,
+    seed: u32,
+}
+
+impl Judge {
+    /// Fails with what schemathesis says when it sees anything wrong. `more` is what its configuration says of checks, of all
+    /// operations and of some.
+    async fn asks(
+        &self,
+        name: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        known: &[(&str, &str)],
+        more: (&str, &str),
+        args: &[&str],
+    ) -> Result<()> {
+        // In a file, because others on the machine can read arguments.
+        let mut config = format!("{CHECKS}{}[headers]\n", more.0);
+        headers.iter().for_each(|(name, value)| config.push_str(&format!("{name:?} = {value:?}\n")));
+        config.push_str("[parameters]\n");
+        known.iter().for_each(|(name, value)| config.push_str(&format!("\"path.{name}\" = {value:?}\n")));
+        config.push_str(more.1);
+        let file = self.dir.join(format!("{name}.toml"));
+        write_private(&file, &config)?;
+        let said = self.said(&file, url, args).await?;
+        let tested = said.lines().any(|line| line.contains("Tested: ") && !line.ends_with(" 0"));
+        ensure!(said.contains("passed") && tested, "{name}: nothing was asked\n{said}");
+        println!("{name}: {}", said.lines().find(|line| line.contains("generated")).unwrap_or_default().trim());
+        Ok(())
+    }
+
+    async fn said(&self, config: &Path, url: &str, args: &[&str]) -> Result<String> {
+        let seed = self.seed.to_string();
+        let mut command = tokio::process::Command::new(&self.program);
+        command.arg("--config-file").arg(config).args(["run", &format!("{url}/openapi.json")]);
+        command.args(["--max-examples", EXAMPLES, "--seed", &seed, "--workers", "2"]);
+        command.args(["--no-color", "--continue-on-failure", "--generation-database", "none"]).args(args);
+        command.current_dir(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.context("start schemathesis")?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            output.status.success(),
+            "again with SCHEMATHESIS_SEED={seed}\n{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(said)
+    }
+}
