@@ -55,6 +55,33 @@ async fn users_are_found_changed_and_listed_and_nodes_learn_of_it() -> Result<()
     }
     assert_eq!(admin.get::<Value>(&format!("/admin/users/{ann}")).await?["email"], "ann@example.com");
 
+    for (body, field) in
+        [(json!({"username": "ANN"}), "username"), (json!({"username": "new", "email": "bob@example.com"}), "email")]
+    {
+        let reply = admin.post("/admin/users", body).await?;
+        assert_eq!((reply.status, reply.error(), &reply.json["field"]), (409, "user_exists", &json!(field)));
+    }
+    // Of many who want a value at once, one gets it; who has none takes nothing away.
+    let many =
+        (0..8).map(|n| admin.post("/admin/users", json!({"username": format!("n{n}"), "mobile": "13800000001"})));
+    let mut answers: Vec<_> = futures::future::try_join_all(many).await?.iter().map(|reply| reply.status).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, [vec![201], vec![409; 7]].concat());
+    assert_eq!(admin.get::<Value>("/admin/users?mobile=13800000001").await?["users"].as_array().map(Vec::len), Some(1));
+
+    // Permissions are what the document says, or refused with their name.
+    let path = format!("/admin/tenants/acme/users/{bob}");
+    for bad in [json!(["read"]), json!("all"), json!({"a": "x".repeat(9000)})] {
+        let body = json!({"role": "user", "permissions": bad});
+        let reply = admin.request("PUT", &path, Some(body), &[]).await?;
+        assert_eq!(
+            (reply.status, reply.error(), &reply.json["field"]),
+            (422, "invalid_permissions", &json!("permissions"))
+        );
+    }
+    let body = json!({"role": "user", "permissions": {"courses": ["a"]}});
+    assert_eq!(admin.request("PUT", &path, Some(body), &[]).await?.status, 200);
+
     // A node that keeps the profile learns of the change long before it would look again by itself.
     let api = stack.tenant_api(0);
     let name = async || {

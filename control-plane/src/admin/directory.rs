@@ -1,9 +1,10 @@
 //! Finding users, reading and changing one.
 //!
-//! **Guarantees.** A change is refused (409) if it takes a username, an email or a mobile number that another user has:
-//! changes are made one at a time, under the row of the count of changed users. That count rises in the same transaction,
-//! and every data node reads it with the head of the event log, at least once a second: then it forgets the profiles it
-//! keeps. Users who share a value already (old installations have some) are left alone.
+//! **Guarantees.** An administrator's change or new user is refused (409) if it takes a username, an email or a mobile number
+//! that another user has: they are made one at a time, under the row of the count of changed users. That count rises in the
+//! transaction of a change, and every data node reads it with the head of the event log, at least once a second: then it
+//! forgets the profiles it keeps. Users who share a value already are left alone: old installations have some, and a stranger
+//! who [signs up](super::signup) is not told what others have.
 
 use super::Caller;
 use super::page::{cut, parse_cursor, parse_limit};
@@ -153,8 +154,8 @@ impl Write for Change {
         for (field, wanted, has) in
             [("username", username, &now.username), ("email", email, &now.email), ("mobile", mobile, &now.mobile)]
         {
-            if let Some(wanted) = wanted.as_ref().filter(|wanted| !wanted.is_empty() && *wanted != has) {
-                free(unit, field, wanted, now.number()).await?;
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != has) {
+                free(unit, field, wanted, Some(now.number())).await?;
             }
         }
         sqlx::query(
@@ -175,12 +176,23 @@ impl Write for Change {
     }
 }
 
-/// `user_exists` with the field named, if another user has the value.
-async fn free(unit: &mut UnitOfWork, column: &'static str, value: &str, of: u64) -> Result<(), Refusal> {
+/// Until the unit ends nobody else gives a user a value: what [`free`] says stays true.
+pub async fn one_at_a_time(unit: &mut UnitOfWork) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT position FROM saas_heads WHERE name = 'users' FOR UPDATE")
+        .execute(unit.connection())
+        .await
+        .map(drop)
+}
+
+/// `user_exists` with the field named, if a user other than number `of` has the value. Nobody has the empty one.
+pub async fn free(unit: &mut UnitOfWork, column: &'static str, value: &str, of: Option<u64>) -> Result<(), Refusal> {
+    if value.is_empty() {
+        return Ok(());
+    }
     let taken: Option<(u64,)> =
         sqlx::query_as(&format!("SELECT CAST(id AS UNSIGNED) FROM user_info WHERE {column} = ? AND id <> ? LIMIT 1"))
             .bind(value)
-            .bind(of)
+            .bind(of.unwrap_or_default())
             .fetch_optional(unit.connection())
             .await?;
     match taken {

@@ -69,6 +69,7 @@ impl User {
 /// Create a user.
 #[utoipa::path(post, path = "/admin/users", tag = "users", request_body = NewUser, responses(
     (status = 201, description = "The user", body = User),
+    (status = 409, description = "user_exists"),
     (status = 422, description = "invalid_username, invalid_name, invalid_email, invalid_mobile")))]
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
     let user: NewUser = caller.json()?;
@@ -106,13 +107,17 @@ pub fn check_email(text: &str) -> Result<(), ApiError> {
 
 impl Write for NewUser {
     async fn run(&self, unit: &mut UnitOfWork, _: &str) -> Result<Answer, Refusal> {
+        directory::one_at_a_time(unit).await?;
+        for (field, value) in [("username", &self.username), ("email", &self.email), ("mobile", &self.mobile)] {
+            directory::free(unit, field, value, None).await?;
+        }
         let user_id = insert(unit, self).await?;
         let user = directory::read(unit.connection(), &user_id).await?;
         Ok(Answer::new(StatusCode::CREATED, json!(user)))
     }
 }
 
-/// Makes the user, who has been checked.
+/// Makes the user, who has been checked. It asks for nobody else's values: a stranger who signs up may not learn of them.
 pub async fn insert(unit: &mut UnitOfWork, user: &NewUser) -> Result<UserId, sqlx::Error> {
     let user_id = UserId::generate();
     sqlx::query("INSERT INTO user_info (user_id, username, name, email, mobile) VALUES (?, ?, ?, ?, ?)")
