@@ -7,7 +7,7 @@ use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
-use kernel::http::HttpLimits;
+use kernel::http::{HttpLimits, TrustedProxies};
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
 use kernel::{broker, database, engine, migrate, start, telemetry};
@@ -33,6 +33,8 @@ pub struct App {
     pub retention_days: u32,
     /// Who may have a domain.
     pub ownership: Arc<Ownership>,
+    /// Whose word counts on who asks.
+    pub trusted: Arc<TrustedProxies>,
     /// How many may sign up.
     pub sign_ups: admin::signup::Allowance,
     /// What is done by the clock.
@@ -78,6 +80,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         patience: settings.seconds("JOB_PATIENCE")?,
         retention_days: settings.get("TENANT_RETENTION_DAYS")?,
         ownership,
+        trusted: Arc::new(TrustedProxies::from_settings(settings)?),
         sign_ups: admin::signup::Allowance::from_settings(settings)?,
         plan,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),

@@ -6,7 +6,6 @@
 //! written is counted, with the reason. A batch whose outcome is unknown is written again: a row may then stand twice,
 //! under one request id.
 
-use crate::routing::TrustedProxies;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -16,7 +15,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use kernel::database;
 use kernel::domain::{TenantId, UserId};
 use kernel::health::{Health, Part};
-use kernel::http::{RequestId, chain};
+use kernel::http::{RequestId, TrustedProxies, chain};
 use kernel::shutdown::Shutdown;
 use kernel::telemetry::names;
 use sqlx::{MySqlPool, QueryBuilder};

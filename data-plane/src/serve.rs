@@ -7,14 +7,14 @@ use crate::gauges;
 use crate::noticeboard::Noticeboard;
 use crate::report::Reporter;
 use crate::router::{App, router};
-use crate::routing::{Follower, Routing, TrustedProxies};
+use crate::routing::{Follower, Routing};
 use crate::sessions::{LegacySessions, Sessions, Used};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
-use kernel::http::HttpLimits;
+use kernel::http::{HttpLimits, TrustedProxies};
 use kernel::shutdown::Shutdown;
 use kernel::{broker, database, start, telemetry};
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         wait: Duration::from_millis(settings.get("DATA_PLANE_WAIT")?),
     };
     telemetry::names::tenants::limit(settings.get("METRIC_TENANTS")?);
-    let trusted = Arc::new(TrustedProxies::parse(&settings.get::<String>("TRUSTED_PROXIES")?)?);
+    let trusted = Arc::new(TrustedProxies::from_settings(settings)?);
     let log_rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
     let log_buffer = settings.get::<NonZeroU32>("ACCESS_LOG_BUFFER")?.get() as usize;
     let amqp = broker::url(settings)?;

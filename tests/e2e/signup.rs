@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
-    let options = StackOptions::for_test("signup")?.with_env("control-plane", "SIGNUPS_PER_ADDRESS_PER_HOUR", "8");
+    let options = StackOptions::for_test("signup")?
+        .with_env("control-plane", "SIGNUPS_PER_ADDRESS_PER_HOUR", "8")
+        .with_env("control-plane", "TRUSTED_PROXIES", "127.0.0.0/8");
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
     let stranger = admin.with_token("");
@@ -65,5 +67,17 @@ async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
     };
     assert_eq!((limited.status, limited.error()), (429, "too_many_requests"), "{}", limited.text);
     assert!(limited.header("retry-after").is_some());
+
+    // The allowance is that of the address which a trusted proxy names, and not of what stands before it.
+    let by_proxy = async |forwarded: &str| -> Result<Reply> {
+        let headers = [("Idempotency-Key", "one-more-key-of-16-characters"), ("X-Forwarded-For", forwarded)];
+        stranger.request("POST", "/api/signup", Some(other.clone()), &headers).await
+    };
+    for asked in 0..8 {
+        let reply = by_proxy(&format!("192.0.2.{asked}, 198.51.100.7")).await?;
+        assert_eq!((reply.status, reply.error()), (422, "idempotency_key_reused"), "{}", reply.text);
+    }
+    assert_eq!(by_proxy("192.0.2.99, 198.51.100.7").await?.error(), "too_many_requests");
+    assert_eq!(by_proxy("198.51.100.8").await?.error(), "idempotency_key_reused");
     Ok(())
 }

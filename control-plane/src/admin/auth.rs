@@ -64,17 +64,17 @@ impl Caller {
 pub struct Stranger {
     /// All strangers are one actor.
     pub caller: Caller,
-    /// The peer's.
+    /// The peer's, or the one that a trusted proxy names.
     pub address: IpAddr,
 }
 
 impl FromRequest<App> for Stranger {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let address = app.trusted.client(&parts.headers, peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let caller = Caller::read(&parts, body, "signup".into()).await?;
         // A short one is easily another stranger's too.
         if caller.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.len() < 16) {

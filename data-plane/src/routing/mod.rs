@@ -22,7 +22,7 @@ mod traced;
 pub use follower::Follower;
 pub use freshness::Freshness;
 pub use plan::{Limits, Plan, Plans, Rate};
-pub use resolve::{Asked, TrustedProxies};
+pub use resolve::Asked;
 pub use route::{Place, Route, Service};
 pub use table::{Changes, Switches, Table, UnknownHost};
 pub use traced::Traced;

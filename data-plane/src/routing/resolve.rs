@@ -8,62 +8,18 @@
 use super::{Route, Table, UnknownHost};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use ipnet::IpNet;
-use kernel::config::{ConfigError, wrong};
 use kernel::domain::{Host, TenantId};
-use kernel::http::{ApiError, Code};
-use std::net::{IpAddr, SocketAddr};
+use kernel::http::{ApiError, Code, TrustedProxies};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Headers that name a tenant, as people write them and as they are looked up.
 const TENANT_HEADERS: [(&str, HeaderName); 2] =
     [("X-Tenant-ID", HeaderName::from_static("x-tenant-id")), ("Tenant-ID", HeaderName::from_static("tenant-id"))];
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// First labels that name no tenant.
 const SYSTEM_LABELS: [&str; 5] = ["www", "api", "admin", "cdn", "static"];
-
-/// Addresses whose `X-Forwarded-Host` and `X-Forwarded-For` are believed.
-#[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
-
-impl TrustedProxies {
-    /// Parses the setting `TRUSTED_PROXIES`: CIDR blocks or addresses, separated by commas.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let block = |text: &str| {
-            text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map_err(|_| error).map(IpNet::from))
-        };
-        let blocks = text.split(',').map(str::trim).filter(|block| !block.is_empty()).map(block);
-        blocks.collect::<Result<_, _>>().map(Self).map_err(|error| wrong("TRUSTED_PROXIES", error))
-    }
-
-    fn contain(&self, peer: Option<SocketAddr>) -> bool {
-        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
-        peer.is_some_and(|peer| self.0.iter().any(|block| block.contains(&peer.ip().to_canonical())))
-    }
-}
-
-impl TrustedProxies {
-    /// Who asks: the peer, or the one a trusted proxy names: of `X-Forwarded-For`, from the right, the first that is no trusted
-    /// proxy itself. What stands further left was written by anybody.
-    pub fn client(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
-        let mut client = peer?.ip().to_canonical();
-        if !self.contain(peer) {
-            return Some(client);
-        }
-        let named = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let named: Vec<&str> = named.flat_map(|value| value.split(',')).collect();
-        for text in named.into_iter().rev() {
-            let Ok(address) = text.trim().parse::<IpAddr>() else { break };
-            client = address.to_canonical();
-            if !self.0.iter().any(|block| block.contains(&client)) {
-                break;
-            }
-        }
-        Some(client)
-    }
-}
 
 /// What a request says of its tenant.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod edge;
 mod error;
 mod language;
 pub mod openapi;
+mod proxies;
 mod serve;
 mod slow;
 
@@ -12,5 +13,6 @@ pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, idempotency_key, is_json, p
 pub use edge::{OfTenant, RequestId, edge};
 pub use error::{ApiError, Code, chain};
 pub use language::Language;
+pub use proxies::TrustedProxies;
 pub use serve::HttpLimits;
 pub(crate) use serve::serve;
