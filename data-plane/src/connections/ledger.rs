@@ -4,6 +4,10 @@
 //! being opened or closed) are never more than the budget, and those of a tenant never more than its share; a slot is
 //! given back exactly once, by the one who has it.
 //!
+//! While the budget is used up, a tenant with no connection takes the slot of the one that has been idle longest, whoever's it
+//! is. A tenant that has one, asked several times at once, would take it from the next that is asked, who would open it again:
+//! so it takes only what has rested for [`REST`] or belongs to a tenant that has more than it, and otherwise waits for its own.
+//!
 //! Whoever gets nothing waits in the order of asking. When something comes back, the first in that order who can use it
 //! gets it: a connection of its own tenant as it is, or the slot of another tenant's idle connection. Somebody whose
 //! tenant has its full share does not hold up those behind.
@@ -13,8 +17,12 @@ use crate::routing::Limits;
 use kernel::domain::TenantId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+/// A connection that was in use so recently will be again: opening one costs the server more than a short wait costs a request.
+const REST: Duration = Duration::from_millis(250);
 
 /// What somebody wants.
 #[derive(Clone)]
@@ -130,14 +138,20 @@ impl<T, G> Ledger<T, G> {
         if ask.idle_only || !room {
             return None;
         }
-        let replaces = if self.open < self.budget { None } else { Some(self.evict()?) };
+        let has = account.open;
+        let replaces = if self.open < self.budget { None } else { Some(self.evict(has)?) };
         self.open += 1;
         self.account(&ask.tenant).open += 1;
         Some(Taken::Slot { replaces })
     }
 
-    /// Takes the slot of the connection that has been idle longest.
-    fn evict(&mut self) -> Option<T> {
+    /// Takes the slot of the connection that has been idle longest, for a tenant that `has` so many.
+    fn evict(&mut self, has: usize) -> Option<T> {
+        let oldest = self.idle.first_key_value()?.1;
+        let of_owner = self.accounts.get(&oldest.tenant).map_or(0, |account| account.open);
+        if has > 0 && of_owner <= has + 1 && oldest.since.elapsed() < REST {
+            return None;
+        }
         let (tick, idle) = self.idle.pop_first()?;
         let account = self.account(&idle.tenant);
         account.idle.retain(|of_account| *of_account != tick);

@@ -238,10 +238,11 @@ impl<C: Connect> Shared<C> {
         Slot { shared: Some(Arc::clone(self)), tenant: Arc::clone(tenant), generation }
     }
 
-    /// Something came back: serves whoever is first in line for it.
+    /// Something came back: serves whoever is first in line for it, and then those for whom meanwhile something has rested.
     fn hand_on(self: &Arc<Self>) {
-        let next = self.lock().serve_next();
-        if let Some((waiter, ask, taken)) = next {
+        loop {
+            let next = self.lock().serve_next();
+            let Some((waiter, ask, taken)) = next else { return };
             // A waiter who has just given up drops the grant here, outside the lock; that hands it on again.
             drop(waiter.send(self.grant(&ask, taken)));
         }

@@ -159,6 +159,41 @@ async fn the_connection_idle_longest_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_asked_often_leaves_the_others_what_they_are_using() {
+    let (pool, counts) = pool(4, 3);
+    let others = ["t1", "t2", "t3", "t4"].map(route_for_tests);
+    for route in &others {
+        number(&mut get(&pool, route).await.unwrap());
+    }
+    // Six at once, each for a moment: one of the others makes room for the first, and the rest wait for that one.
+    let busy = route_for_tests("busy");
+    let asked = (0..6).map(|_| async {
+        let mut lease = get(&pool, &busy).await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+        number(&mut lease)
+    });
+    let numbers = futures::future::join_all(asked).await;
+    assert_eq!(numbers, [4; 6]);
+    for (route, made) in others[1..].iter().zip(1..) {
+        assert_eq!(number(&mut get(&pool, route).await.unwrap()), made, "it was taken from {}", route.tenant_id);
+    }
+    assert_eq!(counts.made.load(Ordering::SeqCst), 5);
+
+    // What nobody has used for a while is taken, up to the tenant's share.
+    sleep(Duration::from_millis(300)).await;
+    let held = [get(&pool, &busy).await.unwrap(), get(&pool, &busy).await.unwrap(), get(&pool, &busy).await.unwrap()];
+    assert_eq!((counts.made.load(Ordering::SeqCst), pool.counts()), (7, (4, 1)));
+    // From a tenant that has more it is taken at once, until they have the same.
+    drop(held);
+    let mut both = Vec::new();
+    for _ in 0..2 {
+        both.push(get(&pool, &others[0]).await.unwrap());
+    }
+    assert_eq!(counts.made.load(Ordering::SeqCst), 9);
+    assert!(timeout(Duration::from_millis(100), get(&pool, &others[0])).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waiter_of_another_tenant_gets_what_is_released() {
     let (pool, _) = pool(1, 1);
     let held = get(&pool, &route_for_tests("t1")).await.unwrap();
