@@ -52,10 +52,10 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(api::config::show))
         .routes(routes!(api::users::me))
         .routes(routes!(api::users::show))
-        .routes(routes!(api::users::orders))
-        .routes(routes!(api::users::shifus))
-        .routes(routes!(api::users::activities))
-        .routes(routes!(api::users::coupons))
+        .routes(routes!(api::users::orders::orders))
+        .routes(routes!(api::users::shifus::shifus))
+        .routes(routes!(api::users::activities::activities))
+        .routes(routes!(api::users::coupons::coupons))
         .merge(legacy::routes())
 }
 

@@ -13,6 +13,7 @@ mod position;
 mod setting;
 mod tenant;
 mod tenant_id;
+mod tenant_state;
 mod user;
 
 pub use command::{Command, Rejection};
@@ -20,6 +21,7 @@ pub use domain_name::{DomainName, Host, InvalidDomain};
 pub use event::{DeletionCertificate, RecordedEvent, Repair, TenantEvent};
 pub use position::{Position, Version};
 pub use setting::{InvalidKey, MAX_VALUE, SettingKey, SettingType};
-pub use tenant::{BeforeDeletion, Database, PendingDomain, Tenant, TenantState};
+pub use tenant::{BeforeDeletion, Database, PendingDomain, Tenant};
 pub use tenant_id::{InvalidTenantId, TenantId};
+pub use tenant_state::TenantState;
 pub use user::{InvalidUserId, Role, UnknownRole, UserId};

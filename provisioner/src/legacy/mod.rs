@@ -21,6 +21,7 @@ mod cutover;
 mod design;
 mod destination;
 mod error;
+mod generation;
 mod import;
 mod lane;
 mod mapping;

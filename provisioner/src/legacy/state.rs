@@ -1,6 +1,7 @@
 //! How far the move has come: the two tables of the system database that a killed command goes on from.
 
-use super::routes::{Generation, Unmapped};
+use super::generation::Generation;
+use super::routes::Unmapped;
 use chrono::NaiveDateTime;
 use kernel::database;
 use sqlx::{MySqlConnection, Row};

@@ -1,0 +1,84 @@
+//! The promotions a user took part in.
+
+use super::{belongs, finish};
+use crate::api::page::{self, PageQuestion};
+use crate::api::values::{Moment, Money};
+use crate::router::App;
+use crate::sessions::Caller;
+use axum::extract::State;
+use axum::response::Response;
+use kernel::domain::{TenantId, UserId};
+use kernel::http::{ApiError, ApiPath, ApiQuery};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::mysql::MySqlRow;
+use utoipa::ToSchema;
+
+/// A page of promotions.
+#[derive(Serialize, ToSchema)]
+struct Activities<'r> {
+    tenant_id: &'r TenantId,
+    user_id: &'r UserId,
+    activities: Vec<Activity<'r>>,
+    /// Where the next page begins; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// A promotion a user took part in.
+#[derive(Serialize, ToSchema)]
+struct Activity<'r> {
+    active_id: &'r str,
+    active_name: &'r str,
+    active_desc: &'r str,
+    active_type: i32,
+    active_price: Money<'r>,
+    active_discount: Money<'r>,
+    status: i32,
+    joined_at: Moment,
+}
+
+/// The promotions a user took part in, the latest first.
+#[utoipa::path(get, path = "/api/users/{user_id}/activities", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+    (status = 200, description = "A page", body = Activities),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id, invalid_limit, invalid_cursor")))]
+pub async fn activities(
+    caller: Caller,
+    State(app): State<App>,
+    ApiPath(user): ApiPath<String>,
+    ApiQuery(question): ApiQuery<PageQuestion>,
+) -> Result<Response, ApiError> {
+    const PAGE: &str = concat!(
+        "SELECT a.active_id, a.active_name, a.active_desc, a.active_type, a.active_price, a.active_discount,
+                r.status, r.created, r.id
+         FROM active_user_record r JOIN active a
+           ON a.id = (SELECT MAX(newest.id) FROM active newest WHERE newest.active_id = r.active_id)",
+        of_user!("r.user_id"),
+        " AND (? IS NULL OR r.created < ? OR (r.created = ? AND r.id < ?))
+          ORDER BY r.created DESC, r.id DESC LIMIT ?"
+    );
+    let wanted = question.understand()?;
+    let user_id = belongs(&caller, &app, &user).await?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?;
+    let answer = || {
+        let (shown, next_cursor) = page::cut(&rows, &wanted, 7, 8)?;
+        let activities = shown.iter().map(activity).collect::<Result<_, sqlx::Error>>()?;
+        Ok(Activities { tenant_id: &caller.route.tenant_id, user_id: &user_id, activities, next_cursor })
+    };
+    finish(answer())
+}
+
+fn activity(row: &MySqlRow) -> Result<Activity<'_>, sqlx::Error> {
+    Ok(Activity {
+        active_id: row.try_get(0)?,
+        active_name: row.try_get(1)?,
+        active_desc: row.try_get(2)?,
+        active_type: row.try_get(3)?,
+        active_price: row.try_get(4)?,
+        active_discount: row.try_get(5)?,
+        status: row.try_get(6)?,
+        joined_at: row.try_get(7)?,
+    })
+}

@@ -1,0 +1,128 @@
+//! A user's orders, and statistics over all of them.
+
+use super::{allowed, only};
+use crate::api::order_stats::OrderStats;
+use crate::api::page::{self, PageQuestion};
+use crate::api::values::{Moment, Money};
+use crate::router::App;
+use crate::sessions::Caller;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use kernel::domain::UserId;
+use kernel::http::{ApiError, ApiPath, ApiQuery};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::mysql::MySqlRow;
+use utoipa::ToSchema;
+
+/// An order of a user.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrderOfUser)]
+struct Order<'r> {
+    order_bid: &'r str,
+    shifu_bid: &'r str,
+    payable_price: Money<'r>,
+    paid_price: Money<'r>,
+    status: i16,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+/// A page of a user's orders.
+#[derive(Serialize, ToSchema)]
+struct OrdersOfUser<'r> {
+    tenant_id: &'r str,
+    user: Owner<'r>,
+    role: Option<&'r str>,
+    orders: Vec<Order<'r>>,
+    stats: OrderStats,
+    /// Where the next page begins; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// Whose orders they are.
+#[derive(Serialize, ToSchema)]
+struct Owner<'r> {
+    user_id: &'r str,
+    username: &'r str,
+    name: &'r str,
+    email: &'r str,
+}
+
+/// A user's orders, newest first, and statistics over all of them.
+#[utoipa::path(get, path = "/api/users/{user_id}/orders", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+    (status = 200, description = "A page", body = OrdersOfUser),
+    (status = 403, description = "admin_required"),
+    (status = 404, description = "user_not_found"),
+    (status = 422, description = "invalid_user_id, invalid_limit, invalid_cursor")))]
+pub async fn orders(
+    caller: Caller,
+    State(app): State<App>,
+    ApiPath(user): ApiPath<String>,
+    ApiQuery(question): ApiQuery<PageQuestion>,
+) -> Result<Response, ApiError> {
+    // The first page apart from the others, as nearly all ask for it: it is read straight off an index.
+    const FIRST: &str = concat!(
+        "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id FROM order_orders",
+        of_user!("user_id"),
+        " AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?"
+    );
+    const PAGE: &str = concat!(
+        "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id FROM order_orders",
+        of_user!("user_id"),
+        " AND deleted = 0 AND (? IS NULL OR created_at < ? OR (created_at = ? AND id < ?))
+          ORDER BY created_at DESC, id DESC LIMIT ?"
+    );
+    const STATS: &str = concat!(
+        "SELECT COUNT(*), COUNT(CASE WHEN status = 502 THEN 1 END),
+                COALESCE(SUM(CASE WHEN status = 502 THEN paid_price ELSE 0.00 END), 0.00), MAX(created_at)
+         FROM order_orders",
+        of_user!("user_id"),
+        " AND deleted = 0"
+    );
+    // One round trip for a user whose orders fit on the first page, as nearly everybody's do; two for the others.
+    let wanted = question.understand()?;
+    let user_id = allowed(&caller, &user)?;
+    let profile = app.profiles.member(&caller.route, &user_id).await?;
+    let mut database = app.databases.enter(&caller.route).await?;
+    let rows = if wanted.is_first() {
+        database.rows(FIRST, page::first_arguments(&[user_id.as_str(); 2], &wanted)?).await?
+    } else {
+        database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?
+    };
+    let read = || {
+        let (shown, next_cursor) = page::cut(&rows, &wanted, 5, 7)?;
+        Ok((shown.iter().map(order).collect::<Result<Vec<_>, sqlx::Error>>()?, next_cursor))
+    };
+    let (orders, next_cursor) = read().map_err(|error: sqlx::Error| ApiError::internal(&error))?;
+    let of_page = if wanted.is_all(&rows) {
+        OrderStats::of(orders.iter().map(|order| (order.status, order.paid_price, order.created_at)))
+    } else {
+        None
+    };
+    let stats = match of_page {
+        Some(stats) => stats,
+        None => {
+            let row = only(&mut database, STATS, &user_id).await?;
+            OrderStats::read(&row).map_err(|error| ApiError::internal(&error))?
+        }
+    };
+    let user =
+        Owner { user_id: &profile.user_id, username: &profile.username, name: &profile.name, email: &profile.email };
+    let role = profile.member.as_ref().map(|member| member.role.as_str());
+    let tenant_id = caller.route.tenant_id.as_str();
+    Ok(Json(OrdersOfUser { tenant_id, user, role, orders, stats, next_cursor }).into_response())
+}
+
+fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
+    Ok(Order {
+        order_bid: row.try_get(0)?,
+        shifu_bid: row.try_get(1)?,
+        payable_price: row.try_get(2)?,
+        paid_price: row.try_get(3)?,
+        status: row.try_get(4)?,
+        created_at: row.try_get(5)?,
+        updated_at: row.try_get(6)?,
+    })
+}
