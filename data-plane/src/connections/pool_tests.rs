@@ -167,13 +167,16 @@ async fn a_tenant_asked_often_leaves_the_others_what_they_are_using() {
     }
     // Six at once, each for a moment: one of the others makes room for the first, and the rest wait for that one.
     let busy = route_for_tests("busy");
-    let asked = (0..6).map(|_| async {
-        let mut lease = get(&pool, &busy).await.unwrap();
-        sleep(Duration::from_millis(5)).await;
-        number(&mut lease)
-    });
-    let numbers = futures::future::join_all(asked).await;
-    assert_eq!(numbers, [4; 6]);
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let (pool, busy) = (pool.clone(), busy.clone());
+        asked.spawn(async move {
+            let mut lease = get(&pool, &busy).await.unwrap();
+            sleep(Duration::from_millis(5)).await;
+            number(&mut lease)
+        });
+    }
+    assert_eq!(asked.join_all().await, [4; 6]);
     for (route, made) in others[1..].iter().zip(1..) {
         assert_eq!(number(&mut get(&pool, route).await.unwrap()), made, "it was taken from {}", route.tenant_id);
     }

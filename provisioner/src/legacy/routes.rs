@@ -4,7 +4,7 @@
 //! would change a value, a table that is missing.
 
 use super::generation::Generation;
-use super::mapping::{self, MAPPED, Mapped, Place};
+use super::mapping::{self, Mapped, Place};
 use super::schema::{Column, Family, Fit, Table};
 use clap::ValueEnum;
 use serde::Serialize;
