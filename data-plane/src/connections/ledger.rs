@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// A connection that was in use so recently will be again: opening one costs the server more than a short wait costs a request.
-const REST: Duration = Duration::from_millis(250);
+pub const REST: Duration = Duration::from_millis(250);
 
 /// What somebody wants.
 #[derive(Clone)]
@@ -166,6 +166,16 @@ impl<T, G> Ledger<T, G> {
         self.ticks += 1;
         self.waiters.insert(self.ticks, Waiter { ask, grant });
         (self.ticks, granted)
+    }
+
+    /// Takes what is there for somebody who waits, unless they are being served already.
+    pub fn take_in_line(&mut self, ticket: u64, ask: &Ask) -> Option<Taken<T>> {
+        if !self.waiters.contains_key(&ticket) {
+            return None;
+        }
+        let taken = self.take(ask)?;
+        self.leave(ticket);
+        Some(taken)
     }
 
     /// Waits no more.

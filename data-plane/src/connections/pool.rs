@@ -9,7 +9,7 @@
 //! The locks are held for a few map operations; connections are opened and closed outside of them.
 
 use super::gate::Gate;
-use super::ledger::{Ask, Ledger, Taken};
+use super::ledger::{Ask, Ledger, REST, Taken};
 use super::servers::Servers;
 use crate::routing::Route;
 use kernel::domain::TenantId;
@@ -211,18 +211,31 @@ impl<C: Connect> Shared<C> {
     }
 
     async fn wait(self: &Arc<Self>, ask: Ask, deadline: Instant) -> Result<Grant<C>, NoConnection> {
-        let (ticket, granted) = {
+        let (ticket, mut granted) = {
             let mut ledger = self.lock();
             if let Some(taken) = ledger.take(&ask) {
                 drop(ledger);
                 return Ok(self.grant(&ask, taken));
             }
-            ledger.wait(ask)
+            ledger.wait(ask.clone())
         };
         metrics::counter!(kernel::telemetry::names::WAITS, "for" => "connection").increment(1);
         let _place = PlaceInLine { shared: self, ticket };
-        // A grant that arrives as the deadline passes is dropped with its receiver, and so handed on.
-        timeout_at(deadline, granted).await.ok().and_then(Result::ok).ok_or(NoConnection::TooLate)
+        loop {
+            let look = deadline.min(Instant::now() + REST);
+            // A grant that arrives as the deadline passes is dropped with its receiver, and so handed on.
+            match timeout_at(look, &mut granted).await {
+                Ok(grant) => return grant.map_err(|_| NoConnection::TooLate),
+                Err(_) if look == deadline => return Err(NoConnection::TooLate),
+                // Nothing came back, but what others were using may have rested since.
+                Err(_) => {
+                    let taken = self.lock().take_in_line(ticket, &ask);
+                    if let Some(taken) = taken {
+                        return Ok(self.grant(&ask, taken));
+                    }
+                }
+            }
+        }
     }
 
     fn grant(self: &Arc<Self>, ask: &Ask, taken: Taken<C::Connection>) -> Grant<C> {
@@ -238,11 +251,10 @@ impl<C: Connect> Shared<C> {
         Slot { shared: Some(Arc::clone(self)), tenant: Arc::clone(tenant), generation }
     }
 
-    /// Something came back: serves whoever is first in line for it, and then those for whom meanwhile something has rested.
+    /// Something came back: serves whoever is first in line for it.
     fn hand_on(self: &Arc<Self>) {
-        loop {
-            let next = self.lock().serve_next();
-            let Some((waiter, ask, taken)) = next else { return };
+        let next = self.lock().serve_next();
+        if let Some((waiter, ask, taken)) = next {
             // A waiter who has just given up drops the grant here, outside the lock; that hands it on again.
             drop(waiter.send(self.grant(&ask, taken)));
         }
