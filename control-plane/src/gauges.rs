@@ -17,13 +17,13 @@ const SLOWLY: u32 = 5;
 
 /// Keeps the gauges, and tells whether the system database answers: the API is no use without it, so its absence makes the
 /// process not ready.
-pub async fn keep(store: Store, health: Health, shutdown: Shutdown) {
+pub async fn keep(store: Store, backups: bool, health: Health, shutdown: Shutdown) {
     // Every kind from the beginning on: what was never seen is 0.
     let known = [JobKind::Provision, JobKind::Enforce, JobKind::Purge, JobKind::Rotate];
     let states = known.iter().flat_map(|kind| ["pending", "running"].map(|state| (kind.to_string(), state.to_owned())));
     let (mut turn, mut kinds) = (0, states.map(|state| (state, 0)).collect());
     loop {
-        let asked = tokio::time::timeout(EVERY, measure(&store, turn % SLOWLY == 0, &mut kinds)).await;
+        let asked = tokio::time::timeout(EVERY, measure(&store, turn % SLOWLY == 0, backups, &mut kinds)).await;
         turn += 1;
         let part = match asked {
             Ok(Ok(())) => Part::Healthy,
@@ -35,7 +35,30 @@ pub async fn keep(store: Store, health: Health, shutdown: Shutdown) {
     }
 }
 
-async fn measure(store: &Store, slow: bool, kinds: &mut BTreeMap<(String, String), i64>) -> Result<(), sqlx::Error> {
+/// How old backups are, and whether those that were tested could be restored.
+async fn measure_backups(store: &Store) -> Result<(), sqlx::Error> {
+    let (oldest, failed): (i64, i64) = sqlx::query_as(
+        "SELECT CAST(COALESCE(MAX(TIMESTAMPDIFF(SECOND, COALESCE(b.newest, s.since), UTC_TIMESTAMP())), 0) AS SIGNED),
+                (SELECT COUNT(*) FROM saas_backups f WHERE f.test_error IS NOT NULL AND f.tested_at =
+                    (SELECT MAX(l.tested_at) FROM saas_backups l WHERE l.tenant_id = f.tenant_id))
+         FROM (SELECT CONVERT(tenant_id USING ascii) AS tenant_id, created_at AS since FROM saas_tenants WHERE status IN (0, 1, 2) AND deleted = 0
+               UNION ALL SELECT '', (SELECT MIN(applied_at) FROM saas_schema_migrations)) s
+         LEFT JOIN (SELECT tenant_id, MAX(taken_at) AS newest FROM saas_backups GROUP BY tenant_id) b
+              ON b.tenant_id = s.tenant_id",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    metrics::gauge!(names::BACKUP_OLDEST).set(oldest as f64);
+    metrics::gauge!(names::BACKUP_TESTS_FAILED).set(failed as f64);
+    Ok(())
+}
+
+async fn measure(
+    store: &Store,
+    slow: bool,
+    backups: bool,
+    kinds: &mut BTreeMap<(String, String), i64>,
+) -> Result<(), sqlx::Error> {
     let (head, cursor, oldest): (u64, u64, Option<i64>) = sqlx::query_as(
         "SELECT h.position, l.position,
                 (SELECT TIMESTAMPDIFF(MICROSECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e WHERE e.position = l.position + 1)
@@ -61,7 +84,7 @@ async fn measure(store: &Store, slow: bool, kinds: &mut BTreeMap<(String, String
         "SELECT CAST(COALESCE(SUM(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
                          < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
                 CAST(MAX(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))) AS SIGNED)
-         FROM saas_operations WHERE status IN ('pending', 'running')",
+         FROM saas_operations WHERE status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test')",
     )
     .fetch_one(store.pool())
     .await?;
@@ -69,6 +92,9 @@ async fn measure(store: &Store, slow: bool, kinds: &mut BTreeMap<(String, String
     metrics::gauge!(names::JOBS_OLDEST_OPEN).set(oldest.unwrap_or(0).max(0) as f64);
     if !slow {
         return Ok(());
+    }
+    if backups {
+        measure_backups(store).await?;
     }
     let tenants: Vec<(String, i64)> = sqlx::query_as(
         "SELECT CONVERT(JSON_UNQUOTE(JSON_EXTRACT(snapshot, '$.state')) USING utf8mb4) AS state, COUNT(*)

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use kernel::config::Settings;
 use kernel::crypto::{KeyRing, RingText, SEALINGS_LIMIT, SEALINGS_WARNING};
 use kernel::database;
-use kernel::store::{Uses, key_uses, reseal};
+use kernel::store::{BACKUPS, Uses, key_uses, reseal};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use sqlx::MySqlPool;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 pub const HELP: &str = "To replace a key, in this order:
   1. keys add k2       put the printed value into ENCRYPTION_KEYS of every process and restart it
   2. keys promote k2   the same again: from here on k2 seals, and everybody can open it
-  3. keys reseal       seals with k2 what was sealed with another key
+  3. keys reseal       seals with k2 what was sealed with another key; `provisioner backup reseal` does so in backups
   4. keys retire k1    refused while anything needs k1; then put the printed value in place
 No step has a moment in which a text cannot be opened. Step 2 must not begin before step 1 has reached every process, and
 step 3 not before step 2 has.";
@@ -80,6 +80,9 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<Ex
             if texts > 0 {
                 eprintln!("{texts} texts are still sealed with {id}: {}", in_words(&uses));
                 eprintln!("run `control-plane keys reseal` first; nothing was printed");
+                if uses.contains_key(BACKUPS) {
+                    eprintln!("and `provisioner backup reseal`, which seals the keys of backups");
+                }
                 return Ok(ExitCode::from(FOUND));
             }
             warn_of_stragglers(&pool, &id).await?;

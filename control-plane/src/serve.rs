@@ -123,7 +123,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));
     shutdown.spawn(schedule::lead(app.clone(), health.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
-    shutdown.spawn(gauges::keep(store, health.clone(), shutdown.clone()));
+    shutdown.spawn(gauges::keep(store, app.plan.backups, health.clone(), shutdown.clone()));
     shutdown.serve(listener, admin::router(app, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())

@@ -3,8 +3,9 @@
 //! Read it in the order of a job: [`worker`] claims it and keeps the lease -> [`saga`] runs its steps, or undoes them ->
 //! [`server`] is what a step does on a database server -> the outcome is appended to the event log. Beside the jobs,
 //! [`statistics`] counts what tenants have, and [`health`] looks whether their databases answer. [`legacy`] is a command of its
-//! own: it moves the old single database in, and back.
+//! own: it moves the old single database in, and back. [`backup`] keeps what tenants and the system database hold, and gives it back.
 
+mod backup;
 mod health;
 mod legacy;
 mod saga;
@@ -39,6 +40,8 @@ enum Role {
     /// Work on jobs, until SIGTERM.
     Serve,
     Legacy(legacy::Options),
+    Backup(backup::BackupOptions),
+    Restore(backup::RestoreOptions),
 }
 
 #[tokio::main]
@@ -51,6 +54,8 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await,
+        Role::Backup(options) => return backup::run(&settings, options).await,
+        Role::Restore(options) => return backup::run_restore(&settings, options).await,
         Role::Legacy(options) => return legacy::run(&settings, options).await,
     };
     match ended {

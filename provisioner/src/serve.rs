@@ -1,5 +1,6 @@
 //! `provisioner serve`: a straight line from settings to the end.
 
+use crate::backup::{BackupStore, Retention};
 use crate::health::Checker;
 use crate::saga::Tools;
 use crate::server::{self, Server};
@@ -13,6 +14,7 @@ use kernel::config::{Settings, wrong};
 use kernel::crypto::KeyRing;
 use kernel::health::Health;
 use kernel::http::{ApiError, Code, HttpLimits, edge};
+use kernel::jobs::Lane;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
 use kernel::{broker, database, sql, start, telemetry};
@@ -44,10 +46,19 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let checks = settings.get::<NonZeroU32>("HEALTH_CONNECTIONS")?.get();
     let checked_every = Duration::from_secs(settings.get::<NonZeroU64>("HEALTH_EVERY")?.get());
     let noticeboard = Noticeboard::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
+    let backups = BackupStore::from_settings(settings)?;
+    let retention = Retention::from_settings(settings)?;
+    let backup_workers = settings.get::<NonZeroU32>("BACKUP_WORKERS")?.get();
+    let backup_before_purge = match settings.get("BACKUP_BEFORE_PURGE")? {
+        true if backups.is_none() => {
+            return Err(wrong("BACKUP_BEFORE_PURGE", "true needs a place for backups: the setting BACKUP_STORE").into());
+        }
+        wished => Some(retention).filter(|_| wished),
+    };
     let servers = Server::from_settings(settings)?;
     // Each worker holds one connection while it records a step, its lease's renewal another; whoever counts holds one for
     // each of its own.
-    let of_server = 2 * workers + statistics + 4;
+    let of_server = 2 * (workers + backup_workers) + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     start::system_database(&system_url).await?;
@@ -107,10 +118,20 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             server,
             installation: installation.clone(),
             account_host: account_host.clone(),
+            backups: backups.clone(),
+            retention,
+            backup_before_purge,
         });
-        for number in 0..workers {
+        let of_backups = if backups.is_some() { backup_workers } else { 0 };
+        for number in 0..workers + of_backups {
+            let lane = if number < workers { Lane::Ordinary } else { Lane::Backups };
             let owner = format!("{}:{number}:{}", std::process::id(), uuid::Uuid::new_v4());
-            let worker = worker::Worker { tools: Arc::clone(&tools), owner, lease, doorbell: Arc::clone(&doorbell) };
+            let doorbell = match lane {
+                Lane::Ordinary => Arc::clone(&doorbell),
+                // Nobody waits for a backup.
+                Lane::Backups => Arc::new(Notify::new()),
+            };
+            let worker = worker::Worker { tools: Arc::clone(&tools), lane, owner, lease, doorbell };
             shutdown.spawn(worker.run(shutdown.clone()));
         }
     }

@@ -6,7 +6,7 @@
 //! woke up again does nothing more.
 
 use crate::saga::{self, Tools};
-use kernel::jobs::{self, JobError, Lease};
+use kernel::jobs::{self, JobError, Lane, Lease};
 use kernel::retry::Waits;
 use kernel::shutdown::Shutdown;
 use kernel::store::Store;
@@ -25,6 +25,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub struct Worker {
     /// What its jobs use.
     pub tools: Arc<Tools>,
+    /// Which jobs it takes.
+    pub lane: Lane,
     /// Its name in leases.
     pub owner: String,
     /// Length of its leases.
@@ -39,7 +41,7 @@ impl Worker {
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
         while !shutdown.is_wished() {
             let pool = self.tools.store.pool();
-            let wait = match jobs::claim(pool, &self.tools.server.id, &self.owner, self.lease).await {
+            let wait = match jobs::claim(pool, &self.tools.server.id, self.lane, &self.owner, self.lease).await {
                 Ok(Some(lease)) => {
                     waits.reset();
                     // There may be more: wake the next worker.
@@ -49,7 +51,11 @@ impl Worker {
                 }
                 Ok(None) => {
                     waits.reset();
-                    jobs::next_due(pool, &self.tools.server.id).await.ok().flatten().map_or(POLL, |due| due.min(POLL))
+                    jobs::next_due(pool, &self.tools.server.id, self.lane)
+                        .await
+                        .ok()
+                        .flatten()
+                        .map_or(POLL, |due| due.min(POLL))
                 }
                 Err(error) => {
                     tracing::warn!(cause = %error, "jobs cannot be claimed");
@@ -64,7 +70,8 @@ impl Worker {
         }
     }
 
-    async fn work(&self, lease: Lease) {
+    /// Works on one job, for as long as its lease is held.
+    pub async fn work(&self, lease: Lease) {
         let began = Instant::now();
         let tenant_id = lease.tenant_id.as_ref().map_or("", |id| id.as_str());
         let job = (lease.operation_id, tenant_id, lease.epoch, lease.attempts);

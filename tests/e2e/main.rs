@@ -4,6 +4,7 @@ mod access_log;
 mod alerts;
 mod answers;
 mod audit;
+mod backups;
 mod bad_input;
 mod configuration;
 mod creation;

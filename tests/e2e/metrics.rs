@@ -12,7 +12,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// Metrics that only appear when something goes wrong or is waited for, which here it is not.
-const SELDOM: [&str; 9] = [
+const SELDOM: [&str; 12] = [
+    names::BACKUP_BYTES,
+    names::BACKUP_OLDEST,
+    names::BACKUP_TESTS_FAILED,
     names::WAITS,
     names::TENANT_REFUSALS,
     names::DRIFT_FOUND,

@@ -7,7 +7,7 @@ use crate::audit;
 use crate::invariants;
 use crate::isolation;
 use crate::world::{self, SOON};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use harness::admin::{Admin, Operation};
 use harness::stack::Stack;
 use harness::wait;
@@ -53,6 +53,9 @@ impl Job {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
                 Some(isolation::login(stack, &tenant).await?)
             }
+            JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => {
+                bail!("asked for by a command: see crate::backups")
+            }
         };
         if kind == JobKind::Purge {
             ensure!(admin.request("DELETE", &format!("/admin/tenants/{tenant}"), None, &[]).await?.status == 202);
@@ -75,6 +78,9 @@ impl Job {
                 admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
             }
             JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
+            JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => {
+                bail!("asked for by a command: see crate::backups")
+            }
             JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
             JobKind::Enforce => {
                 let path = format!("/admin/tenants/{tenant}/suspend");
@@ -94,6 +100,7 @@ impl Job {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
             JobKind::Provision | JobKind::Rotate | JobKind::Configure | JobKind::Audit => "active",
+            JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
         };

@@ -84,7 +84,8 @@ async fn operations(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> 
         if ended.is_empty() {
             return Ok(removed);
         }
-        for table in ["DELETE FROM saas_operation_steps", "DELETE FROM saas_operations"] {
+        for table in ["DELETE FROM saas_operation_steps", "DELETE FROM saas_backup_jobs", "DELETE FROM saas_operations"]
+        {
             let mut delete = QueryBuilder::<MySql>::new(table);
             let mut ids = delete.push(" WHERE operation_id IN (").separated(", ");
             for (id,) in &ended {

@@ -12,6 +12,7 @@
 //! Another schedule is one entry in [`SCHEDULES`] and one setting.
 
 mod audit;
+mod backups;
 mod command;
 mod domains;
 mod history;
@@ -46,7 +47,7 @@ pub struct Schedule {
 }
 
 /// All of them.
-pub const SCHEDULES: [Schedule; 6] = [
+pub const SCHEDULES: [Schedule; 8] = [
     Schedule {
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
@@ -76,6 +77,18 @@ pub const SCHEDULES: [Schedule; 6] = [
         setting: "SCHEDULE_AUDIT",
         about: "compare the database servers with the events, and repair what is safe if AUDIT_REPAIR says so",
         work: |app, lead, _| Box::pin(audit::begin(app, lead)),
+    },
+    Schedule {
+        name: "backup",
+        setting: "SCHEDULE_BACKUP",
+        about: "have a backup taken of every tenant and of the system database, and old ones removed",
+        work: |app, lead, run| Box::pin(backups::back_up(app, lead, run)),
+    },
+    Schedule {
+        name: "restore-test",
+        setting: "SCHEDULE_RESTORE_TEST",
+        about: "have the backups that waited longest for it loaded and compared, RESTORE_TESTS_AT_ONCE of them",
+        work: |app, lead, run| Box::pin(backups::test(app, lead, run)),
     },
     Schedule {
         name: "domain-verification",
@@ -123,6 +136,10 @@ pub struct Plan {
     pub rotations_at_once: u32,
     /// Whether the audits of the clock repair what is safe.
     pub audit_repair: bool,
+    /// Whether there is a place for backups.
+    pub backups: bool,
+    /// Most restore tests asked for by one run.
+    pub restore_tests: u32,
 }
 
 impl Plan {
@@ -152,6 +169,8 @@ impl Plan {
             rotation_days: settings.get("ROTATION_MAX_AGE_DAYS")?,
             rotations_at_once: settings.get("ROTATIONS_AT_ONCE")?,
             audit_repair: settings.get("AUDIT_REPAIR")?,
+            backups: !settings.get::<String>("BACKUP_STORE")?.is_empty(),
+            restore_tests: settings.get("RESTORE_TESTS_AT_ONCE")?,
         })
     }
 

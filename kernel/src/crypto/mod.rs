@@ -6,10 +6,12 @@
 //!
 //! Without a key nothing starts: encryption is never silently off.
 
+mod chunks;
 mod counts;
 mod edit;
 mod ring;
 
+pub use chunks::{CHUNK, Chunks, DataKey, TAG};
 pub use counts::{SEALINGS_LIMIT, SEALINGS_WARNING};
 pub use edit::{EditError, RingText};
 pub use ring::{CryptoError, KeyRing, Purpose};

@@ -29,6 +29,13 @@ pub enum Purpose<'a> {
         /// Of which entry.
         key: &'a str,
     },
+    /// Key of a backup's data.
+    Backup {
+        /// Which backup.
+        backup_id: &'a str,
+        /// SHA-256 of its manifest: who changes a word of it cannot open the key.
+        digest: &'a str,
+    },
     /// Answer kept for an `Idempotency-Key`.
     Answer {
         /// Whose key.
@@ -146,6 +153,11 @@ impl KeyRing {
         cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| CryptoError::Refused)
     }
 
+    /// The key a text was sealed with.
+    pub fn id_in(sealed: &str) -> Option<&str> {
+        sealed.strip_prefix("v1.")?.split_once('.').map(|(id, _)| id)
+    }
+
     /// Opens a sealed text that is UTF-8.
     pub fn open_text(&self, purpose: Purpose<'_>, sealed: &str) -> Result<SecretString, CryptoError> {
         let plain = self.open(purpose, sealed)?;
@@ -169,6 +181,7 @@ fn associated_data(key_id: &str, purpose: Purpose<'_>) -> Vec<u8> {
     let parts = match purpose {
         Purpose::TenantPassword { tenant_id, username } => ["tenant-password", tenant_id, username],
         Purpose::TenantSetting { tenant_id, key } => ["tenant-setting", tenant_id, key],
+        Purpose::Backup { backup_id, digest } => ["backup", backup_id, digest],
         Purpose::Answer { actor, key } => ["answer", actor, key],
     };
     let mut bytes = Vec::new();

@@ -1,6 +1,8 @@
 //! What may be asked of a tenant, and why it may be refused.
 
-use super::{DeletionCertificate, DomainName, Repair, Role, SettingKey, SettingType, TenantState, UserId};
+use super::{
+    DeletionCertificate, DomainName, Repair, RestoredFrom, Role, SettingKey, SettingType, TenantState, UserId,
+};
 
 /// A wish. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
 #[derive(Clone, Debug)]
@@ -118,6 +120,24 @@ pub enum Command {
     CompleteRotation {
         /// The user in use from now on.
         username: String,
+    },
+    /// The provisioner has put a backup in the place of the tenant's data.
+    CompleteRestore {
+        /// Which.
+        from: RestoredFrom,
+        /// Whether the maintenance was begun for it, and ends with it.
+        end_maintenance: bool,
+    },
+    /// The provisioner has made the tenant's database out of a backup.
+    CompleteProvisioningFromBackup {
+        /// Server the database is on.
+        server: String,
+        /// Address for the nodes.
+        host: String,
+        /// Port of it.
+        port: u16,
+        /// Which backup.
+        from: RestoredFrom,
     },
     /// An audit has made right what differed from the events.
     RecordRepairs {

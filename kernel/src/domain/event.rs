@@ -169,6 +169,9 @@ pub enum TenantEvent {
     /// The deletion was taken back: the tenant is what it was before.
     #[serde(rename = "tenant.restored")]
     Restored {},
+    /// The tenant's data is that of a backup from here on.
+    #[serde(rename = "tenant.database_restored")]
+    DatabaseRestored(RestoredFrom),
     /// Something of the tenant differed from what its events say, and was made right.
     #[serde(rename = "tenant.drift_repaired")]
     DriftRepaired {
@@ -178,6 +181,21 @@ pub enum TenantEvent {
     /// Nothing is left of the tenant but its history and its id, which is never given again.
     #[serde(rename = "tenant.purged")]
     Purged(DeletionCertificate),
+}
+
+/// Which data came back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredFrom {
+    /// The backup.
+    pub backup_id: String,
+    /// Whose backup it is: the tenant's own, or that of the tenant this one was made from.
+    pub source_tenant_id: TenantId,
+    /// The moment its data is of.
+    pub taken_at: DateTime<Utc>,
+    /// Head of the log at that moment.
+    pub backup_position: Position,
+    /// Newest tenant migration applied to the data as it is now.
+    pub schema_version: u32,
 }
 
 /// Says what was removed, and what was looked at to be sure.
@@ -235,6 +253,7 @@ impl TenantEvent {
             Self::DatabaseRotated { .. } => "tenant.database_rotated",
             Self::Deleted { .. } => "tenant.deleted",
             Self::Restored {} => "tenant.restored",
+            Self::DatabaseRestored(_) => "tenant.database_restored",
             Self::DriftRepaired { .. } => "tenant.drift_repaired",
             Self::Purged(_) => "tenant.purged",
         }

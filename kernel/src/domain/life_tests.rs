@@ -51,6 +51,8 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::SetMaintenance { enabled: false } => &[Maintenance],
         Command::ChangeConfig { .. } => &[Active, Suspended, Maintenance],
         Command::RotateDatabase | Command::CompleteRotation { .. } => &[Active, Maintenance],
+        Command::CompleteRestore { .. } => &[Active, Suspended, Maintenance, Deleted],
+        Command::CompleteProvisioningFromBackup { .. } => &[Provisioning, Failed],
         Command::RecordRepairs { .. } => &TenantState::ALL,
         Command::Delete { .. } => &[Active, Suspended, Maintenance, Failed],
         Command::Restore => &[Deleted],
@@ -87,6 +89,14 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
         Command::CompleteProvisioning { .. } => {
             enter(Active, None);
             (next.provisioned, next.events) = (true, now.events + 2);
+        }
+        Command::CompleteProvisioningFromBackup { .. } => {
+            enter(Active, None);
+            (next.provisioned, next.events) = (true, now.events + 3);
+        }
+        Command::CompleteRestore { end_maintenance: true, .. } if now.state == Maintenance => {
+            enter(Active, None);
+            next.events = now.events + 2;
         }
         Command::FailProvisioning { reason } => enter(Failed, Some(reason)),
         Command::Suspend { reason } => enter(Suspended, Some(reason)),
@@ -159,6 +169,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
         | Command::RemoveMember { .. }
         | Command::ChangeConfig { .. }
         | Command::RotateDatabase
+        | Command::CompleteRestore { .. }
         | Command::CompleteRotation { .. } => {}
     }
     Ok(next)
@@ -237,6 +248,14 @@ fn command() -> impl Strategy<Value = Command> {
         checks: vec!["gone".into()],
     };
     let [drift, subject, found, done] = ["drift", "it", "was so", "made right"].map(String::from);
+    let from = RestoredFrom {
+        backup_id: "b1".into(),
+        source_tenant_id: id(),
+        taken_at: DateTime::UNIX_EPOCH,
+        backup_position: Position(1),
+        schema_version: 1,
+    };
+    let provisioned_from = from.clone();
     let repair = Repair { drift, subject, found, done };
     prop_oneof![
         (word(), proptest::option::of(domain())).prop_map(|(word, domain)| Command::Create {
@@ -280,6 +299,13 @@ fn command() -> impl Strategy<Value = Command> {
         word().prop_map(|username| Command::CompleteRotation { username }),
         (proptest::option::of(word()), 0..60_u32)
             .prop_map(|(reason, retention_days)| Command::Delete { reason, retention_days }),
+        any::<bool>().prop_map(move |end_maintenance| Command::CompleteRestore { from: from.clone(), end_maintenance }),
+        Just(Command::CompleteProvisioningFromBackup {
+            server: "main".into(),
+            host: "db1".into(),
+            port: 3306,
+            from: provisioned_from,
+        }),
         (0..3_usize).prop_map(move |number| Command::RecordRepairs { repairs: vec![repair.clone(); number] }),
         Just(Command::Restore),
         Just(Command::Purge),

@@ -18,7 +18,7 @@ mod user;
 
 pub use command::{Command, Rejection};
 pub use domain_name::{DomainName, Host, InvalidDomain};
-pub use event::{DeletionCertificate, RecordedEvent, Repair, TenantEvent};
+pub use event::{DeletionCertificate, RecordedEvent, Repair, RestoredFrom, TenantEvent};
 pub use position::{Position, Version};
 pub use setting::{InvalidKey, MAX_VALUE, SettingKey, SettingType};
 pub use tenant::{BeforeDeletion, Database, PendingDomain, Tenant};

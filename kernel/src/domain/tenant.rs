@@ -237,6 +237,24 @@ impl Tenant {
                 allow(&[Active, Maintenance])?;
                 vec![TenantEvent::DatabaseRotated { username }]
             }
+            // Its database is there; in service it is only by the maintenance that this ends.
+            Command::CompleteRestore { from, end_maintenance } => {
+                allow(&[Active, Suspended, Maintenance, Deleted])?;
+                let mut events = vec![TenantEvent::DatabaseRestored(from)];
+                if end_maintenance && tenant.state == Maintenance {
+                    events.push(TenantEvent::MaintenanceEnded {});
+                }
+                events
+            }
+            Command::CompleteProvisioningFromBackup { server, host, port, from } => {
+                allow(&[Provisioning, Failed])?;
+                let schema_version = from.schema_version;
+                vec![
+                    TenantEvent::DatabaseProvisioned { server, host, port, schema_version },
+                    TenantEvent::DatabaseRestored(from),
+                    TenantEvent::Activated {},
+                ]
+            }
             // In any state: also of a tenant that is gone something may be left.
             Command::RecordRepairs { repairs } if repairs.is_empty() => vec![],
             Command::RecordRepairs { repairs } => vec![TenantEvent::DriftRepaired { repairs }],
@@ -355,6 +373,7 @@ impl Tenant {
             TenantEvent::ConfigChanged { .. } => {}
             // Credentials are no part of the tenant's present either: they are the provisioner's.
             TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
+            TenantEvent::DatabaseRestored(from) => self.database.schema_version = from.schema_version,
             // What was made right is what the events before it say.
             TenantEvent::DriftRepaired { .. } => {}
             TenantEvent::Deleted { reason, retention_days } => {

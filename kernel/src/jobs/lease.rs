@@ -65,11 +65,43 @@ pub struct StepRecord {
 
 type Row = (String, String, String, u32, u32, bool, Option<String>, bool, Option<String>);
 
-/// Takes the oldest due job of `server`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
+/// Which jobs a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Those that somebody waits for.
+    Ordinary,
+    /// Backups and restore tests, which take their time.
+    Backups,
+}
+
+/// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
 /// are done one at a time, because each needs the tenant's lock at the database server; those of no tenant stand in nobody's way.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
+    lane: Lane,
+    owner: &str,
+    duration: Duration,
+) -> Result<Option<Lease>, sqlx::Error> {
+    claim_of(pool, server, Some(lane), None, owner, duration).await
+}
+
+/// Takes one job, if it is due: for a command that asked for it and waits for its end.
+pub async fn claim_one(
+    pool: &MySqlPool,
+    server: &str,
+    operation_id: Uuid,
+    owner: &str,
+    duration: Duration,
+) -> Result<Option<Lease>, sqlx::Error> {
+    claim_of(pool, server, None, Some(operation_id.to_string()), owner, duration).await
+}
+
+async fn claim_of(
+    pool: &MySqlPool,
+    server: &str,
+    lane: Option<Lane>,
+    only: Option<String>,
     owner: &str,
     duration: Duration,
 ) -> Result<Option<Lease>, sqlx::Error> {
@@ -80,12 +112,17 @@ pub async fn claim(
                 traceparent
          FROM saas_operations o
          WHERE server_id = ? AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
+           AND (? IS NULL OR (kind IN ('backup', 'restore_test')) = ?) AND (? IS NULL OR operation_id = ?)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
            AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
     .bind(server)
+    .bind(lane.map(|lane| lane == Lane::Backups))
+    .bind(lane.map(|lane| lane == Lane::Backups))
+    .bind(&only)
+    .bind(&only)
     .fetch_optional(&mut *tx)
     .await?;
     let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt, traceparent)) = row else {
@@ -144,15 +181,17 @@ async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -
 
 /// How long until a job of `server` is due, if one is waiting for its time. A job that waits for another one of its tenant
 /// is due when that one's lease ends; who ends it earlier looks again at once.
-pub async fn next_due(pool: &MySqlPool, server: &str) -> Result<Option<Duration>, sqlx::Error> {
+pub async fn next_due(pool: &MySqlPool, server: &str, lane: Lane) -> Result<Option<Duration>, sqlx::Error> {
     let (micros,): (Option<i64>,) = sqlx::query_as(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
          FROM saas_operations o WHERE server_id = ? AND status IN ('pending', 'running')
+           AND (kind IN ('backup', 'restore_test')) = ?
            AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
                            AND other.operation_id <> o.operation_id
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))",
     )
     .bind(server)
+    .bind(lane == Lane::Backups)
     .fetch_one(pool)
     .await?;
     Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))

@@ -9,7 +9,8 @@
 mod lease;
 mod operation;
 
-pub use lease::{JobError, Lease, StepRecord, claim, is_transient, next_due};
+pub use lease::{JobError, Lane, Lease, StepRecord, claim, claim_one, is_transient, next_due};
 pub use operation::{
-    JobKind, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_for_server, find,
+    JobKind, NewBackupJob, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_backup,
+    enqueue_for_server, find,
 };

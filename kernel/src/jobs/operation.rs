@@ -26,6 +26,14 @@ pub enum JobKind {
     Rotate,
     /// Compares a tenant, or all of a server, with what the events say.
     Audit,
+    /// Puts a backup in the place of a tenant's database.
+    Restore,
+    /// Makes a tenant out of a backup.
+    RestoreNew,
+    /// Takes a backup of a tenant or of the system database.
+    Backup,
+    /// Loads a tenant's newest backup somewhere else, and compares.
+    RestoreTest,
 }
 
 impl JobKind {
@@ -38,6 +46,10 @@ impl JobKind {
             Self::Purge => "purge",
             Self::Rotate => "rotate",
             Self::Audit => "audit",
+            Self::Restore => "restore",
+            Self::RestoreNew => "restore_new",
+            Self::Backup => "backup",
+            Self::RestoreTest => "restore_test",
         }
     }
 }
@@ -52,6 +64,10 @@ impl FromStr for JobKind {
             "purge" => Ok(Self::Purge),
             "rotate" => Ok(Self::Rotate),
             "audit" => Ok(Self::Audit),
+            "restore" => Ok(Self::Restore),
+            "restore_new" => Ok(Self::RestoreNew),
+            "backup" => Ok(Self::Backup),
+            "restore_test" => Ok(Self::RestoreTest),
             _ => Err(()),
         }
     }
@@ -89,6 +105,30 @@ pub async fn enqueue_for_server(
     patience: Duration,
 ) -> Result<Uuid, sqlx::Error> {
     insert(connection, kind, "", server, patience).await
+}
+
+/// A job of a server about a backup.
+#[derive(Clone, Copy, Debug)]
+pub struct NewBackupJob<'a> {
+    /// [`JobKind::Backup`] or [`JobKind::RestoreTest`].
+    pub kind: JobKind,
+    /// Which tenant's data; empty: the system database.
+    pub subject: &'a str,
+    /// Workers of this database server take it.
+    pub server: &'a str,
+    /// How long a failing job is tried again.
+    pub patience: Duration,
+}
+
+/// Enqueues a job of a server about a backup.
+pub async fn enqueue_backup(connection: &mut MySqlConnection, job: &NewBackupJob<'_>) -> Result<Uuid, sqlx::Error> {
+    let operation_id = enqueue_for_server(connection, job.kind, job.server, job.patience).await?;
+    sqlx::query("INSERT INTO saas_backup_jobs (operation_id, source_tenant_id) VALUES (?, ?)")
+        .bind(operation_id.to_string())
+        .bind(job.subject)
+        .execute(connection)
+        .await?;
+    Ok(operation_id)
 }
 
 async fn insert(

@@ -28,7 +28,7 @@ pub use idempotency::{Claim, Idempotency, StoredAnswer};
 pub use plans::Plan;
 pub use read::{EventRow, Heads, TenantFilter};
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
-pub use reseal::{ResealError, Resealed, Uses, key_uses, reseal};
+pub use reseal::{BACKUPS, ResealError, Resealed, Uses, key_uses, reseal};
 pub use verify::{Verified, Wrong, verify_log};
 
 use sqlx::MySqlPool;

@@ -122,6 +122,10 @@ impl Place {
 /// How many texts each table has of one key.
 pub type Uses = BTreeMap<&'static str, u64>;
 
+/// The table that says which key each backup's own key is sealed with. The sealed text is in the backup store, where `provisioner backup
+/// reseal` replaces it.
+pub const BACKUPS: &str = "saas_backups";
+
 /// How many sealed texts use each key, by key id.
 pub async fn key_uses(pool: &MySqlPool) -> Result<BTreeMap<String, Uses>, sqlx::Error> {
     let mut uses: BTreeMap<String, Uses> = BTreeMap::new();
@@ -130,6 +134,13 @@ pub async fn key_uses(pool: &MySqlPool) -> Result<BTreeMap<String, Uses>, sqlx::
         for (key, texts) in rows {
             uses.entry(key).or_default().insert(place.table(), texts);
         }
+    }
+    let rows: Vec<(String, u64)> =
+        sqlx::query_as("SELECT key_id, CAST(COUNT(*) AS UNSIGNED) FROM saas_backups GROUP BY key_id")
+            .fetch_all(pool)
+            .await?;
+    for (key, backups) in rows {
+        uses.entry(key).or_default().insert(BACKUPS, backups);
     }
     Ok(uses)
 }

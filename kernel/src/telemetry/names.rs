@@ -120,6 +120,10 @@ metrics! {
         "Tenants by state";
     DATA_NODES "data_nodes" Gauge, CONTROL, ["status"],
         "Data nodes that have reported lately, and that gave no sign of life for a while: alive, gone";
+    BACKUP_OLDEST "backup_oldest_age_seconds" Gauge, CONTROL, [],
+        "Age of the newest backup of the tenant, or system database, that was backed up longest ago; 0 without a backup store";
+    BACKUP_TESTS_FAILED "backup_restore_tests_failed" Gauge, CONTROL, [],
+        "Tenants whose newest tested backup could not be restored as it was taken";
     SCHEDULER_IS_LEADER "scheduler_is_leader" Gauge, CONTROL, [],
         "1: this process leads the schedules";
     SCHEDULE_RUNS "schedule_runs_total" Counter, CONTROL, ["schedule", "outcome"],
@@ -129,6 +133,8 @@ metrics! {
         "Differences between database servers and events that audits found and left";
     DRIFT_REPAIRED "drift_repaired_total" Counter, WORKER, ["kind"],
         "Differences that audits repaired";
+    BACKUP_BYTES "backup_bytes_total" Counter, WORKER, [],
+        "Bytes of backups that this process has stored; how they end is in jobs_total";
     JOBS "jobs_total" Counter, WORKER, ["kind", "outcome"],
         "Attempts of jobs, by kind and outcome: succeeded, failed, again, lost";
     JOB_DURATION "job_duration_seconds" Histogram(WORK), WORKER, ["kind"],

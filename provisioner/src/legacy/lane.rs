@@ -8,7 +8,7 @@
 use super::LegacyError;
 use super::mapping::Place;
 use super::routes::{Route, RouteColumn};
-use super::schema::Family;
+use super::schema::{Column, Family};
 use kernel::sql::{self, Form};
 
 /// Which way rows go.
@@ -102,13 +102,7 @@ impl Lane {
 impl End {
     /// Rows and checksum of a range, in one line of two texts.
     pub fn checksum(&self, range: &Range) -> String {
-        format!(
-            "SELECT CAST(COUNT(*) AS CHAR), CAST(COALESCE(SUM(CAST(CONV(LEFT({}, 15), 16, 10) AS UNSIGNED)), 0) AS CHAR) \
-             FROM {} WHERE {}",
-            self.hash,
-            self.table,
-            self.within(range)
-        )
+        checksum_of(&self.hash, &self.table, &self.within(range))
     }
 
     /// Key and the first 128 bits of the SHA-256 of each row of a range.
@@ -170,21 +164,35 @@ fn row_hash(
     route: &Route,
     expression: impl Fn(&RouteColumn) -> Result<String, LegacyError>,
 ) -> Result<String, LegacyError> {
-    let mut pieces = Vec::with_capacity(route.columns.len());
-    for column in &route.columns {
-        let value = expression(column)?;
+    let values: Result<Vec<_>, _> =
+        route.columns.iter().map(|column| Ok::<_, LegacyError>((&column.column, expression(column)?))).collect();
+    Ok(hash_of(values?))
+}
+
+/// SHA-256 of a row, in hexadecimal digits: of columns with the expressions that read them.
+pub fn hash_of<'a>(values: impl IntoIterator<Item = (&'a Column, String)>) -> String {
+    let piece = |(column, value): (&Column, String)| {
         let text = format!("CONVERT({value} USING utf8mb4)");
-        let short = column.column.octets.is_some_and(|octets| octets <= SHORT);
-        pieces.push(match column.column.family() {
+        let short = column.octets.is_some_and(|octets| octets <= SHORT);
+        match column.family() {
             Family::Integer | Family::Decimal | Family::Float | Family::Bits => format!("IFNULL(CONCAT({value}), 'N')"),
             Family::Text if short => format!("IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"),
             Family::Text => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
             Family::Bytes => format!("IFNULL(CONCAT(LENGTH({value}), ':', SHA2({value}, 256)), 'N')"),
-            Family::Other if column.column.is_date() => format!("IFNULL(CONCAT({value}), 'N')"),
+            Family::Other if column.is_date() => format!("IFNULL(CONCAT({value}), 'N')"),
             Family::Other => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
-        });
-    }
-    Ok(format!("SHA2(CONCAT_WS('|', {}), 256)", pieces.join(", ")))
+        }
+    };
+    let pieces: Vec<_> = values.into_iter().map(piece).collect();
+    format!("SHA2(CONCAT_WS('|', {}), 256)", pieces.join(", "))
+}
+
+/// Rows and checksum of the rows of `table` that meet `condition`, in one line of two texts. `hash` is that of a row.
+pub fn checksum_of(hash: &str, table: &str, condition: &str) -> String {
+    format!(
+        "SELECT CAST(COUNT(*) AS CHAR), CAST(COALESCE(SUM(CAST(CONV(LEFT({hash}, 15), 16, 10) AS UNSIGNED)), 0) AS CHAR) \
+         FROM {table} WHERE {condition}"
+    )
 }
 
 /// Whose rows of the system database go back: everybody's, but not those of users who belong to other tenants only.

@@ -6,13 +6,14 @@
 
 use super::LegacyError;
 use super::members::ACTOR;
+use crate::backup::{BackupStore, Retention};
 use crate::saga::Tools;
 use crate::server::Server;
 use crate::worker::Worker;
 use kernel::config::Settings;
 use kernel::crypto::KeyRing;
 use kernel::domain::{Command, DomainName, Rejection, TenantId, TenantState};
-use kernel::jobs::{self, JobKind, NewJob};
+use kernel::jobs::{self, JobKind, Lane, NewJob};
 use kernel::migrate::{self, MigrateError};
 use kernel::shutdown::Shutdown;
 use kernel::store::{CommandError, Store};
@@ -108,9 +109,21 @@ async fn provision(settings: &Settings, store: Store, id: &TenantId) -> Result<(
         sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
             .fetch_one(store.pool())
             .await?;
-    let tools = Tools { store: store.clone(), keys, server: Arc::new(server), installation, account_host };
+    let backups = BackupStore::from_settings(settings)?;
+    let retention = Retention::from_settings(settings)?;
+    let tools = Tools {
+        store: store.clone(),
+        keys,
+        server: Arc::new(server),
+        installation,
+        account_host,
+        backups,
+        retention,
+        backup_before_purge: None,
+    };
     let worker = Worker {
         tools: Arc::new(tools),
+        lane: Lane::Ordinary,
         owner: format!("legacy:{}:{}", std::process::id(), uuid::Uuid::new_v4()),
         lease: settings.seconds("JOB_LEASE")?,
         doorbell: Arc::new(Notify::new()),

@@ -1,9 +1,10 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
 use super::progress::Progress;
-use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, purge, rotate};
+use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, purge, restore, rotate};
+use crate::backup::job as backup;
 use crate::server::{Session, schema_version};
-use kernel::domain::{Command, Rejection, Tenant};
+use kernel::domain::{Command, Rejection, Tenant, TenantId};
 use kernel::http::chain;
 use kernel::jobs::{JobError, JobKind, Lease, StepRecord};
 use kernel::retry::wait_after;
@@ -13,8 +14,6 @@ use std::fmt;
 use std::time::Duration;
 use tracing::Instrument;
 
-/// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
-const STEP_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest time for the survey of a server: ten thousand tenants take seconds on MariaDB and a minute on MySQL.
 const SURVEY_DEADLINE: Duration = Duration::from_secs(600);
 /// Waits between attempts.
@@ -74,7 +73,7 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
         lease.retry_after(tools.store.pool(), NOT_YET, &reason, false).await?;
         return Ok(Outcome::Again);
     }
-    let way_back = way_back && !(lease.kind == JobKind::Rotate && rotate::is_switched(tools, tenant_id).await?);
+    let way_back = way_back && !is_past_return(tools, lease, tenant_id).await?;
     tracing::warn!(%tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
     if !way_back || (error.may_pass() && !lease.last_attempt) {
         let wait = wait_after(lease.attempts, FIRST_WAIT, LONGEST_WAIT);
@@ -84,14 +83,29 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
     undo(tools, lease, &tenant, steps, &reason).await
 }
 
+/// Whether a job that could be undone has come so far that it is only ever finished.
+async fn is_past_return(tools: &Tools, lease: &Lease, tenant_id: &TenantId) -> Result<bool, JobError> {
+    match lease.kind {
+        JobKind::Rotate => rotate::is_switched(tools, tenant_id).await,
+        JobKind::Restore | JobKind::RestoreNew => Ok(restore::restored(tools, lease).await?.is_some()),
+        _ => Ok(false),
+    }
+}
+
 /// One attempt of a job that is no tenant's. It changes nothing that would have to be undone.
 async fn for_server(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
-    let surveyed = tokio::time::timeout(SURVEY_DEADLINE, audit::survey::act(tools, lease)).await;
-    let error = match surveyed {
+    let backup = matches!(lease.kind, JobKind::Backup | JobKind::RestoreTest);
+    let acted = if backup {
+        tokio::time::timeout(backup::DEADLINE, backup::act(tools, lease, tools.retention)).await
+    } else {
+        tokio::time::timeout(SURVEY_DEADLINE, audit::survey::act(tools, lease)).await
+    };
+    let error = match acted {
+        Ok(Ok(())) if backup => return end(tools, lease, None, Ok(&[])).await,
         Ok(Ok(())) => return Ok(Outcome::Succeeded),
         Ok(Err(StepError::Job(error))) => return Err(error),
         Ok(Err(error)) => error,
-        Err(_) => StepError::Transient("the survey of the server took too long".into()),
+        Err(_) => StepError::Transient(format!("the {} took too long", lease.kind)),
     };
     let server = &tools.server.id;
     let reason = error.reason(server);
@@ -119,7 +133,7 @@ async fn forward(
         progress.begin(ordinal, step.name());
         failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
         let span = tracing::info_span!("step", step = step.name());
-        let acting = tokio::time::timeout(STEP_DEADLINE, step.act(&mut context)).instrument(span);
+        let acting = tokio::time::timeout(step.deadline(), step.act(&mut context)).instrument(span);
         let acted = match progress.show_while(acting).await? {
             Ok(_) if failpoint::fails(&format!("{}.{}", lease.kind, step.name())) => {
                 Err(StepError::Permanent(format!("the step {} was made to fail", step.name())))
@@ -175,7 +189,7 @@ async fn unwind(tools: &Tools, lease: &Lease, tenant: &Tenant, steps: &[Step]) -
     for (ordinal, step) in numbered(steps).into_iter().rev() {
         failpoint::hit(&format!("{}.{}.undo", lease.kind, step.name())).await;
         progress.begin(ordinal, step.name());
-        let undone = tokio::time::timeout(STEP_DEADLINE, step.undo(&mut context)).await;
+        let undone = tokio::time::timeout(step.deadline(), step.undo(&mut context)).await;
         undone.unwrap_or_else(|_| Err(StepError::Transient(format!("undoing {} took too long", step.name()))))?;
         let undone = format!("{}.{}.undone", lease.kind, step.name());
         failpoint::hit(&undone).await;
@@ -201,7 +215,7 @@ async fn end(
     let mut retried = false;
     loop {
         let command = match tenant {
-            Some(tenant) => outcome(tools, lease.kind, tenant, failed).await?,
+            Some(tenant) => outcome(tools, lease, tenant, failed).await?,
             None => None,
         };
         let mut unit = tools.store.begin().await?;
@@ -239,18 +253,35 @@ async fn end(
 /// What the end of a job means for the tenant, if anything.
 async fn outcome(
     tools: &Tools,
-    kind: JobKind,
+    lease: &Lease,
     tenant: &Tenant,
     failed: Option<&str>,
 ) -> Result<Option<Command>, JobError> {
-    Ok(match (kind, failed) {
-        (JobKind::Provision, Some(reason)) => Some(Command::FailProvisioning { reason: reason.to_owned() }),
+    Ok(match (lease.kind, failed) {
+        (JobKind::Provision | JobKind::RestoreNew, Some(reason)) => {
+            Some(Command::FailProvisioning { reason: reason.to_owned() })
+        }
         (JobKind::Provision, None) => Some(Command::CompleteProvisioning {
             server: tools.server.id.clone(),
             host: tools.server.host.clone(),
             port: tools.server.port,
             schema_version: schema_version(),
         }),
+        (JobKind::RestoreNew, None) => {
+            let (server, host, port) = (tools.server.id.clone(), tools.server.host.clone(), tools.server.port);
+            let from = restore::restored(tools, lease).await?;
+            from.map(|from| Command::CompleteProvisioningFromBackup { server, host, port, from })
+        }
+        (JobKind::Restore, None) => {
+            let end_maintenance = restore::ends_maintenance(tools, lease).await?;
+            let from = restore::restored(tools, lease).await?;
+            from.map(|from| Command::CompleteRestore { from, end_maintenance })
+        }
+        // The data in use is what it was.
+        (JobKind::Restore, Some(_)) => {
+            let ends = restore::ends_maintenance(tools, lease).await?;
+            ends.then_some(Command::SetMaintenance { enabled: false })
+        }
         (JobKind::Purge, None) => {
             Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
         }
@@ -258,6 +289,7 @@ async fn outcome(
         (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate | JobKind::Audit, _) => {
             None
         }
+        (JobKind::Backup | JobKind::RestoreTest, _) => None,
     })
 }
 

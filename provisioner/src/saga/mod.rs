@@ -14,11 +14,13 @@ mod error;
 mod progress;
 mod provision;
 mod purge;
+mod restore;
 mod rotate;
 
 pub use engine::run;
 pub use error::StepError;
 
+use crate::backup::{BackupStore, Retention, job};
 use crate::server::account::{self, Account};
 use crate::server::{Mark, Server, Session};
 use kernel::crypto::KeyRing;
@@ -26,9 +28,13 @@ use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::{JobKind, Lease};
 use kernel::store::Store;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who appends what jobs do.
 const ACTOR: &str = "provisioner";
+
+/// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
+const STEP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What every job of one database server uses.
 pub struct Tools {
@@ -42,6 +48,12 @@ pub struct Tools {
     pub installation: String,
     /// From where tenants' users may log in.
     pub account_host: String,
+    /// Where backups are; `None`: nowhere.
+    pub backups: Option<BackupStore>,
+    /// How long they are kept.
+    pub retention: Retention,
+    /// Whether a purge takes a last one.
+    pub backup_before_purge: Option<Retention>,
 }
 
 impl Tools {
@@ -117,6 +129,8 @@ pub enum Step {
     Enforce,
     /// `tenant_config` is what it was asked to be.
     ApplyConfig,
+    /// A last backup is whole, if that is wanted.
+    LastBackup,
     /// The tenant's database is gone.
     DropDatabase,
     /// The tenant's users and their sessions are gone.
@@ -135,6 +149,12 @@ pub enum Step {
     AwaitNodes,
     /// The former user is gone.
     RetireUser,
+    /// The backup is loaded beside the data in use, and is what it says.
+    LoadBackup,
+    /// The loaded data is in use.
+    SwapDatabase,
+    /// What was in use before is gone.
+    DropReplaced,
     /// What differs from the events is kept.
     Look,
     /// What is safe to repair is repaired.
@@ -164,6 +184,11 @@ impl Saga {
             JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
             // Given up after a while; there is nothing to undo.
             JobKind::Audit => Self { steps: &AUDIT, way_back: true },
+            // Until what was replaced is dropped; the engine asks.
+            JobKind::Restore => Self { steps: &RESTORE, way_back: true },
+            JobKind::RestoreNew => Self { steps: &RESTORE_NEW, way_back: true },
+            // Of a server: without steps of a tenant.
+            JobKind::Backup | JobKind::RestoreTest => Self { steps: &[], way_back: true },
         }
     }
 }
@@ -173,8 +198,18 @@ const PROVISION: [Step; 5] =
 /// The last one, because the tenant may have been suspended meanwhile, and the new user was made open.
 const ROTATE: [Step; 6] =
     [Step::PrepareUser, Step::VerifyNext, Step::Switch, Step::AwaitNodes, Step::RetireUser, Step::Enforce];
+const RESTORE: [Step; 5] = [Step::LoadBackup, Step::SwapDatabase, Step::DropReplaced, Step::ApplyConfig, Step::Enforce];
+const RESTORE_NEW: [Step; 7] = [
+    Step::CreateDatabase,
+    Step::CreateUser,
+    Step::LoadBackup,
+    Step::SwapDatabase,
+    Step::DropReplaced,
+    Step::Enforce,
+    Step::VerifyLogin,
+];
 const AUDIT: [Step; 3] = [Step::Look, Step::Repair, Step::Confirm];
-const PURGE: [Step; 4] = [Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
+const PURGE: [Step; 5] = [Step::LastBackup, Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
 
 impl Step {
     /// Its name in operations.
@@ -187,6 +222,7 @@ impl Step {
             Self::VerifyLogin => "verify_login",
             Self::Enforce => "enforce",
             Self::ApplyConfig => "apply_config",
+            Self::LastBackup => "last_backup",
             Self::DropDatabase => "drop_database",
             Self::DropUser => "drop_user",
             Self::Forget => "forget",
@@ -196,9 +232,20 @@ impl Step {
             Self::Switch => "switch",
             Self::AwaitNodes => "await_nodes",
             Self::RetireUser => "retire_user",
+            Self::LoadBackup => "load_backup",
+            Self::SwapDatabase => "swap_database",
+            Self::DropReplaced => "drop_replaced",
             Self::Look => "look",
             Self::Repair => "repair",
             Self::Confirm => "confirm",
+        }
+    }
+
+    /// Longest time for it.
+    pub fn deadline(self) -> Duration {
+        match self {
+            Self::LoadBackup | Self::LastBackup => job::DEADLINE,
+            _ => STEP_DEADLINE,
         }
     }
 
@@ -211,6 +258,7 @@ impl Step {
             Self::VerifyLogin => provision::verify_login::act(context).await,
             Self::Enforce => enforce::act(context).await,
             Self::ApplyConfig => configure::act(context).await,
+            Self::LastBackup => purge::last_backup::act(context).await,
             Self::DropDatabase => purge::drop_database::act(context).await,
             Self::DropUser => purge::drop_user::act(context).await,
             Self::Forget => purge::forget::act(context).await,
@@ -220,6 +268,9 @@ impl Step {
             Self::Switch => rotate::switch::act(context).await,
             Self::AwaitNodes => rotate::await_nodes::act(context).await,
             Self::RetireUser => rotate::retire_user::act(context).await,
+            Self::LoadBackup => restore::load_backup::act(context).await,
+            Self::SwapDatabase => restore::swap_database::act(context).await,
+            Self::DropReplaced => restore::drop_replaced::act(context).await,
             Self::Look => audit::look::act(context).await,
             Self::Repair => audit::repair::act(context).await,
             Self::Confirm => audit::confirm::act(context).await,
@@ -233,11 +284,15 @@ impl Step {
             // What these made goes with the database; the login left nothing.
             Self::ApplySchema | Self::SeedConfig | Self::VerifyLogin => Ok(()),
             Self::PrepareUser => rotate::prepare_user::undo(context).await,
+            Self::LoadBackup => restore::load_backup::undo(context).await,
+            Self::SwapDatabase => restore::swap_database::undo(context).await,
             // Nothing to undo before the switch; after it nothing is undone.
             Self::VerifyNext | Self::Switch | Self::AwaitNodes | Self::RetireUser => Ok(()),
             // Never undone: they make true what is decided already.
             Self::Enforce
             | Self::ApplyConfig
+            | Self::DropReplaced
+            | Self::LastBackup
             | Self::DropDatabase
             | Self::DropUser
             | Self::Forget

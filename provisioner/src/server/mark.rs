@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 
 /// The table that carries the mark on MySQL.
-pub(super) const MARK_TABLE: &str = "_ownership";
+pub const MARK_TABLE: &str = "_ownership";
 
 /// What a mark says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +34,14 @@ impl Mark {
         Self { installation: installation.to_owned(), tenant_id: tenant_id.clone(), schema: 0, sum: sum(0) }
     }
 
+    /// The mark of a database with the migrations up to `schema`.
+    pub fn at(owner: &Self, schema: u32) -> Self {
+        Self { schema, sum: sum(schema), ..owner.clone() }
+    }
+
     /// The mark after all migrations of this program.
     pub fn migrated(&self) -> Self {
-        let schema = latest();
-        Self { schema, sum: sum(schema), ..self.clone() }
+        Self::at(self, latest())
     }
 
     /// Whether the schema is that of this program; an error when a migration was changed after it had been applied, or

@@ -2,7 +2,7 @@
 //! cost a fifth of the whole provisioning.
 
 use crate::saga::{Context, StepError};
-use crate::server::Found;
+use crate::server::{Found, Mark};
 use kernel::{migrate, sql};
 use std::collections::HashSet;
 
@@ -12,10 +12,15 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         Found::Marked(mark) if mark.is_of(&owner) => mark,
         _ => return Err(StepError::Transient("the tenant's database is not there, or not the tenant's".into())),
     };
+    bring(context, &database, &mark).await
+}
+
+/// Brings a database of the tenant from the schema of its mark to the present one.
+pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<(), StepError> {
     if mark.is_current()? {
         return Ok(());
     }
-    let mut batch = format!("USE {};\n", sql::identifier(&database)?);
+    let mut batch = format!("USE {};\n", sql::identifier(database)?);
     for migration in migrate::TENANT.iter().filter(|migration| migration.version > i64::from(mark.schema)) {
         batch.push_str(&migration.sql);
         batch.push('\n');
@@ -27,11 +32,11 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             context.tools.server.schema_turns.acquire().await.map_err(|_| StepError::Unfit("turns have ended"))?;
         context.session.execute(&batch).await?;
     }
-    let present: HashSet<String> = context.session.tables(&database).await?.into_iter().collect();
+    let present: HashSet<String> = context.session.tables(database).await?.into_iter().collect();
     if let Some(missing) = expected_tables(u32::MAX).find(|table| !present.contains(*table)) {
         return Err(StepError::Transient(format!("the table {missing} is missing after the schema was applied")));
     }
-    context.session.mark(&database, &mark.migrated()).await
+    context.session.mark(database, &mark.migrated()).await
 }
 
 /// The tables that the migrations up to `schema` create, from their text.

@@ -1,11 +1,12 @@
 //! The steps that remove a tenant, one file each, in the order they run; and the certificate of what they saw.
 //!
-//! There is no way back from the first of them, so a purge is not given up: it is repeated until every check has passed in one
+//! There is no way back from the first that drops something, so a purge is not given up: it is repeated until every check has passed in one
 //! attempt.
 
 pub mod drop_database;
 pub mod drop_user;
 pub mod forget;
+pub mod last_backup;
 pub mod verify_absent;
 
 use super::Tools;

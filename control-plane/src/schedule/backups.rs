@@ -1,0 +1,97 @@
+//! Asks for backups, and for tests that they can be restored: a job each, done by the provisioners, a few at once.
+//!
+//! A run that is taken up again asks only for what it has not asked for yet.
+
+use super::{Lead, Run, RunError};
+use crate::serve::App;
+use kernel::jobs::{self, JobKind, NewBackupJob};
+use std::time::Duration;
+
+/// Asked for by one transaction.
+const BATCH: u32 = 200;
+/// How long a job that fails is tried again.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// A backup of every tenant that has data, and of the system database.
+pub async fn back_up(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+    if !app.plan.backups {
+        return Ok(0);
+    }
+    let mut asked = 0;
+    loop {
+        let mut tx = app.store.pool().begin().await?;
+        lead.hold(&mut tx).await?;
+        let tenants: Vec<(String, String)> = sqlx::query_as(
+            "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t
+             WHERE JSON_UNQUOTE(JSON_EXTRACT(t.snapshot, '$.state')) IN ('active', 'suspended', 'maintenance', 'deleted')
+               AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
+                    WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'backup'
+                      AND (o.status IN ('pending', 'running') OR o.created_at >= ?))
+             ORDER BY t.created_position LIMIT ?",
+        )
+        .bind(run.started_at)
+        .bind(BATCH)
+        .fetch_all(&mut *tx)
+        .await?;
+        for (tenant_id, server) in &tenants {
+            let job = NewBackupJob { kind: JobKind::Backup, subject: tenant_id, server, patience: PATIENCE };
+            jobs::enqueue_backup(&mut tx, &job).await?;
+        }
+        tx.commit().await?;
+        asked += tenants.len() as u64;
+        if tenants.len() < BATCH as usize {
+            break;
+        }
+    }
+    Ok(asked + system(app, lead, run).await?)
+}
+
+async fn system(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+    let mut tx = app.store.pool().begin().await?;
+    lead.hold(&mut tx).await?;
+    let asked: Option<(String,)> = sqlx::query_as(
+        "SELECT o.operation_id FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
+         WHERE j.source_tenant_id = '' AND o.kind = 'backup' AND (o.status IN ('pending', 'running') OR o.created_at >= ?) LIMIT 1",
+    )
+    .bind(run.started_at)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if asked.is_some() {
+        return Ok(0);
+    }
+    let job = NewBackupJob { kind: JobKind::Backup, subject: "", server: "main", patience: PATIENCE };
+    jobs::enqueue_backup(&mut tx, &job).await?;
+    tx.commit().await?;
+    Ok(1)
+}
+
+/// A test of the tenants whose newest backups have waited longest for one.
+pub async fn test(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+    if !app.plan.backups {
+        return Ok(0);
+    }
+    let mut tx = app.store.pool().begin().await?;
+    lead.hold(&mut tx).await?;
+    let (begun,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM saas_operations WHERE kind = 'restore_test' AND created_at >= ?")
+            .bind(run.started_at)
+            .fetch_one(&mut *tx)
+            .await?;
+    let left = i64::from(app.plan.restore_tests).saturating_sub(begun).max(0);
+    let tenants: Vec<(String, String)> = sqlx::query_as(
+        "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t JOIN saas_backups b ON b.tenant_id = t.tenant_id
+         WHERE JSON_UNQUOTE(JSON_EXTRACT(t.snapshot, '$.state')) IN ('active', 'suspended', 'maintenance', 'deleted')
+           AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
+                WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'restore_test' AND o.status IN ('pending', 'running'))
+         GROUP BY t.tenant_id, t.server_id ORDER BY MAX(COALESCE(b.tested_at, '2000-01-01')), t.tenant_id LIMIT ?",
+    )
+    .bind(left)
+    .fetch_all(&mut *tx)
+    .await?;
+    for (tenant_id, server) in &tenants {
+        let job = NewBackupJob { kind: JobKind::RestoreTest, subject: tenant_id, server, patience: PATIENCE };
+        jobs::enqueue_backup(&mut tx, &job).await?;
+    }
+    tx.commit().await?;
+    Ok(tenants.len() as u64)
+}

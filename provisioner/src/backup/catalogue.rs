@@ -1,0 +1,71 @@
+//! The rows of `saas_backups`: what the store has, for lists, retention and the retirement of keys.
+//!
+//! The store is the truth. A row is written when a backup is whole and removed with it; [`sync`] makes the rows what the store says, for
+//! one whose process was killed between the two, and for a system database that was lost.
+
+use super::error::BackupError;
+use super::manifest::{Kept, Manifest};
+use super::store::BackupStore;
+use sqlx::MySqlPool;
+use std::collections::BTreeSet;
+
+/// Longest error kept.
+const ERROR_CHARS: usize = 1000;
+
+/// A backup is whole.
+pub async fn add(pool: &MySqlPool, manifest: &Manifest, key_id: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO saas_backups (backup_id, tenant_id, server_id, key_id, taken_at, position, stored_bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE key_id = VALUES(key_id)",
+    )
+    .bind(&manifest.backup_id)
+    .bind(manifest.tenant_id.as_deref().unwrap_or_default())
+    .bind(&manifest.server)
+    .bind(key_id)
+    .bind(manifest.taken_at.naive_utc())
+    .bind(manifest.position.0)
+    .bind(manifest.stored_bytes)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// A backup was loaded and compared; `error` is what was wrong.
+pub async fn tested(pool: &MySqlPool, manifest: &Manifest, error: Option<&str>) -> Result<(), sqlx::Error> {
+    let error: Option<String> = error.map(|error| error.chars().take(ERROR_CHARS).collect());
+    sqlx::query("UPDATE saas_backups SET tested_at = UTC_TIMESTAMP(6), test_error = ? WHERE backup_id = ?")
+        .bind(error)
+        .bind(&manifest.backup_id)
+        .execute(pool)
+        .await
+        .map(drop)
+}
+
+/// A backup is gone.
+pub async fn remove(pool: &MySqlPool, backup_id: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM saas_backups WHERE backup_id = ?").bind(backup_id).execute(pool).await.map(drop)
+}
+
+/// Makes the rows what the store says. Manifests that cannot be read are told of and left alone.
+pub async fn sync(pool: &MySqlPool, store: &BackupStore) -> Result<(), BackupError> {
+    // The rows first: what becomes whole in between is added, and not taken for what is gone.
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT backup_id FROM saas_backups").fetch_all(pool).await?;
+    let known: BTreeSet<String> = rows.into_iter().map(|(backup_id,)| backup_id).collect();
+    let files = store.list(None).await?;
+    let whole: BTreeSet<_> = files.iter().filter(|(_, found)| found.manifest).map(|(key, _)| key).collect();
+    for backup_id in &known {
+        if !whole.iter().any(|(_, stored)| stored == backup_id) {
+            remove(pool, backup_id).await?;
+        }
+    }
+    for (subject, backup_id) in whole {
+        if known.contains(backup_id) {
+            continue;
+        }
+        match Kept::read(store, subject, backup_id).await {
+            Ok(kept) => add(pool, &kept.manifest, kept.key_id()).await?,
+            Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Backups of tenants and of the system database, and the way back.
+//!
+//! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database, as SQL) -> [`sink`] (compressed, sealed in chunks) ->
+//! [`store`] (a directory or S3) -> [`manifest`] (what is in it; written last) -> [`reader`] -> [`load`] (into an empty database, and
+//! compared). [`catalogue`] is the list in the system database, [`choice`] finds the backup that is meant, [`wish`] says what a job is about;
+//! the steps that replace a tenant's data are [`crate::saga`]'s.
+//!
+//! **Guarantees.** A backup is one moment of a database in service. It is whole or it is none. Nobody reads it without the key ring, and
+//! nobody changes, cuts or exchanges it unnoticed. What is restored was compared, table by table, with what was backed up before
+//! anybody is served from it.
+
+mod catalogue;
+mod choice;
+mod command;
+mod dump;
+mod error;
+pub mod job;
+mod list;
+pub mod load;
+mod manifest;
+mod prune;
+mod reader;
+mod restore;
+mod sink;
+mod store;
+mod system;
+mod take;
+mod wish;
+
+pub use command::{BackupOptions, run};
+pub use manifest::Kept;
+pub use prune::Retention;
+pub use restore::{RestoreOptions, run as run_restore};
+pub use store::BackupStore;
+pub use wish::Wish;

@@ -1,0 +1,157 @@
+//! Retention: which backups go.
+//!
+//! **Guarantees.** A backup goes when it is older than the days it is kept and newer ones are enough; of a tenant that is purged it goes
+//! with its age alone, so that nothing of the tenant stays for ever. Unfinished files go when nobody can be writing them any
+//! more. The manifest is removed first: what is left of a killed prune is unfinished, and goes with the next one.
+
+use super::catalogue;
+use super::error::BackupError;
+use super::manifest::Kept;
+use super::store::{BackupStore, Subject};
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::config::{ConfigError, Settings, wrong};
+use kernel::domain::TenantState;
+use kernel::store::Store;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// After so long nobody writes an unfinished file any more; a backup's own deadline is shorter.
+pub const UNFINISHED_HOURS: u32 = 24;
+
+/// How long backups are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Days.
+    pub days: u32,
+    /// So many of each subject stay, however old.
+    pub last: usize,
+}
+
+impl Retention {
+    /// The settings `BACKUP_KEEP_...`.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let retention = Self { days: settings.get("BACKUP_KEEP_DAYS")?, last: settings.get("BACKUP_KEEP_LAST")? };
+        if retention.days == 0 {
+            return Err(wrong("BACKUP_KEEP_DAYS", "at least 1 day"));
+        }
+        if retention.last == 0 {
+            return Err(wrong("BACKUP_KEEP_LAST", "at least 1 backup"));
+        }
+        Ok(retention)
+    }
+
+    /// Of backups in the order of time: those that go.
+    fn past(self, taken: &[(String, DateTime<Utc>)], purged: bool, now: DateTime<Utc>) -> Vec<String> {
+        let last = if purged { 0 } else { self.last };
+        let before = now - TimeDelta::days(i64::from(self.days));
+        let old = taken.iter().take(taken.len().saturating_sub(last)).filter(|(_, taken_at)| *taken_at < before);
+        old.map(|(backup_id, _)| backup_id.clone()).collect()
+    }
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Default, Serialize)]
+pub struct Pruned {
+    /// Backups past their time.
+    pub backups: Vec<String>,
+    /// Files that no backup came of.
+    pub unfinished: Vec<String>,
+}
+
+/// Removes what is past its time; with `dry_run`, only says what that is.
+pub async fn prune(
+    backups: &BackupStore,
+    store: &Store,
+    retention: Retention,
+    unfinished_hours: u32,
+    dry_run: bool,
+) -> Result<Pruned, BackupError> {
+    let mut pruned = Pruned::default();
+    let now = Utc::now();
+    let unfinished_before = now - TimeDelta::hours(i64::from(unfinished_hours));
+    let mut whole: BTreeMap<Subject, Vec<(String, DateTime<Utc>)>> = BTreeMap::new();
+    for ((subject, backup_id), files) in backups.list(None).await? {
+        if files.manifest {
+            match Kept::read(backups, &subject, &backup_id).await {
+                Ok(kept) => whole.entry(subject).or_default().push((backup_id, kept.manifest.taken_at)),
+                // Told by verify; somebody should look before it goes.
+                Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),
+            }
+        } else if files.written.is_some_and(|written| written <= unfinished_before) {
+            if !dry_run {
+                backups.remove(&subject, &backup_id).await?;
+            }
+            pruned.unfinished.push(backups.data_name(&subject, &backup_id));
+        }
+    }
+    for (subject, mut taken) in whole {
+        taken.sort_by_key(|(_, taken_at)| *taken_at);
+        let purged = match &subject {
+            Subject::System => false,
+            Subject::Tenant(id) => store.tenant(id).await?.is_some_and(|tenant| tenant.state == TenantState::Purged),
+        };
+        for backup_id in retention.past(&taken, purged, now) {
+            if !dry_run {
+                backups.remove(&subject, &backup_id).await?;
+                kernel::failpoint::hit("prune.removed").await;
+                catalogue::remove(store.pool(), &backup_id).await?;
+            }
+            pruned.backups.push(backup_id);
+        }
+    }
+    if let Some(directory) = backups.directory() {
+        let directory = directory.to_owned();
+        let found = tokio::task::spawn_blocking(move || partial_files(&directory, unfinished_before, dry_run)).await;
+        pruned.unfinished.extend(found.map_err(std::io::Error::other)??);
+    }
+    if !dry_run {
+        catalogue::sync(store.pool(), backups).await?;
+    }
+    Ok(pruned)
+}
+
+/// Files that a killed process was writing: the directory's store gives them a `#` and does not list them.
+fn partial_files(directory: &Path, before: DateTime<Utc>, dry_run: bool) -> std::io::Result<Vec<String>> {
+    let (mut found, mut folders) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let (kind, path) = (entry.file_type()?, entry.path());
+            if kind.is_dir() {
+                folders.push(path);
+            } else if entry.file_name().to_string_lossy().contains('#')
+                && DateTime::<Utc>::from(entry.metadata()?.modified()?) <= before
+            {
+                if !dry_run {
+                    std::fs::remove_file(&path)?;
+                }
+                found.push(path.strip_prefix(directory).unwrap_or(&path).display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_ones_go_and_the_last_ones_stay() {
+        let now = Utc::now();
+        let aged = |days: &[i64]| -> Vec<(String, DateTime<Utc>)> {
+            days.iter().map(|age| (age.to_string(), now - TimeDelta::days(*age))).collect()
+        };
+        let retention = Retention { days: 7, last: 2 };
+        assert_eq!(retention.past(&aged(&[30, 20, 10, 3, 1]), false, now), ["30", "20", "10"]);
+        assert_eq!(retention.past(&aged(&[30, 20, 10]), false, now), ["30"], "two stay, however old");
+        assert_eq!(
+            retention.past(&aged(&[30, 20, 3]), true, now),
+            ["30", "20"],
+            "of a purged tenant none stays for ever"
+        );
+        assert!(retention.past(&aged(&[30, 20]), false, now).is_empty());
+        assert!(retention.past(&[], true, now).is_empty());
+    }
+}

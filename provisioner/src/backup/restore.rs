@@ -1,0 +1,289 @@
+//! `provisioner restore`: asks for the job that restores, and works on it.
+//!
+//! The job is the provisioners' as any other, so the command may be killed at any moment: a running provisioner goes on with it, and so does
+//! the same command when it is given again.
+
+use super::choice::choose;
+use super::command::{Setting, server, tell};
+use super::error::{BackupError, FAILED};
+use super::manifest::Kept;
+use super::prune::Retention;
+use super::store::Subject;
+use super::system;
+use super::wish::Wish;
+use crate::saga::Tools;
+use crate::worker::Worker;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use kernel::config::Settings;
+use kernel::domain::{Command, Tenant, TenantId, TenantState};
+use kernel::http;
+use kernel::jobs::{self, JobKind, Lane, NewJob};
+use kernel::store::Plan;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+const ACTOR: &str = "restore";
+
+/// Between two looks at the job.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Put a backup in the place of a tenant's data, make a tenant out of one, or bring a lost system database back.
+///
+/// In place: a tenant in service is put into maintenance for it. The backup is loaded beside the data in use, every table is compared with
+/// what was backed up, and then the tables change places at once. What is in the database now is gone afterwards: take a
+/// backup of it before, if it may be wanted. Members, domains and the configuration stay what the events say.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  provisioner restore acme                              # the newest backup, in place
+  provisioner restore acme --at 2026-11-01T00:00:00Z    # as it was then, or shortly before
+  provisioner restore acme --as acme-copy               # as a new tenant, without members and domains
+  provisioner restore acme --as acme-copy --server eu2  # on another database server
+  provisioner restore --system                          # into an empty system database
+
+Exit codes:
+  0  done
+  1  failed (the reason is on standard error); the data in use is what it was. After a kill, run it again: it goes on
+  2  wrong usage
+  3  refused: a setting, the tenant or the backup is not what is needed; nothing was touched
+  4  the backup does not open; nothing was touched")]
+pub struct RestoreOptions {
+    /// Whose backup.
+    #[arg(required_unless_present = "system", conflicts_with = "system")]
+    tenant_id: Option<TenantId>,
+    /// The system database, which must be empty. SYSTEM_DB_URL is the account that migrates.
+    #[arg(long, conflicts_with_all = ["new_id", "server", "name"])]
+    system: bool,
+    /// Make this new tenant out of it.
+    #[arg(long = "as", value_name = "NEW_ID")]
+    new_id: Option<TenantId>,
+    /// The newest data up to this time (RFC 3339); without it, the newest.
+    #[arg(long, value_name = "TIME")]
+    at: Option<DateTime<Utc>>,
+    /// Where the new tenant is to live; without it, where the other one does.
+    #[arg(long, value_name = "NAME", requires = "new_id")]
+    server: Option<String>,
+    /// Name of the new tenant, for people; without it, the name of the other one.
+    #[arg(long, requires = "new_id")]
+    name: Option<String>,
+    /// Print the result as JSON, on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Done {
+    tenant_id: TenantId,
+    backup_id: String,
+    taken_at: DateTime<Utc>,
+    rows: u64,
+    tables: usize,
+    operation_id: Uuid,
+    state: TenantState,
+}
+
+/// Runs the command and says how it ended.
+pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
+    match command(settings, options).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("provisioner: {}", http::chain(&error));
+            error.exit_code()
+        }
+    }
+}
+
+async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCode, BackupError> {
+    let setting = Setting::read(settings)?;
+    let Some(source) = options.tenant_id.clone() else {
+        let kept = choose(&setting.backups, &Subject::System, options.at).await?;
+        system::restore(&setting, &kept).await?;
+        tell(&kept.manifest, options.json, || system::next_steps(&kept.manifest));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let subject = Subject::Tenant(source.clone());
+    let kept = choose(&setting.backups, &subject, options.at).await?;
+    // Before anything is touched: does it open?
+    kept.open(&setting.keys)?;
+    let patience = settings.seconds("JOB_PATIENCE")?;
+    let (tenant_id, operation_id, server_id) = match &options.new_id {
+        None => in_place(&setting, &source, &subject, &kept, patience).await?,
+        Some(new_id) => as_new(settings, &setting, new_id, &source, &kept, patience, &options).await?,
+    };
+    eprintln!("restoring the backup {} of {subject}: operation {operation_id}", kept.manifest.backup_id);
+    let ended = work(settings, &setting, &server_id, operation_id).await?;
+    if let Some(error) = ended {
+        eprintln!("provisioner: the restore failed: {error}");
+        return Ok(ExitCode::from(FAILED));
+    }
+    let tenant = setting.store.tenant(&tenant_id).await?;
+    let state = tenant.ok_or_else(|| BackupError::Refused("the tenant has vanished".into()))?.state;
+    let done = Done {
+        tenant_id,
+        backup_id: kept.manifest.backup_id.clone(),
+        taken_at: kept.manifest.taken_at,
+        rows: kept.manifest.rows(),
+        tables: kept.manifest.tables.len(),
+        operation_id,
+        state,
+    };
+    tell(&done, options.json, || {
+        let Done { tenant_id, backup_id, rows, tables, state, .. } = &done;
+        format!("tenant {tenant_id} has the data of {backup_id}: {tables} tables, {rows} rows, compared; it is {state}")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for the job, or finds the one that was asked for before.
+async fn in_place(
+    setting: &Setting,
+    id: &TenantId,
+    subject: &Subject,
+    kept: &Kept,
+    patience: Duration,
+) -> Result<(TenantId, Uuid, String), BackupError> {
+    let mut unit = setting.store.begin().await?;
+    let tenant = unit.tenant(id).await?;
+    let tenant = tenant.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
+    let server = tenant.database.server.clone();
+    if let Some(operation_id) = under_way(&mut unit, id, JobKind::Restore).await? {
+        return Ok((id.clone(), operation_id, server));
+    }
+    let ends_maintenance = match tenant.state {
+        TenantState::Active => true,
+        TenantState::Maintenance | TenantState::Suspended | TenantState::Deleted => false,
+        state => {
+            return Err(BackupError::Refused(format!(
+                "tenant {id} is {state} and has no database to restore: restore it as a new tenant with --as"
+            )));
+        }
+    };
+    if ends_maintenance {
+        unit.execute(id, ACTOR, Command::SetMaintenance { enabled: true }).await?;
+    }
+    let job = NewJob { kind: JobKind::Restore, tenant_id: id.clone(), server: server.clone(), patience };
+    let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+    let wish = Wish {
+        subject: subject.clone(),
+        backup_id: Some(kept.manifest.backup_id.clone()),
+        ends_maintenance,
+        restored: None,
+    };
+    wish.keep(unit.connection(), operation_id).await?;
+    unit.commit().await?;
+    Ok((id.clone(), operation_id, server))
+}
+
+async fn as_new(
+    settings: &Settings,
+    setting: &Setting,
+    new_id: &TenantId,
+    source: &TenantId,
+    kept: &Kept,
+    patience: Duration,
+    options: &RestoreOptions,
+) -> Result<(TenantId, Uuid, String), BackupError> {
+    let mut unit = setting.store.begin().await?;
+    if let Some(there) = unit.tenant(new_id).await? {
+        return match under_way(&mut unit, new_id, JobKind::RestoreNew).await? {
+            Some(operation_id) => Ok((new_id.clone(), operation_id, there.database.server)),
+            None => Err(BackupError::Refused(format!("the tenant {new_id} exists: choose another id for the new one"))),
+        };
+    }
+    let original: Option<Tenant> = unit.tenant(source).await?;
+    let server_id = options.server.clone().unwrap_or_else(|| kept.manifest.server.clone());
+    server(settings, &server_id)?;
+    let known: Option<(String,)> = sqlx::query_as("SELECT server_id FROM saas_database_servers WHERE server_id = ?")
+        .bind(&server_id)
+        .fetch_optional(unit.connection())
+        .await?;
+    if known.is_none() {
+        return Err(BackupError::Refused(format!("no provisioner has registered a database server {server_id}")));
+    }
+    let plan = original.as_ref().map_or("basic", |tenant| tenant.plan_type.as_str());
+    let plan_type = if Plan::use_by_tenant(unit.connection(), plan).await? { plan } else { "basic" };
+    let max_connections: Option<(String,)> = sqlx::query_as(
+        "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",
+    )
+    .fetch_optional(unit.connection())
+    .await?;
+    let name = options.name.clone().or_else(|| original.as_ref().map(|tenant| tenant.tenant_name.clone()));
+    let create = Command::Create {
+        tenant_name: name.unwrap_or_else(|| new_id.to_string()),
+        domain: None,
+        plan_type: plan_type.to_owned(),
+        server: server_id.clone(),
+        max_connections: max_connections.and_then(|(value,)| value.parse().ok()).unwrap_or(20),
+    };
+    unit.execute(new_id, ACTOR, create).await?;
+    let job = NewJob { kind: JobKind::RestoreNew, tenant_id: new_id.clone(), server: server_id.clone(), patience };
+    let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+    let wish = Wish {
+        subject: Subject::Tenant(source.clone()),
+        backup_id: Some(kept.manifest.backup_id.clone()),
+        ends_maintenance: false,
+        restored: None,
+    };
+    wish.keep(unit.connection(), operation_id).await?;
+    unit.commit().await?;
+    Ok((new_id.clone(), operation_id, server_id))
+}
+
+/// The tenant's restore that was asked for before; another operation is in the way.
+async fn under_way(
+    unit: &mut kernel::store::UnitOfWork,
+    id: &TenantId,
+    kind: JobKind,
+) -> Result<Option<Uuid>, BackupError> {
+    let Some(operation_id) = jobs::active_operation(unit.connection(), id).await? else { return Ok(None) };
+    let operation = jobs::find(unit.connection(), operation_id).await?;
+    match operation {
+        Some(operation) if operation.kind == kind.as_str() => Ok(Some(operation_id)),
+        _ => Err(BackupError::Refused(format!("another operation of tenant {id} is in work: {operation_id}"))),
+    }
+}
+
+/// Works on the job until it has ended, or waits for whoever else does; returns why it failed.
+async fn work(
+    settings: &Settings,
+    setting: &Setting,
+    server_id: &str,
+    operation_id: Uuid,
+) -> Result<Option<String>, BackupError> {
+    let tools = Tools {
+        store: setting.store.clone(),
+        keys: setting.keys.clone(),
+        server: Arc::new(server(settings, server_id)?),
+        installation: setting.installation().await?,
+        account_host: settings.get("TENANT_ACCOUNT_HOST")?,
+        backups: Some(setting.backups.clone()),
+        retention: Retention::from_settings(settings)?,
+        backup_before_purge: None,
+    };
+    let worker = Worker {
+        tools: Arc::new(tools),
+        lane: Lane::Ordinary,
+        owner: format!("restore:{}:{}", std::process::id(), Uuid::new_v4()),
+        lease: settings.seconds("JOB_LEASE")?,
+        doorbell: Arc::new(Notify::new()),
+    };
+    let pool = setting.store.pool();
+    loop {
+        let operation = jobs::find(&mut *pool.acquire().await?, operation_id).await?;
+        let operation = operation.ok_or_else(|| BackupError::Refused("the operation has vanished".into()))?;
+        match operation.status.as_str() {
+            "succeeded" => return Ok(None),
+            "failed" => return Ok(Some(operation.error.unwrap_or_default())),
+            _ => {}
+        }
+        match jobs::claim_one(pool, server_id, operation_id, &worker.owner, worker.lease).await? {
+            Some(lease) => worker.work(lease).await,
+            None => tokio::time::sleep(LOOK).await,
+        }
+        setting.keys.tell_count(pool).await?;
+    }
+}

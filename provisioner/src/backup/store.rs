@@ -1,0 +1,259 @@
+//! The backup store: a directory, or a bucket of an S3-compatible server.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `tenants/TENANT/BACKUP.data`, `system/BACKUP.data` | the dump: SQL, compressed, sealed in chunks |
+//! | `.../BACKUP.manifest` | what is in it, and its sealed key; written last, so what has none is no backup |
+//!
+//! A file is there whole or not at all: a directory gets it by renaming (after it is on the disk), S3 by completing an upload.
+
+use super::error::{BackupError, Doing};
+use futures::TryStreamExt;
+use kernel::config::{ConfigError, Settings, wrong};
+use kernel::domain::TenantId;
+use object_store::aws::AmazonS3Builder;
+use object_store::buffered::BufWriter;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use url::Url;
+
+/// Bytes sent at once; S3 takes 10,000 parts, which is 160 GB.
+const PART: usize = 16 << 20;
+/// Parts on their way at once.
+const PARTS: usize = 2;
+
+/// Whose data a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The system database.
+    System,
+    /// A tenant's database.
+    Tenant(TenantId),
+}
+
+impl Subject {
+    /// As in `saas_backups.tenant_id`.
+    pub fn column(&self) -> &str {
+        match self {
+            Self::System => "",
+            Self::Tenant(tenant_id) => tenant_id.as_str(),
+        }
+    }
+
+    /// The other way.
+    pub fn from_column(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(Self::System) } else { text.parse().ok().map(Self::Tenant) }
+    }
+
+    fn folder(&self) -> String {
+        match self {
+            Self::System => "system".into(),
+            Self::Tenant(tenant_id) => format!("tenants/{tenant_id}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System => f.write_str("the system database"),
+            Self::Tenant(tenant_id) => write!(f, "tenant {tenant_id}"),
+        }
+    }
+}
+
+/// What the store has under the name of a backup.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files {
+    /// Its manifest: it is whole.
+    pub manifest: bool,
+    /// Bytes of its data.
+    pub data: Option<u64>,
+    /// When its newest file was written, by the store's clock.
+    pub written: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct BackupStore {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    directory: Option<PathBuf>,
+}
+
+impl BackupStore {
+    /// The store of the settings `BACKUP_...`; `None`: none is set.
+    pub fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let text: String = settings.get("BACKUP_STORE")?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let unfit = |reason: &dyn std::fmt::Display| wrong("BACKUP_STORE", reason);
+        let url = Url::parse(&text).map_err(|_| unfit(&"file:///directory or s3://bucket/prefix"))?;
+        match url.scheme() {
+            "file" => {
+                let directory = url.to_file_path().map_err(|()| unfit(&"file:///directory with three slashes"))?;
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&directory)
+                    .map_err(|error| unfit(&format!("the directory cannot be made: {error}")))?;
+                let files = LocalFileSystem::new_with_prefix(&directory)
+                    .map_err(|error| unfit(&format!("the directory cannot be used: {error}")))?;
+                let objects = Arc::new(files.with_fsync(true));
+                Ok(Some(Self { objects, prefix: Path::default(), directory: Some(directory) }))
+            }
+            "s3" => {
+                let bucket = url.host_str().ok_or_else(|| unfit(&"s3://bucket/prefix names a bucket"))?;
+                let region: String = settings.get("BACKUP_S3_REGION")?;
+                let endpoint: String = settings.get("BACKUP_S3_ENDPOINT")?;
+                let mut s3 = AmazonS3Builder::new()
+                    .with_bucket_name(bucket)
+                    // Not every compatible server has it, and few objects are removed.
+                    .with_disable_bulk_delete(true)
+                    .with_region(region)
+                    .with_access_key_id(settings.secret("BACKUP_S3_ACCESS_KEY_ID")?.expose_secret())
+                    .with_secret_access_key(settings.secret("BACKUP_S3_SECRET_ACCESS_KEY")?.expose_secret());
+                if !endpoint.is_empty() {
+                    // Without TLS only where that is what the setting says.
+                    let plain = endpoint.starts_with("http://");
+                    s3 = s3.with_endpoint(endpoint).with_allow_http(plain);
+                }
+                let objects = s3.build().map_err(|error| unfit(&error))?;
+                let prefix = Path::parse(url.path().trim_matches('/')).map_err(|error| unfit(&error))?;
+                Ok(Some(Self { objects: Arc::new(objects), prefix, directory: None }))
+            }
+            _ => Err(unfit(&"file:///directory or s3://bucket/prefix")),
+        }
+    }
+
+    /// The same, for a command that needs one.
+    pub fn needed(settings: &Settings) -> Result<Self, ConfigError> {
+        Self::from_settings(settings)?.ok_or_else(|| ConfigError::Missing("BACKUP_STORE".into()))
+    }
+
+    fn path(&self, subject: &Subject, backup_id: &str, ending: &str) -> Path {
+        let folder = subject.folder();
+        let parts = self.prefix.parts().map(|part| part.as_ref().to_owned());
+        let all = parts.chain(folder.split('/').map(str::to_owned)).chain([format!("{backup_id}.{ending}")]);
+        all.collect()
+    }
+
+    /// The name of a backup's data, for people.
+    pub fn data_name(&self, subject: &Subject, backup_id: &str) -> String {
+        self.path(subject, backup_id, "data").to_string()
+    }
+
+    /// The name of its manifest.
+    pub fn manifest_name(&self, subject: &Subject, backup_id: &str) -> String {
+        self.path(subject, backup_id, "manifest").to_string()
+    }
+
+    /// A new file for data. It is there once the writer has been shut down.
+    pub fn write_data(&self, subject: &Subject, backup_id: &str) -> BufWriter {
+        let path = self.path(subject, backup_id, "data");
+        BufWriter::with_capacity(Arc::clone(&self.objects), path, PART).with_max_concurrency(PARTS)
+    }
+
+    /// Some bytes of the data.
+    pub async fn read_data(
+        &self,
+        subject: &Subject,
+        backup_id: &str,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, BackupError> {
+        let path = self.path(subject, backup_id, "data");
+        let read = self.objects.get_range(&path, range).await.doing(|| format!("reading {path}"))?;
+        Ok(read.to_vec())
+    }
+
+    /// Bytes of the data.
+    pub async fn data_size(&self, subject: &Subject, backup_id: &str) -> Result<u64, BackupError> {
+        let path = self.path(subject, backup_id, "data");
+        Ok(self.objects.head(&path).await.doing(|| format!("reading {path}"))?.size)
+    }
+
+    /// Writes the manifest, or another one in its place.
+    pub async fn put_manifest(&self, subject: &Subject, backup_id: &str, text: String) -> Result<(), BackupError> {
+        let path = self.path(subject, backup_id, "manifest");
+        self.objects.put(&path, text.into_bytes().into()).await.doing(|| format!("writing {path}")).map(drop)
+    }
+
+    /// Reads it.
+    pub async fn manifest(&self, subject: &Subject, backup_id: &str) -> Result<Vec<u8>, BackupError> {
+        let path = self.path(subject, backup_id, "manifest");
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        Ok(read.await.doing(|| format!("reading {path}"))?.to_vec())
+    }
+
+    /// Removes a backup: the manifest first, so that what is left is none.
+    pub async fn remove(&self, subject: &Subject, backup_id: &str) -> Result<(), BackupError> {
+        for ending in ["manifest", "data"] {
+            let path = self.path(subject, backup_id, ending);
+            match self.objects.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(BackupError::Store { doing: format!("removing {path}"), source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is, of one subject or of all, whole or not, by subject and in the order of time.
+    pub async fn list(&self, of: Option<&Subject>) -> Result<BTreeMap<(Subject, String), Files>, BackupError> {
+        let folder: Path = match of {
+            Some(subject) => self.path(subject, "x", "x").parts().take(self.depth(subject)).collect(),
+            None => self.prefix.clone(),
+        };
+        let whole = (folder != Path::default()).then_some(&folder);
+        let mut listed = self.objects.list(whole);
+        let mut found: BTreeMap<_, Files> = BTreeMap::new();
+        while let Some(object) = listed.try_next().await.doing(|| "listing the backup store".into())? {
+            let Some((subject, backup_id, ending)) = self.parse(&object.location) else { continue };
+            let files = found.entry((subject, backup_id)).or_default();
+            match ending {
+                Ending::Manifest => files.manifest = true,
+                Ending::Data => files.data = Some(object.size),
+            }
+            files.written = files.written.max(Some(object.last_modified));
+        }
+        Ok(found)
+    }
+
+    fn depth(&self, subject: &Subject) -> usize {
+        self.prefix.parts().count() + subject.folder().split('/').count()
+    }
+
+    fn parse(&self, path: &Path) -> Option<(Subject, String, Ending)> {
+        let parts: Vec<String> = path.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned()).collect();
+        let (subject, file) = match parts.as_slice() {
+            [system, file] if system == "system" => (Subject::System, file),
+            [tenants, tenant, file] if tenants == "tenants" => (Subject::Tenant(tenant.parse().ok()?), file),
+            _ => return None,
+        };
+        let (backup_id, ending) = file.rsplit_once('.')?;
+        let ending = match ending {
+            "manifest" => Ending::Manifest,
+            "data" => Ending::Data,
+            _ => return None,
+        };
+        Some((subject, backup_id.to_owned(), ending))
+    }
+
+    /// The directory, if it is one.
+    pub fn directory(&self) -> Option<&std::path::Path> {
+        self.directory.as_deref()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Ending {
+    Manifest,
+    Data,
+}

@@ -1,0 +1,99 @@
+//! A lost system database, brought back from its backup.
+//!
+//! **Guarantees.** Only an empty database is filled. A table that says so is in it while it is being filled, so that a killed restore is begun
+//! anew; and the list of migrations comes last, so that no service takes half a database for a whole one.
+
+use super::command::Setting;
+use super::dump::RESTORING;
+use super::error::{BackupError, Doing};
+use super::load;
+use super::manifest::{Kept, Manifest};
+use super::store::Subject;
+use crate::server::Dialect;
+use kernel::config::wrong;
+use kernel::{database, migrate, sql};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Executor, MySqlConnection};
+
+/// Fills the empty system database.
+pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> {
+    kept.open(&setting.keys)?;
+    let options = database::options(&setting.system_url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
+    let database = options.get_database().unwrap_or_default().to_owned();
+    if database.is_empty() {
+        return Err(wrong("SYSTEM_DB_URL", "it names no database").into());
+    }
+    let mut connection = connect(&options, &database).await?;
+    let newest = migrate::SYSTEM.iter().map(|migration| migration.version).max().unwrap_or(0);
+    if i64::from(kept.manifest.schema_version) > newest {
+        return Err(BackupError::Refused("the backup has a newer schema than this program knows".into()));
+    }
+    let dialect = Dialect::of(&mut connection).await.doing(|| "asking the server's version".into())?;
+    match dialect {
+        Ok((dialect, _)) if dialect.as_str() == kept.manifest.dialect => {}
+        _ => {
+            return Err(BackupError::Refused(format!(
+                "the backup is of a {} server, and this one is not",
+                kept.manifest.dialect
+            )));
+        }
+    }
+    let tables = tables(&mut connection, &database).await?;
+    if tables.iter().any(|table| table == RESTORING) {
+        eprintln!("an earlier restore was killed here: what it has loaded is dropped");
+        // Its sign last.
+        for table in tables.iter().filter(|table| *table != RESTORING).chain([&RESTORING.to_owned()]) {
+            let drop = format!("SET SESSION foreign_key_checks = 0; DROP TABLE {}", sql::identifier(table)?);
+            connection.execute(sqlx::raw_sql(&drop)).await.doing(|| format!("dropping {table}"))?;
+        }
+    } else if !tables.is_empty() {
+        return Err(BackupError::Refused(format!(
+            "the database {database} (SYSTEM_DB_URL) is not empty: a system database is restored into an empty one only"
+        )));
+    }
+    let sign = sql::identifier(RESTORING)?;
+    let begin = format!("CREATE TABLE {sign} (id TINYINT PRIMARY KEY) COMMENT 'A restore is filling this database'");
+    connection
+        .execute(sqlx::raw_sql(&begin))
+        .await
+        .doing(|| format!("creating tables in {database}; SYSTEM_DB_URL must be the account that migrates"))?;
+    load::load(&setting.backups, &setting.keys, &Subject::System, kept, &mut connection, &database).await?;
+    kernel::failpoint::hit("restore.system_loaded").await;
+    let end = format!("DROP TABLE {sign}");
+    connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into()).map(drop)
+}
+
+/// Connects; a database that is missing altogether is made, if the account may.
+async fn connect(options: &MySqlConnectOptions, name: &str) -> Result<MySqlConnection, BackupError> {
+    match database::connect(options).await {
+        Err(error) if database::number(&error) == Some(1049) => {}
+        connected => return connected.doing(|| "connecting to the system database".into()),
+    }
+    let anywhere = options.clone().database("");
+    let mut connection = database::connect(&anywhere).await.doing(|| "connecting to the system database".into())?;
+    let create = format!("CREATE DATABASE {} CHARACTER SET utf8mb4", sql::identifier(name)?);
+    connection.execute(sqlx::raw_sql(&create)).await.map_err(|_| {
+        BackupError::Refused(format!("there is no database {name}, and this account may not create it: create it"))
+    })?;
+    database::connect(options).await.doing(|| "connecting to the system database".into())
+}
+
+async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Vec<String>, BackupError> {
+    let list = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+    let reading = || format!("reading what {database} holds");
+    let rows = sqlx::query(list).bind(database).fetch_all(connection).await.doing(reading)?;
+    rows.iter().map(|row| kernel::database::text(row, 0).doing(reading)).collect()
+}
+
+/// What comes next, for people.
+pub fn next_steps(manifest: &Manifest) -> String {
+    format!(
+        "the system database is that of {}, event {}: {} tables, {} rows, compared\n\
+         next: control-plane migrate; start the services; control-plane verify-log; control-plane rebuild --check; \
+         control-plane audit (what was done after event {1} is not known here any more)",
+        manifest.taken_at.to_rfc3339(),
+        manifest.position,
+        manifest.tables.len(),
+        manifest.rows()
+    )
+}

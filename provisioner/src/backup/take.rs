@@ -1,0 +1,145 @@
+//! Taking a backup.
+//!
+//! **Guarantees.** What has a manifest is whole: the manifest is written when all data is in the store. The backup is of one moment of the
+//! database, which goes on in service. Killed at any moment, a backup leaves at most data without a manifest, which is no
+//! backup and goes with the next prune; taken again, it is another one, under another name and key.
+
+use super::catalogue;
+use super::dump;
+use super::error::{BackupError, Doing};
+use super::manifest::Manifest;
+use super::sink::Sink;
+use super::store::{BackupStore, Subject};
+use crate::server::{Dialect, Found, Mark, Server, find};
+use chrono::Utc;
+use kernel::crypto::{DataKey, KeyRing};
+use kernel::domain::Position;
+use kernel::store::Store;
+use kernel::{database, migrate};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{Connection, MySqlConnection};
+
+/// What taking backups needs.
+#[derive(Clone, Copy)]
+pub struct Taker<'a> {
+    /// Where they go.
+    pub backups: &'a BackupStore,
+    /// Seals their keys.
+    pub keys: &'a KeyRing,
+    /// The system database.
+    pub store: &'a Store,
+    /// This installation's id.
+    pub installation: &'a str,
+}
+
+/// The database to be backed up.
+struct Original {
+    subject: Subject,
+    connection: MySqlConnection,
+    database: String,
+    server: String,
+    schema_version: u32,
+}
+
+impl Taker<'_> {
+    /// Of a tenant's database on `server`.
+    pub async fn tenant(&self, server: &Server, tenant: &kernel::domain::Tenant) -> Result<Manifest, BackupError> {
+        let mut connection = server.connect().await?;
+        let dialect = server.learn_dialect(&mut connection).await?;
+        let database = tenant.database.name.clone();
+        let owner = Mark::new(self.installation, &tenant.tenant_id);
+        let mark = match find(&mut connection, dialect, &database).await? {
+            Found::Marked(mark) if mark.is_of(&owner) => mark,
+            _ => {
+                return Err(BackupError::Refused(format!(
+                    "tenant {} has no database of its own on server {}",
+                    tenant.tenant_id, server.id
+                )));
+            }
+        };
+        self.take(Original {
+            subject: Subject::Tenant(tenant.tenant_id.clone()),
+            connection,
+            database,
+            server: server.id.clone(),
+            schema_version: mark.schema,
+        })
+        .await
+    }
+
+    /// Of the system database.
+    pub async fn system(&self, options: &MySqlConnectOptions) -> Result<Manifest, BackupError> {
+        let database = options.get_database().unwrap_or_default().to_owned();
+        let connection = database::connect(options).await.doing(|| "connecting to the system database".into())?;
+        let schema_version = migrate::SYSTEM.iter().map(|migration| migration.version).max().unwrap_or(0);
+        self.take(Original {
+            subject: Subject::System,
+            connection,
+            database,
+            server: "system".into(),
+            schema_version: u32::try_from(schema_version).unwrap_or(0),
+        })
+        .await
+    }
+
+    async fn take(&self, original: Original) -> Result<Manifest, BackupError> {
+        let Original { subject, mut connection, database, server, schema_version } = original;
+        let (dialect, server_version) = Dialect::of(&mut connection)
+            .await
+            .doing(|| "asking the server's version".into())?
+            .map_err(|version| BackupError::Refused(format!("the server is too old: {version}")))?;
+        dump::begin(&mut connection, &database).await?;
+        // Before the snapshot: what these events did is in it.
+        let (position,): (u64,) = sqlx::query_as("SELECT position FROM saas_heads WHERE name = 'events'")
+            .fetch_one(self.store.pool())
+            .await?;
+        let taken_at = dump::begin_snapshot(&mut connection).await?;
+        let backup_id = format!("{}-{:08x}", taken_at.format("%Y%m%dT%H%M%SZ"), rand::random::<u32>());
+        let key = DataKey::generate();
+        let mut sink = Sink::new(self.backups.write_data(&subject, &backup_id), &key, &backup_id)?;
+        let contents = dump::contents(&mut connection, &database).await?;
+        let mut tables = Vec::new();
+        let dumped = async {
+            let last = contents.tables.get_key_value(dump::MIGRATIONS);
+            let others = contents.tables.iter().filter(|(name, _)| *name != dump::MIGRATIONS);
+            for (name, table) in others.chain(last) {
+                dump::write(&mut connection, name, table, &mut sink).await?;
+                tables.push(dump::content(&mut connection, name, table).await?);
+                kernel::failpoint::hit("backup.table").await;
+            }
+            Ok(())
+        };
+        if let Err(error) = dumped.await {
+            sink.abort().await;
+            return Err(error);
+        }
+        let _ = tokio::time::timeout(database::ACQUIRE_TIMEOUT, connection.close()).await;
+        kernel::failpoint::hit("backup.before_finish").await;
+        let stored = sink.finish().await?;
+        kernel::failpoint::hit("backup.before_manifest").await;
+        let manifest = Manifest {
+            backup_id,
+            installation: self.installation.to_owned(),
+            tenant_id: match &subject {
+                Subject::System => None,
+                Subject::Tenant(tenant_id) => Some(tenant_id.to_string()),
+            },
+            taken_at,
+            finished_at: Utc::now(),
+            position: Position(position),
+            server,
+            dialect: dialect.to_string(),
+            server_version,
+            schema_version,
+            tables,
+            left_out: contents.left_out,
+            dump_bytes: stored.dump_bytes,
+            stored_bytes: stored.stored_bytes,
+            stored_sha256: stored.sha256,
+        };
+        manifest.keep(self.backups, self.keys, &key).await?;
+        kernel::failpoint::hit("backup.after_manifest").await;
+        catalogue::add(self.store.pool(), &manifest, self.keys.primary_id()).await?;
+        Ok(manifest)
+    }
+}

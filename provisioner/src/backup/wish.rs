@@ -1,0 +1,66 @@
+//! What a job of a backup or restore is about: the rows of `saas_backup_jobs`.
+
+use super::store::Subject;
+use kernel::domain::RestoredFrom;
+use kernel::jobs::Lease;
+use sqlx::{MySqlConnection, MySqlPool};
+use uuid::Uuid;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Whose data.
+    pub subject: Subject,
+    /// Which backup; `None`: a new one, or the newest.
+    pub backup_id: Option<String>,
+    /// The maintenance was begun for this job.
+    pub ends_maintenance: bool,
+    /// What came back: its data is in its place, and there is no way back.
+    pub restored: Option<RestoredFrom>,
+}
+
+impl Wish {
+    /// Keeps it, with the job.
+    pub async fn keep(&self, connection: &mut MySqlConnection, operation_id: Uuid) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO saas_backup_jobs (operation_id, source_tenant_id, backup_id, ends_maintenance) VALUES (?, ?, ?, ?)",
+        )
+        .bind(operation_id.to_string())
+        .bind(self.subject.column())
+        .bind(&self.backup_id)
+        .bind(self.ends_maintenance)
+        .execute(connection)
+        .await
+        .map(drop)
+    }
+
+    /// That of a job.
+    pub async fn of(pool: &MySqlPool, lease: &Lease) -> Result<Option<Self>, sqlx::Error> {
+        let row: Option<(String, Option<String>, bool, Option<String>)> = sqlx::query_as(
+            "SELECT source_tenant_id, backup_id, ends_maintenance <> 0, restored FROM saas_backup_jobs WHERE operation_id = ?",
+        )
+        .bind(lease.operation_id.to_string())
+        .fetch_optional(pool)
+        .await?;
+        let Some((subject, backup_id, ends_maintenance, restored)) = row else { return Ok(None) };
+        let unreadable = |what| sqlx::Error::Decode(format!("the {what} of a job cannot be read").into());
+        let restored = restored.map(|json| serde_json::from_str(&json)).transpose();
+        Ok(Some(Self {
+            subject: Subject::from_column(&subject).ok_or_else(|| unreadable("subject"))?,
+            backup_id,
+            ends_maintenance,
+            restored: restored.map_err(|_| unreadable("outcome"))?,
+        }))
+    }
+
+    /// From here on there is no way back.
+    pub async fn settle(pool: &MySqlPool, lease: &Lease, restored: &RestoredFrom) -> Result<(), sqlx::Error> {
+        let json = serde_json::to_string(restored).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        sqlx::query("UPDATE saas_backup_jobs SET restored = ? WHERE operation_id = ?")
+            .bind(json)
+            .bind(lease.operation_id.to_string())
+            .execute(pool)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,62 @@
+//! A tenant's data comes back to the byte, also over kills.
+
+use super::{assert_equal, back_up, database, databases, definitions, odd_tenant, options, run, spoil, sums};
+use crate::{invariants, isolation, world};
+use anyhow::{Result, ensure};
+use harness::stack::Stack;
+use sqlx::ConnectOptions;
+
+#[tokio::test]
+async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Result<()> {
+    let mut stack = Stack::start(options("backup-kills")?).await?;
+    let before = odd_tenant(&stack, "acme", 4_000).await?;
+    let mut root = world::root(&stack).await?;
+    let defined = definitions(&mut root, "acme").await?;
+    // The commands alone do the work, so that they meet every point.
+    stack.provisioners[0].stop().await?;
+
+    for point in ["backup.chunk", "backup.table", "backup.before_finish", "backup.before_manifest"] {
+        run(&stack, &["backup", "acme"], &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()?;
+    }
+    let listed = run(&stack, &["backup", "list", "acme", "--json"], &[]).await?.expect(0)?;
+    let whole = |json: &serde_json::Value| {
+        json.as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "whole").count())
+    };
+    ensure!(whole(&listed.json) == 0, "half a backup is none: {}", listed.json);
+    // Whole, but nobody has noted it yet.
+    run(&stack, &["backup", "acme"], &[("FAILPOINTS", "backup.after_manifest=kill")]).await?.killed()?;
+    let noted = "SELECT COUNT(*) FROM saas_backups WHERE tenant_id = 'acme'";
+    ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 0);
+    let listed = run(&stack, &["backup", "list", "acme", "--json"], &[]).await?.expect(0)?;
+    ensure!(whole(&listed.json) == 1, "{}", listed.json);
+    ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 1, "the list has noted it");
+    back_up(&stack, "acme").await?;
+
+    for point in ["restore.statement", "restore.before_rename", "restore.after_rename", "restore.settled"] {
+        spoil(&stack, "acme").await?;
+        let spoilt = sums(&stack.urls.root, "acme").await?;
+        run(&stack, &["restore", "acme"], &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()?;
+        ensure!(stack.admin().tenant("acme").await?.state == "maintenance", "{point}: a half restored tenant serves");
+        if matches!(point, "restore.statement" | "restore.before_rename") {
+            assert_equal(
+                &spoilt,
+                &sums(&stack.urls.root, "acme").await?,
+                "the data in use was touched before the swap",
+            )?;
+        }
+        let restored = run(&stack, &["restore", "acme", "--json"], &[]).await?.expect(0)?;
+        ensure!(restored.json["state"] == "active", "{point}: {}", restored.json);
+        assert_equal(&before, &sums(&stack.urls.root, "acme").await?, point)?;
+    }
+    let restored = definitions(&mut root, "acme").await?;
+    for (before, after) in defined.iter().zip(&restored) {
+        ensure!(before == after, "was:\n{before}\nis:\n{after}");
+    }
+    ensure!(databases(&mut root, "acme").await? == [database("acme")], "a restore leaves nothing behind");
+    isolation::login(&stack, "acme").await?.connect().await?;
+    let kinds: Vec<String> = stack.admin().events("acme").await?.into_iter().map(|event| event.kind).collect();
+    let tail = ["tenant.maintenance_started", "tenant.database_restored", "tenant.maintenance_ended"];
+    ensure!(kinds.ends_with(&tail.map(str::to_owned)), "{kinds:?}");
+    stack.provisioners[0].restart(&[]).await?;
+    invariants::check(&stack).await
+}

@@ -1,0 +1,50 @@
+//! A new tenant is made out of a backup, on another database server too.
+
+use super::{REFUSED, assert_equal, back_up, odd_tenant, options, run, sums};
+use crate::isolation;
+use crate::world::{self, SOON};
+use anyhow::{Result, ensure};
+use harness::stack::Stack;
+use harness::wait;
+use sqlx::ConnectOptions;
+
+#[tokio::test]
+async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
+    let mut options = options("backup-new")?;
+    options.more_servers = vec!["eu2".into()];
+    let stack = Stack::start(options).await?;
+    // What is not told otherwise goes to the first server.
+    let closed = "UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = 'eu2'";
+    let mut system = world::system(&stack).await?;
+    wait::until(SOON, "the second server to be known", async || {
+        let updated = sqlx::query(closed).execute(&mut system).await.ok()?;
+        (updated.rows_affected() == 1).then_some(())
+    })
+    .await?;
+    let before = odd_tenant(&stack, "acme", 2_000).await?;
+    back_up(&stack, "acme").await?;
+
+    let point = [("FAILPOINTS", "restore_new.load_backup.after=kill")];
+    let copied = run(&stack, &["restore", "acme", "--as", "copy", "--json"], &point).await?;
+    ensure!(matches!(copied.code, None | Some(0)), "{}", copied.errors);
+    // Killed, unless the running provisioner was faster; either way the same command ends it.
+    if copied.code.is_none() {
+        ensure!(stack.admin().tenant("copy").await?.state == "provisioning", "half a tenant serves");
+        run(&stack, &["restore", "acme", "--as", "copy"], &[]).await?.expect(0)?;
+    }
+    assert_equal(&before, &sums(&stack.urls.root, "copy").await?, "the copy")?;
+    ensure!(stack.admin().tenant("copy").await?.state == "active");
+    isolation::login(&stack, "copy").await?.connect().await?;
+    let events = stack.admin().events("copy").await?;
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    let expected = ["tenant.created", "tenant.database_provisioned", "tenant.database_restored", "tenant.activated"];
+    ensure!(kinds == expected && events[2].data["source_tenant_id"] == "acme", "{events:?}");
+    run(&stack, &["restore", "acme", "--as", "copy"], &[]).await?.expect(REFUSED)?;
+
+    let moved = run(&stack, &["restore", "acme", "--as", "far", "--server", "eu2", "--json"], &[]).await?.expect(0)?;
+    ensure!(moved.json["state"] == "active", "{}", moved.json);
+    assert_equal(&before, &sums(&stack.more_servers["eu2"].root_url(), "far").await?, "on the other server")?;
+    let refused = run(&stack, &["restore", "acme", "--as", "x1", "--server", "us"], &[]).await?.expect(REFUSED)?;
+    ensure!(refused.errors.contains("TENANT_DB_ADMIN_URL_US"), "{}", refused.errors);
+    Ok(())
+}
