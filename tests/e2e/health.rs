@@ -135,6 +135,22 @@ async fn faults_of_nodes_broker_system_database_and_jobs_are_told_and_their_end(
     stack.rabbitmq.as_mut().context("an own broker")?.restart().await?;
     told(&admin, "healthy", "").await?;
 
+    // The relay alone: somebody who holds its lease and does nothing.
+    let lease = async |set: &str| -> Result<()> {
+        let update = format!("UPDATE saas_leases SET {set} WHERE name = 'relay'");
+        sqlx::raw_sql(&update).execute(&mut world::system(&stack).await?).await.map(drop).map_err(Into::into)
+    };
+    lease("owner = 'somebody', epoch = epoch + 1, lease_until = UTC_TIMESTAMP(6) + INTERVAL 1 DAY").await?;
+    let path = format!("/admin/tenants/{here}");
+    let renamed = admin.request("PATCH", &path, Some(json!({"tenant_name": "Newer"})), &[]).await?;
+    assert_eq!(renamed.status, 200, "{}", renamed.text);
+    let health = told(&admin, "degraded", "the relay has not published").await?;
+    assert_eq!(health["reasons"].as_array().map(Vec::len), Some(1), "{}", health["reasons"]);
+    ensure!(health["relay"]["lag_events"] == 1 && health["broker"]["status"] == "healthy", "{health}");
+    lease("lease_until = UTC_TIMESTAMP(6)").await?;
+    let health = told(&admin, "healthy", "").await?;
+    assert_eq!(health["relay"]["lag_events"], 0);
+
     // The system database: the endpoint answers, to anybody, and says no more than that.
     stack.mariadb.as_mut().context("an own MariaDB")?.pause()?;
     let health = told(&admin, "critical", "the system database does not answer").await?;

@@ -176,6 +176,45 @@ async fn the_reference_itself_gives_the_same_bytes() -> Result<()> {
         }
         compared += 1;
     }
+    // What neither has: the same bytes, whether that is an empty list or an error of the envelope.
+    for path in [
+        "/api/legacy/user/nobody/orders",
+        "/api/legacy/user/nobody/study_progress",
+        "/api/legacy/coupons/user/nobody",
+        "/api/legacy/shifu/S9",
+        "/api/legacy/shifu/%E8%AF%BE",
+        "/api/legacy/shifu/a%22b%5C",
+    ] {
+        let theirs = http.get(url(path)).send().await?;
+        let ours = api.request("GET", path, &[("Token", boss.as_str())]).await?;
+        assert_eq!((ours.status, ours.text), (theirs.status().as_u16(), theirs.text().await?), "{path}");
+    }
+    // What the reference fails at with a page of HTML is an error here too, in the envelope, and makes no order.
+    let before = http.get(url(GOLDEN[0].0)).send().await?.text().await?;
+    for body in [
+        json!({"user_id": ANN, "price": 1}),
+        json!({"shifu_id": "x".repeat(40), "user_id": ANN, "price": 1}),
+        json!({"shifu_id": "s1", "user_id": ANN, "price": "much"}),
+        json!({"shifu_id": "s1", "user_id": ANN, "price": 1e9}),
+        json!({"shifu_id": {"a": 1}, "user_id": ANN}),
+        json!(["s1"]),
+        json!(7),
+    ] {
+        let theirs = http.post(url("/api/legacy/orders")).json(&body).send().await?.status();
+        assert!(theirs.is_client_error() || theirs.is_server_error(), "the reference takes {body}");
+        let ours = api.send("POST", "/api/legacy/orders", body.clone(), &[("Token", boss.as_str())]).await?;
+        assert_eq!((ours.status, &ours.json["code"]), (200, &json!(2001)), "{body}: {}", ours.text);
+    }
+    for (content_type, body, code) in [("application/json", "{", 2001), ("text/plain", "{}", 415)] {
+        let theirs =
+            http.post(url("/api/legacy/orders")).header("content-type", content_type).body(body).send().await?;
+        assert!(theirs.status().is_client_error(), "{}", theirs.status());
+        let ours = http.post(format!("{}/api/legacy/orders", stack.data_planes[0].url())).header("Token", &boss);
+        let ours = ours.header("content-type", content_type).body(body).send().await?;
+        let (status, answer) = (ours.status().as_u16(), ours.json::<serde_json::Value>().await?);
+        assert_eq!((status, &answer["code"]), (200, &json!(code)), "{answer}");
+    }
+    assert_eq!(http.get(url(GOLDEN[0].0)).send().await?.text().await?, before);
     // An order that the reference makes is read by us as by itself, and the other way round.
     let body = json!({"shifu_id": "s1", "user_id": ANN, "price": 19.9});
     let theirs: serde_json::Value = http.post(url("/api/legacy/orders")).json(&body).send().await?.json().await?;

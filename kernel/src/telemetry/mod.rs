@@ -4,11 +4,13 @@
 //! is in one), `h2` and `hyper` log headers (bearer tokens are in them), `sqlx` logs statement texts. A test seeds
 //! secrets and searches the logs of a run at `LOG=trace`.
 
+mod command;
 pub mod names;
 mod process;
 mod system_database;
 pub mod traces;
 
+pub use command::Exposed;
 pub use system_database::watch_system_database;
 
 use crate::config::{ConfigError, Settings, wrong};

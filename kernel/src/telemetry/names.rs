@@ -22,7 +22,7 @@ pub struct Metric {
     pub name: &'static str,
     /// What kind of number it is.
     pub kind: Kind,
-    /// The processes that have it: `control-plane`, `provisioner`, `data-plane`.
+    /// The processes that have it: `control-plane`, `provisioner`, `data-plane`, `legacy` (the command `provisioner legacy`).
     pub of: &'static [&'static str],
     /// Its labels.
     pub labels: &'static [&'static str],
@@ -36,9 +36,11 @@ const REQUEST: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const WORK: &[f64] = &[0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
 const ALL_SERVICES: &[&str] = &["control-plane", "provisioner", "data-plane"];
+const PROCESSES: &[&str] = &["control-plane", "provisioner", "data-plane", "legacy"];
 const CONTROL: &[&str] = &["control-plane"];
 const WORKER: &[&str] = &["provisioner"];
 const NODE: &[&str] = &["data-plane"];
+const MOVER: &[&str] = &["legacy"];
 const SEALERS: &[&str] = &["control-plane", "provisioner"];
 
 macro_rules! metrics {
@@ -83,17 +85,17 @@ metrics! {
         "1: this part of the process works; 0: the process does without it, or is not ready because of it";
     ENCRYPTION_KEY_SEALINGS "encryption_key_sealings" Gauge, SEALERS, [],
         "Times the primary encryption key has sealed, as far as counted";
-    BUILD_INFO "build_info" Gauge, ALL_SERVICES, ["service", "version"],
+    BUILD_INFO "build_info" Gauge, PROCESSES, ["service", "version"],
         "Always 1; which program this is";
-    PROCESS_CPU "process_cpu_seconds_total" Counter, ALL_SERVICES, [],
+    PROCESS_CPU "process_cpu_seconds_total" Counter, PROCESSES, [],
         "Processor time of the process, of its own and of the kernel for it";
-    PROCESS_RESIDENT_MEMORY "process_resident_memory_bytes" Gauge, ALL_SERVICES, [],
+    PROCESS_RESIDENT_MEMORY "process_resident_memory_bytes" Gauge, PROCESSES, [],
         "Memory of the process that is in RAM";
-    PROCESS_OPEN_FDS "process_open_fds" Gauge, ALL_SERVICES, [],
+    PROCESS_OPEN_FDS "process_open_fds" Gauge, PROCESSES, [],
         "Files and sockets that the process has open";
-    PROCESS_MAX_FDS "process_max_fds" Gauge, ALL_SERVICES, [],
+    PROCESS_MAX_FDS "process_max_fds" Gauge, PROCESSES, [],
         "Files and sockets that the process may have open";
-    PROCESS_START_TIME "process_start_time_seconds" Gauge, ALL_SERVICES, [],
+    PROCESS_START_TIME "process_start_time_seconds" Gauge, PROCESSES, [],
         "When the process began, in seconds since 1970";
 
     EVENT_LOG_POSITION "event_log_position" Gauge, CONTROL, [],
@@ -188,6 +190,18 @@ metrics! {
         "Requests of a tenant, by class of status (2xx, 4xx, 5xx)";
     TENANT_REQUEST_DURATION "tenant_request_duration_seconds" Histogram(REQUEST), NODE, ["tenant_id"],
         "Time of a tenant's requests";
+    IMPORT_ROWS "import_rows_total" Counter, MOVER, ["work"],
+        "Rows of the old database that were worked on: importing, comparing, verifying, recording members";
+    IMPORT_BYTES "import_bytes_total" Counter, MOVER, ["work"],
+        "Bytes of these rows, as text";
+    IMPORT_TABLES "import_tables_total" Counter, MOVER, ["work"],
+        "Tables that are done";
+    IMPORT_ROWS_EXPECTED "import_rows_expected" Gauge, MOVER, ["work"],
+        "Rows there are to work on, as the server estimates them";
+    IMPORT_REMAINING "import_remaining_seconds" Gauge, MOVER, ["work"],
+        "Time the rest will take at the rate so far";
+    IMPORT_FAILURES "import_failures_total" Counter, MOVER, ["reason"],
+        "Failures that ended the command: refused, stopped, database, server, event, setting, file";
     NOTICEBOARD_WRITES "noticeboard_writes_total" Counter, WORKER, ["outcome"],
         "Notices for Redis, by outcome: put_up, failed";
 }

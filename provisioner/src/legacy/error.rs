@@ -58,6 +58,19 @@ pub const REFUSED: u8 = 3;
 pub const FOUND: u8 = 4;
 
 impl LegacyError {
+    /// What kind of failure it is, for the metric of them.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Stopped(_) | Self::Name(_) => "stopped",
+            Self::At { .. } | Self::Database(_) => "database",
+            Self::Command(_) => "event",
+            Self::Server(_) => "server",
+            Self::Setting(_) => "setting",
+            Self::File { .. } => "file",
+        }
+    }
+
     /// What the process ends with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {

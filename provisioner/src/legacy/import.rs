@@ -190,6 +190,7 @@ async fn attempt(
         let (rows, otherwise) = table(worker, route, &lane, state, run, &progress).await?;
         copied.set(copied.get() + rows - before);
         repaired.set(repaired.get() + otherwise);
+        progress.table();
         Ok(())
     })
     .await?;

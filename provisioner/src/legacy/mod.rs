@@ -46,12 +46,14 @@ use import::Wishes;
 use kernel::config::Settings;
 use kernel::domain::DomainName;
 use kernel::http::chain;
+use kernel::telemetry::{Exposed, names};
 use mapping::Place;
 use members::AdminsBecome;
 use routes::Unmapped;
 use serde::Serialize;
 use source::Source;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 /// Move the old AI-Shifu database in, and back.
@@ -82,6 +84,10 @@ pub struct Options {
     /// Print the result as JSON, on standard output.
     #[arg(long, global = true)]
     json: bool,
+    /// Answer GET /metrics here (such as 127.0.0.1:9101) while the command runs, and once more after its end (it waits a minute for
+    /// that at most).
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Subcommand)]
@@ -183,13 +189,25 @@ impl ImportOptions {
 
 /// Runs a command and says how it ended.
 pub async fn run(settings: &Settings, options: Options) -> ExitCode {
-    match command(settings, options).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("provisioner: {}", chain(&error));
-            error.exit_code()
-        }
+    let exposed = match options.metrics {
+        None => None,
+        Some(address) => match Exposed::begin("legacy", address).await {
+            Ok(exposed) => Some(exposed),
+            Err(error) => {
+                eprintln!("provisioner: cannot listen on {address}: {error}");
+                return ExitCode::from(error::REFUSED);
+            }
+        },
+    };
+    let code = command(settings, options).await.unwrap_or_else(|error| {
+        metrics::counter!(names::IMPORT_FAILURES, "reason" => error.reason()).increment(1);
+        eprintln!("provisioner: {}", chain(&error));
+        error.exit_code()
+    });
+    if let Some(exposed) = exposed {
+        exposed.end().await;
     }
+    code
 }
 
 async fn command(settings: &Settings, options: Options) -> Result<ExitCode, LegacyError> {

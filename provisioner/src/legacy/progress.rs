@@ -1,7 +1,8 @@
 //! Says how far it is: a bar with rate and time left on a terminal, a plain line now and then elsewhere. Always on standard
-//! error: standard output is the result's.
+//! error: standard output is the result's. And in metrics, for `--metrics`.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kernel::telemetry::names;
 use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ impl Progress {
             bar.set_message(what);
             bar
         });
+        metrics::gauge!(names::IMPORT_ROWS_EXPECTED, "work" => what).set(total as f64);
         let now = Instant::now();
         Self { bar, what, total, begun: now, told: Cell::new(now), rows: Cell::new(0), bytes: Cell::new(0) }
     }
@@ -46,6 +48,11 @@ impl Progress {
     pub fn add(&self, rows: u64, bytes: u64) {
         self.rows.set(self.rows.get() + rows);
         self.bytes.set(self.bytes.get() + bytes);
+        if !self.what.is_empty() {
+            metrics::counter!(names::IMPORT_ROWS, "work" => self.what).increment(rows);
+            metrics::counter!(names::IMPORT_BYTES, "work" => self.what).increment(bytes);
+            metrics::gauge!(names::IMPORT_REMAINING, "work" => self.what).set(self.left());
+        }
         match &self.bar {
             Some(bar) => {
                 // The total is an estimate of the server.
@@ -62,6 +69,11 @@ impl Progress {
         }
     }
 
+    /// One table more is done.
+    pub fn table(&self) {
+        metrics::counter!(names::IMPORT_TABLES, "work" => self.what).increment(1);
+    }
+
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -74,6 +86,9 @@ impl Progress {
 
     /// The end.
     pub fn finish(&self) {
+        if !self.what.is_empty() {
+            metrics::gauge!(names::IMPORT_REMAINING, "work" => self.what).set(0);
+        }
         match &self.bar {
             Some(bar) => bar.finish_and_clear(),
             None if self.rows.get() > 0 => eprintln!("{}", self.line()),
@@ -81,10 +96,18 @@ impl Progress {
         }
     }
 
+    fn rate(&self) -> f64 {
+        self.rows.get() as f64 / self.seconds().max(0.001)
+    }
+
+    /// Seconds that the rest will take at the rate so far.
+    fn left(&self) -> f64 {
+        self.total.saturating_sub(self.rows.get()) as f64 / self.rate().max(0.001)
+    }
+
     fn line(&self) -> String {
         let (rows, seconds) = (self.rows.get(), self.seconds().max(0.001));
-        let rate = rows as f64 / seconds;
-        let left = (self.total.saturating_sub(rows)) as f64 / rate.max(0.001);
+        let (rate, left) = (self.rate(), self.left());
         format!(
             "{}: {rows} of about {} rows, {rate:.0} rows/s, {:.1} MB/s, {left:.0} s left",
             self.what,

@@ -153,6 +153,7 @@ async fn data(
         let (from, to) = worker.ends(route, Direction::Back);
         begin_table(to, route).await?;
         let found = compare(&lane, Range::default(), Pair { from, to }, !wishes.dry_run, &progress).await?;
+        progress.table();
         if !wishes.dry_run {
             // These rows are the old database's own from now on: a later synchronisation must not take them for foreign.
             let mut state = states.get(&route.table).cloned().unwrap_or_default();

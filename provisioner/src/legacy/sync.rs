@@ -119,6 +119,7 @@ pub async fn pass(
         let lane = Lane::new(route, Direction::Forward, tenant_id)?;
         let state = states.get(&route.table).cloned().unwrap_or_default();
         let changes = table(worker, route, &lane, state, &progress).await?;
+        progress.table();
         if changes.rows() > 0 {
             tables.borrow_mut().insert(route.table.clone(), changes);
         }

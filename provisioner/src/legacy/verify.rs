@@ -109,6 +109,7 @@ pub async fn look(
         let lane = Lane::new(route, direction, tenant_id)?;
         let (from, to) = worker.ends(route, direction);
         let found = compare(&lane, Range::default(), Pair { from, to }, false, &progress).await?;
+        progress.table();
         let (old, new) = match direction {
             Direction::Forward => (found.from, found.to),
             Direction::Back => (found.to, found.from),

@@ -6,6 +6,7 @@
 mod arrival;
 mod changes;
 mod cutover;
+mod figures;
 mod kills;
 mod memory;
 mod planted;
