@@ -53,6 +53,8 @@ struct Cli {
 enum Role {
     /// Serve the admin API and relay events, until SIGTERM.
     Serve,
+    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of containers.
+    Ready,
     /// Bring the system database up to date. Safe to run twice, also at the same time.
     Migrate,
     /// Manage the tokens of the admin API.
@@ -87,6 +89,10 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await.map(|()| ExitCode::SUCCESS),
+        Role::Ready => match settings.get("CONTROL_PLANE_LISTEN") {
+            Ok(address) => kernel::health::ask(address).await.map(|()| ExitCode::SUCCESS),
+            Err(error) => Err(error.into()),
+        },
         Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Token(command) => token::run(&settings, command).await.map(|()| ExitCode::SUCCESS),
         Role::Keys(command) => keys::run(&settings, command).await,

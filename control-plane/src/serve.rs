@@ -72,7 +72,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let store = Store::new(pool);
     let health = Health::new(metrics);
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = Shutdown::on_signals(settings.seconds("SHUTDOWN_NOTICE")?)?;
     shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
     let app = App {
         store: store.clone(),

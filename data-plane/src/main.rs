@@ -50,6 +50,8 @@ struct Cli {
 enum Role {
     /// Serve the tenants' API, until SIGTERM. Ready (/readyz) once the routing table is loaded.
     Serve,
+    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of containers.
+    Ready,
     /// Print the OpenAPI document of the tenants' API.
     Openapi,
 }
@@ -64,6 +66,10 @@ async fn main() -> ExitCode {
     }
     let ended = match role {
         Role::Serve => serve::serve(&settings).await,
+        Role::Ready => match settings.get("DATA_PLANE_LISTEN") {
+            Ok(address) => kernel::health::ask(address).await,
+            Err(error) => Err(error.into()),
+        },
         Role::Openapi => {
             print!("{}", kernel::http::openapi::text(&router::document()));
             Ok(())

@@ -58,7 +58,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
 
     let health = Health::new(metrics);
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = Shutdown::on_signals(settings.seconds("SHUTDOWN_NOTICE")?)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
     // Profiles share the pool and never have all of it: looking up sessions goes first.

@@ -84,10 +84,12 @@ impl Settings {
     /// Settings whose names begin with `prefix`, by what follows it. `_FILE` variants are resolved.
     pub fn secrets_by_suffix(&self, prefix: &str) -> Result<BTreeMap<String, SecretString>, ConfigError> {
         let mut found = BTreeMap::new();
-        for name in self.values.keys().filter(|name| name.starts_with(prefix)) {
-            let name = name.strip_suffix("_FILE").unwrap_or(name);
-            if let Some(secret) = self.optional_secret(name)? {
-                found.insert(name[prefix.len()..].to_owned(), secret);
+        // What is only "FILE" names the file of the setting without a suffix.
+        let suffixes =
+            self.values.keys().filter_map(|name| name.strip_prefix(prefix)).filter(|suffix| *suffix != "FILE");
+        for suffix in suffixes.map(|suffix| suffix.strip_suffix("_FILE").unwrap_or(suffix)) {
+            if let Some(secret) = self.optional_secret(&format!("{prefix}{suffix}"))? {
+                found.insert(suffix.to_owned(), secret);
             }
         }
         Ok(found)
@@ -153,7 +155,8 @@ mod tests {
 
     #[test]
     fn further_servers_are_found_by_their_suffix() {
-        let settings = settings(&[("TENANT_DB_ADMIN_URL_EU2", "x"), ("TENANT_DB_ADMIN_URL_US", "")]);
+        let of_main = ("TENANT_DB_ADMIN_URL_FILE", "/run/secrets/main");
+        let settings = settings(&[("TENANT_DB_ADMIN_URL_EU2", "x"), ("TENANT_DB_ADMIN_URL_US", ""), of_main]);
         let found = settings.secrets_by_suffix("TENANT_DB_ADMIN_URL_").unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["EU2"]);
     }

@@ -5,6 +5,7 @@
 //! is told as degraded and keeps the process ready.
 
 use crate::telemetry::names;
+use anyhow::{Context, ensure};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -12,7 +13,11 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -87,6 +92,31 @@ impl Health {
     fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Longest wait for an answer of [`ask`].
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks the process that listens on `address`, on this machine, whether it is ready; the error says what it answered. For health
+/// checks of containers, which have no other program in them.
+pub async fn ask(mut address: SocketAddr) -> anyhow::Result<()> {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.take(64 * 1024).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = tokio::time::timeout(ASK_TIMEOUT, asking)
+        .await
+        .map_err(|_| anyhow::anyhow!("{address} does not answer within {} s", ASK_TIMEOUT.as_secs()))?
+        .with_context(|| format!("{address} cannot be asked"))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    ensure!(answer.split(' ').nth(1) == Some("200"), "not ready: {body}");
+    Ok(())
 }
 
 /// The three routes, with what an API's document says of them.

@@ -1,4 +1,5 @@
-//! How a process ends: readiness off, no new work, what is in work gets until the deadline, then it is over.
+//! How a process ends: readiness off; for a moment it goes on as if nothing had been said, so that whoever sends it work has
+//! looked; then no new work, what is in work gets until the deadline, and it is over.
 
 use crate::health::Health;
 use crate::http::{self, HttpLimits};
@@ -12,22 +13,25 @@ use tokio_util::task::TaskTracker;
 /// The wish to stop, and the tasks to wait for.
 #[derive(Clone, Default)]
 pub struct Shutdown {
+    leaving: CancellationToken,
     wish: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT.
+    /// Listens for SIGTERM and SIGINT. Between the signal and the wish to stop lies `notice`; a second signal ends it.
     ///
     /// # Errors
     /// When the process may not install signal handlers.
-    pub fn on_signals() -> std::io::Result<Self> {
+    pub fn on_signals(notice: Duration) -> std::io::Result<Self> {
         let shutdown = Self::default();
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let wish = shutdown.wish.clone();
+        let (leaving, wish) = (shutdown.leaving.clone(), shutdown.wish.clone());
         tokio::spawn(async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             tracing::info!("asked to stop");
+            leaving.cancel();
+            tokio::select! { () = tokio::time::sleep(notice) => {}, _ = term.recv() => {}, _ = int.recv() => {} }
             wish.cancel();
         });
         Ok(shutdown)
@@ -45,6 +49,7 @@ impl Shutdown {
 
     /// Asks to stop, as a signal would: for a task without which the process is no use.
     pub fn wish(&self) {
+        self.leaving.cancel();
         self.wish.cancel();
     }
 
@@ -70,7 +75,12 @@ impl Shutdown {
         tokio::select! {
             // The wish also ends the server, at once if it is idle: looked at in any other order, that would skip the drain.
             biased;
-            () = self.wished() => health.set_ready(false),
+            () = self.leaving.cancelled() => health.set_ready(false),
+            ended = &mut server => return ended.map_err(std::io::Error::other),
+        }
+        tokio::select! {
+            biased;
+            () = self.wished() => {}
             ended = &mut server => return ended.map_err(std::io::Error::other),
         }
         self.tasks.close();

@@ -39,6 +39,8 @@ struct Cli {
 enum Role {
     /// Work on jobs, until SIGTERM.
     Serve,
+    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of containers.
+    Ready,
     Legacy(legacy::Options),
     Backup(backup::BackupOptions),
     Restore(backup::RestoreOptions),
@@ -54,6 +56,10 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await,
+        Role::Ready => match settings.get("PROVISIONER_LISTEN") {
+            Ok(address) => kernel::health::ask(address).await,
+            Err(error) => Err(error.into()),
+        },
         Role::Backup(options) => return backup::run(&settings, options).await,
         Role::Restore(options) => return backup::run_restore(&settings, options).await,
         Role::Legacy(options) => return legacy::run(&settings, options).await,

@@ -74,7 +74,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let store = Store::new(pool);
     let health = Health::new(metrics);
-    let shutdown = Shutdown::on_signals()?;
+    // Nobody sends a worker work: it takes none from the signal on.
+    let shutdown = Shutdown::on_signals(Duration::ZERO)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let doorbell = Arc::new(Notify::new());
     let ring = Arc::clone(&doorbell);

@@ -1,5 +1,6 @@
 //! A start with something missing says what, by the name of the setting, and ends with code 1 in bounded time.
 
+use crate::invariants;
 use crate::world;
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt};
@@ -150,6 +151,39 @@ async fn a_start_says_what_is_missing() -> Result<()> {
     }
     root.execute("UPDATE ai_shifu_system.saas_schema_migrations SET checksum = 'x' WHERE version = 2").await?;
     refused(&stack, &(NODE, "serve", Env::new(), &["migration 2 was changed"])).await
+}
+
+/// The tables have what Galera wants (a primary key each), and the member that takes the writes has all that we want. MariaDB's
+/// packages bring the library along.
+#[tokio::test]
+async fn a_member_of_a_galera_cluster_will_do() -> Result<()> {
+    if harness::mysql::selected().is_some() {
+        return Ok(());
+    }
+    let mut options = world::without_nodes("galera")?;
+    let ports: Vec<u16> = (0..4).map(|_| harness::ports::free()).collect::<Result<_>>()?;
+    options.mariadb.extra = vec![
+        "--wsrep-on=ON".to_owned(),
+        "--wsrep-provider=/usr/lib/galera/libgalera_smm.so".to_owned(),
+        "--wsrep-cluster-address=gcomm://".to_owned(),
+        "--wsrep-node-address=127.0.0.1".to_owned(),
+        format!("--wsrep-sst-receive-address=127.0.0.1:{}", ports[0]),
+        format!(
+            "--wsrep-provider-options=base_port={};gmcast.listen_addr=tcp://127.0.0.1:{};ist.recv_addr=127.0.0.1:{};gcache.size=8M",
+            ports[1], ports[2], ports[3]
+        ),
+        "--binlog-format=ROW".to_owned(),
+        "--innodb-autoinc-lock-mode=2".to_owned(),
+    ];
+    let stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    admin.create_active_tenant("acme", None, world::SOON).await?;
+    let without_key = "SELECT COUNT(*) FROM information_schema.tables t WHERE table_schema LIKE 'ai_shifu%' AND table_type = 'BASE TABLE'
+        AND NOT EXISTS (SELECT 1 FROM information_schema.table_constraints c WHERE c.table_schema = t.table_schema
+                        AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY')";
+    assert_eq!(world::number(&mut world::root(&stack).await?, without_key).await?, 0);
+    ensure!(stack.control_planes[0].log_text().contains("led to the same member"));
+    invariants::check(&stack).await
 }
 
 async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Result<()> {

@@ -30,6 +30,8 @@ pub enum Tool {
     Wrk,
     /// Checks what is exposed to Prometheus.
     Prometheus,
+    /// Checks units of systemd.
+    Systemd,
     /// Fetches another suite's packages into a folder.
     Debootstrap,
     /// Makes virtualenvs, for tests that are written against programs in Python.
@@ -47,6 +49,7 @@ impl Tool {
             Self::RabbitMq => "rabbitmq-server",
             Self::Wrk => "wrk",
             Self::Prometheus => "prometheus",
+            Self::Systemd => "systemd",
             Self::Debootstrap => "debootstrap",
             Self::Python => "python3-venv",
         }
@@ -59,6 +62,7 @@ impl Tool {
             Self::RabbitMq => rabbitmq_home().is_some() && epmd().is_some(),
             Self::Wrk => program("wrk").is_some(),
             Self::Prometheus => program("promtool").is_some(),
+            Self::Systemd => program("systemd-analyze").is_some(),
             Self::Debootstrap => program("debootstrap").is_some(),
             // Without the package a python3 has the module `venv`, and lacks what it needs.
             Self::Python => Command::new("/usr/bin/python3")

@@ -255,6 +255,11 @@ impl Process {
         Ok(())
     }
 
+    /// Another program for the next start, of the same name: another version.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.launch.program = program;
+    }
+
     /// Lets the process live on when this value is dropped.
     pub fn detach(&mut self) {
         self.detached = true;

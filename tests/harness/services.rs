@@ -93,6 +93,11 @@ impl Service {
         wait_for(&name, READY, &mut self.process, async || probe::ready(&url).await).await
     }
 
+    /// The name of its program.
+    pub fn binary(&self) -> String {
+        self.process.launch().program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     pub fn name(&self) -> &str {
         self.process.name()
     }

@@ -63,19 +63,23 @@ pub enum Unfit {
 pub async fn look(connection: &mut MySqlConnection) -> Result<(Dialect, String), Unfit> {
     let known = Dialect::of(connection).await?.map_err(Unfit::TooOld)?;
     let variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *connection).await?;
-    judge(&variables.into_iter().collect())?;
+    let variables = variables.into_iter().collect();
+    judge(&variables)?;
+    if is_on(&variables, "wsrep_on") {
+        tracing::warn!("a Galera cluster: all services must be led to the same member, others do not know its locks");
+    }
     named_locks(connection).await?;
     Ok(known)
 }
 
 /// The variables that tell; each server has some of them. Names and values as text, which MySQL 8 declares as binary.
 const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('default_storage_engine', 'transaction_isolation', \
-    'tx_isolation', 'log_bin', 'binlog_format', 'read_only', 'innodb_read_only', 'wsrep_on', 'wsrep_cluster_size', \
+    'tx_isolation', 'log_bin', 'binlog_format', 'read_only', 'innodb_read_only', 'wsrep_on', \
     'group_replication_single_primary_mode', 'group_replication_group_name', 'tidb_txn_mode')";
 
 fn judge(variables: &BTreeMap<String, String>) -> Result<(), Unfit> {
     let value = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
-    let on = |name: &str| matches!(value(name).to_ascii_uppercase().as_str(), "ON" | "1" | "YES");
+    let on = |name: &str| is_on(variables, name);
     let tidb = variables.contains_key("tidb_txn_mode");
     if !value("default_storage_engine").eq_ignore_ascii_case("InnoDB") {
         return Err(Unfit::Engine(value("default_storage_engine").into()));
@@ -98,6 +102,10 @@ fn judge(variables: &BTreeMap<String, String>) -> Result<(), Unfit> {
         return Err(Unfit::Optimistic);
     }
     Ok(())
+}
+
+fn is_on(variables: &BTreeMap<String, String>, name: &str) -> bool {
+    variables.get(name).is_some_and(|value| matches!(value.to_ascii_uppercase().as_str(), "ON" | "1" | "YES"))
 }
 
 /// By taking one: some servers know the function and do not lock.

@@ -76,6 +76,7 @@ pub enum Lane {
 
 /// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
 /// are done one at a time, because each needs the tenant's lock at the database server; those of no tenant stand in nobody's way.
+/// Jobs of a kind that this program does not know are left to the newer ones that asked for them.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
@@ -111,7 +112,7 @@ async fn claim_of(
         "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error, give_up_at <= UTC_TIMESTAMP(6),
                 traceparent
          FROM saas_operations o
-         WHERE server_id = ? AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
+         WHERE server_id = ? AND FIND_IN_SET(kind, ?) AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
            AND (? IS NULL OR (kind IN ('backup', 'restore_test')) = ?) AND (? IS NULL OR operation_id = ?)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
            AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
@@ -119,6 +120,7 @@ async fn claim_of(
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
     .bind(server)
+    .bind(JobKind::ALL.map(JobKind::as_str).join(","))
     .bind(lane.map(|lane| lane == Lane::Backups))
     .bind(lane.map(|lane| lane == Lane::Backups))
     .bind(&only)

@@ -37,6 +37,20 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    /// All of them: a worker claims no other, which a newer version beside it may have.
+    pub const ALL: [Self; 10] = [
+        Self::Provision,
+        Self::Enforce,
+        Self::Configure,
+        Self::Purge,
+        Self::Rotate,
+        Self::Audit,
+        Self::Restore,
+        Self::RestoreNew,
+        Self::Backup,
+        Self::RestoreTest,
+    ];
+
     /// The word in the API and in `saas_operations.kind`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,19 +71,7 @@ impl JobKind {
 impl FromStr for JobKind {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "provision" => Ok(Self::Provision),
-            "enforce" => Ok(Self::Enforce),
-            "configure" => Ok(Self::Configure),
-            "purge" => Ok(Self::Purge),
-            "rotate" => Ok(Self::Rotate),
-            "audit" => Ok(Self::Audit),
-            "restore" => Ok(Self::Restore),
-            "restore_new" => Ok(Self::RestoreNew),
-            "backup" => Ok(Self::Backup),
-            "restore_test" => Ok(Self::RestoreTest),
-            _ => Err(()),
-        }
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 

@@ -1,0 +1,107 @@
+//! A load balancer as small as one can be, for tests of restarts: it asks every service for `/readyz`, sends requests in turn to
+//! those that are ready, and to another one when a connection is refused. What it was answered, it hands on.
+
+use anyhow::{Context, Result};
+use harness::admin::Reply;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Between two looks; `SHUTDOWN_NOTICE` must be longer.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Longest wait for an answer: longer than a service may drain.
+const ANSWER: Duration = Duration::from_secs(20);
+
+struct Backend {
+    url: String,
+    ready: AtomicBool,
+    answered: AtomicUsize,
+}
+
+/// See the module. Ends when it is dropped.
+pub struct Balancer {
+    backends: Arc<Vec<Backend>>,
+    next: AtomicUsize,
+    client: Client,
+    looking: JoinHandle<()>,
+}
+
+impl Balancer {
+    pub fn start(urls: impl IntoIterator<Item = String>) -> Result<Self> {
+        let backend = |url| Backend { url, ready: AtomicBool::new(true), answered: AtomicUsize::new(0) };
+        let backends: Arc<Vec<Backend>> = Arc::new(urls.into_iter().map(backend).collect());
+        let client = harness::http().timeout(ANSWER).build()?;
+        let (looked, asking) = (Arc::clone(&backends), client.clone());
+        let looking = tokio::spawn(async move {
+            loop {
+                for backend in looked.iter() {
+                    let asked = asking.get(format!("{}/readyz", backend.url)).timeout(LOOK).send().await;
+                    let ready = asked.is_ok_and(|answer| answer.status() == StatusCode::OK);
+                    backend.ready.store(ready, Ordering::Relaxed);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        Ok(Self { backends, next: AtomicUsize::new(0), client, looking })
+    }
+
+    /// How many answers each service has given.
+    pub fn answered(&self) -> Vec<usize> {
+        self.backends.iter().map(|backend| backend.answered.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The answer of one of the services. An error is one that a client would see.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Reply> {
+        let mut last = None;
+        for _ in 0..2 * self.backends.len() {
+            let Some(backend) = self.choose() else {
+                // As a balancer does that has nobody: it waits a little.
+                tokio::time::sleep(LOOK).await;
+                continue;
+            };
+            let mut request =
+                self.client.request(Method::from_bytes(method.as_bytes())?, format!("{}{path}", backend.url));
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            match request.send().await {
+                Ok(answer) => {
+                    backend.answered.fetch_add(1, Ordering::Relaxed);
+                    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+                    let text = answer.text().await.context("the answer broke off")?;
+                    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+                    return Ok(Reply { status, headers, json, text });
+                }
+                // Nothing was asked yet: somebody else may be.
+                Err(error) if error.is_connect() => last = Some(error),
+                Err(error) => return Err(error).context(format!("{method} {path} at {}", backend.url)),
+            }
+        }
+        Err(last.map_or_else(|| anyhow::anyhow!("nobody is ready"), anyhow::Error::from))
+    }
+
+    fn choose(&self) -> Option<&Backend> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let turn = |n: usize| &self.backends[(first + n) % self.backends.len()];
+        (0..self.backends.len()).map(turn).find(|backend| backend.ready.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.looking.abort();
+    }
+}
