@@ -4,7 +4,7 @@ use super::{assert_equal, back_up, database, databases, definitions, odd_tenant,
 use crate::{invariants, isolation, world};
 use anyhow::{Result, ensure};
 use harness::stack::Stack;
-use sqlx::ConnectOptions;
+use sqlx::{ConnectOptions, Executor};
 
 #[tokio::test]
 async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Result<()> {
@@ -57,6 +57,16 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
     let kinds: Vec<String> = stack.admin().events("acme").await?.into_iter().map(|event| event.kind).collect();
     let tail = ["tenant.maintenance_started", "tenant.database_restored", "tenant.maintenance_ended"];
     ensure!(kinds.ends_with(&tail.map(str::to_owned)), "{kinds:?}");
+
+    // The database and its user are lost, as with their server: both are made anew.
+    let username: String = sqlx::query_scalar("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = 'acme'")
+        .fetch_one(&mut world::system(&stack).await?)
+        .await?;
+    let lost = format!("DROP DATABASE `{}`; DROP USER '{username}'@'%'", database("acme"));
+    root.execute(sqlx::raw_sql(&lost)).await?;
+    run(&stack, &["restore", "acme"], &[]).await?.expect(0)?;
+    assert_equal(&before, &sums(&stack.urls.root, "acme").await?, "after its loss")?;
+    isolation::login(&stack, "acme").await?.connect().await?;
     stack.provisioners[0].restart(&[]).await?;
     invariants::check(&stack).await
 }
