@@ -119,7 +119,7 @@ mod tests {
         refused(&[two.clone(), one.clone(), three.clone()], 0);
         refused(&[one.clone(), three.clone()], 1);
         refused(&[one.clone(), two.clone(), three.clone(), three.clone()], 2);
-        refused(&[one, sealed(&key, &[b"other", b"twO", b"x"])[1].clone(), three], 1);
+        refused(&[one, sealed(&DataKey::generate(), &[b"one", b"two", b"three"])[1].clone(), three], 1);
         assert_eq!(open(&key, "b", &chunks), Err((0, CryptoError::Refused)), "another stream's");
         assert_eq!(open(&DataKey::generate(), "a", &chunks), Err((0, CryptoError::Refused)));
     }

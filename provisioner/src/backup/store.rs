@@ -24,8 +24,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
 
-/// Bytes sent at once; S3 takes 10,000 parts, which is 160 GB.
-const PART: usize = 16 << 20;
+/// Bytes sent at once; S3 takes 10,000 parts, which is 80 GB of compressed data.
+const PART: usize = 8 << 20;
 /// Parts on their way at once.
 const PARTS: usize = 2;
 

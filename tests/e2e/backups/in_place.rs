@@ -32,6 +32,12 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
     ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 1, "the list has noted it");
     back_up(&stack, "acme").await?;
 
+    // Rows that are lost on the way are noticed before anything is replaced.
+    let lossy = run(&stack, &["restore", "acme"], &[("FAILPOINTS", "restore.lost=error")]).await?.expect(1)?;
+    ensure!(lossy.errors.contains("the table keyless has 0 rows"), "{}", lossy.errors);
+    assert_equal(&before, &sums(&stack.urls.root, "acme").await?, "after a restore that was not equal")?;
+    ensure!(stack.admin().tenant("acme").await?.state == "active");
+
     for point in ["restore.statement", "restore.before_rename", "restore.after_rename", "restore.settled"] {
         spoil(&stack, "acme").await?;
         let spoilt = sums(&stack.urls.root, "acme").await?;

@@ -124,10 +124,10 @@ async fn an_s3_store_keeps_backups_in_parts_and_gives_them_back() -> Result<()> 
         options = options.with_env("provisioner", name, value);
     }
     let stack = Stack::start(options).await?;
-    odd_tenant(&stack, "acme", 1_000).await?;
+    odd_tenant(&stack, "acme", 500).await?;
     // More than a part, of what no compression makes smaller.
-    for _ in 0..5 {
-        let bytes: Vec<u8> = (0..4 << 20).map(|_| rand::random()).collect();
+    for _ in 0..3 {
+        let bytes: Vec<u8> = (0..3 << 20).map(|_| rand::random()).collect();
         sqlx::query("INSERT INTO ai_shifu_tenant_acme.odd (large) VALUES (?)")
             .bind(bytes)
             .execute(&mut world::root(&stack).await?)
