@@ -6,6 +6,7 @@
 
 use super::cursor::Cursor;
 use super::new_order::{self, NewOrder};
+use super::page::cut;
 use super::values::{Moment, Money};
 use crate::router::App;
 use crate::sessions::Caller;
@@ -258,16 +259,8 @@ fn statement(wanted: &Wanted, owner: Option<&str>) -> Result<(&'static str, MySq
 }
 
 fn page<'r>(tenant_id: &'r str, rows: &'r [MySqlRow], limit: u32) -> Result<Page<'r>, sqlx::Error> {
-    let shown = &rows[..rows.len().min(limit as usize)];
+    let (shown, next_cursor) = cut(rows, limit, 6, 7)?;
     let orders = shown.iter().map(order).collect::<Result<Vec<_>, _>>()?;
-    let next_cursor = match (shown.last(), rows.len() > shown.len()) {
-        (Some(last), true) => {
-            let (Moment(created_at), id) = (last.try_get(6)?, last.try_get(7)?);
-            // Only rows without a time follow one without a time; they are beyond the order of the list.
-            created_at.map(|created_at| Cursor { created_at, id }.encode())
-        }
-        _ => None,
-    };
     Ok(Page { tenant_id, orders, next_cursor })
 }
 

@@ -24,7 +24,8 @@ pub struct PageQuestion {
 
 /// The question as understood.
 pub struct Wanted {
-    limit: u32,
+    /// Most rows of the page.
+    pub limit: u32,
     after: Option<Cursor>,
 }
 
@@ -85,14 +86,15 @@ pub fn first_arguments(first: &[&str], wanted: &Wanted) -> Result<MySqlArguments
     Ok(arguments)
 }
 
-/// The rows of the page, and the cursor of the next one, from the columns of time and id.
+/// Cuts the one row more than `limit` off: the rows of the page, and the cursor of the next one, from the columns of time and id.
+/// None after a row without a time: only such follow it, and they are beyond the order of the list.
 pub fn cut<'r>(
     rows: &'r [MySqlRow],
-    wanted: &Wanted,
+    limit: u32,
     time: usize,
     id: usize,
 ) -> Result<(&'r [MySqlRow], Option<String>), sqlx::Error> {
-    let shown = &rows[..rows.len().min(wanted.limit as usize)];
+    let shown = &rows[..rows.len().min(limit as usize)];
     let next = match (shown.last(), rows.len() > shown.len()) {
         (Some(last), true) => {
             let (Moment(created_at), id) = (last.try_get(time)?, last.try_get(id)?);

@@ -160,9 +160,18 @@ pub fn text(document: &Value) -> String {
     format!("{document:#}\n")
 }
 
+/// What keeps a document from being good: its [`faults`], and that `committed` is another one, which `service` printed before.
+pub fn unfit(document: &Value, committed: &str, service: &str) -> Vec<String> {
+    let mut all = faults(document);
+    if text(document) != committed {
+        all.push(format!("write it anew: {service} openapi > deploy/openapi/{service}.json"));
+    }
+    all
+}
+
 /// What is wrong with a document: codes nobody knows or that have another status, references to nothing, operations that
 /// say nothing. Empty for a good one.
-pub fn faults(document: &Value) -> Vec<String> {
+fn faults(document: &Value) -> Vec<String> {
     let (mut faults, mut names) = (Vec::new(), BTreeSet::new());
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {

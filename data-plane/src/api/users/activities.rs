@@ -63,7 +63,7 @@ pub async fn activities(
     let mut database = app.databases.enter(&caller.route).await?;
     let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?;
     let answer = || {
-        let (shown, next_cursor) = page::cut(&rows, &wanted, 7, 8)?;
+        let (shown, next_cursor) = page::cut(&rows, wanted.limit, 7, 8)?;
         let activities = shown.iter().map(activity).collect::<Result<_, sqlx::Error>>()?;
         Ok(Activities { tenant_id: &caller.route.tenant_id, user_id: &user_id, activities, next_cursor })
     };

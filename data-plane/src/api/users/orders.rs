@@ -92,7 +92,7 @@ pub async fn orders(
         database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?
     };
     let read = || {
-        let (shown, next_cursor) = page::cut(&rows, &wanted, 5, 7)?;
+        let (shown, next_cursor) = page::cut(&rows, wanted.limit, 5, 7)?;
         Ok((shown.iter().map(order).collect::<Result<Vec<_>, sqlx::Error>>()?, next_cursor))
     };
     let (orders, next_cursor) = read().map_err(|error: sqlx::Error| ApiError::internal(&error))?;

@@ -75,7 +75,7 @@ pub async fn shifus(
     let mut database = app.databases.enter(&caller.route).await?;
     let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 4], &wanted)?).await?;
     let answer = || {
-        let (shown, next_cursor) = page::cut(&rows, &wanted, 4, 5)?;
+        let (shown, next_cursor) = page::cut(&rows, wanted.limit, 4, 5)?;
         let shifus = shown.iter().map(shifu).collect::<Result<_, sqlx::Error>>()?;
         Ok(Shifus { tenant_id: &caller.route.tenant_id, user_id: &user_id, shifus, next_cursor })
     };
