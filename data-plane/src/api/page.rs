@@ -88,12 +88,12 @@ pub fn first_arguments(first: &[&str], wanted: &Wanted) -> Result<MySqlArguments
 
 /// Cuts the one row more than `limit` off: the rows of the page, and the cursor of the next one, from the columns of time and id.
 /// None after a row without a time: only such follow it, and they are beyond the order of the list.
-pub fn cut<'r>(
-    rows: &'r [MySqlRow],
+pub fn cut(
+    rows: &[MySqlRow],
     limit: u32,
     time: usize,
     id: usize,
-) -> Result<(&'r [MySqlRow], Option<String>), sqlx::Error> {
+) -> Result<(&[MySqlRow], Option<String>), sqlx::Error> {
     let shown = &rows[..rows.len().min(limit as usize)];
     let next = match (shown.last(), rows.len() > shown.len()) {
         (Some(last), true) => {
