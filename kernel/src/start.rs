@@ -1,5 +1,6 @@
-//! The first look at the servers that a process stands on. What is wrong with one ends the process, within
-//! [`PATIENCE`] for each, and the error says which server, by the name of its setting, and what it is.
+//! The first look at the servers that a process stands on. What is wrong with one ends the process, and the error says which
+//! server, by the name of its setting, and what it is. A server has [`PATIENCE`] to be there, and the last try of it may wait for an
+//! answer as long again.
 
 use crate::broker::{self, BrokerError, Topology};
 use crate::database;

@@ -30,6 +30,7 @@ mod metrics;
 mod migrations;
 mod neighbours;
 mod new_orders;
+mod newer_version;
 mod openapi;
 mod outages;
 mod past;
