@@ -19,7 +19,7 @@ const SLOWLY: u32 = 5;
 /// process not ready.
 pub async fn keep(store: Store, backups: bool, health: Health, shutdown: Shutdown) {
     // Every kind from the beginning on: what was never seen is 0.
-    let known = [JobKind::Provision, JobKind::Enforce, JobKind::Purge, JobKind::Rotate];
+    let known = JobKind::ALL;
     let states = known.iter().flat_map(|kind| ["pending", "running"].map(|state| (kind.to_string(), state.to_owned())));
     let (mut turn, mut kinds) = (0, states.map(|state| (state, 0)).collect());
     loop {

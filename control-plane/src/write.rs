@@ -97,6 +97,9 @@ impl From<Refusal> for ApiError {
                 Rejection::State(state) => ApiError::from(Code::InvalidState).with("state", state.as_str()),
                 Rejection::DomainPresent => ApiError::from(Code::DomainPresent).with("field", "domain"),
                 Rejection::DomainAbsent => ApiError::from(Code::DomainNotFound).with("field", "domain"),
+                Rejection::ServerPresent => {
+                    ApiError::invalid("server", "server", "another server than the one that the tenant is on")
+                }
             },
         }
     }

@@ -90,8 +90,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(ring_relay(store.clone(), amqp, topology, shutdown.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
     shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
-    for (server, [asked, wished]) in servers.into_iter().zip(asked) {
-        let server = Arc::new(server);
+    let servers: Arc<[Arc<Server>]> = servers.into_iter().map(Arc::new).collect();
+    for (server, [asked, wished]) in servers.iter().cloned().zip(asked) {
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
         let statistician = Statistician {
             store: store.clone(),
@@ -117,6 +117,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             store: store.clone(),
             keys: keys.clone(),
             server,
+            servers: Arc::clone(&servers),
             installation: installation.clone(),
             account_host: account_host.clone(),
             backups: backups.clone(),

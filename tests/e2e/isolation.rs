@@ -73,14 +73,16 @@ const DATABASES: &str = "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM informat
 
 /// A login with the credential that is kept for the tenant.
 pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
-    let (username, sealed, database): (String, String, String) = sqlx::query_as(
-        "SELECT db_username, db_password_encrypted, db_name FROM saas_tenant_databases WHERE tenant_id = ?",
+    let (username, sealed, database, port): (String, String, String, i32) = sqlx::query_as(
+        "SELECT db_username, db_password_encrypted, db_name, db_port FROM saas_tenant_databases WHERE tenant_id = ?",
     )
     .bind(tenant)
     .fetch_one(&mut world::system(stack).await?)
     .await?;
     let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
     let password = ring.open_text(Purpose::TenantPassword { tenant_id: tenant, username: &username }, &sealed)?;
-    let server: MySqlConnectOptions = stack.urls.root.parse()?;
+    let other = stack.more_servers.values().find(|server| i32::from(server.port()) == port);
+    let root = other.map_or_else(|| stack.urls.root.clone(), |server| server.root_url());
+    let server: MySqlConnectOptions = root.parse()?;
     Ok(server.username(&username).password(password.expose_secret()).database(&database))
 }

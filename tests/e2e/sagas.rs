@@ -20,11 +20,18 @@ use std::time::Duration;
 /// How soon a job that was made to fail says so.
 const FAILS: Duration = Duration::from_secs(20);
 /// The kinds of jobs that can be undone.
-const UNDONE: [JobKind; 3] = [JobKind::Provision, JobKind::Rotate, JobKind::Audit];
+const UNDONE: [JobKind; 4] = [JobKind::Provision, JobKind::Rotate, JobKind::Move, JobKind::Audit];
 
 /// What there is; `subject` and `begin` have to say how it is asked for.
-const KINDS: [JobKind; 6] =
-    [JobKind::Provision, JobKind::Rotate, JobKind::Enforce, JobKind::Configure, JobKind::Purge, JobKind::Audit];
+const KINDS: [JobKind; 7] = [
+    JobKind::Provision,
+    JobKind::Rotate,
+    JobKind::Move,
+    JobKind::Enforce,
+    JobKind::Configure,
+    JobKind::Purge,
+    JobKind::Audit,
+];
 
 /// The names of the steps of a kind of job, as the provisioner runs them. Leaves the tenant `<name>-<kind>` behind.
 pub async fn steps(stack: &Stack, kind: JobKind, name: &str) -> Result<Vec<String>> {
@@ -49,7 +56,12 @@ impl Job {
         let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
         let former = match kind {
             JobKind::Provision => None,
-            JobKind::Rotate | JobKind::Enforce | JobKind::Configure | JobKind::Purge | JobKind::Audit => {
+            JobKind::Rotate
+            | JobKind::Move
+            | JobKind::Enforce
+            | JobKind::Configure
+            | JobKind::Purge
+            | JobKind::Audit => {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
                 Some(isolation::login(stack, &tenant).await?)
             }
@@ -73,6 +85,9 @@ impl Job {
                 admin.post("/admin/tenants", body).await?
             }
             JobKind::Rotate => admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?,
+            JobKind::Move => {
+                admin.post(&format!("/admin/tenants/{tenant}/database/move"), json!({"server": "eu2"})).await?
+            }
             JobKind::Configure => {
                 let path = format!("/admin/tenants/{tenant}/config/features.new");
                 admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
@@ -99,7 +114,7 @@ impl Job {
     async fn succeeded(&self, stack: &Stack) -> Result<()> {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
-            JobKind::Provision | JobKind::Rotate | JobKind::Configure | JobKind::Audit => "active",
+            JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Configure | JobKind::Audit => "active",
             JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
@@ -166,7 +181,8 @@ async fn all_steps(stack: &Stack, kinds: &[JobKind]) -> Result<Vec<(JobKind, Vec
 
 #[tokio::test]
 async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> Result<()> {
-    let mut stack = Stack::start(world::without_nodes("sagas-fail")?).await?;
+    let mut stack = Stack::start(world::with_second_server("sagas-fail")?).await?;
+    world::place_on_main(&stack).await?;
     let admin = stack.admin();
     let sagas = all_steps(&stack, &KINDS).await?;
     let rounds = sagas.iter().map(|(_, steps)| steps.len()).max().unwrap_or(0);
@@ -213,9 +229,9 @@ async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> R
     }
     let total: usize = sagas.iter().map(|(_, steps)| steps.len()).sum();
     ensure!(seen.0 + seen.1 == total, "{seen:?} of {total}");
-    // Up to the switch a rotation is undone; from there on it is finished.
+    // Up to the switch a rotation is undone, and a move; from there on they are finished.
     let of = |wanted| sagas.iter().find(|(kind, _)| *kind == wanted).map_or(0, |(_, steps)| steps.len());
-    ensure!(seen.0 == of(JobKind::Provision) + of(JobKind::Audit) + 2, "undone and finished: {seen:?}");
+    ensure!(seen.0 == of(JobKind::Provision) + of(JobKind::Audit) + 2 + 7, "undone and finished: {seen:?}");
     invariants::check(&stack).await?;
     for (_, _, job) in jobs.iter().filter(|(.., job)| job.kind == JobKind::Provision) {
         let reply = admin.post(&format!("/admin/tenants/{}/retry", job.tenant), json!({})).await?;
@@ -227,7 +243,8 @@ async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> R
 
 #[tokio::test]
 async fn every_undo_that_fails_is_repeated_until_nothing_is_left() -> Result<()> {
-    let mut stack = Stack::start(world::without_nodes("undo-fails")?).await?;
+    let mut stack = Stack::start(world::with_second_server("undo-fails")?).await?;
+    world::place_on_main(&stack).await?;
     let admin = stack.admin();
     let sagas = all_steps(&stack, &UNDONE).await?;
     let mut jobs = Vec::new();
@@ -269,7 +286,8 @@ async fn every_undo_that_fails_is_repeated_until_nothing_is_left() -> Result<()>
 
 #[tokio::test]
 async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
-    let mut stack = Stack::start(world::without_nodes("undo-killed")?).await?;
+    let mut stack = Stack::start(world::with_second_server("undo-killed")?).await?;
+    world::place_on_main(&stack).await?;
     let sagas = all_steps(&stack, &UNDONE).await?;
     let mut jobs = Vec::new();
     for (kind, steps) in &sagas {
@@ -303,7 +321,11 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
 
 /// The step whose failure has the whole job undone: the last one, as long as there is a way back.
 fn failing(kind: JobKind, steps: &[String]) -> String {
-    let with_way_back = if kind == JobKind::Rotate { 2 } else { steps.len() };
+    let with_way_back = match kind {
+        JobKind::Rotate => 2,
+        JobKind::Move => 7,
+        _ => steps.len(),
+    };
     steps[..with_way_back].last().cloned().unwrap_or_default()
 }
 

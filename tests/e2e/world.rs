@@ -22,6 +22,25 @@ pub fn without_nodes(name: &str) -> Result<StackOptions> {
     Ok(options)
 }
 
+/// The same with a second server for tenants, `eu2`.
+pub fn with_second_server(name: &str) -> Result<StackOptions> {
+    let mut options = without_nodes(name)?;
+    options.more_servers = vec!["eu2".into()];
+    Ok(options)
+}
+
+/// Has new tenants placed on `main` only, once `eu2` is registered.
+pub async fn place_on_main(stack: &Stack) -> Result<()> {
+    let mut system = system(stack).await?;
+    let keep_off = "UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = 'eu2'";
+    wait::until(SOON, "eu2 to be registered", async || {
+        let changed = sqlx::query(keep_off).execute(&mut system).await.ok()?;
+        (changed.rows_affected() == 1).then_some(())
+    })
+    .await
+    .map(drop)
+}
+
 /// The system database, with every right.
 pub async fn system(stack: &Stack) -> Result<MySqlConnection> {
     MySqlConnection::connect(&stack.urls.system.migrator).await.context("connect to the system database")

@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod members;
 mod memberships;
+mod moving;
 mod operations;
 mod page;
 mod plans;
@@ -76,6 +77,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(lifecycle::maintenance))
         .routes(routes!(lifecycle::retry))
         .routes(routes!(rotation::rotate))
+        .routes(routes!(moving::move_database))
         .routes(routes!(limits::show))
         .routes(routes!(domains::register, domains::list))
         .routes(routes!(domains::remove))

@@ -171,7 +171,7 @@ fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Resul
     let own_connections = max_connections.and_then(|most| u32::try_from(most).ok()).unwrap_or_default().max(1);
     Ok(Route {
         tenant_id: Arc::new(tenant_id),
-        service: tenant.as_ref().map_or(Service::Unavailable, |tenant| tenant.state.into()),
+        service: tenant.as_ref().map_or(Service::Unavailable, Service::of),
         tenant_domain: tenant.as_ref().and_then(|tenant| tenant.tenant_domain.clone()),
         tenant_name: tenant.map(|tenant| tenant.tenant_name).unwrap_or_default(),
         domains,

@@ -1,7 +1,7 @@
 //! [`Route`]: what a node knows of one tenant.
 
 use super::{Limits, Plans};
-use kernel::domain::{DomainName, Position, TenantId, TenantState};
+use kernel::domain::{DomainName, Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, Code};
 use std::sync::Arc;
 
@@ -35,11 +35,11 @@ impl Service {
             Self::Unavailable => Some(Code::TenantUnavailable.into()),
         }
     }
-}
 
-impl From<TenantState> for Service {
-    fn from(state: TenantState) -> Self {
-        match state {
+    /// What the tenant's present means. One that is being copied to another server is refused as in maintenance.
+    pub fn of(tenant: &Tenant) -> Self {
+        match tenant.state {
+            TenantState::Active if tenant.database.moving_to.is_some() => Self::Maintenance,
             TenantState::Active => Self::Served,
             TenantState::Suspended => Self::Suspended,
             TenantState::Deleted | TenantState::Purged => Self::Gone,

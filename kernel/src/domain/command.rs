@@ -139,6 +139,27 @@ pub enum Command {
         /// Which backup.
         from: RestoredFrom,
     },
+    /// Bring the tenant's database to another server.
+    MoveDatabase {
+        /// The server it is to be on.
+        server: String,
+    },
+    /// The provisioner begins to copy: nobody may write any more.
+    StartMove {
+        /// The server it is to be on.
+        server: String,
+    },
+    /// The provisioner has given the move up.
+    CancelMove,
+    /// The provisioner has copied everything and compared it.
+    CompleteMove {
+        /// Server the database is on from now on.
+        server: String,
+        /// Address nodes connect to.
+        host: String,
+        /// Port of it.
+        port: u16,
+    },
     /// An audit has made right what differed from the events.
     RecordRepairs {
         /// Each thing; none: nothing is recorded.
@@ -180,4 +201,7 @@ pub enum Rejection {
     /// The tenant does not have this domain.
     #[error("the tenant does not have this domain")]
     DomainAbsent,
+    /// The tenant's database is on this server already.
+    #[error("the tenant's database is on this server already")]
+    ServerPresent,
 }

@@ -157,6 +157,31 @@ pub enum TenantEvent {
         /// The user in use from here on.
         username: String,
     },
+    /// An administrator asked for the tenant's database to be brought to another server.
+    #[serde(rename = "tenant.database_move_requested")]
+    DatabaseMoveRequested {
+        /// The server it is to be on.
+        server: String,
+    },
+    /// The copying begins: until it is over, an active tenant is refused as in maintenance.
+    #[serde(rename = "tenant.database_move_started")]
+    DatabaseMoveStarted {
+        /// The server it is to be on.
+        server: String,
+    },
+    /// The move was given up: the tenant is served where it was.
+    #[serde(rename = "tenant.database_move_cancelled")]
+    DatabaseMoveCancelled {},
+    /// The tenant's database is on another server.
+    #[serde(rename = "tenant.database_moved")]
+    DatabaseMoved {
+        /// Server the database is on from here on.
+        server: String,
+        /// Address the nodes connect to.
+        host: String,
+        /// Port of it.
+        port: u16,
+    },
     /// The tenant is served no more; its data is kept for a while, so that this can be taken back.
     #[serde(rename = "tenant.deleted")]
     Deleted {
@@ -251,6 +276,10 @@ impl TenantEvent {
             Self::ConfigChanged { .. } => "tenant.config_changed",
             Self::DatabaseRotationRequested {} => "tenant.database_rotation_requested",
             Self::DatabaseRotated { .. } => "tenant.database_rotated",
+            Self::DatabaseMoveRequested { .. } => "tenant.database_move_requested",
+            Self::DatabaseMoveStarted { .. } => "tenant.database_move_started",
+            Self::DatabaseMoveCancelled {} => "tenant.database_move_cancelled",
+            Self::DatabaseMoved { .. } => "tenant.database_moved",
             Self::Deleted { .. } => "tenant.deleted",
             Self::Restored {} => "tenant.restored",
             Self::DatabaseRestored(_) => "tenant.database_restored",

@@ -30,6 +30,8 @@ struct Model {
     primary: Option<DomainName>,
     pending: Vec<DomainName>,
     provisioned: bool,
+    server: String,
+    moving_to: Option<String>,
     events: u32,
 }
 
@@ -53,6 +55,9 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::RotateDatabase | Command::CompleteRotation { .. } => &[Active, Maintenance],
         Command::CompleteRestore { .. } => &[Active, Suspended, Maintenance, Deleted],
         Command::CompleteProvisioningFromBackup { .. } => &[Provisioning, Failed],
+        Command::MoveDatabase { .. } => &[Active, Suspended, Maintenance],
+        Command::StartMove { .. } | Command::CompleteMove { .. } => &[Active, Suspended, Maintenance, Deleted],
+        Command::CancelMove => &TenantState::ALL,
         Command::RecordRepairs { .. } => &TenantState::ALL,
         Command::Delete { .. } => &[Active, Suspended, Maintenance, Failed],
         Command::Restore => &[Deleted],
@@ -63,7 +68,9 @@ fn allowed(command: &Command) -> &'static [TenantState] {
 /// What the model becomes.
 fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
     let Some(now) = now else {
-        let Command::Create { tenant_name, domain, plan_type, .. } = command else { return Err(Rejection::NotFound) };
+        let Command::Create { tenant_name, domain, plan_type, server, .. } = command else {
+            return Err(Rejection::NotFound);
+        };
         return Ok(Model {
             state: Provisioning,
             reason: None,
@@ -74,6 +81,8 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
             primary: domain.clone(),
             pending: Vec::new(),
             provisioned: false,
+            server: server.clone(),
+            moving_to: None,
             events: 1 + u32::from(domain.is_some()),
         });
     };
@@ -86,9 +95,24 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
     let mut next = Model { events: now.events + 1, ..now.clone() };
     let mut enter = |state, reason: Option<&String>| (next.state, next.reason) = (state, reason.cloned());
     match command {
-        Command::CompleteProvisioning { .. } => {
+        Command::CompleteProvisioning { server, .. } => {
             enter(Active, None);
             (next.provisioned, next.events) = (true, now.events + 2);
+            next.server.clone_from(server);
+        }
+        Command::MoveDatabase { server } if *server == now.server => return Err(Rejection::ServerPresent),
+        Command::MoveDatabase { .. } => {}
+        Command::StartMove { server } => match now.moving_to {
+            Some(_) => next.events = now.events,
+            None => next.moving_to = Some(server.clone()),
+        },
+        Command::CancelMove => match next.moving_to.take() {
+            Some(_) => {}
+            None => next.events = now.events,
+        },
+        Command::CompleteMove { server, .. } => {
+            next.server.clone_from(server);
+            next.moving_to = None;
         }
         Command::CompleteProvisioningFromBackup { .. } => {
             enter(Active, None);
@@ -220,6 +244,8 @@ fn view(tenant: &Tenant) -> Model {
         primary: tenant.tenant_domain.clone(),
         pending: tenant.pending_domains.iter().map(|pending| pending.domain.clone()).collect(),
         provisioned: tenant.database.host.is_some(),
+        server: tenant.database.server.clone(),
+        moving_to: tenant.database.moving_to.clone(),
         events: tenant.version.0,
     }
 }
@@ -230,6 +256,10 @@ fn id() -> TenantId {
 
 fn domain() -> impl Strategy<Value = DomainName> {
     (0..3_u8).prop_map(|number| format!("d{number}.example.com").parse().unwrap())
+}
+
+fn server() -> impl Strategy<Value = String> {
+    any::<bool>().prop_map(|other| if other { "eu2".into() } else { "main".into() })
 }
 
 /// One of few words, so that the same one comes again.
@@ -297,6 +327,10 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         Just(Command::RotateDatabase),
         word().prop_map(|username| Command::CompleteRotation { username }),
+        server().prop_map(|server| Command::MoveDatabase { server }),
+        server().prop_map(|server| Command::StartMove { server }),
+        Just(Command::CancelMove),
+        server().prop_map(|server| Command::CompleteMove { server, host: "db2".into(), port: 3307 }),
         (proptest::option::of(word()), 0..60_u32)
             .prop_map(|(reason, retention_days)| Command::Delete { reason, retention_days }),
         any::<bool>().prop_map(move |end_maintenance| Command::CompleteRestore { from: from.clone(), end_maintenance }),

@@ -39,6 +39,9 @@ pub struct Database {
     pub max_connections: u32,
     /// Newest tenant migration applied; 0 before provisioning.
     pub schema_version: u32,
+    /// The server it is being copied to: until that is over, nobody writes, and an active tenant is refused as in maintenance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_to: Option<String>,
 }
 
 /// What a deletion interrupted, and a restoration brings back.
@@ -255,6 +258,31 @@ impl Tenant {
                     TenantEvent::Activated {},
                 ]
             }
+            Command::MoveDatabase { server } => {
+                allow(&[Active, Suspended, Maintenance])?;
+                if tenant.database.server == server {
+                    return Err(Rejection::ServerPresent);
+                }
+                vec![TenantEvent::DatabaseMoveRequested { server }]
+            }
+            // Also of a tenant that was deleted meanwhile: its data is kept, and where it is does not matter to it.
+            Command::StartMove { server } => {
+                allow(&[Active, Suspended, Maintenance, Deleted])?;
+                if tenant.database.moving_to.is_some() {
+                    return Ok(Vec::new());
+                }
+                vec![TenantEvent::DatabaseMoveStarted { server }]
+            }
+            Command::CancelMove => {
+                if tenant.database.moving_to.is_none() {
+                    return Ok(Vec::new());
+                }
+                vec![TenantEvent::DatabaseMoveCancelled {}]
+            }
+            Command::CompleteMove { server, host, port } => {
+                allow(&[Active, Suspended, Maintenance, Deleted])?;
+                vec![TenantEvent::DatabaseMoved { server, host, port }]
+            }
             // In any state: also of a tenant that is gone something may be left.
             Command::RecordRepairs { repairs } if repairs.is_empty() => vec![],
             Command::RecordRepairs { repairs } => vec![TenantEvent::DriftRepaired { repairs }],
@@ -309,6 +337,7 @@ impl Tenant {
                     name: database_name.clone(),
                     max_connections: *max_connections,
                     schema_version: 0,
+                    moving_to: None,
                 },
                 version: recorded.version,
                 position: recorded.position,
@@ -374,6 +403,14 @@ impl Tenant {
             // Credentials are no part of the tenant's present either: they are the provisioner's.
             TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
             TenantEvent::DatabaseRestored(from) => self.database.schema_version = from.schema_version,
+            TenantEvent::DatabaseMoveRequested { .. } => {}
+            TenantEvent::DatabaseMoveStarted { server } => self.database.moving_to = Some(server.clone()),
+            TenantEvent::DatabaseMoveCancelled {} => self.database.moving_to = None,
+            TenantEvent::DatabaseMoved { server, host, port } => {
+                self.database.server.clone_from(server);
+                (self.database.host, self.database.port) = (Some(host.clone()), Some(*port));
+                self.database.moving_to = None;
+            }
             // What was made right is what the events before it say.
             TenantEvent::DriftRepaired { .. } => {}
             TenantEvent::Deleted { reason, retention_days } => {

@@ -262,6 +262,20 @@ impl Lease {
         held(result.rows_affected())
     }
 
+    /// Gives the job to the workers of another server: the tenant has gone there since it was asked for.
+    pub async fn hand_over(&self, pool: &MySqlPool, server: &str) -> Result<(), JobError> {
+        let result = sqlx::query(
+            "UPDATE saas_operations SET server_id = ?, next_attempt_at = UTC_TIMESTAMP(6), lease_until = NULL, owner = NULL
+             WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+        )
+        .bind(server)
+        .bind(self.operation_id.to_string())
+        .bind(self.epoch)
+        .execute(pool)
+        .await?;
+        held(result.rows_affected())
+    }
+
     /// Remembers that the job has failed and why, before its steps are undone: whoever takes it over goes on undoing.
     pub async fn begin_undo(&self, pool: &MySqlPool, error: &str) -> Result<(), JobError> {
         let result = sqlx::query(

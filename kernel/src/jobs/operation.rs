@@ -24,6 +24,8 @@ pub enum JobKind {
     Purge,
     /// Replaces the credential of a tenant's database without a failed request.
     Rotate,
+    /// Brings a tenant's database to another server.
+    Move,
     /// Compares a tenant, or all of a server, with what the events say.
     Audit,
     /// Puts a backup in the place of a tenant's database.
@@ -38,12 +40,13 @@ pub enum JobKind {
 
 impl JobKind {
     /// All of them: a worker claims no other, which a newer version beside it may have.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Provision,
         Self::Enforce,
         Self::Configure,
         Self::Purge,
         Self::Rotate,
+        Self::Move,
         Self::Audit,
         Self::Restore,
         Self::RestoreNew,
@@ -59,6 +62,7 @@ impl JobKind {
             Self::Configure => "configure",
             Self::Purge => "purge",
             Self::Rotate => "rotate",
+            Self::Move => "move",
             Self::Audit => "audit",
             Self::Restore => "restore",
             Self::RestoreNew => "restore_new",

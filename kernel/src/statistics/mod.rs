@@ -19,9 +19,11 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Tenants with a database, as a condition on `saas_tenant_snapshots s`: served, under maintenance, or suspended.
+/// Tenants with a database that may be written to, as a condition on `saas_tenant_snapshots s`: served, under maintenance, or
+/// suspended, and not on the way to another server.
 pub const HAS_DATABASE: &str =
-    "(s.status IN (1, 2) OR (s.status = 0 AND JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.state')) = 'suspended'))";
+    "(s.status IN (1, 2) OR (s.status = 0 AND JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.state')) = 'suspended'))
+     AND JSON_EXTRACT(s.snapshot, '$.database.moving_to') IS NULL";
 
 /// The figures of a tenant on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow, ToSchema)]

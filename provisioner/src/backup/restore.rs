@@ -254,10 +254,13 @@ async fn work(
     server_id: &str,
     operation_id: Uuid,
 ) -> Result<Option<String>, BackupError> {
+    let server = Arc::new(server(settings, server_id)?);
+    let servers = Arc::from([Arc::clone(&server)]);
     let tools = Tools {
         store: setting.store.clone(),
         keys: setting.keys.clone(),
-        server: Arc::new(server(settings, server_id)?),
+        server,
+        servers,
         installation: setting.installation().await?,
         account_host: settings.get("TENANT_ACCOUNT_HOST")?,
         backups: Some(setting.backups.clone()),

@@ -144,18 +144,25 @@ impl Destination {
                     format!("ALTER TABLE {} MODIFY COLUMN {line}", sql::identifier(table)?)
                 }
             };
-            let mut changed = connection.execute(sqlx::raw_sql(&statement)).await;
-            if changed.as_ref().is_err_and(|error| database::number(error) == Some(UNKNOWN_COLLATION)) {
-                changed = connection.execute(sqlx::raw_sql(&with_known_collations(&statement))).await;
-            }
-            changed.doing(|| format!("changing the tenant's database ({change:?})"))?;
+            define(&mut connection, &statement)
+                .await
+                .doing(|| format!("changing the tenant's database ({change:?})"))?;
         }
         Ok(())
     }
 }
 
+/// Runs a statement that another server has told of a table of its own.
+pub async fn define(connection: &mut MySqlConnection, statement: &str) -> Result<(), sqlx::Error> {
+    let mut changed = connection.execute(sqlx::raw_sql(statement)).await;
+    if changed.as_ref().is_err_and(|error| database::number(error) == Some(UNKNOWN_COLLATION)) {
+        changed = connection.execute(sqlx::raw_sql(&with_known_collations(statement))).await;
+    }
+    changed.map(drop)
+}
+
 /// The server's own statement that makes a table.
-async fn definition(connection: &mut MySqlConnection, table: &str) -> Result<String, LegacyError> {
+pub async fn definition(connection: &mut MySqlConnection, table: &str) -> Result<String, LegacyError> {
     let show = format!("SHOW CREATE TABLE {}", sql::identifier(table)?);
     Ok(database::text(&connection.fetch_one(show.as_str()).await?, 1)?)
 }

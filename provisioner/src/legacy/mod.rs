@@ -15,8 +15,8 @@
 
 mod backup;
 mod checks;
-mod compare;
-mod copy;
+pub(crate) mod compare;
+pub(crate) mod copy;
 mod cutover;
 mod design;
 pub mod destination;
@@ -30,7 +30,7 @@ mod plan;
 mod prepare;
 pub mod progress;
 mod rollback;
-mod routes;
+pub(crate) mod routes;
 pub mod schema;
 pub mod source;
 mod state;

@@ -111,10 +111,13 @@ async fn provision(settings: &Settings, store: Store, id: &TenantId) -> Result<(
             .await?;
     let backups = BackupStore::from_settings(settings)?;
     let retention = Retention::from_settings(settings)?;
+    let server = Arc::new(server);
+    let servers = Arc::from([Arc::clone(&server)]);
     let tools = Tools {
         store: store.clone(),
         keys,
-        server: Arc::new(server),
+        server,
+        servers,
         installation,
         account_host,
         backups,

@@ -3,8 +3,9 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kernel::telemetry::names;
-use std::cell::Cell;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two lines.
@@ -16,9 +17,9 @@ pub struct Progress {
     what: &'static str,
     total: u64,
     begun: Instant,
-    told: Cell<Instant>,
-    rows: Cell<u64>,
-    bytes: Cell<u64>,
+    told: Mutex<Instant>,
+    rows: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Progress {
@@ -34,20 +35,20 @@ impl Progress {
         });
         metrics::gauge!(names::IMPORT_ROWS_EXPECTED, "work" => what).set(total as f64);
         let now = Instant::now();
-        Self { bar, what, total, begun: now, told: Cell::new(now), rows: Cell::new(0), bytes: Cell::new(0) }
+        Self { bar, what, total, begun: now, told: Mutex::new(now), rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     /// Of work that is not worth telling.
     pub fn quiet() -> Self {
         let now = Instant::now();
         let bar = Some(ProgressBar::hidden());
-        Self { bar, what: "", total: 0, begun: now, told: Cell::new(now), rows: Cell::new(0), bytes: Cell::new(0) }
+        Self { bar, what: "", total: 0, begun: now, told: Mutex::new(now), rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     /// So many rows more, of so many bytes.
     pub fn add(&self, rows: u64, bytes: u64) {
-        self.rows.set(self.rows.get() + rows);
-        self.bytes.set(self.bytes.get() + bytes);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if !self.what.is_empty() {
             metrics::counter!(names::IMPORT_ROWS, "work" => self.what).increment(rows);
             metrics::counter!(names::IMPORT_BYTES, "work" => self.what).increment(bytes);
@@ -56,16 +57,18 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 // The total is an estimate of the server.
-                if self.rows.get() > self.total {
-                    bar.set_length(self.rows.get());
+                if self.rows() > self.total {
+                    bar.set_length(self.rows());
                 }
-                bar.set_position(self.rows.get());
+                bar.set_position(self.rows());
             }
-            None if self.told.get().elapsed() >= PAUSE => {
-                self.told.set(Instant::now());
-                eprintln!("{}", self.line());
+            None => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.elapsed() >= PAUSE {
+                    *told = Instant::now();
+                    eprintln!("{}", self.line());
+                }
             }
-            None => {}
         }
     }
 
@@ -76,7 +79,7 @@ impl Progress {
 
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes.get()
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Seconds since it began.
@@ -91,28 +94,32 @@ impl Progress {
         }
         match &self.bar {
             Some(bar) => bar.finish_and_clear(),
-            None if self.rows.get() > 0 => eprintln!("{}", self.line()),
+            None if self.rows() > 0 => eprintln!("{}", self.line()),
             None => {}
         }
     }
 
+    fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
     fn rate(&self) -> f64 {
-        self.rows.get() as f64 / self.seconds().max(0.001)
+        self.rows() as f64 / self.seconds().max(0.001)
     }
 
     /// Seconds that the rest will take at the rate so far.
     fn left(&self) -> f64 {
-        self.total.saturating_sub(self.rows.get()) as f64 / self.rate().max(0.001)
+        self.total.saturating_sub(self.rows()) as f64 / self.rate().max(0.001)
     }
 
     fn line(&self) -> String {
-        let (rows, seconds) = (self.rows.get(), self.seconds().max(0.001));
+        let (rows, seconds) = (self.rows(), self.seconds().max(0.001));
         let (rate, left) = (self.rate(), self.left());
         format!(
             "{}: {rows} of about {} rows, {rate:.0} rows/s, {:.1} MB/s, {left:.0} s left",
             self.what,
             self.total.max(rows),
-            self.bytes.get() as f64 / seconds / 1e6
+            self.bytes() as f64 / seconds / 1e6
         )
     }
 }

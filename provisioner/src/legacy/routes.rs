@@ -154,6 +154,22 @@ pub fn resolve(source: &Tables, system: &Tables, tenant: &Tables, unmapped: Unma
     Ok(routing)
 }
 
+/// The ways of all tables of a tenant's database into another one like it.
+pub fn of_copy(tables: &Tables) -> Vec<Route> {
+    let mut routing = Routing {
+        generation: Generation::September2025,
+        routes: Vec::new(),
+        left: Vec::new(),
+        changes: Vec::new(),
+        nulls: Vec::new(),
+        refusals: Vec::new(),
+    };
+    for (name, table) in tables.iter().filter(|(_, table)| table.kind == "BASE TABLE") {
+        routing.carry(name, table, None);
+    }
+    routing.routes
+}
+
 impl Routing {
     /// Names of the tables on the way.
     pub fn tables(&self) -> Vec<String> {

@@ -25,6 +25,10 @@ struct Entry {
 }
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
+    // What was written now would be left behind.
+    if context.tenant.database.moving_to.is_some() {
+        return Err(StepError::NotYet("the tenant's database is being moved".into()));
+    }
     let (database, owner) = (context.database().to_owned(), context.mark());
     match context.session.find(&database).await? {
         Found::Marked(mark) if mark.is_of(&owner) => {}

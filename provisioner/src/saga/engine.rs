@@ -1,7 +1,7 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
 use super::progress::Progress;
-use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, purge, restore, rotate};
+use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, moving, purge, restore, rotate};
 use crate::backup::job as backup;
 use crate::server::{Session, schema_version};
 use kernel::domain::{Command, Rejection, Tenant, TenantId};
@@ -58,6 +58,11 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
         tracing::error!(%tenant_id, "a job names a tenant that does not exist");
         return end(tools, lease, None, Err("there is no such tenant")).await;
     };
+    // Asked for before the tenant was moved. What is asked for is the same; it is another server's work now.
+    if lease.kind != JobKind::Move && tenant.database.server != tools.server.id {
+        lease.hand_over(tools.store.pool(), &tenant.database.server).await?;
+        return Ok(Outcome::Again);
+    }
     if lease.undoing {
         let reason = lease.error.clone().unwrap_or_else(|| "the reason was not kept".into());
         return undo(tools, lease, &tenant, steps, &reason).await;
@@ -87,6 +92,7 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
 async fn is_past_return(tools: &Tools, lease: &Lease, tenant_id: &TenantId) -> Result<bool, JobError> {
     match lease.kind {
         JobKind::Rotate => rotate::is_switched(tools, tenant_id).await,
+        JobKind::Move => moving::is_moved(tools, tenant_id).await,
         JobKind::Restore | JobKind::RestoreNew => Ok(restore::restored(tools, lease).await?.is_some()),
         _ => Ok(false),
     }
@@ -285,10 +291,9 @@ async fn outcome(
         (JobKind::Purge, None) => {
             Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
         }
-        // The switch and the repairs are appended by their steps.
-        (JobKind::Purge, Some(_)) | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate | JobKind::Audit, _) => {
-            None
-        }
+        // The switch, the move and the repairs are appended by their steps.
+        (JobKind::Purge, Some(_))
+        | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate | JobKind::Move | JobKind::Audit, _) => None,
         (JobKind::Backup | JobKind::RestoreTest, _) => None,
     })
 }

@@ -11,6 +11,7 @@ mod configure;
 mod enforce;
 mod engine;
 mod error;
+mod moving;
 mod progress;
 mod provision;
 mod purge;
@@ -30,11 +31,12 @@ use kernel::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who appends what jobs do.
-const ACTOR: &str = "provisioner";
-
 /// Longest time for one step; DDL of 21 tables takes a tenth of a second on an idle server.
 const STEP_DEADLINE: Duration = Duration::from_secs(60);
+/// The same for a step that reads all rows of a tenant.
+const WITH_THE_DATA: Duration = Duration::from_secs(6 * 3600);
+/// Who appends what jobs do.
+const ACTOR: &str = "provisioner";
 
 /// What every job of one database server uses.
 pub struct Tools {
@@ -44,6 +46,8 @@ pub struct Tools {
     pub keys: KeyRing,
     /// The database server.
     pub server: Arc<Server>,
+    /// All that this process administers, this one among them: a tenant can be moved to one of these.
+    pub servers: Arc<[Arc<Server>]>,
     /// This installation's id, for marks.
     pub installation: String,
     /// From where tenants' users may log in.
@@ -155,6 +159,26 @@ pub enum Step {
     SwapDatabase,
     /// What was in use before is gone.
     DropReplaced,
+    /// The other server has an empty database and a locked user for the tenant.
+    PrepareTarget,
+    /// Nodes are told to refuse the tenant.
+    Close,
+    /// Every node does.
+    AwaitClosed,
+    /// Nobody can write where the tenant is.
+    LockSource,
+    /// The other server has all tables and rows.
+    Copy,
+    /// They are equal.
+    Compare,
+    /// The tenant can log in at the other server.
+    VerifyTarget,
+    /// The tenant is there.
+    Relocate,
+    /// Mark and account there are what they are to be.
+    Settle,
+    /// Nothing of the tenant is left on its former server.
+    DropSource,
     /// What differs from the events is kept.
     Look,
     /// What is safe to repair is repaired.
@@ -182,6 +206,8 @@ impl Saga {
             JobKind::Purge => Self { steps: &PURGE, way_back: false },
             // Until the switch; the engine asks.
             JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
+            // Until the tenant is on the other server; the engine asks.
+            JobKind::Move => Self { steps: &MOVE, way_back: true },
             // Given up after a while; there is nothing to undo.
             JobKind::Audit => Self { steps: &AUDIT, way_back: true },
             // Until what was replaced is dropped; the engine asks.
@@ -207,6 +233,18 @@ const RESTORE_NEW: [Step; 7] = [
     Step::DropReplaced,
     Step::Enforce,
     Step::VerifyLogin,
+];
+const MOVE: [Step; 10] = [
+    Step::PrepareTarget,
+    Step::Close,
+    Step::AwaitClosed,
+    Step::LockSource,
+    Step::Copy,
+    Step::Compare,
+    Step::VerifyTarget,
+    Step::Relocate,
+    Step::Settle,
+    Step::DropSource,
 ];
 const AUDIT: [Step; 3] = [Step::Look, Step::Repair, Step::Confirm];
 const PURGE: [Step; 5] = [Step::LastBackup, Step::DropDatabase, Step::DropUser, Step::Forget, Step::VerifyAbsent];
@@ -235,6 +273,16 @@ impl Step {
             Self::LoadBackup => "load_backup",
             Self::SwapDatabase => "swap_database",
             Self::DropReplaced => "drop_replaced",
+            Self::PrepareTarget => "prepare_target",
+            Self::Close => "close",
+            Self::AwaitClosed => "await_nodes",
+            Self::LockSource => "lock_source",
+            Self::Copy => "copy",
+            Self::Compare => "compare",
+            Self::VerifyTarget => "verify_target",
+            Self::Relocate => "relocate",
+            Self::Settle => "settle",
+            Self::DropSource => "drop_source",
             Self::Look => "look",
             Self::Repair => "repair",
             Self::Confirm => "confirm",
@@ -245,6 +293,7 @@ impl Step {
     pub fn deadline(self) -> Duration {
         match self {
             Self::LoadBackup | Self::LastBackup => job::DEADLINE,
+            Self::Copy | Self::Compare => WITH_THE_DATA,
             _ => STEP_DEADLINE,
         }
     }
@@ -271,6 +320,16 @@ impl Step {
             Self::LoadBackup => restore::load_backup::act(context).await,
             Self::SwapDatabase => restore::swap_database::act(context).await,
             Self::DropReplaced => restore::drop_replaced::act(context).await,
+            Self::PrepareTarget => moving::prepare_target::act(context).await,
+            Self::Close => moving::close::act(context).await,
+            Self::AwaitClosed => moving::await_closed::act(context).await,
+            Self::LockSource => moving::lock_source::act(context).await,
+            Self::Copy => moving::copy::act(context).await,
+            Self::Compare => moving::compare::act(context).await,
+            Self::VerifyTarget => moving::verify_target::act(context).await,
+            Self::Relocate => moving::relocate::act(context).await,
+            Self::Settle => moving::settle::act(context).await,
+            Self::DropSource => moving::drop_source::act(context).await,
             Self::Look => audit::look::act(context).await,
             Self::Repair => audit::repair::act(context).await,
             Self::Confirm => audit::confirm::act(context).await,
@@ -297,6 +356,12 @@ impl Step {
             | Self::DropUser
             | Self::Forget
             | Self::VerifyAbsent => Ok(()),
+            Self::PrepareTarget => moving::prepare_target::undo(context).await,
+            Self::Close => moving::close::undo(context).await,
+            // What these did at the source is undone with the closing, what they did at the target goes with it.
+            Self::AwaitClosed | Self::LockSource | Self::Copy | Self::Compare | Self::VerifyTarget => Ok(()),
+            // From there on nothing is undone.
+            Self::Relocate | Self::Settle | Self::DropSource => Ok(()),
             // What was repaired is right.
             Self::Look | Self::Repair | Self::Confirm => Ok(()),
         }

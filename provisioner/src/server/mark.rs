@@ -15,6 +15,9 @@ use sqlx::MySqlConnection;
 /// The table that carries the mark on MySQL.
 pub const MARK_TABLE: &str = "_ownership";
 
+/// In the place of the sum: the database is being copied.
+const COPY: &str = "copy";
+
 /// What a mark says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -37,6 +40,16 @@ impl Mark {
     /// The mark of a database with the migrations up to `schema`.
     pub fn at(owner: &Self, schema: u32) -> Self {
         Self { schema, sum: sum(schema), ..owner.clone() }
+    }
+
+    /// The mark of a copy that is not complete, of which nobody may be told.
+    pub fn of_copy(&self) -> Self {
+        Self { schema: 0, sum: COPY.into(), ..self.clone() }
+    }
+
+    /// Whether it is such a mark.
+    pub fn is_copy(&self) -> bool {
+        self.sum == COPY
     }
 
     /// The mark after all migrations of this program.

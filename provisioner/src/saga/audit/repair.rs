@@ -126,7 +126,7 @@ async fn remake(
     let account = context.account(username);
     if presence == Presence::Open {
         account.create(context.session, password).await?;
-        return verify_login::verify(context, username, password).await;
+        return verify_login::verify(context, &context.tools.server, username, password).await;
     }
     account.create_locked(context.session, password).await?;
     context.session.end_sessions_of(username).await

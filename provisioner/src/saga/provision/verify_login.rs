@@ -3,6 +3,7 @@
 
 use super::create_user::kept_password;
 use crate::saga::{Context, StepError};
+use crate::server::Server;
 use kernel::{database, sql};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection;
@@ -11,12 +12,17 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let [username, _] = context.usernames();
     let password = kept_password(context, &username).await?;
     let password = password.ok_or(StepError::Transient("the tenant's password is not kept".into()))?;
-    verify(context, &username, &password).await
+    verify(context, &context.tools.server, &username, &password).await
 }
 
-/// Logs in and looks.
-pub async fn verify(context: &Context<'_>, username: &str, password: &SecretString) -> Result<(), StepError> {
-    let options = context.tools.server.login(username, password.expose_secret(), context.database());
+/// Logs in at a server and looks.
+pub async fn verify(
+    context: &Context<'_>,
+    server: &Server,
+    username: &str,
+    password: &SecretString,
+) -> Result<(), StepError> {
+    let options = server.login(username, password.expose_secret(), context.database());
     let mut connection = database::connect(&options).await?;
     let (rows,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM tenant_config").fetch_one(&mut connection).await?;
     if rows == 0 {

@@ -18,14 +18,19 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let next = begun(context).await?;
     let switched = next.switched.ok_or(StepError::Transient("the new credential is not in use yet".into()))?;
+    follow(context, switched, "the new credential").await
+}
+
+/// Waits until every node has followed the events up to `position`.
+pub async fn follow(context: &Context<'_>, position: Position, what: &str) -> Result<(), StepError> {
     let until = Instant::now() + AT_A_TIME;
     loop {
-        let behind = behind(context.tools.store.pool(), switched).await?;
+        let behind = behind(context.tools.store.pool(), position).await?;
         if behind == 0 {
             return Ok(());
         }
         if Instant::now() >= until {
-            return Err(StepError::NotYet(format!("{behind} nodes do not know of the new credential yet")));
+            return Err(StepError::NotYet(format!("{behind} nodes do not know of {what} yet")));
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,7 +1,7 @@
 //! Step 1: the idle user exists, with a new password that was kept before the user was made with it.
 
 use super::{Next, next, open, other};
-use crate::saga::{Context, StepError};
+use crate::saga::{Context, StepError, enforce};
 use crate::server::account;
 use kernel::crypto::Purpose;
 use kernel::domain::TenantState;
@@ -59,11 +59,6 @@ async fn keep(context: &Context<'_>) -> Result<Next, StepError> {
 }
 
 async fn in_use(context: &Context<'_>) -> Result<String, StepError> {
-    let row: Option<(String,)> = sqlx::query_as("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = ?")
-        .bind(context.tenant.tenant_id.as_str())
-        .fetch_optional(context.tools.store.pool())
-        .await
-        .map_err(JobError::from)?;
-    let username = row.map(|(username,)| username).filter(|username| !username.is_empty());
+    let username = Some(enforce::in_use(context).await?).filter(|username| !username.is_empty());
     username.ok_or(StepError::Unfit("the tenant has no credential that could be replaced"))
 }

@@ -10,5 +10,5 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let password = open(context, &next)?;
-    verify_login::verify(context, &next.username, &password).await
+    verify_login::verify(context, &context.tools.server, &next.username, &password).await
 }
