@@ -291,7 +291,9 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
     let sagas = all_steps(&stack, &UNDONE).await?;
     let mut jobs = Vec::new();
     for (kind, steps) in &sagas {
-        for (ordinal, step) in steps.iter().enumerate() {
+        // What undoing a move does is in its first two steps.
+        let with_undo = if *kind == JobKind::Move { 2 } else { steps.len() };
+        for (ordinal, step) in steps.iter().enumerate().take(with_undo) {
             for point in ["undo", "undone"] {
                 let job = Job::prepare(&stack, *kind, &named(point, ordinal)).await?;
                 jobs.push((failing(*kind, steps), format!("{kind}.{step}.{point}"), job));
@@ -301,7 +303,9 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
     let mut begun = Vec::new();
     for (failing, point, job) in &jobs {
         let points = format!("{}.{failing}=error,{point}=kill", job.kind);
-        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points))]).await?;
+        stack.provisioners[0].stop().await?;
+        // Not waited for: a job left by the kill before may meet the point at once.
+        stack.provisioners[0].start_again(&[("FAILPOINTS", Some(&points))])?;
         begun.push((job.begin(&stack).await?, job));
         let provisioner = &mut stack.provisioners[0];
         wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;

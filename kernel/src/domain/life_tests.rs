@@ -100,6 +100,9 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
             (next.provisioned, next.events) = (true, now.events + 2);
             next.server.clone_from(server);
         }
+        Command::StartMove { .. } | Command::CompleteMove { .. } if !now.provisioned => {
+            return Err(Rejection::State(now.state));
+        }
         Command::MoveDatabase { server } if *server == now.server => return Err(Rejection::ServerPresent),
         Command::MoveDatabase { .. } => {}
         Command::StartMove { server } => match now.moving_to {

@@ -135,6 +135,11 @@ impl Tenant {
         };
         // Whatever a command changes, it does not change a tenant that is gone.
         let present = || allow(&[Provisioning, Active, Suspended, Maintenance, Failed]);
+        // A deleted tenant that had failed has none.
+        let with_database = || match tenant.database.host {
+            Some(_) => allow(&[Active, Suspended, Maintenance, Deleted]),
+            None => Err(Rejection::State(tenant.state)),
+        };
         Ok(match command {
             Command::Create { .. } => unreachable!("answered above"),
             Command::CompleteProvisioning { server, host, port, schema_version } => {
@@ -267,7 +272,7 @@ impl Tenant {
             }
             // Also of a tenant that was deleted meanwhile: its data is kept, and where it is does not matter to it.
             Command::StartMove { server } => {
-                allow(&[Active, Suspended, Maintenance, Deleted])?;
+                with_database()?;
                 if tenant.database.moving_to.is_some() {
                     return Ok(Vec::new());
                 }
@@ -280,7 +285,7 @@ impl Tenant {
                 vec![TenantEvent::DatabaseMoveCancelled {}]
             }
             Command::CompleteMove { server, host, port } => {
-                allow(&[Active, Suspended, Maintenance, Deleted])?;
+                with_database()?;
                 vec![TenantEvent::DatabaseMoved { server, host, port }]
             }
             // In any state: also of a tenant that is gone something may be left.
