@@ -42,7 +42,15 @@ impl Progress {
     pub fn quiet() -> Self {
         let now = Instant::now();
         let bar = Some(ProgressBar::hidden());
-        Self { bar, what: "", total: 0, begun: now, told: Mutex::new(now), rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self {
+            bar,
+            what: "",
+            total: 0,
+            begun: now,
+            told: Mutex::new(now),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
     /// So many rows more, of so many bytes.
