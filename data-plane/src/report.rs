@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How often a node gives a sign of life. Others wait ten times as long for one.
 const EVERY: Duration = Duration::from_secs(1);
+/// Reports of changes are at least so far apart: each is a commit in the system database.
+const APART: Duration = Duration::from_millis(200);
 /// Tenants whose connections are told of, at most.
 const POOLS: usize = 50;
 /// Longest wait for one answer of the system database.
@@ -41,7 +43,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Reports every change at once, and every second, until the process is asked to stop; then takes the row away.
+    /// Reports a change at once, more of them [`APART`], and every second, until the process is asked to stop; then takes the row away.
     pub async fn keep(self, health: Health, shutdown: Shutdown) {
         let mut turns = self.routing.freshness.turns();
         self.bounded(self.sweep()).await.ok();
@@ -54,6 +56,7 @@ impl Reporter {
                 _ = turns.changed() => false,
                 () = shutdown.wished() => break,
             };
+            let next = tokio::time::Instant::now() + APART;
             let position = self.routing.table().position;
             if !due && reported == Some(position) {
                 continue;
@@ -68,6 +71,7 @@ impl Reporter {
                     health.tell("node_report", Part::Degraded("the position cannot be reported".into()));
                 }
             }
+            tokio::select! { () = tokio::time::sleep_until(next) => {}, () = shutdown.wished() => break }
         }
         self.bounded(self.take_away()).await.ok();
     }

@@ -15,10 +15,12 @@ use url::Url;
 /// process does) fails after it.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every session begins with. `wait_timeout` frees what a vanished peer left behind (locks, `GET_LOCK`).
-/// Two statements, because the isolation level has a syntax of its own, in one round trip.
-const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = 5, \
-                       SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600";
+/// What every session begins with, in one round trip: what SQLx would ask for in one of its own, and ours. `wait_timeout`
+/// frees what a vanished peer left behind (locks, `GET_LOCK`).
+const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION'), time_zone = '+00:00', \
+                       SESSION innodb_lock_wait_timeout = 5, SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600, \
+                       NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
+                       SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// Parses a `mysql://` URL, under the rule of [`crate::tls`]. The error names no part of the URL but the host: it holds a
 /// password.
@@ -31,7 +33,9 @@ pub fn options(url: &SecretString) -> Result<MySqlConnectOptions, sqlx::Error> {
     let options = tls::policy()
         .database(options, asked.as_deref(), password)
         .map_err(|refused| sqlx::Error::Configuration(refused.into()))?;
-    Ok(options.charset("utf8mb4").collation("utf8mb4_unicode_ci").disable_statement_logging())
+    let options = options.charset("utf8mb4").collation("utf8mb4_unicode_ci").disable_statement_logging();
+    // Said by [`SESSION`].
+    Ok(options.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false))
 }
 
 /// A connection that was in use this short a time ago is taken without asking whether it still lives. The question is a

@@ -78,7 +78,7 @@ pub struct BenchArgs {
 enum Part {
     /// One tenant after the other, against the bare SQL of the same database
     Creation,
-    /// 40 tenants at once, against the bare SQL on the best number of connections
+    /// A hundred tenants at once, against the bare SQL on the best number of connections
     Parallel,
     /// GET /api/orders, against a minimal handler without tenants and tokens
     Orders,

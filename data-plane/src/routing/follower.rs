@@ -21,10 +21,13 @@ use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// How often the head is read when nothing wakes the follower.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Turns begin at least so far apart: many changes in a short time are one turn. What happens alone is not held up.
+const APART: Duration = Duration::from_millis(50);
 
 /// With more changed tenants than this, one full load is cheaper.
 const MANY: usize = 1000;
@@ -87,8 +90,10 @@ impl Follower {
                 () = routing.freshness.wanted() => {}
                 _ = tick.tick() => {}
             }
+            let next = Instant::now() + APART;
             // What a turn changed is logged and counted in it; here only whether it worked.
             let _ = self.turn().await;
+            tokio::time::sleep_until(next).await;
         }
     }
 

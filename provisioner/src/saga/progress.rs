@@ -10,8 +10,9 @@ use sqlx::MySqlPool;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Steps shorter than this are written together. A fifth of a second is what people take for "at once".
-const SHOWN_AFTER: Duration = Duration::from_millis(200);
+/// Steps shorter than this are written together. Half a second is soon enough for who looks on, and longer than a
+/// job of a busy server takes.
+const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
 /// The steps of one attempt.
 pub struct Progress<'a> {

@@ -10,7 +10,7 @@ use crate::saga::StepError;
 use kernel::domain::TenantId;
 use kernel::{database, migrate, sql};
 use sha2::{Digest, Sha256};
-use sqlx::MySqlConnection;
+use sqlx::{Executor, MySqlConnection};
 
 /// The table that carries the mark on MySQL.
 pub const MARK_TABLE: &str = "_ownership";
@@ -204,7 +204,7 @@ pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str
 
 async fn tables(connection: &mut MySqlConnection, name: &str) -> Result<Vec<String>, StepError> {
     let show = format!("SHOW TABLES FROM {}", sql::identifier(name)?);
-    let rows = sqlx::query(&show).persistent(false).fetch_all(connection).await?;
+    let rows = connection.fetch_all(show.as_str()).await?;
     let names = rows.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
     Ok(names.into_iter().filter(|name| name != MARK_TABLE).collect())
 }

@@ -25,7 +25,7 @@ use kernel::database;
 use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::OnceLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A registered database server.
 pub struct Server {
@@ -35,8 +35,8 @@ pub struct Server {
     pub host: String,
     /// Port of it.
     pub port: u16,
-    /// Turns at applying a schema.
-    pub schema_turns: Semaphore,
+    /// Turns at statements that make databases, users and tables ([`Server::ddl_turn`]).
+    ddl_turns: Semaphore,
     /// The setting it stands in.
     setting: String,
     admin: MySqlConnectOptions,
@@ -46,9 +46,9 @@ pub struct Server {
 impl Server {
     /// The servers of the settings `TENANT_DB_ADMIN_URL` and `TENANT_DB_ADMIN_URL_<NAME>`.
     pub fn from_settings(settings: &Settings) -> anyhow::Result<Vec<Self>> {
-        let turns: usize = settings.get("PROVISIONER_SCHEMAS_AT_ONCE")?;
+        let turns: usize = settings.get("PROVISIONER_DDL_AT_ONCE")?;
         if turns == 0 {
-            return Err(wrong("PROVISIONER_SCHEMAS_AT_ONCE", "at least 1").into());
+            return Err(wrong("PROVISIONER_DDL_AT_ONCE", "at least 1").into());
         }
         let mut urls =
             vec![("main".to_owned(), "TENANT_DB_ADMIN_URL".to_owned(), settings.secret("TENANT_DB_ADMIN_URL")?)];
@@ -63,10 +63,16 @@ impl Server {
             }
             let admin = database::options(&url).with_context(|| format!("the setting {setting} is wrong"))?;
             let (host, port) = (admin.get_host().to_owned(), admin.get_port());
-            let schema_turns = Semaphore::new(turns);
-            servers.push(Self { id, host, port, schema_turns, setting, admin, dialect: OnceLock::new() });
+            let ddl_turns = Semaphore::new(turns);
+            servers.push(Self { id, host, port, ddl_turns, setting, admin, dialect: OnceLock::new() });
         }
         Ok(servers)
+    }
+
+    /// The turn to make databases, users or tables. A server does that one after the other, under its dictionary's lock: more
+    /// than a few at once only wait for each other there, and hold up everybody else's statements meanwhile.
+    pub async fn ddl_turn(&self) -> Result<SemaphorePermit<'_>, StepError> {
+        self.ddl_turns.acquire().await.map_err(|_| StepError::Unfit("turns have ended"))
     }
 
     /// A connection of the administrator, bounded by [`database::ACQUIRE_TIMEOUT`].

@@ -25,13 +25,8 @@ pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Re
         batch.push_str(&migration.sql);
         batch.push('\n');
     }
-    {
-        // A server makes tables one after the other, under its dictionary's lock: more than two batches at once only wait for
-        // each other, and hold up everybody else's statements meanwhile.
-        let _turn =
-            context.tools.server.schema_turns.acquire().await.map_err(|_| StepError::Unfit("turns have ended"))?;
-        context.session.execute(&batch).await?;
-    }
+    let _turn = context.tools.server.ddl_turn().await?;
+    context.session.execute(&batch).await?;
     let present: HashSet<String> = context.session.tables(database).await?.into_iter().collect();
     if let Some(missing) = expected_tables(u32::MAX).find(|table| !present.contains(*table)) {
         return Err(StepError::Transient(format!("the table {missing} is missing after the schema was applied")));

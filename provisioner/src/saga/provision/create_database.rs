@@ -6,6 +6,7 @@ use crate::server::{Dialect, Found};
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, mark) = (context.database().to_owned(), context.mark());
+    let _turn = context.tools.server.ddl_turn().await?;
     if context.session.create_database(&database, &mark).await? {
         return Ok(());
     }

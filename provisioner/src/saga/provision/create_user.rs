@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let [username, _] = context.usernames();
     let password = keep_password(context, &username).await?;
+    let _turn = context.tools.server.ddl_turn().await?;
     context.account(&username).create(context.session, &password).await
 }
 
