@@ -76,6 +76,12 @@ async fn bad_input_of_the_admin_api_is_named() -> Result<()> {
         ("/admin/users", json!({"username": "u", "email": "nobody"}), "invalid_email"),
         ("/admin/users/nobody/tokens", json!({"ttl_seconds": 1}), "invalid_ttl_seconds"),
         ("/admin/users/nobody/tokens", json!({}), "user_not_found"),
+        ("/admin/users", json!(["u"]), "invalid_body"),
+        (
+            "/admin/tenants",
+            json!({"tenant_id": "good", "tenant_name": "G", "plan_type": "\u{48a2b}é"}),
+            "invalid_plan_type",
+        ),
     ] {
         assert_eq!(admin.post(path, body.clone()).await?.error(), code, "{path} {body}");
     }
