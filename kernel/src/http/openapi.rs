@@ -160,7 +160,7 @@ pub fn text(document: &Value) -> String {
     format!("{document:#}\n")
 }
 
-/// What keeps a document from being good: its [`faults`], and that `committed` is another one, which `service` printed before.
+/// What keeps a document from being good: its `faults`, and that `committed` is another one, which `service` printed before.
 pub fn unfit(document: &Value, committed: &str, service: &str) -> Vec<String> {
     let mut all = faults(document);
     if text(document) != committed {

@@ -44,7 +44,7 @@ impl Exposed {
         Ok(Self { server, read, end })
     }
 
-    /// Waits until the metrics are read, [`LAST_READING`] at most, and answers no more.
+    /// Waits until the metrics are read, `LAST_READING` at most, and answers no more.
     pub async fn end(self) {
         let _ = timeout(LAST_READING, self.read.notified()).await;
         self.end.cancel();
