@@ -153,7 +153,7 @@ async fn an_audit_killed_at_every_step_repairs_once_and_says_so_once() -> Result
         let id = format!("t-{number}");
         let user = isolation::login(&stack, &id).await?.get_username().to_owned();
         root.execute(format!("ALTER USER '{user}'@'%' ACCOUNT LOCK").as_str()).await?;
-        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
+        stack.provisioners[0].restart_to_die_at(point).await?;
         audit_of(&mut system, &id).await?;
         let provisioner = &mut stack.provisioners[0];
         wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;

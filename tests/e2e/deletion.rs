@@ -142,7 +142,7 @@ async fn purge_killed_at_every_step_converges() -> Result<()> {
     }
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
-        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
+        stack.provisioners[0].restart_to_die_at(point).await?;
         let reply = admin.post(&format!("/admin/tenants/gone-{number}/purge"), json!({})).await?;
         assert_eq!(reply.status, 202, "{}", reply.text);
         let provisioner = &mut stack.provisioners[0];

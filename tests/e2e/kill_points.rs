@@ -22,7 +22,7 @@ async fn provisioner_killed_around_every_step() -> Result<()> {
     );
     let mut operations = Vec::new();
     for (number, point) in points.iter().enumerate() {
-        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
+        stack.provisioners[0].restart_to_die_at(point).await?;
         let created = admin.create_tenant(&format!("t-{number}"), "T", None).await?;
         operations.push(created.operation_id);
         let provisioner = &mut stack.provisioners[0];

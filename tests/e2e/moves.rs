@@ -193,7 +193,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
         ensure!(reply.json["detail"].as_str().unwrap_or_default().starts_with(detail), "{}", reply.text);
     }
     let base = "/admin/tenants/acme";
-    stack.provisioners[0].restart(&[("FAILPOINTS", Some("move.copy.after=slow:2500"))]).await?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", Some("move.copy.after=slow:6000"))]).await?;
     let operations = [begin(&admin, "acme", "eu2").await?, begin(&admin, "gone", "eu2").await?];
     for (operation, id) in operations.iter().zip(["acme", "gone"]) {
         wait::until_ok(SOON, "the copying to begin", async || {

@@ -104,7 +104,7 @@ async fn rotation_killed_at_every_step_converges() -> Result<()> {
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
         let former = isolation::login(&stack, &id).await?;
-        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
+        stack.provisioners[0].restart_to_die_at(point).await?;
         rotations.push((rotate(&admin, &id).await?, former));
         let provisioner = &mut stack.provisioners[0];
         wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;

@@ -62,7 +62,7 @@ async fn what_counts_is_the_last_state_also_after_a_kill_and_in_a_hurry() -> Res
     for (id, point) in
         [("t-0", "enforce.enforce.before"), ("t-1", "enforce.enforce.after"), ("t-2", "enforce.recorded")]
     {
-        stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
+        stack.provisioners[0].restart_to_die_at(point).await?;
         admin.post(&format!("/admin/tenants/{id}/suspend"), json!({"reason": "unpaid"})).await?;
         let provisioner = &mut stack.provisioners[0];
         wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;

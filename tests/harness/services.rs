@@ -149,6 +149,13 @@ impl Service {
         self.wait_ready().await
     }
 
+    /// The same without waiting: it is to be killed at `point`, and a job that an earlier kill has left may meet that point
+    /// before the service is ready.
+    pub async fn restart_to_die_at(&mut self, point: &str) -> Result<()> {
+        self.stop().await?;
+        self.start_again(&[("FAILPOINTS", Some(&format!("{point}=kill")))])
+    }
+
     /// Starts an ended service again without waiting: for one that is meant to fail.
     pub fn start_again(&mut self, changes: &[(&str, Option<&str>)]) -> Result<()> {
         let owned: Vec<_> =
