@@ -25,9 +25,6 @@ const LEASE: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(5);
 /// Most events in flight.
 const WINDOW: u32 = 256;
-/// Batches begin at least so far apart: moving the cursor is a commit, and many events in a short time are one batch. What
-/// happens alone is not held up.
-const APART: Duration = Duration::from_millis(50);
 /// Without a bell, look this often.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -151,7 +148,6 @@ impl Term {
                 continue;
             }
             kernel::failpoint::hit("relay.before_publish").await;
-            let next = tokio::time::Instant::now() + APART;
             let traced = match batch.last() {
                 Some(last) if traces::are_on() => store.traces(self.cursor, Position(last.position)).await?,
                 _ => HashMap::new(),
@@ -166,7 +162,6 @@ impl Term {
             if let Some(failure) = failure {
                 return Err(failure.into());
             }
-            tokio::time::sleep_until(next).await;
         }
     }
 
