@@ -1,10 +1,12 @@
 //! What the tests have in common: a stack, users with tokens, and connections that look behind the scenes.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use harness::admin::{Admin, NewUser, Reply};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
+use serde_json::Value;
 use sqlx::{Connection, MySqlConnection};
+use std::process::Output;
 use std::time::Duration;
 
 /// Longest wait for anything that takes a moment: provisioning on a busy machine, a takeover.
@@ -90,4 +92,31 @@ pub async fn idle(stack: &Stack) -> Result<()> {
     wait::until(SOON, "all jobs to end", async || number(&mut system, open).await.ok().filter(|open| *open == 0))
         .await
         .map(drop)
+}
+
+/// How a command of a service ended.
+pub struct Answer {
+    /// `None`: it was killed.
+    pub code: Option<i32>,
+    /// `Null` when it printed none.
+    pub json: Value,
+    pub errors: String,
+}
+
+impl Answer {
+    pub fn of(output: &Output) -> Self {
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        Self { code: output.status.code(), json, errors: String::from_utf8_lossy(&output.stderr).into_owned() }
+    }
+
+    pub fn expect(self, code: i32) -> Result<Self> {
+        ensure!(self.code == Some(code), "exit code {:?}, expected {code}\n{}\n{}", self.code, self.json, self.errors);
+        Ok(self)
+    }
+
+    /// The command was killed.
+    pub fn killed(self) -> Result<()> {
+        ensure!(self.code.is_none(), "exit code {:?}, expected a kill\n{}\n{}", self.code, self.json, self.errors);
+        Ok(())
+    }
 }

@@ -142,7 +142,7 @@ pub async fn change(State(app): State<App>, ApiPath(id): ApiPath<String>, caller
     answer(&app, &caller, &Change { tenant_id: path_tenant_id(&id)?, commands, patience: app.patience }).await
 }
 
-/// Provision a failed tenant again.
+/// Provision a failed tenant again. One that was to be made out of a backup is not: it would be an empty one.
 #[utoipa::path(post, path = "/admin/tenants/{tenant_id}/retry", tag = "tenants", params(("tenant_id" = TenantId, Path)), responses(
     (status = 202, description = "Accepted", body = Started, headers(("Location" = String, description = "The operation"))),
     (status = 404, description = "tenant_not_found"),
@@ -162,6 +162,13 @@ impl Write for Retry {
         operations::hold(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Retry).await?;
         operations::none_in_progress(unit, &self.tenant_id).await?;
+        if operations::was_to_be_restored(unit, &self.tenant_id).await? {
+            let detail = "the tenant was to be made out of a backup: provisioning it would make an empty one";
+            return Err(ApiError::from(Code::InvalidState)
+                .with("state", tenant.state.as_str())
+                .with("detail", detail)
+                .into());
+        }
         let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
         let job = NewJob { kind: JobKind::Provision, tenant_id, server, patience: self.patience };
         operations::start(unit, &tenant, &job).await

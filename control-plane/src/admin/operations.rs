@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::{Tenant, TenantId};
 use kernel::http::{ApiError, ApiPath, Code};
-use kernel::jobs::{self, NewJob, Operation};
+use kernel::jobs::{self, JobKind, NewJob, Operation};
 use kernel::store::UnitOfWork;
 use serde::Serialize;
 use serde_json::json;
@@ -56,4 +56,17 @@ pub async fn none_in_progress(unit: &mut UnitOfWork, tenant_id: &TenantId) -> Re
         None => Ok(()),
         Some(id) => Err(ApiError::from(Code::OperationInProgress).with("operation_id", id.to_string()).into()),
     }
+}
+
+/// Whether the tenant's database was to come out of a backup, not out of the migrations.
+pub async fn was_to_be_restored(unit: &mut UnitOfWork, tenant_id: &TenantId) -> Result<bool, sqlx::Error> {
+    let made: Option<(String,)> = sqlx::query_as(
+        "SELECT kind FROM saas_operations WHERE tenant_id = ? AND kind IN (?, ?) ORDER BY created_at DESC LIMIT 1",
+    )
+    .bind(tenant_id.as_str())
+    .bind(JobKind::Provision.as_str())
+    .bind(JobKind::RestoreNew.as_str())
+    .fetch_optional(unit.connection())
+    .await?;
+    Ok(made.is_some_and(|(kind,)| kind == JobKind::RestoreNew.as_str()))
 }

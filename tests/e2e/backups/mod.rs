@@ -9,14 +9,13 @@ mod new_tenant;
 mod s3;
 mod system;
 
-use crate::world::{self, SOON};
+use crate::world::{self, Answer, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::legacy::checksum::{self, Sums};
 use harness::legacy::schema::{self, DATABASE, Generation};
 use harness::legacy::{fill, oddities};
 use harness::services::{Env, Role};
 use harness::stack::{Stack, StackOptions};
-use serde_json::Value;
 use sqlx::{Executor, MySqlConnection};
 use std::path::PathBuf;
 
@@ -36,32 +35,11 @@ fn with_store(options: StackOptions) -> Result<StackOptions> {
     Ok(options.with_env("provisioner", "BACKUP_STORE", &url))
 }
 
-/// How a command ended.
-struct Answer {
-    code: Option<i32>,
-    json: Value,
-    errors: String,
-}
-
-impl Answer {
-    fn expect(self, code: i32) -> Result<Self> {
-        ensure!(self.code == Some(code), "exit code {:?}, expected {code}\n{}\n{}", self.code, self.json, self.errors);
-        Ok(self)
-    }
-
-    /// The command was killed.
-    fn killed(self) -> Result<()> {
-        ensure!(self.code.is_none(), "exit code {:?}, expected a kill\n{}\n{}", self.code, self.json, self.errors);
-        Ok(())
-    }
-}
-
 /// Runs `provisioner ARGS`.
 async fn run(stack: &Stack, args: &[&str], env: &[(&str, &str)]) -> Result<Answer> {
     let env: Env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let output = stack.output(Role::Provisioner, args, &env).await?;
-    let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    Ok(Answer { code: output.status.code(), json, errors: String::from_utf8_lossy(&output.stderr).into_owned() })
+    Ok(Answer::of(&output))
 }
 
 /// Takes a backup of a tenant and gives its id.

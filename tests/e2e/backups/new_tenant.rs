@@ -6,13 +6,14 @@ use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
 use harness::stack::Stack;
 use harness::wait;
+use serde_json::json;
 use sqlx::ConnectOptions;
 
 #[tokio::test]
 async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let mut options = options("backup-new")?;
     options.more_servers = vec!["eu2".into()];
-    let stack = Stack::start(options).await?;
+    let mut stack = Stack::start(options).await?;
     // What is not told otherwise goes to the first server.
     let closed = "UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = 'eu2'";
     let mut system = world::system(&stack).await?;
@@ -46,5 +47,16 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     assert_equal(&before, &sums(&stack.more_servers["eu2"].root_url(), "far").await?, "on the other server")?;
     let refused = run(&stack, &["restore", "acme", "--as", "x1", "--server", "us"], &[]).await?.expect(REFUSED)?;
     ensure!(refused.errors.contains("TENANT_DB_ADMIN_URL_US"), "{}", refused.errors);
+
+    // Whoever is faster, the command or the provisioner: it fails, and nobody makes an empty tenant of it.
+    let point = ("FAILPOINTS", "restore_new.load_backup=error");
+    stack.provisioners[0].restart(&[(point.0, Some(point.1))]).await?;
+    let failed = run(&stack, &["restore", "acme", "--as", "lost"], &[point]).await?;
+    ensure!(failed.code.is_some_and(|code| code != 0), "it was to fail");
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    ensure!(stack.admin().tenant("lost").await?.state == "failed");
+    let retried = stack.admin().post("/admin/tenants/lost/retry", json!({})).await?;
+    ensure!((retried.status, retried.error()) == (409, "invalid_state"), "{}", retried.text);
+    ensure!(retried.json["state"] == "failed" && retried.json["detail"].is_string(), "{}", retried.text);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The cut-over as one command: it goes through, or it stops and says the way back.
 
-use super::{Answer, Old, REFUSED};
+use super::{Old, REFUSED};
 use crate::world;
+use crate::world::Answer;
 use anyhow::{Context, Result, ensure};
 use harness::legacy::schema::Generation;
 use harness::legacy::{checksum, ordinary};

@@ -15,6 +15,7 @@ mod refusals;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::world::Answer;
 use anyhow::{Context, Result, ensure};
 use harness::files::random_secret;
 use harness::legacy::checksum::{self, Sums};
@@ -43,21 +44,6 @@ const WRITING: &str = "INSERT, DELETE";
 struct Old {
     server: MariaDb,
     password: String,
-}
-
-/// How a command ended.
-struct Answer {
-    code: Option<i32>,
-    /// `Null` when it printed none.
-    json: Value,
-    errors: String,
-}
-
-impl Answer {
-    fn expect(self, code: i32) -> Result<Self> {
-        ensure!(self.code == Some(code), "exit code {:?}, expected {code}\n{}\n{}", self.code, self.json, self.errors);
-        Ok(self)
-    }
 }
 
 impl Old {
@@ -148,8 +134,7 @@ impl Old {
 async fn run(stack: &Stack, args: &[&str], env: &Env) -> Result<Answer> {
     let args = [&["legacy"], args, &["--json"]].concat();
     let output = stack.output(Role::Provisioner, &args, env).await?;
-    let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    Ok(Answer { code: output.status.code(), json, errors: String::from_utf8_lossy(&output.stderr).into_owned() })
+    Ok(Answer::of(&output))
 }
 
 /// Waits for a started command.

@@ -1,7 +1,8 @@
 //! What cannot be moved is named and refused, and nothing is touched.
 
-use super::{Answer, Old, REFUSED, run};
+use super::{Old, REFUSED, run};
 use crate::world;
+use crate::world::Answer;
 use anyhow::{Context, Result, ensure};
 use harness::accounts::SYSTEM_DATABASE;
 use harness::legacy::checksum::{self, Sums};
