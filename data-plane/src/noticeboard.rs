@@ -5,7 +5,7 @@
 
 use crate::routing::{Route, Service};
 use kernel::config::ConfigError;
-use kernel::domain::TenantId;
+use kernel::domain::{Position, TenantId};
 use kernel::health::{Health, Part};
 use kernel::shutdown::Shutdown;
 use kernel::tls;
@@ -33,9 +33,19 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// How often Redis is asked how it is.
 const PING: Duration = Duration::from_secs(10);
 
+/// Deletes a notice whose position is below the given one, and whatever is no notice.
+const TAKE_DOWN_OLDER: &str = "
+    local text = redis.call('GET', KEYS[1])
+    if not text then return 0 end
+    local read, notice = pcall(cjson.decode, text)
+    local position = read and type(notice) == 'table' and tonumber(notice.position)
+    if position and position >= tonumber(ARGV[1]) then return 0 end
+    return redis.call('DEL', KEYS[1])";
+
 enum Notice {
     Up(Arc<Route>),
-    Down(Arc<TenantId>),
+    /// Whatever is older than what is known now; `None`: whatever there is.
+    Down(Arc<TenantId>, Option<Position>),
 }
 
 /// Where requests and the follower leave notices. Clones share it; without Redis it does nothing.
@@ -55,6 +65,8 @@ struct Board {
 pub struct Clerk {
     client: Client,
     notices: mpsc::Receiver<Notice>,
+    /// Shared with the requests: what could not be put up is not marked as up.
+    up: Cache<Arc<TenantId>, ()>,
 }
 
 impl Noticeboard {
@@ -64,7 +76,8 @@ impl Noticeboard {
         let client = kernel::redis::client(url)?;
         let (sender, notices) = mpsc::channel(QUEUE);
         let up = Cache::builder().max_capacity(20_000).time_to_live(AGAIN).build();
-        Ok((Self { board: Some(Board { notices: sender, up }) }, Some(Clerk { client, notices })))
+        let clerk = Clerk { client, notices, up: up.clone() };
+        Ok((Self { board: Some(Board { notices: sender, up }) }, Some(clerk)))
     }
 
     /// The tenant is being served.
@@ -81,10 +94,11 @@ impl Noticeboard {
         }
     }
 
-    /// What is known of the tenant has changed.
-    pub fn take_down(&self, tenant: &Arc<TenantId>) {
+    /// What is known of the tenant has changed: it is of position `now`, or the tenant is gone. The board is every node's, so
+    /// what another node has put up since stays.
+    pub fn take_down(&self, tenant: &Arc<TenantId>, now: Option<Position>) {
         let Some(board) = &self.board else { return };
-        let _ = board.notices.try_send(Notice::Down(Arc::clone(tenant)));
+        let _ = board.notices.try_send(Notice::Down(Arc::clone(tenant), now));
         board.up.invalidate(tenant);
     }
 }
@@ -104,11 +118,12 @@ impl Clerk {
         let mut ping = tokio::time::interval(PING);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let order = tokio::select! {
-                _ = ping.tick() => redis::pipe().cmd("PING").ignore().clone(),
-                Some(notice) = self.notices.recv() => notice.order(),
+            let notice = tokio::select! {
+                _ = ping.tick() => None,
+                Some(notice) = self.notices.recv() => Some(notice),
                 () = shutdown.wished() => return,
             };
+            let order = notice.as_ref().map_or_else(|| redis::pipe().cmd("PING").ignore().clone(), Notice::order);
             let mut redis = redis.clone();
             let done = tokio::time::timeout(2 * TIMEOUT, order.query_async(&mut redis)).await;
             let done: RedisResult<()> =
@@ -117,6 +132,10 @@ impl Clerk {
                 Ok(()) => health.tell("redis", Part::Healthy),
                 Err(error) => {
                     tracing::debug!(%error, "a notice was not put up");
+                    if let Some(Notice::Up(route)) = &notice {
+                        // The next request tries again, not the one after the mark has expired.
+                        self.up.invalidate(&route.tenant_id);
+                    }
                     let reason = tls::reason(&error).map(|reason| format!("redis cannot be trusted: {reason}"));
                     health.tell("redis", Part::Degraded(reason.unwrap_or_else(|| "redis does not answer".into())));
                 }
@@ -135,8 +154,11 @@ impl Notice {
             Self::Up(route) => {
                 order.del(key(&route.tenant_id)).ignore();
             }
-            Self::Down(tenant_id) => {
+            Self::Down(tenant_id, None) => {
                 order.del(key(tenant_id)).ignore();
+            }
+            Self::Down(tenant_id, Some(now)) => {
+                order.cmd("EVAL").arg(TAKE_DOWN_OLDER).arg(1).arg(key(tenant_id)).arg(now.0).ignore();
             }
         }
         order
@@ -189,12 +211,12 @@ mod tests {
         }
         assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Up(_))));
         assert!(clerk.notices.try_recv().is_err());
-        board.take_down(&route.tenant_id);
+        board.take_down(&route.tenant_id, Some(route.position));
         board.put_up(&route);
-        assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Down(_))));
+        assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Down(..))));
         assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Up(_))));
         for _ in 0..3 * QUEUE {
-            board.take_down(&route.tenant_id);
+            board.take_down(&route.tenant_id, Some(route.position));
         }
         let error = Noticeboard::new(Some(&"http://u:secret@h".into())).err().unwrap().to_string();
         assert!(error.contains("REDIS_URL") && !error.contains("secret"), "{error}");

@@ -43,7 +43,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Reports a change at once, more of them [`APART`], and every second, until the process is asked to stop; then takes the row away.
+    /// Reports a change at once, further ones [`APART`] from each other, and every second, until the process is asked to stop; then takes the row away.
     pub async fn keep(self, health: Health, shutdown: Shutdown) {
         let mut turns = self.routing.freshness.turns();
         self.bounded(self.sweep()).await.ok();

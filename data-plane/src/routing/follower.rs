@@ -164,7 +164,7 @@ impl Follower {
             let routes = load::some(connection, &touched).await?;
             self.routing.change(|table| table.update(&touched, routes))
         };
-        self.drop_dependants(&changes);
+        self.drop_dependants(&changes, restored);
         if restored {
             tracing::warn!(
                 known = position.0,
@@ -197,13 +197,16 @@ impl Follower {
         Ok(())
     }
 
-    fn drop_dependants(&self, changes: &Changes) {
+    fn drop_dependants(&self, changes: &Changes, restored: bool) {
         for (tenant_id, generation) in &changes.retired {
             self.databases.retire(tenant_id, *generation);
         }
         if self.loaded {
+            let table = self.routing.table();
             for tenant_id in &changes.touched {
-                self.noticeboard.take_down(tenant_id);
+                // After a restore, positions do not mean what they meant.
+                let route = table.tenant(tenant_id.as_str()).filter(|_| !restored);
+                self.noticeboard.take_down(tenant_id, route.map(|route| route.position));
             }
         }
         if !changes.touched.is_empty() {

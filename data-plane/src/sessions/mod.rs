@@ -289,6 +289,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_asked_twice_at_once_waits_for_the_first_answer() {
+        let sessions = sessions();
+        let lane = |key: u32| sessions.lane_of.hash_one(key) % LANES as u64;
+        let other = (1..).find(|key| lane(*key) != lane(0)).unwrap();
+        let first = sessions.turn(0_u32).await.unwrap();
+        assert!(tokio::time::timeout(Duration::ZERO, sessions.turn(0_u32)).await.is_err());
+        assert!(sessions.turn(other).await.is_ok());
+        drop(first);
+        assert!(sessions.turn(0_u32).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_membership_counts_until_the_route_is_newer() {
         let sessions = sessions();
         let mut route = route_for_tests("t1");
