@@ -338,6 +338,14 @@ struct Audited {
     repaired: Found,
 }
 
+/// An audit of everything has no finding.
+pub async fn finds_nothing(admin: &Admin) -> Result<()> {
+    audit(admin, false).await?;
+    let shown: Value = admin.get("/admin/audit").await?;
+    ensure!(shown["differences_left"] == 0, "{shown}");
+    Ok(())
+}
+
 /// Asks for an audit and waits for its end.
 async fn audit(admin: &Admin, repair: bool) -> Result<Audited> {
     let asked = admin.post("/admin/audit", json!({"repair": repair})).await?;

@@ -3,6 +3,7 @@
 //! The model of the rules alone, with thousands of sequences, is in `kernel/src/domain/life_tests.rs`; here everything that follows
 //! from a command is looked at: rows, databases, users, rights, and what a node answers. `LIVES_SEED` repeats a run.
 
+use crate::audit;
 use crate::invariants;
 use crate::isolation;
 use crate::world::{self, SOON};
@@ -282,14 +283,6 @@ async fn agree(stack: &Stack, id: &str, model: &Model, token: &str) -> Result<()
         })
         .await?;
     }
-    let asked = admin.post("/admin/audit", json!({})).await?;
-    wait::until_ok(SOON, "an audit without a finding", async || {
-        let shown: Value = admin.get("/admin/audit").await?;
-        let audit = &shown["audit"];
-        ensure!(audit["audit_id"] == asked.json["audit_id"] && audit["status"] == "done", "{shown}");
-        ensure!(shown["differences_left"] == 0, "{shown}");
-        Ok(())
-    })
-    .await?;
+    audit::finds_nothing(&admin).await?;
     invariants::check(stack).await
 }

@@ -1,6 +1,7 @@
 //! A tenant's database goes to another server: no write is lost, nothing is left behind, and whoever is killed on the way, the tenant
 //! is served in one place.
 
+use crate::audit;
 use crate::invariants;
 use crate::isolation;
 use crate::sagas;
@@ -223,15 +224,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
             .await?;
     assert_eq!(kept, [("true".to_owned(),)]);
     ensure!(isolation::login(&stack, "gone").await?.connect().await.is_err(), "the move unlocked a suspended tenant");
-    let mut asked = admin.post("/admin/audit", json!({})).await?;
-    wait::until_ok(SOON, "an audit without a finding", async || {
-        let shown: Value = admin.get("/admin/audit").await?;
-        let audit = &shown["audit"];
-        ensure!(audit["audit_id"] == asked.json["audit_id"] && audit["status"] == "done", "{shown}");
-        ensure!(shown["differences_left"] == 0, "{shown}");
-        Ok(())
-    })
-    .await?;
+    audit::finds_nothing(&admin).await?;
 
     // A database of its name in the way, which is not this job's: it stays, and the tenant stays where it is.
     let there = stack.more_servers["eu2"].root_url();
@@ -247,7 +240,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
     isolation::login(&stack, "beta").await?.connect().await?;
     ensure!(server_of(&admin, "beta").await? == "main", "beta is elsewhere");
 
-    asked = admin.post("/admin/tenants/gone/resume", json!({})).await?;
+    let asked = admin.post("/admin/tenants/gone/resume", json!({})).await?;
     ensure!(asked.status == 200, "{}", asked.text);
     world::idle(&stack).await?;
     isolation::login(&stack, "gone").await?.connect().await?;

@@ -1,8 +1,9 @@
 //! Creating many tenants at once, against the bare SQL on as many connections as serve it best.
 //!
-//! Ours: one provisioner with four workers; the commands are sent as fast as they are accepted, and the clock runs from the first of them to
-//! the arrival of the last `tenant.activated` on the live stream. Bare: the same number of databases on 1, 2 and 4 connections, each taking the next
-//! one as soon as it is done; the best of the three counts, because which one is best depends on the machine.
+//! Ours: one provisioner with four workers; the commands are sent as fast as they are accepted, and the clock runs from the
+//! first of them to the arrival of the last `tenant.activated` on the live stream. Bare: the same number of databases on 1, 2
+//! and 4 connections, each taking the next one as soon as it is done; the best of the three counts, because which one is best
+//! depends on the machine.
 //!
 //! The databases of the bare side are dropped after every round, outside the timing, and the server gets a moment to
 //! finish that before the next.
