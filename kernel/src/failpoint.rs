@@ -1,8 +1,8 @@
 //! Where tests interrupt the process: `FAILPOINTS=name=action,name=action`.
 //!
 //! Actions: `kill` (SIGKILL to this process, at exactly this point), `error` (the step reports an error, where the caller
-//! asks for it with [`fails`]), `hang` (wait for ever), `slow:MS`. Debug builds only: in a release build every point is
-//! an empty function, and the variable is not read.
+//! asks for it with [`fails`]), `hang` (wait for ever), `hold:PATH` (wait while the file is there), `slow:MS`. Debug builds
+//! only: in a release build every point is an empty function, and the variable is not read.
 
 /// Passes the point named `name`; acts if the environment says so.
 #[cfg(debug_assertions)]
@@ -14,6 +14,11 @@ pub async fn hit(name: &str) {
         }
         Some("hang") => std::future::pending().await,
         Some(action) => {
+            if let Some(path) = action.strip_prefix("hold:") {
+                while std::path::Path::new(path).exists() {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            }
             if let Some(millis) = action.strip_prefix("slow:").and_then(|ms| ms.parse().ok()) {
                 tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
             }

@@ -68,7 +68,8 @@ async fn control_plane_killed_between_commit_and_publish() -> Result<()> {
 async fn a_stopped_worker_does_nothing_after_it_was_replaced() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("zombie")?).await?;
     let admin = stack.admin();
-    stack.provisioners[0].restart(&[("FAILPOINTS", Some("provision.apply_schema.before=slow:1500"))]).await?;
+    let (held, points) = world::held_at("provision.apply_schema.before")?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points))]).await?;
     let created = admin.create_tenant("slow", "Slow", None).await?;
     wait::until_ok(SOON, "the schema step to begin", async || {
         let operation = admin.operation(&created.operation_id).await?;
@@ -81,12 +82,13 @@ async fn a_stopped_worker_does_nothing_after_it_was_replaced() -> Result<()> {
     let ended = admin.wait_for_operation(&created.operation_id, SOON).await?;
     assert_eq!(ended.attempts, 2, "the second worker took it over");
     let before = admin.events("slow").await?;
-    stack.provisioners[0].resume()?;
     let log = |stack: &Stack| {
         stack.provisioners[0].log_text().matches("a job was let go").count()
             + stack.provisioners[0].log_text().matches("a job ends").count()
     };
     let seen = log(&stack);
+    drop(held);
+    stack.provisioners[0].resume()?;
     wait::until(SOON, "the stopped worker to notice", async || (log(&stack) > seen).then_some(())).await?;
     let after = admin.events("slow").await?;
     assert_eq!(before.len(), after.len(), "the stopped worker recorded something");

@@ -194,7 +194,8 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
         ensure!(reply.json["detail"].as_str().unwrap_or_default().starts_with(detail), "{}", reply.text);
     }
     let base = "/admin/tenants/acme";
-    stack.provisioners[0].restart(&[("FAILPOINTS", Some("move.copy.after=slow:6000"))]).await?;
+    let (held, points) = world::held_at("move.copy.after")?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points))]).await?;
     let operations = [begin(&admin, "acme", "eu2").await?, begin(&admin, "gone", "eu2").await?];
     for (operation, id) in operations.iter().zip(["acme", "gone"]) {
         wait::until_ok(SOON, "the copying to begin", async || {
@@ -213,6 +214,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
     ensure!(put.status == 202, "{}", put.text);
     ensure!(admin.request("PATCH", base, Some(json!({"plan_type": "standard"})), &[]).await?.status == 200);
     ensure!(admin.post("/admin/tenants/gone/suspend", json!({"reason": "unpaid"})).await?.status == 200);
+    drop(held);
     for operation in &operations {
         admin.wait_for_operation(operation, SOON).await?;
     }

@@ -16,7 +16,7 @@ const EXPIRED: [&str; 4] = ["t-0", "t-1", "t-2", "t-3"];
 
 #[tokio::test]
 async fn a_leader_killed_in_the_middle_of_a_run_leaves_it_to_the_next() -> Result<()> {
-    let (mut stack, second) = with_expired_tenants("schedule-killed", "kill").await?;
+    let (mut stack, second) = with_expired_tenants("schedule-killed", "schedule.asked=kill".to_owned()).await?;
     let run = ask_for_purges(&second).await?;
     let first = &mut stack.control_planes[0];
     wait::until(SOON, "the leader to be killed", async || (!first.is_alive()).then_some(())).await?;
@@ -35,7 +35,8 @@ async fn a_leader_killed_in_the_middle_of_a_run_leaves_it_to_the_next() -> Resul
 
 #[tokio::test]
 async fn a_leader_that_was_stopped_and_wakes_up_does_nothing() -> Result<()> {
-    let (mut stack, second) = with_expired_tenants("schedule-stopped", "slow:3000").await?;
+    let (held, points) = world::held_at("schedule.asked")?;
+    let (mut stack, second) = with_expired_tenants("schedule-stopped", points).await?;
     let run = ask_for_purges(&second).await?;
     let mut system = world::system(&stack).await?;
     let asked = "SELECT COUNT(*) FROM saas_operations WHERE kind = 'purge'";
@@ -44,6 +45,7 @@ async fn a_leader_that_was_stopped_and_wakes_up_does_nothing() -> Result<()> {
     stack.control_planes[0].pause()?;
     check_done_once(&stack, &second, &run).await?;
     let leads = second.get::<Value>("/admin/schedules").await?["leader"]["owner"].clone();
+    drop(held);
     stack.control_planes[0].resume()?;
     wait::until(SOON, "the stopped leader to see that it leads no more", async || {
         stack.control_planes[0].log_text().contains("another process leads the schedules").then_some(())
@@ -180,12 +182,12 @@ async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
 }
 
 /// Two control planes, of which the first leads and meets `action` after each thing it asked for; four tenants to purge.
-async fn with_expired_tenants(name: &str, action: &str) -> Result<(Stack, Admin)> {
+async fn with_expired_tenants(name: &str, points: String) -> Result<(Stack, Admin)> {
     let mut options = world::without_nodes(name)?
         .with_env("control-plane", "TENANT_RETENTION_DAYS", "0")
         .with_env("control-plane", "SCHEDULE_TENANT_RETENTION", "")
         .with_env("control-plane", "SCHEDULE_HISTORY_RETENTION", "* * * * * *")
-        .with_env("control-plane", "FAILPOINTS", format!("schedule.asked={action}"))
+        .with_env("control-plane", "FAILPOINTS", points)
         .with_env("control-plane-2", "FAILPOINTS", "");
     options.control_planes = 2;
     let mut stack = Stack::start(options).await?;

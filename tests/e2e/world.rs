@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::{Connection, MySqlConnection};
 use std::process::Output;
 use std::time::Duration;
+use tempfile::NamedTempFile;
 
 /// Longest wait for anything that takes a moment: provisioning on a busy machine, a takeover.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -41,6 +42,13 @@ pub async fn place_on_main(stack: &Stack) -> Result<()> {
     })
     .await
     .map(drop)
+}
+
+/// The value of `FAILPOINTS` that stops a service at a point until the file is dropped.
+pub fn held_at(point: &str) -> Result<(NamedTempFile, String)> {
+    let held = NamedTempFile::new()?;
+    let points = format!("{point}=hold:{}", held.path().display());
+    Ok((held, points))
 }
 
 /// The system database, with every right.
