@@ -7,7 +7,7 @@
 //! who [signs up](super::signup) is not told what others have.
 
 use super::Caller;
-use super::page::{cut, parse_cursor, parse_limit};
+use super::page::{cut, parse_cursor};
 use super::users::{User, check_email, check_length, path_user_id};
 use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
@@ -15,7 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::UserId;
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
 use kernel::store::UnitOfWork;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

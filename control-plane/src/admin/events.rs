@@ -5,7 +5,6 @@
 //! `Last-Event-ID`: nothing is missed and nothing comes twice.
 
 use super::Caller;
-use super::page::parse_limit;
 use super::tenants::path_tenant_id;
 use crate::serve::App;
 use axum::Json;
@@ -15,7 +14,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use kernel::domain::{Position, TenantId};
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
 use kernel::store::EventRow;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 
 use super::Caller;
 use super::directory;
-use super::page::{cut, parse_cursor, parse_limit};
+use super::page::{cut, parse_cursor};
 use super::tenants::path_tenant_id;
 use super::users::path_user_id;
 use crate::serve::App;
@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::domain::{Role, TenantId, UserId};
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};

@@ -29,7 +29,6 @@ mod users;
 pub use auth::Caller;
 pub use deletion::Purge;
 pub use domains::{Expired as ExpiredDomain, Proven as ProvenDomain};
-pub use page::parse_limit;
 pub use rotation::Rotate;
 pub use tenants::{CreateTenant, path_tenant_id};
 

@@ -1,17 +1,8 @@
-//! Pages of the admin API's lists: `limit`, and cursors that are opaque to clients.
+//! Pages of the admin API's lists: cursors, which are opaque to clients.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::http::ApiError;
-
-/// `limit`, between 1 and `most`.
-pub fn parse_limit(text: Option<&str>, default: u32, most: u32) -> Result<u32, ApiError> {
-    match text.map(str::parse::<u32>) {
-        None => Ok(default),
-        Some(Ok(limit)) if (1..=most).contains(&limit) => Ok(limit),
-        Some(_) => Err(ApiError::invalid("limit", "limit", format!("a number from 1 to {most}"))),
-    }
-}
 
 /// The cursor of a `list`, which begins the next page after a row's number.
 pub fn cursor(list: char, after: u64) -> String {
@@ -46,12 +37,6 @@ mod tests {
         for bad in ["", "7", "!!", "dDE=", &cursor('x', 7)] {
             assert!(parse_cursor('t', Some(bad)).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn limits_are_bounded() {
-        assert_eq!(parse_limit(None, 50, 500).unwrap(), 50);
-        assert!(parse_limit(Some("0"), 50, 500).is_err() && parse_limit(Some("501"), 50, 500).is_err());
     }
 
     #[test]

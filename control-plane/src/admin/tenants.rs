@@ -2,7 +2,7 @@
 
 use super::Caller;
 use super::domains;
-use super::page::{cut, parse_cursor, parse_limit};
+use super::page::{cut, parse_cursor};
 use super::plans;
 use crate::ownership::Ownership;
 use crate::serve::App;
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::DateTime;
 use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
 use kernel::jobs::{self, JobKind, NewJob};
 use kernel::store::{At, CommandError, FoldError, Plan, TenantFilter, UnitOfWork};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,10 @@
 //! What the workers' newest looks at the tenant databases say.
 
 use super::Part;
-use crate::admin::parse_limit;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::NaiveDateTime;
-use kernel::http::ApiError;
+use kernel::http::{ApiError, parse_limit};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::MySqlPool;

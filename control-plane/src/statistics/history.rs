@@ -1,12 +1,12 @@
 //! What was counted, by day and tenant.
 
 use super::{check_range, parse_day};
-use crate::admin::{parse_limit, path_tenant_id};
+use crate::admin::path_tenant_id;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, Utc};
 use futures::stream::{self, Stream};
-use kernel::http::ApiError;
+use kernel::http::{ApiError, parse_limit};
 use kernel::statistics::Figures;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, MySqlPool};

@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::domain::{TenantId, UserId};
-use kernel::http::{ApiError, ApiJson, ApiQuery, idempotency_key};
+use kernel::http::{ApiError, ApiJson, ApiQuery, idempotency_key, parse_limit};
 use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
@@ -159,10 +159,6 @@ pub async fn create(
 
 impl Question {
     fn understand(self) -> Result<Wanted, ApiError> {
-        let limit = self.limit.map(|text| match text.parse() {
-            Ok(limit) if (1..=LIMIT.1).contains(&limit) => Ok(limit),
-            _ => Err(ApiError::invalid("limit", "limit", "a number from 1 to 100")),
-        });
         let status = self.status.map(|text| match text.parse() {
             Ok(status) if (501..=505).contains(&status) => Ok(status),
             _ => Err(ApiError::invalid("status", "status", "a number from 501 to 505")),
@@ -170,7 +166,7 @@ impl Question {
         let from = self.from.map(|text| moment("from", &text));
         let to = self.to.map(|text| moment("to", &text));
         Ok(Wanted {
-            limit: limit.transpose()?.unwrap_or(LIMIT.0),
+            limit: parse_limit(self.limit.as_deref(), LIMIT.0, LIMIT.1)?,
             after: self.cursor.map(|text| Cursor::decode(&text)).transpose()?,
             status: status.transpose()?,
             from: from.transpose()?,

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::values::Moment;
-use kernel::http::ApiError;
+use kernel::http::{ApiError, parse_limit};
 use serde::Deserialize;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
@@ -32,12 +32,8 @@ pub struct Wanted {
 impl PageQuestion {
     /// 422 with the name of what is wrong.
     pub fn understand(self) -> Result<Wanted, ApiError> {
-        let limit = self.limit.map(|text| match text.parse() {
-            Ok(limit) if (1..=LIMIT.1).contains(&limit) => Ok(limit),
-            _ => Err(ApiError::invalid("limit", "limit", "a number from 1 to 100")),
-        });
         Ok(Wanted {
-            limit: limit.transpose()?.unwrap_or(LIMIT.0),
+            limit: parse_limit(self.limit.as_deref(), LIMIT.0, LIMIT.1)?,
             after: self.cursor.map(|text| Cursor::decode(&text)).transpose()?,
         })
     }

@@ -4,6 +4,7 @@ mod body;
 mod edge;
 mod error;
 mod language;
+mod limit;
 pub mod openapi;
 mod proxies;
 mod serve;
@@ -13,6 +14,7 @@ pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, idempotency_key, is_json, p
 pub use edge::{OfTenant, RequestId, edge};
 pub use error::{ApiError, Code, chain};
 pub use language::Language;
+pub use limit::parse_limit;
 pub use proxies::TrustedProxies;
 pub use serve::HttpLimits;
 pub(crate) use serve::serve;
