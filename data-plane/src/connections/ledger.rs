@@ -5,8 +5,10 @@
 //! given back exactly once, by the one who has it.
 //!
 //! While the budget is used up, a tenant with no connection takes the slot of the one that has been idle longest, whoever's it
-//! is. A tenant that has one, asked several times at once, would take it from the next that is asked, who would open it again:
-//! so it takes only what has rested for [`REST`] or belongs to a tenant that has more than it, and otherwise waits for its own.
+//! is. A tenant that has one, asked several times at once, would take it from the next that is asked, who would open it again;
+//! and a node that opens connections instead of answering gets slower, so that everything seems to have rested for long. So
+//! such a tenant waits for its own first, [`PATIENCE`] long, and then takes only what has rested for [`REST`] or belongs to
+//! a tenant that has more than it.
 //!
 //! Whoever gets nothing waits in the order of asking. When something comes back, the first in that order who can use it
 //! gets it: a connection of its own tenant as it is, or the slot of another tenant's idle connection. Somebody whose
@@ -23,6 +25,9 @@ use tokio::time::Instant;
 
 /// A connection that was in use so recently will be again: opening one costs the server more than a short wait costs a request.
 pub const REST: Duration = Duration::from_millis(250);
+
+/// How long a tenant that has connections waits for one of them before it looks at those of others: some dozen usual answers.
+pub const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What somebody wants.
 #[derive(Clone)]
@@ -70,6 +75,7 @@ struct Idle<T> {
 
 struct Waiter<G> {
     ask: Ask,
+    since: Instant,
     grant: oneshot::Sender<G>,
 }
 
@@ -114,8 +120,8 @@ impl<T, G> Ledger<T, G> {
         }
     }
 
-    /// Takes what is there.
-    pub fn take(&mut self, ask: &Ask) -> Option<Taken<T>> {
+    /// Takes what is there, for somebody who has waited so long.
+    pub fn take(&mut self, ask: &Ask, waited: Duration) -> Option<Taken<T>> {
         let account = self.account(&ask.tenant);
         account.generation = account.generation.max(ask.generation);
         account.share = ask.share;
@@ -139,17 +145,18 @@ impl<T, G> Ledger<T, G> {
             return None;
         }
         let has = account.open;
-        let replaces = if self.open < self.budget { None } else { Some(self.evict(has)?) };
+        let replaces = if self.open < self.budget { None } else { Some(self.evict(has, waited)?) };
         self.open += 1;
         self.account(&ask.tenant).open += 1;
         Some(Taken::Slot { replaces })
     }
 
     /// Takes the slot of the connection that has been idle longest, for a tenant that `has` so many.
-    fn evict(&mut self, has: usize) -> Option<T> {
+    fn evict(&mut self, has: usize, waited: Duration) -> Option<T> {
         let oldest = self.idle.first_key_value()?.1;
         let of_owner = self.accounts.get(&oldest.tenant).map_or(0, |account| account.open);
-        if has > 0 && of_owner <= has + 1 && oldest.since.elapsed() < REST {
+        let in_use = of_owner <= has + 1 && oldest.since.elapsed() < REST;
+        if has > 0 && (waited < PATIENCE || in_use) {
             return None;
         }
         let (tick, idle) = self.idle.pop_first()?;
@@ -164,16 +171,14 @@ impl<T, G> Ledger<T, G> {
     pub fn wait(&mut self, ask: Ask) -> (u64, oneshot::Receiver<G>) {
         let (grant, granted) = oneshot::channel();
         self.ticks += 1;
-        self.waiters.insert(self.ticks, Waiter { ask, grant });
+        self.waiters.insert(self.ticks, Waiter { ask, since: Instant::now(), grant });
         (self.ticks, granted)
     }
 
     /// Takes what is there for somebody who waits, unless they are being served already.
     pub fn take_in_line(&mut self, ticket: u64, ask: &Ask) -> Option<Taken<T>> {
-        if !self.waiters.contains_key(&ticket) {
-            return None;
-        }
-        let taken = self.take(ask)?;
+        let waited = self.waiters.get(&ticket)?.since.elapsed();
+        let taken = self.take(ask, waited)?;
         self.leave(ticket);
         Some(taken)
     }
@@ -192,8 +197,8 @@ impl<T, G> Ledger<T, G> {
                 self.waiters.remove(&ticket);
                 continue;
             }
-            let ask = waiter.ask.clone();
-            if let Some(taken) = self.take(&ask) {
+            let (ask, waited) = (waiter.ask.clone(), waiter.since.elapsed());
+            if let Some(taken) = self.take(&ask, waited) {
                 let waiter = self.waiters.remove(&ticket)?;
                 return Some((waiter.grant, ask, taken));
             }

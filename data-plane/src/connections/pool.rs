@@ -9,7 +9,7 @@
 //! The locks are held for a few map operations; connections are opened and closed outside of them.
 
 use super::gate::Gate;
-use super::ledger::{Ask, Ledger, REST, Taken};
+use super::ledger::{Ask, Ledger, PATIENCE, Taken};
 use super::servers::Servers;
 use crate::routing::Route;
 use kernel::domain::TenantId;
@@ -206,14 +206,14 @@ impl<C: Connect> Shared<C> {
     }
 
     fn take(self: &Arc<Self>, ask: &Ask) -> Option<Grant<C>> {
-        let taken = self.lock().take(ask)?;
+        let taken = self.lock().take(ask, Duration::ZERO)?;
         Some(self.grant(ask, taken))
     }
 
     async fn wait(self: &Arc<Self>, ask: Ask, deadline: Instant) -> Result<Grant<C>, NoConnection> {
         let (ticket, mut granted) = {
             let mut ledger = self.lock();
-            if let Some(taken) = ledger.take(&ask) {
+            if let Some(taken) = ledger.take(&ask, Duration::ZERO) {
                 drop(ledger);
                 return Ok(self.grant(&ask, taken));
             }
@@ -222,12 +222,12 @@ impl<C: Connect> Shared<C> {
         metrics::counter!(kernel::telemetry::names::WAITS, "for" => "connection").increment(1);
         let _place = PlaceInLine { shared: self, ticket };
         loop {
-            let look = deadline.min(Instant::now() + REST);
+            let look = deadline.min(Instant::now() + PATIENCE);
             // A grant that arrives as the deadline passes is dropped with its receiver, and so handed on.
             match timeout_at(look, &mut granted).await {
                 Ok(grant) => return grant.map_err(|_| NoConnection::TooLate),
                 Err(_) if look == deadline => return Err(NoConnection::TooLate),
-                // Nothing came back, but what others were using may have rested since.
+                // Nothing came back. By now others' may be taken, or has rested since the last look.
                 Err(_) => {
                     let taken = self.lock().take_in_line(ticket, &ask);
                     if let Some(taken) = taken {
