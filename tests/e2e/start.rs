@@ -135,7 +135,7 @@ async fn a_start_says_what_is_missing() -> Result<()> {
     }
 
     // An empty database, and one that another version has changed.
-    root.execute("CREATE DATABASE empty; GRANT ALL ON `empty`.* TO 'migrator'@'127.0.0.1'").await?;
+    root.execute("CREATE DATABASE `empty`; GRANT ALL ON `empty`.* TO 'migrator'@'127.0.0.1'").await?;
     let empty = urls.system.migrator.replace(system, "empty");
     for role in Role::ALL {
         refused(
