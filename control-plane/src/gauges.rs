@@ -84,7 +84,7 @@ async fn measure(
         "SELECT CAST(COALESCE(SUM(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
                          < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
                 CAST(MAX(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))) AS SIGNED)
-         FROM saas_operations WHERE status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test')",
+         FROM saas_operations WHERE status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test', 'migrate')",
     )
     .fetch_one(store.pool())
     .await?;
@@ -106,6 +106,8 @@ async fn measure(
         let count = tenants.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, count)| *count);
         metrics::gauge!(names::TENANTS, "state" => state.as_str()).set(count as f64);
     }
+    let (_, behind) = crate::schema::count(&mut *store.pool().acquire().await?).await?;
+    metrics::gauge!(names::TENANTS_BEHIND).set(behind as f64);
     let (alive, gone): (i64, i64) = sqlx::query_as(&format!(
         "SELECT CAST(COALESCE(SUM(seen_at >= UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(seen_at < UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND), 0) AS SIGNED)

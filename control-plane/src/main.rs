@@ -13,6 +13,7 @@ mod ownership;
 mod rebuild;
 mod relay;
 mod schedule;
+mod schema;
 mod serve;
 mod statistics;
 mod token;

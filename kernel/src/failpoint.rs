@@ -3,6 +3,9 @@
 //! Actions: `kill` (SIGKILL to this process, at exactly this point), `error` (the step reports an error, where the caller
 //! asks for it with [`fails`]), `hang` (wait for ever), `hold:PATH` (wait while the file is there), `slow:MS`. Debug builds
 //! only: in a release build every point is an empty function, and the variable is not read.
+//!
+//! `NEWER_TENANT_MIGRATIONS=/directory` makes a process one of a newer version, whose tenant migrations are those files too. Debug
+//! builds only, likewise.
 
 /// Passes the point named `name`; acts if the environment says so.
 #[cfg(debug_assertions)]
@@ -46,6 +49,29 @@ mod configured {
         });
         points.iter().find(|(point, _)| point == name).map(|(_, action)| action.clone())
     }
+}
+
+/// The tenant migrations of a newer version, as tests have planted them: files such as `0002_what_it_does.sql`.
+#[cfg(debug_assertions)]
+pub fn tenant_migrations() -> Vec<sqlx::migrate::Migration> {
+    use sqlx::migrate::{Migration, MigrationType};
+    let Some(directory) = std::env::var_os("NEWER_TENANT_MIGRATIONS") else { return Vec::new() };
+    let files = std::fs::read_dir(directory).expect("the directory of NEWER_TENANT_MIGRATIONS");
+    let mut paths: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    paths.sort();
+    let migration = |path: &std::path::PathBuf| {
+        let (version, description) = path.file_stem()?.to_str()?.split_once('_')?;
+        let (version, description) = (version.parse().ok()?, description.replace('_', " "));
+        let sql = std::fs::read_to_string(path).ok()?;
+        Some(Migration::new(version, description.into(), MigrationType::Simple, sql.into(), false))
+    };
+    paths.iter().map(|path| migration(path).expect("NUMBER_NAME.sql")).collect()
+}
+
+/// None, in a release build.
+#[cfg(not(debug_assertions))]
+pub fn tenant_migrations() -> [sqlx::migrate::Migration; 0] {
+    []
 }
 
 /// Nothing, in a release build.

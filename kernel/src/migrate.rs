@@ -10,12 +10,23 @@
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::{Executor, MySqlConnection, Row};
+use std::sync::OnceLock;
 
 /// The system database.
 pub static SYSTEM: Migrator = sqlx::migrate!("../migrations/system");
 
-/// A tenant's database.
-pub static TENANT: Migrator = sqlx::migrate!("../migrations/tenant");
+static TENANT: Migrator = sqlx::migrate!("../migrations/tenant");
+
+/// Those of a tenant's database, in order. Only the provisioner applies them: see its `saga`.
+pub fn tenant() -> &'static [Migration] {
+    static ALL: OnceLock<Vec<Migration>> = OnceLock::new();
+    ALL.get_or_init(|| TENANT.iter().cloned().chain(crate::failpoint::tenant_migrations()).collect())
+}
+
+/// The newest of them: the schema that this program brings tenants to.
+pub fn tenant_schema() -> u32 {
+    tenant().iter().map(|migration| u32::try_from(migration.version).unwrap_or(0)).max().unwrap_or(0)
+}
 
 /// Seconds to wait for somebody else who migrates the same database.
 const LOCK_WAIT: u32 = 120;

@@ -49,6 +49,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let backups = BackupStore::from_settings(settings)?;
     let retention = Retention::from_settings(settings)?;
     let backup_workers = settings.get::<NonZeroU32>("BACKUP_WORKERS")?.get();
+    let schema_workers = settings.get::<NonZeroU32>("SCHEMA_WORKERS")?.get();
     let backup_before_purge = match settings.get("BACKUP_BEFORE_PURGE")? {
         true if backups.is_none() => {
             return Err(wrong("BACKUP_BEFORE_PURGE", "true needs a place for backups: the setting BACKUP_STORE").into());
@@ -58,7 +59,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let servers = Server::from_settings(settings)?;
     // Each worker holds one connection while it records a step, its lease's renewal another; whoever counts holds one for
     // each of its own.
-    let of_server = 2 * (workers + backup_workers) + statistics + 4;
+    let of_server = 2 * (workers + backup_workers + schema_workers) + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     start::system_database(&system_url).await?;
@@ -125,13 +126,14 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             backup_before_purge,
         });
         let of_backups = if backups.is_some() { backup_workers } else { 0 };
-        for number in 0..workers + of_backups {
-            let lane = if number < workers { Lane::Ordinary } else { Lane::Backups };
+        let lanes =
+            [(Lane::Ordinary, workers), (Lane::Migrations, schema_workers), (Lane::Backups, of_backups)].into_iter();
+        for (number, lane) in lanes.flat_map(|(lane, count)| (0..count).map(move |_| lane)).enumerate() {
             let owner = format!("{}:{number}:{}", std::process::id(), uuid::Uuid::new_v4());
             let doorbell = match lane {
                 Lane::Ordinary => Arc::clone(&doorbell),
-                // Nobody waits for a backup.
-                Lane::Backups => Arc::new(Notify::new()),
+                // Nobody waits for these.
+                Lane::Backups | Lane::Migrations => Arc::new(Notify::new()),
             };
             let worker = worker::Worker { tools: Arc::clone(&tools), lane, owner, lease, doorbell };
             shutdown.spawn(worker.run(shutdown.clone()));

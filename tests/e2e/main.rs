@@ -46,6 +46,7 @@ mod rotation_load;
 mod sagas;
 mod schedules;
 mod schema;
+mod schema_migrations;
 mod schemathesis;
 mod secrets;
 mod session_tokens;

@@ -20,13 +20,14 @@ use std::time::Duration;
 /// How soon a job that was made to fail says so.
 const FAILS: Duration = Duration::from_secs(20);
 /// The kinds of jobs that can be undone.
-const UNDONE: [JobKind; 4] = [JobKind::Provision, JobKind::Rotate, JobKind::Move, JobKind::Audit];
+const UNDONE: [JobKind; 5] = [JobKind::Provision, JobKind::Rotate, JobKind::Move, JobKind::Migrate, JobKind::Audit];
 
 /// What there is; `subject` and `begin` have to say how it is asked for.
-const KINDS: [JobKind; 7] = [
+const KINDS: [JobKind; 8] = [
     JobKind::Provision,
     JobKind::Rotate,
     JobKind::Move,
+    JobKind::Migrate,
     JobKind::Enforce,
     JobKind::Configure,
     JobKind::Purge,
@@ -58,6 +59,7 @@ impl Job {
             JobKind::Provision => None,
             JobKind::Rotate
             | JobKind::Move
+            | JobKind::Migrate
             | JobKind::Enforce
             | JobKind::Configure
             | JobKind::Purge
@@ -88,6 +90,7 @@ impl Job {
             JobKind::Move => {
                 admin.post(&format!("/admin/tenants/{tenant}/database/move"), json!({"server": "eu2"})).await?
             }
+            JobKind::Migrate => admin.post(&format!("/admin/tenants/{tenant}/database/migrate"), json!({})).await?,
             JobKind::Configure => {
                 let path = format!("/admin/tenants/{tenant}/config/features.new");
                 admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
@@ -114,14 +117,15 @@ impl Job {
     async fn succeeded(&self, stack: &Stack) -> Result<()> {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
-            JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Configure | JobKind::Audit => "active",
+            JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => "active",
+            JobKind::Configure | JobKind::Audit => "active",
             JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
         };
         ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
-        // A configuration is no credential, and an audit changes none.
-        let replaced = !matches!(kind, JobKind::Configure | JobKind::Audit);
+        // A configuration or a schema is no credential, and an audit changes none.
+        let replaced = !matches!(kind, JobKind::Configure | JobKind::Migrate | JobKind::Audit);
         if let Some(former) = self.former.as_ref().filter(|_| replaced) {
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
         }
@@ -231,7 +235,10 @@ async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> R
     ensure!(seen.0 + seen.1 == total, "{seen:?} of {total}");
     // Up to the switch a rotation is undone, and a move; from there on they are finished.
     let of = |wanted| sagas.iter().find(|(kind, _)| *kind == wanted).map_or(0, |(_, steps)| steps.len());
-    ensure!(seen.0 == of(JobKind::Provision) + of(JobKind::Audit) + 2 + 7, "undone and finished: {seen:?}");
+    ensure!(
+        seen.0 == of(JobKind::Provision) + of(JobKind::Migrate) + of(JobKind::Audit) + 2 + 7,
+        "undone and finished: {seen:?}"
+    );
     invariants::check(&stack).await?;
     for (_, _, job) in jobs.iter().filter(|(.., job)| job.kind == JobKind::Provision) {
         let reply = admin.post(&format!("/admin/tenants/{}/retry", job.tenant), json!({})).await?;

@@ -17,6 +17,7 @@ mod page;
 mod plans;
 mod rotation;
 mod schedules;
+mod schema;
 mod sessions;
 pub mod signup;
 mod statistics;
@@ -77,6 +78,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(lifecycle::retry))
         .routes(routes!(rotation::rotate))
         .routes(routes!(moving::move_database))
+        .routes(routes!(schema::migrate))
         .routes(routes!(limits::show))
         .routes(routes!(domains::register, domains::list))
         .routes(routes!(domains::remove))
@@ -104,6 +106,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(plans::list))
         .routes(routes!(plans::put, plans::remove))
         .routes(routes!(audit::get, audit::request))
+        .routes(routes!(schema::show))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::run))
 }

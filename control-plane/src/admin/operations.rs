@@ -13,6 +13,7 @@ use kernel::store::UnitOfWork;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// An operation: slow work that was asked for, and what became of it.
 #[utoipa::path(get, path = "/admin/operations/{operation_id}", tag = "operations", params(("operation_id" = String, Path, format = "uuid")), responses(
@@ -36,6 +37,11 @@ pub struct Started<'a> {
 /// Enqueues `job`; the answer is 202 with the operation and its tenant.
 pub async fn start(unit: &mut UnitOfWork, tenant: &Tenant, job: &NewJob) -> Result<Answer, Refusal> {
     let operation_id = jobs::enqueue(unit.connection(), job).await?;
+    started(unit, tenant, operation_id).await
+}
+
+/// The same answer for a job that has been enqueued.
+pub async fn started(unit: &mut UnitOfWork, tenant: &Tenant, operation_id: Uuid) -> Result<Answer, Refusal> {
     let body = json!(Started { operation: jobs::find(unit.connection(), operation_id).await?, tenant });
     let location = Some(format!("/admin/operations/{operation_id}"));
     Ok(Answer { status: StatusCode::ACCEPTED, location, body })

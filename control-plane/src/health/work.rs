@@ -43,7 +43,7 @@ pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     .fetch_all(pool)
     .await?;
     let (overdue, retried, failed): (i64, i64, i64) = sqlx::query_as(&format!(
-        "SELECT CAST(COALESCE(SUM(status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test')
+        "SELECT CAST(COALESCE(SUM(status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test', 'migrate')
                          AND GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)) < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(status IN ('pending', 'running') AND attempts >= 3 AND error IS NOT NULL
                          AND created_at < UTC_TIMESTAMP(6) - INTERVAL {RETRIED_SECONDS} SECOND), 0) AS SIGNED),

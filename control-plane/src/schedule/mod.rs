@@ -20,6 +20,7 @@ mod leader;
 mod lease;
 mod rotation;
 mod runs;
+mod schema;
 mod statistics;
 mod tenants;
 
@@ -47,7 +48,7 @@ pub struct Schedule {
 }
 
 /// All of them.
-pub const SCHEDULES: [Schedule; 8] = [
+pub const SCHEDULES: [Schedule; 9] = [
     Schedule {
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
@@ -77,6 +78,12 @@ pub const SCHEDULES: [Schedule; 8] = [
         setting: "SCHEDULE_AUDIT",
         about: "compare the database servers with the events, and repair what is safe if AUDIT_REPAIR says so",
         work: |app, lead, _| Box::pin(audit::begin(app, lead)),
+    },
+    Schedule {
+        name: "schema-migration",
+        setting: "SCHEDULE_SCHEMA_MIGRATION",
+        about: "have tenants that are behind brought to the schema of this version",
+        work: |app, lead, _| Box::pin(schema::migrate_behind(app, lead)),
     },
     Schedule {
         name: "backup",

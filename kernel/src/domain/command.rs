@@ -160,6 +160,13 @@ pub enum Command {
         /// Port of it.
         port: u16,
     },
+    /// Bring the tenant's database to the newest schema.
+    MigrateSchema,
+    /// The provisioner has applied tenant migrations, and seen what they make.
+    CompleteSchemaMigration {
+        /// Newest of them.
+        schema_version: u32,
+    },
     /// An audit has made right what differed from the events.
     RecordRepairs {
         /// Each thing; none: nothing is recorded.

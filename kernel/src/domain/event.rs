@@ -182,6 +182,14 @@ pub enum TenantEvent {
         /// Port of it.
         port: u16,
     },
+    /// The tenant's database has a newer schema.
+    #[serde(rename = "tenant.schema_migrated")]
+    SchemaMigrated {
+        /// Newest tenant migration applied before.
+        former_version: u32,
+        /// Newest tenant migration applied from here on.
+        schema_version: u32,
+    },
     /// The tenant is served no more; its data is kept for a while, so that this can be taken back.
     #[serde(rename = "tenant.deleted")]
     Deleted {
@@ -280,6 +288,7 @@ impl TenantEvent {
             Self::DatabaseMoveStarted { .. } => "tenant.database_move_started",
             Self::DatabaseMoveCancelled {} => "tenant.database_move_cancelled",
             Self::DatabaseMoved { .. } => "tenant.database_moved",
+            Self::SchemaMigrated { .. } => "tenant.schema_migrated",
             Self::Deleted { .. } => "tenant.deleted",
             Self::Restored {} => "tenant.restored",
             Self::DatabaseRestored(_) => "tenant.database_restored",

@@ -32,6 +32,7 @@ struct Model {
     provisioned: bool,
     server: String,
     moving_to: Option<String>,
+    schema: u32,
     events: u32,
 }
 
@@ -57,6 +58,7 @@ fn allowed(command: &Command) -> &'static [TenantState] {
         Command::CompleteProvisioningFromBackup { .. } => &[Provisioning, Failed],
         Command::MoveDatabase { .. } => &[Active, Suspended, Maintenance],
         Command::StartMove { .. } | Command::CompleteMove { .. } => &[Active, Suspended, Maintenance, Deleted],
+        Command::MigrateSchema | Command::CompleteSchemaMigration { .. } => &[Active, Suspended, Maintenance, Deleted],
         Command::CancelMove => &TenantState::ALL,
         Command::RecordRepairs { .. } => &TenantState::ALL,
         Command::Delete { .. } => &[Active, Suspended, Maintenance, Failed],
@@ -83,6 +85,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
             provisioned: false,
             server: server.clone(),
             moving_to: None,
+            schema: 0,
             events: 1 + u32::from(domain.is_some()),
         });
     };
@@ -95,13 +98,21 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
     let mut next = Model { events: now.events + 1, ..now.clone() };
     let mut enter = |state, reason: Option<&String>| (next.state, next.reason) = (state, reason.cloned());
     match command {
-        Command::CompleteProvisioning { server, .. } => {
+        Command::CompleteProvisioning { server, schema_version, .. } => {
             enter(Active, None);
+            next.schema = *schema_version;
             (next.provisioned, next.events) = (true, now.events + 2);
             next.server.clone_from(server);
         }
         Command::StartMove { .. } | Command::CompleteMove { .. } if !now.provisioned => {
             return Err(Rejection::State(now.state));
+        }
+        Command::MigrateSchema | Command::CompleteSchemaMigration { .. } if !now.provisioned => {
+            return Err(Rejection::State(now.state));
+        }
+        Command::CompleteSchemaMigration { schema_version } => {
+            next.events = now.events + u32::from(now.schema != *schema_version);
+            next.schema = *schema_version;
         }
         Command::MoveDatabase { server } if *server == now.server => return Err(Rejection::ServerPresent),
         Command::MoveDatabase { .. } => {}
@@ -117,14 +128,17 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
             next.server.clone_from(server);
             next.moving_to = None;
         }
-        Command::CompleteProvisioningFromBackup { .. } => {
+        Command::CompleteProvisioningFromBackup { from, .. } => {
             enter(Active, None);
+            next.schema = from.schema_version;
             (next.provisioned, next.events) = (true, now.events + 3);
         }
-        Command::CompleteRestore { end_maintenance: true, .. } if now.state == Maintenance => {
+        Command::CompleteRestore { from, end_maintenance: true } if now.state == Maintenance => {
             enter(Active, None);
+            next.schema = from.schema_version;
             next.events = now.events + 2;
         }
+        Command::CompleteRestore { from, .. } => next.schema = from.schema_version,
         Command::FailProvisioning { reason } => enter(Failed, Some(reason)),
         Command::Suspend { reason } => enter(Suspended, Some(reason)),
         Command::Resume | Command::SetMaintenance { enabled: false } => enter(Active, None),
@@ -139,10 +153,10 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
         }
         Command::CompletePurge { .. } => {
             enter(Purged, None);
-            (next.interrupted, next.provisioned) = (None, false);
+            (next.interrupted, next.provisioned, next.schema) = (None, false, 0);
             (next.domains, next.primary, next.pending) = (Vec::new(), None, Vec::new());
         }
-        Command::Retry | Command::Purge => next.events = now.events,
+        Command::Retry | Command::Purge | Command::MigrateSchema => next.events = now.events,
         Command::RecordRepairs { repairs } => next.events = now.events + u32::from(!repairs.is_empty()),
         Command::Rename { tenant_name } if *tenant_name == now.name => next.events = now.events,
         Command::Rename { tenant_name } => next.name.clone_from(tenant_name),
@@ -196,7 +210,6 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
         | Command::RemoveMember { .. }
         | Command::ChangeConfig { .. }
         | Command::RotateDatabase
-        | Command::CompleteRestore { .. }
         | Command::CompleteRotation { .. } => {}
     }
     Ok(next)
@@ -249,6 +262,7 @@ fn view(tenant: &Tenant) -> Model {
         provisioned: tenant.database.host.is_some(),
         server: tenant.database.server.clone(),
         moving_to: tenant.database.moving_to.clone(),
+        schema: tenant.database.schema_version,
         events: tenant.version.0,
     }
 }
@@ -334,6 +348,8 @@ fn command() -> impl Strategy<Value = Command> {
         server().prop_map(|server| Command::StartMove { server }),
         Just(Command::CancelMove),
         server().prop_map(|server| Command::CompleteMove { server, host: "db2".into(), port: 3307 }),
+        Just(Command::MigrateSchema),
+        (1..4_u32).prop_map(|schema_version| Command::CompleteSchemaMigration { schema_version }),
         (proptest::option::of(word()), 0..60_u32)
             .prop_map(|(reason, retention_days)| Command::Delete { reason, retention_days }),
         any::<bool>().prop_map(move |end_maintenance| Command::CompleteRestore { from: from.clone(), end_maintenance }),

@@ -16,7 +16,7 @@
 //!                                    purged: for ever, so that its id is never given again
 //! ```
 //!
-//! `Retry` and `Purge` append nothing: the tenant stays as it is until the work has succeeded, so its state never claims more
+//! `Retry`, `Purge` and `MigrateSchema` append nothing: the tenant stays as it is until the work has succeeded, so its state never claims more
 //! than is known.
 
 use super::{Command, DomainName, Position, RecordedEvent, Rejection, TenantEvent, TenantId, TenantState, Version};
@@ -288,6 +288,18 @@ impl Tenant {
                 with_database()?;
                 vec![TenantEvent::DatabaseMoved { server, host, port }]
             }
+            // Also of a deleted tenant: restored, it is served by programs that expect it.
+            Command::MigrateSchema => {
+                with_database()?;
+                vec![]
+            }
+            Command::CompleteSchemaMigration { schema_version } => {
+                with_database()?;
+                match tenant.database.schema_version {
+                    former_version if former_version == schema_version => vec![],
+                    former_version => vec![TenantEvent::SchemaMigrated { former_version, schema_version }],
+                }
+            }
             // In any state: also of a tenant that is gone something may be left.
             Command::RecordRepairs { repairs } if repairs.is_empty() => vec![],
             Command::RecordRepairs { repairs } => vec![TenantEvent::DriftRepaired { repairs }],
@@ -416,6 +428,7 @@ impl Tenant {
                 (self.database.host, self.database.port) = (Some(host.clone()), Some(*port));
                 self.database.moving_to = None;
             }
+            TenantEvent::SchemaMigrated { schema_version, .. } => self.database.schema_version = *schema_version,
             // What was made right is what the events before it say.
             TenantEvent::DriftRepaired { .. } => {}
             TenantEvent::Deleted { reason, retention_days } => {

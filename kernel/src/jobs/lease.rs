@@ -3,6 +3,7 @@
 use super::JobKind;
 use crate::database;
 use crate::domain::TenantId;
+use crate::migrate;
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -72,11 +73,30 @@ pub enum Lane {
     Ordinary,
     /// Backups and restore tests, which take their time.
     Backups,
+    /// Migrations of the tenants' schema: as many as there are tenants, all at once.
+    Migrations,
+}
+
+impl Lane {
+    /// The lane of a kind of job.
+    fn of(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Backup | JobKind::RestoreTest => Self::Backups,
+            JobKind::Migrate => Self::Migrations,
+            _ => Self::Ordinary,
+        }
+    }
+}
+
+/// The kinds of jobs in a lane (`None`: in any), for `FIND_IN_SET`.
+fn kinds(lane: Option<Lane>) -> String {
+    let kinds = JobKind::ALL.into_iter().filter(|kind| lane.is_none_or(|lane| Lane::of(*kind) == lane));
+    kinds.map(JobKind::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
 /// are done one at a time, because each needs the tenant's lock at the database server; those of no tenant stand in nobody's way.
-/// Jobs of a kind that this program does not know are left to the newer ones that asked for them.
+/// Jobs of a kind, or for a tenant schema, that this program does not know are left to the newer ones that asked for them.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
@@ -109,20 +129,19 @@ async fn claim_of(
     let claimed_at = Instant::now();
     let mut tx = pool.begin().await?;
     let row: Option<Row> = sqlx::query_as(
-        "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error, give_up_at <= UTC_TIMESTAMP(6),
-                traceparent
+        "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error,
+                attempts > 0 AND give_up_at <= UTC_TIMESTAMP(6), traceparent
          FROM saas_operations o
          WHERE server_id = ? AND FIND_IN_SET(kind, ?) AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
-           AND (? IS NULL OR (kind IN ('backup', 'restore_test')) = ?) AND (? IS NULL OR operation_id = ?)
+           AND COALESCE(schema_version, 0) <= ? AND (? IS NULL OR operation_id = ?)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
            AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
     .bind(server)
-    .bind(JobKind::ALL.map(JobKind::as_str).join(","))
-    .bind(lane.map(|lane| lane == Lane::Backups))
-    .bind(lane.map(|lane| lane == Lane::Backups))
+    .bind(kinds(lane))
+    .bind(migrate::tenant_schema())
     .bind(&only)
     .bind(&only)
     .fetch_optional(&mut *tx)
@@ -151,8 +170,9 @@ async fn claim_of(
         duration,
     };
     sqlx::query(
-        "UPDATE saas_operations SET status = 'running', owner = ?, epoch = ?, attempts = ?,
-                lease_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND WHERE operation_id = ?",
+        "UPDATE saas_operations SET status = 'running', owner = ?, epoch = ?,
+                give_up_at = IF(attempts = 0, UTC_TIMESTAMP(6) + INTERVAL TIMESTAMPDIFF(SECOND, created_at, give_up_at) SECOND, give_up_at),
+                attempts = ?, lease_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND WHERE operation_id = ?",
     )
     .bind(owner)
     .bind(lease.epoch)
@@ -187,13 +207,14 @@ pub async fn next_due(pool: &MySqlPool, server: &str, lane: Lane) -> Result<Opti
     let (micros,): (Option<i64>,) = sqlx::query_as(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
          FROM saas_operations o WHERE server_id = ? AND status IN ('pending', 'running')
-           AND (kind IN ('backup', 'restore_test')) = ?
+           AND FIND_IN_SET(kind, ?) AND COALESCE(schema_version, 0) <= ?
            AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
                            AND other.operation_id <> o.operation_id
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))",
     )
     .bind(server)
-    .bind(lane == Lane::Backups)
+    .bind(kinds(Some(lane)))
+    .bind(migrate::tenant_schema())
     .fetch_one(pool)
     .await?;
     Ok(micros.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())))

@@ -26,6 +26,8 @@ pub enum JobKind {
     Rotate,
     /// Brings a tenant's database to another server.
     Move,
+    /// Brings a tenant's database to a newer schema.
+    Migrate,
     /// Compares a tenant, or all of a server, with what the events say.
     Audit,
     /// Puts a backup in the place of a tenant's database.
@@ -40,13 +42,14 @@ pub enum JobKind {
 
 impl JobKind {
     /// All of them: a worker claims no other, which a newer version beside it may have.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Provision,
         Self::Enforce,
         Self::Configure,
         Self::Purge,
         Self::Rotate,
         Self::Move,
+        Self::Migrate,
         Self::Audit,
         Self::Restore,
         Self::RestoreNew,
@@ -63,6 +66,7 @@ impl JobKind {
             Self::Purge => "purge",
             Self::Rotate => "rotate",
             Self::Move => "move",
+            Self::Migrate => "migrate",
             Self::Audit => "audit",
             Self::Restore => "restore",
             Self::RestoreNew => "restore_new",
@@ -158,6 +162,35 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(operation_id)
+}
+
+/// Enqueues the jobs that bring tenants (with the servers they are on) to the tenant schema `schema_version`. A worker takes them
+/// only if it knows that schema: an older program beside a newer one would find nothing to do.
+pub async fn enqueue_migrations(
+    connection: &mut MySqlConnection,
+    tenants: &[(TenantId, String)],
+    schema_version: u32,
+    patience: Duration,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let ids: Vec<Uuid> = tenants.iter().map(|_| Uuid::now_v7()).collect();
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    let mut insert = QueryBuilder::<MySql>::new(
+        "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, schema_version, status, next_attempt_at, give_up_at, created_at) ",
+    );
+    insert.push_values(tenants.iter().zip(&ids), |mut row, ((tenant_id, server), id)| {
+        row.push_bind(id.to_string())
+            .push_bind(tenant_id.as_str())
+            .push_bind(server)
+            .push_bind(JobKind::Migrate.as_str())
+            .push_bind(schema_version)
+            .push("'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ")
+            .push_bind_unseparated(patience.as_secs())
+            .push_unseparated(" SECOND, UTC_TIMESTAMP(6)");
+    });
+    insert.build().execute(connection).await?;
+    Ok(ids)
 }
 
 /// Jobs enqueued by one statement.
@@ -261,15 +294,15 @@ pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Resul
     }))
 }
 
-/// The tenant's operation that has not ended, if there is one. Enforcing, configuring and auditing do not count: they may be
-/// asked for at any time and are never in the way of another.
+/// The tenant's operation that has not ended, if there is one. Enforcing, configuring, migrating and auditing do not count: they may
+/// be asked for at any time and are never in the way of another.
 pub async fn active_operation(
     connection: &mut MySqlConnection,
     tenant: &TenantId,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let row: Option<(String,)> = sqlx::query_as(
         "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running')
-         AND kind NOT IN ('enforce', 'configure', 'audit') LIMIT 1",
+         AND kind NOT IN ('enforce', 'configure', 'migrate', 'audit') LIMIT 1",
     )
     .bind(tenant.as_str())
     .fetch_optional(connection)

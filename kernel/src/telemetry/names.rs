@@ -120,6 +120,8 @@ metrics! {
         "Age of the oldest job that has not ended; 0 when there is none";
     TENANTS "tenants" Gauge, CONTROL, ["state"],
         "Tenants by state";
+    TENANTS_BEHIND "tenants_behind_schema" Gauge, CONTROL, [],
+        "Tenants whose database has an older schema than this version's";
     DATA_NODES "data_nodes" Gauge, CONTROL, ["status"],
         "Data nodes that have reported lately, and that gave no sign of life for a while: alive, gone";
     BACKUP_OLDEST "backup_oldest_age_seconds" Gauge, CONTROL, [],

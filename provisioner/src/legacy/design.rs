@@ -5,14 +5,14 @@
 use super::mapping::Place;
 use super::schema::{Column, Table};
 use kernel::migrate;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::Migration;
 use std::collections::BTreeMap;
 
 /// All tables of a place.
 pub fn tables(place: Place) -> BTreeMap<String, Table> {
-    let migrations: &Migrator = match place {
-        Place::System => &migrate::SYSTEM,
-        Place::Tenant => &migrate::TENANT,
+    let migrations: &[Migration] = match place {
+        Place::System => &migrate::SYSTEM.migrations,
+        Place::Tenant => migrate::tenant(),
     };
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
     let mut open: Option<String> = None;

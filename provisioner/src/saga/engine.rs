@@ -3,10 +3,11 @@
 use super::progress::Progress;
 use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, moving, purge, restore, rotate};
 use crate::backup::job as backup;
-use crate::server::{Session, schema_version};
+use crate::server::Session;
 use kernel::domain::{Command, Rejection, Tenant, TenantId};
 use kernel::http::chain;
 use kernel::jobs::{JobError, JobKind, Lease, StepRecord};
+use kernel::migrate::tenant_schema;
 use kernel::retry::wait_after;
 use kernel::store::CommandError;
 use kernel::{database, failpoint};
@@ -271,7 +272,7 @@ async fn outcome(
             server: tools.server.id.clone(),
             host: tools.server.host.clone(),
             port: tools.server.port,
-            schema_version: schema_version(),
+            schema_version: tenant_schema(),
         }),
         (JobKind::RestoreNew, None) => {
             let (server, host, port) = (tools.server.id.clone(), tools.server.host.clone(), tools.server.port);
@@ -291,9 +292,10 @@ async fn outcome(
         (JobKind::Purge, None) => {
             Some(Command::CompletePurge { certificate: purge::certificate(tools, tenant).await? })
         }
-        // The switch, the move and the repairs are appended by their steps.
+        // The switch, the move, the schema and the repairs are appended by their steps.
         (JobKind::Purge, Some(_))
-        | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate | JobKind::Move | JobKind::Audit, _) => None,
+        | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate, _)
+        | (JobKind::Move | JobKind::Migrate | JobKind::Audit, _) => None,
         (JobKind::Backup | JobKind::RestoreTest, _) => None,
     })
 }

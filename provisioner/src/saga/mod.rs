@@ -11,6 +11,7 @@ mod configure;
 mod enforce;
 mod engine;
 mod error;
+mod migrate;
 mod moving;
 mod progress;
 mod provision;
@@ -179,6 +180,8 @@ pub enum Step {
     Settle,
     /// Nothing of the tenant is left on its former server.
     DropSource,
+    /// The tenant's database has the newest schema.
+    MigrateSchema,
     /// What differs from the events is kept.
     Look,
     /// What is safe to repair is repaired.
@@ -208,7 +211,9 @@ impl Saga {
             JobKind::Rotate => Self { steps: &ROTATE, way_back: true },
             // Until the tenant is on the other server; the engine asks.
             JobKind::Move => Self { steps: &MOVE, way_back: true },
-            // Given up after a while; there is nothing to undo.
+            // Given up after a while, as is an audit; what was added stays, and is in nobody's way.
+            JobKind::Migrate => Self { steps: &[Step::MigrateSchema], way_back: true },
+            // There is nothing to undo.
             JobKind::Audit => Self { steps: &AUDIT, way_back: true },
             // Until what was replaced is dropped; the engine asks.
             JobKind::Restore => Self { steps: &RESTORE, way_back: true },
@@ -283,6 +288,7 @@ impl Step {
             Self::Relocate => "relocate",
             Self::Settle => "settle",
             Self::DropSource => "drop_source",
+            Self::MigrateSchema => "migrate_schema",
             Self::Look => "look",
             Self::Repair => "repair",
             Self::Confirm => "confirm",
@@ -293,7 +299,7 @@ impl Step {
     pub fn deadline(self) -> Duration {
         match self {
             Self::LoadBackup | Self::LastBackup => job::DEADLINE,
-            Self::Copy | Self::Compare => WITH_THE_DATA,
+            Self::Copy | Self::Compare | Self::MigrateSchema => WITH_THE_DATA,
             _ => STEP_DEADLINE,
         }
     }
@@ -330,6 +336,7 @@ impl Step {
             Self::Relocate => moving::relocate::act(context).await,
             Self::Settle => moving::settle::act(context).await,
             Self::DropSource => moving::drop_source::act(context).await,
+            Self::MigrateSchema => migrate::act(context).await,
             Self::Look => audit::look::act(context).await,
             Self::Repair => audit::repair::act(context).await,
             Self::Confirm => audit::confirm::act(context).await,
@@ -362,6 +369,8 @@ impl Step {
             Self::AwaitClosed | Self::LockSource | Self::Copy | Self::Compare | Self::VerifyTarget => Ok(()),
             // From there on nothing is undone.
             Self::Relocate | Self::Settle | Self::DropSource => Ok(()),
+            // What was added is in nobody's way, and what is left to add is added by the next one.
+            Self::MigrateSchema => Ok(()),
             // What was repaired is right.
             Self::Look | Self::Repair | Self::Confirm => Ok(()),
         }

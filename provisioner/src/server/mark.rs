@@ -54,19 +54,19 @@ impl Mark {
 
     /// The mark after all migrations of this program.
     pub fn migrated(&self) -> Self {
-        Self::at(self, latest())
+        Self::at(self, migrate::tenant_schema())
     }
 
     /// Whether the schema is that of this program; an error when a migration was changed after it had been applied, or
     /// the database is newer than this program.
     pub fn is_current(&self) -> Result<bool, StepError> {
-        if self.schema > latest() {
+        if self.schema > migrate::tenant_schema() {
             return Err(StepError::Permanent("the database has a newer schema than this program knows".into()));
         }
         if self.sum != sum(self.schema) {
             return Err(StepError::Permanent("a tenant migration was changed after it had been applied".into()));
         }
-        Ok(self.schema == latest())
+        Ok(self.schema == migrate::tenant_schema())
     }
 
     /// Whether it names the same owner.
@@ -94,14 +94,9 @@ impl Mark {
     }
 }
 
-/// Newest tenant migration of this program.
-pub fn latest() -> u32 {
-    migrate::TENANT.iter().map(|migration| u32::try_from(migration.version).unwrap_or(0)).max().unwrap_or(0)
-}
-
 fn sum(schema: u32) -> String {
     let mut hash = Sha256::new();
-    for migration in migrate::TENANT.iter().filter(|migration| migration.version <= i64::from(schema)) {
+    for migration in migrate::tenant().iter().filter(|migration| migration.version <= i64::from(schema)) {
         hash.update(migration.checksum.as_ref());
     }
     hex::encode(&hash.finalize()[..8])

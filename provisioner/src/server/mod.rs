@@ -13,7 +13,7 @@ mod sessions;
 mod storage;
 
 pub use kernel::engine::Dialect;
-pub use mark::{Found, MARK_TABLE, Mark, find, latest as schema_version};
+pub use mark::{Found, MARK_TABLE, Mark, find};
 pub use register::{first_look, keep_registered};
 pub use session::Session;
 pub use storage::keep_measured;

@@ -71,7 +71,10 @@ fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings)
     if mark.schema != said.schema_version {
         let detail = format!("the mark says {}, the events say {}", mark.schema, said.schema_version);
         found.add(Drift::SchemaDiffers, &said.name, detail);
-    } else if let Err(error) = mark.is_current() {
+    // One that a newer program has migrated is for newer programs to judge.
+    } else if mark.schema <= kernel::migrate::tenant_schema()
+        && let Err(error) = mark.is_current()
+    {
         found.add(Drift::SchemaDiffers, &said.name, error.to_string());
     }
     let missing: Vec<_> = expected_tables(mark.schema).filter(|table| !database.tables.contains(*table)).collect();
@@ -119,7 +122,8 @@ fn of_account(ours: &Ours<'_>, expected: &Expected, presence: Presence, user: &U
         }
         _ => {}
     }
-    if user.max_connections != expected.max_connections {
+    // A locked account is told its limit when it is unlocked.
+    if presence == Presence::Open && user.max_connections != expected.max_connections {
         let detail = format!("{} instead of {}", user.max_connections, expected.max_connections);
         found.add(Drift::LimitDiffers, &subject, detail);
     }
@@ -238,6 +242,28 @@ mod tests {
         deleted.tenant.before_deletion = Some(BeforeDeletion { state: Active, reason: None });
         assert_eq!(kinds(&deleted, &seen(true)), NONE, "its data is kept, and nobody logs in");
         assert_eq!(kinds(&expected(Provisioning), &seen(false)), [Drift::JobMissing]);
+    }
+
+    #[test]
+    fn a_limit_counts_where_somebody_may_log_in() {
+        let other = |state| Expected { max_connections: 5, ..expected(state) };
+        assert_eq!(kinds(&other(TenantState::Active), &seen(false)), [Drift::LimitDiffers]);
+        assert_eq!(kinds(&other(TenantState::Suspended), &seen(true)), NONE);
+    }
+
+    #[test]
+    fn a_schema_is_what_the_events_say_and_a_newer_one_is_not_ours_to_judge() {
+        let with = |said: u32, marked: Mark| {
+            let (mut expected, mut seen) = (expected(TenantState::Active), seen(false));
+            expected.tenant.database.schema_version = said;
+            seen.databases.get_mut("ai_shifu_tenant_acme").unwrap().mark = Some(marked);
+            kinds(&expected, &seen)
+        };
+        let mark = Mark::new("i1", &"acme".parse().unwrap());
+        let newest = mark.migrated();
+        assert_eq!(with(newest.schema + 1, newest.clone()), [Drift::SchemaDiffers]);
+        assert_eq!(with(newest.schema, Mark { sum: "00".into(), ..newest.clone() }), [Drift::SchemaDiffers]);
+        assert_eq!(with(newest.schema + 1, Mark { schema: newest.schema + 1, sum: "00".into(), ..newest }), NONE);
     }
 
     #[test]

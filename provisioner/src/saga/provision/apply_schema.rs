@@ -21,7 +21,7 @@ pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Re
         return Ok(());
     }
     let mut batch = format!("USE {};\n", sql::identifier(database)?);
-    for migration in migrate::TENANT.iter().filter(|migration| migration.version > i64::from(mark.schema)) {
+    for migration in migrate::tenant().iter().filter(|migration| migration.version > i64::from(mark.schema)) {
         batch.push_str(&migration.sql);
         batch.push('\n');
     }
@@ -36,7 +36,7 @@ pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Re
 
 /// The tables that the migrations up to `schema` create, from their text.
 pub fn expected_tables(schema: u32) -> impl Iterator<Item = &'static str> {
-    migrate::TENANT
+    migrate::tenant()
         .iter()
         .filter(move |migration| migration.version <= i64::from(schema))
         .flat_map(|migration| migration.sql.lines())

@@ -4,7 +4,8 @@ use super::{Stage, backups, base_tables, beside, kept, replaced, stage, wish};
 use crate::backup::load;
 use crate::saga::provision::apply_schema;
 use crate::saga::{Context, StepError};
-use crate::server::{Found, Mark, schema_version};
+use crate::server::{Found, Mark};
+use kernel::migrate::tenant_schema;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if stage(context).await? != Stage::Before {
@@ -20,7 +21,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             manifest.backup_id, manifest.dialect
         )));
     }
-    if manifest.schema_version > schema_version() {
+    if manifest.schema_version > tenant_schema() {
         return Err(StepError::Permanent("the backup has a newer schema than this program knows".into()));
     }
     let (database, owner) = (beside(context), context.mark());

@@ -18,9 +18,10 @@ pub mod swap_database;
 
 use super::{Context, StepError, Tools};
 use crate::backup::{BackupStore, Kept, Wish};
-use crate::server::{Found, MARK_TABLE, schema_version};
+use crate::server::{Found, MARK_TABLE};
 use kernel::domain::RestoredFrom;
 use kernel::jobs::{JobError, Lease};
+use kernel::migrate::tenant_schema;
 use kernel::sql;
 use sqlx::Executor;
 
@@ -111,7 +112,7 @@ async fn restored_from(context: &Context<'_>) -> Result<RestoredFrom, StepError>
         source_tenant_id: source_tenant_id.ok_or(StepError::Unfit("the backup is of no tenant"))?,
         taken_at: manifest.taken_at,
         backup_position: manifest.position,
-        schema_version: schema_version(),
+        schema_version: tenant_schema(),
     })
 }
 

@@ -1,0 +1,42 @@
+//! Has the tenants whose schema is older than this program's brought to it: a job each, done by the provisioners, a few at once.
+//!
+//! A tenant whose migration has failed is asked for again a day later, or when somebody asks; the others do not wait for it.
+
+use super::{Lead, RunError};
+use crate::schema::BEHIND;
+use crate::serve::App;
+use kernel::domain::TenantId;
+use kernel::jobs;
+use kernel::migrate::tenant_schema;
+
+/// Asked for by one transaction.
+const BATCH: u32 = 200;
+
+pub async fn migrate_behind(app: &App, lead: &Lead) -> Result<u64, RunError> {
+    let mut asked = 0;
+    loop {
+        let mut tx = app.store.pool().begin().await?;
+        lead.hold(&mut tx).await?;
+        let behind: Vec<(String, String)> = sqlx::query_as(&format!(
+            "SELECT s.tenant_id, s.server_id FROM saas_tenant_snapshots s WHERE {BEHIND}
+               AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = s.tenant_id AND o.kind = 'migrate'
+                    AND (o.status IN ('pending', 'running')
+                         OR (o.status = 'failed' AND o.schema_version >= ? AND o.finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY)))
+             ORDER BY s.created_position LIMIT ?"
+        ))
+        .bind(tenant_schema())
+        .bind(tenant_schema())
+        .bind(BATCH)
+        .fetch_all(&mut *tx)
+        .await?;
+        let tenants: Vec<(TenantId, String)> =
+            behind.iter().filter_map(|(id, server)| Some((id.parse().ok()?, server.clone()))).collect();
+        jobs::enqueue_migrations(&mut tx, &tenants, tenant_schema(), app.patience).await?;
+        tx.commit().await?;
+        kernel::failpoint::hit("schedule.asked").await;
+        asked += tenants.len() as u64;
+        if behind.len() < BATCH as usize || tenants.is_empty() {
+            return Ok(asked);
+        }
+    }
+}

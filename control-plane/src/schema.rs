@@ -1,0 +1,90 @@
+//! Which tenants have the schema of this program, and which do not have it yet.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use kernel::migrate::tenant_schema;
+use serde::Serialize;
+use sqlx::{FromRow, MySqlConnection};
+use utoipa::ToSchema;
+
+/// Whether the tenant of a snapshot `s` has a database with a schema older than the one that is bound.
+pub const BEHIND: &str = "CAST(JSON_EXTRACT(s.snapshot, '$.database.schema_version') AS UNSIGNED) BETWEEN 1 AND ? - 1";
+
+/// Most failures shown.
+const SHOWN: u32 = 100;
+
+/// How far the tenants are.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TenantSchemas)]
+pub struct Report {
+    /// The newest tenant migration of this control plane: what tenants are brought to.
+    schema_version: u32,
+    /// Tenants that have a database.
+    tenants: i64,
+    /// Those of them that have an older schema.
+    behind: i64,
+    /// Jobs that bring a tenant to it and have not ended.
+    migrating: i64,
+    /// Tenants that are behind because their newest job failed, the first hundred.
+    failed: Vec<Failure>,
+}
+
+/// A tenant that could not be brought to the newest schema. It is served all the same.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailedMigration)]
+struct Failure {
+    tenant_id: String,
+    /// What its database has.
+    schema_version: u32,
+    operation_id: String,
+    error: Option<String>,
+    finished_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Failed {
+    tenant_id: String,
+    schema_version: u64,
+    operation_id: String,
+    error: Option<String>,
+    finished_at: NaiveDateTime,
+}
+
+/// How many tenants have a database, and how many of them are behind.
+pub async fn count(connection: &mut MySqlConnection) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(&format!(
+        "SELECT CAST(COALESCE(SUM(CAST(JSON_EXTRACT(s.snapshot, '$.database.schema_version') AS UNSIGNED) > 0), 0) AS SIGNED),
+                CAST(COALESCE(SUM({BEHIND}), 0) AS SIGNED) FROM saas_tenant_snapshots s"
+    ))
+    .bind(tenant_schema())
+    .fetch_one(connection)
+    .await
+}
+
+/// How far they are.
+pub async fn report(connection: &mut MySqlConnection) -> Result<Report, sqlx::Error> {
+    let (tenants, behind) = count(connection).await?;
+    let (migrating,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM saas_operations WHERE kind = 'migrate' AND status IN ('pending', 'running')",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let failed: Vec<Failed> = sqlx::query_as(&format!(
+        "SELECT s.tenant_id, CAST(JSON_EXTRACT(s.snapshot, '$.database.schema_version') AS UNSIGNED) AS schema_version,
+                o.operation_id, o.error, o.finished_at
+         FROM saas_tenant_snapshots s JOIN saas_operations o ON o.tenant_id = s.tenant_id AND o.kind = 'migrate' AND o.status = 'failed'
+         WHERE {BEHIND} AND NOT EXISTS (SELECT 1 FROM saas_operations n
+             WHERE n.tenant_id = o.tenant_id AND n.kind = 'migrate' AND n.operation_id > o.operation_id)
+         ORDER BY s.tenant_id LIMIT {SHOWN}"
+    ))
+    .bind(tenant_schema())
+    .fetch_all(connection)
+    .await?;
+    let failed = failed.into_iter().map(|row| Failure {
+        tenant_id: row.tenant_id,
+        schema_version: u32::try_from(row.schema_version).unwrap_or(0),
+        operation_id: row.operation_id,
+        error: row.error,
+        finished_at: row.finished_at.and_utc(),
+    });
+    Ok(Report { schema_version: tenant_schema(), tenants, behind, migrating, failed: failed.collect() })
+}

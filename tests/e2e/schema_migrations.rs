@@ -1,0 +1,264 @@
+//! Tenants come to a newer schema while they are in service, each by itself: beside older programs, with kills, and with one that
+//! fails.
+
+use crate::audit;
+use crate::invariants;
+use crate::isolation;
+use crate::world::{self, SOON};
+use anyhow::{Context, Result, ensure};
+use harness::admin::Admin;
+use harness::files::private_dir;
+use harness::stack::{Stack, StackOptions};
+use harness::wait;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Executor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const HOST: &str = "t-busy.example.com";
+
+/// The files of a version that is newer by two: a table and a column, and then an index that not all data fits.
+const NEWER: [(&str, &str); 2] = [
+    (
+        "0002_notes.sql",
+        "CREATE TABLE IF NOT EXISTS order_notes (
+    id BIGINT NOT NULL PRIMARY KEY,
+    note VARCHAR(100) NOT NULL DEFAULT ''
+);
+SET @change = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE order_orders ADD COLUMN note VARCHAR(100) NULL', 'DO 0')
+    FROM information_schema.COLUMNS
+    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'order_orders' AND COLUMN_NAME = 'note');
+PREPARE change_table FROM @change;
+EXECUTE change_table;
+DEALLOCATE PREPARE change_table;
+",
+    ),
+    (
+        "0003_one_order_of_a_bid.sql",
+        "SET @change = (SELECT IF(COUNT(*) = 0, 'ALTER TABLE order_orders ADD UNIQUE INDEX one_of_a_bid (order_bid)', 'DO 0')
+    FROM information_schema.STATISTICS
+    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'order_orders' AND INDEX_NAME = 'one_of_a_bid');
+PREPARE change_table FROM @change;
+EXECUTE change_table;
+DEALLOCATE PREPARE change_table;
+",
+    ),
+];
+
+/// Puts the files of the newer version somewhere.
+fn newer_version(stack: &Stack) -> Result<String> {
+    let directory = stack.dir().join("newer");
+    private_dir(&directory)?;
+    for (name, sql) in NEWER {
+        std::fs::write(directory.join(name), sql)?;
+    }
+    Ok(directory.display().to_string())
+}
+
+const VERSION: &str = "NEWER_TENANT_MIGRATIONS";
+
+/// Asks for a run of the schedule and gives how many tenants it asked for.
+async fn run_schedule(admin: &Admin) -> Result<u64> {
+    let asked: Value = admin.post("/admin/schedules/schema-migration/run", json!({})).await?.expect(202)?;
+    let ended = wait::until_ok(SOON, "the schedule to run", async || {
+        let shown: Value = admin.get("/admin/schedules").await?;
+        let schedules = shown["schedules"].as_array().context("schedules")?;
+        let schedule =
+            schedules.iter().find(|schedule| schedule["name"] == "schema-migration").context("the schedule")?;
+        ensure!(
+            schedule["last_run"]["run_id"] == asked["run_id"] && schedule["last_run"]["status"] == "succeeded",
+            "{schedule}"
+        );
+        Ok(schedule["last_run"]["items"].as_u64())
+    })
+    .await?;
+    ended.context("how many it asked for")
+}
+
+async fn schema_of(admin: &Admin, tenant: &str) -> Result<u64> {
+    let shown: Value = admin.get(&format!("/admin/tenants/{tenant}")).await?;
+    shown["database"]["schema_version"].as_u64().context("a schema")
+}
+
+/// From and to, of the tenant's events of migrations.
+async fn migrations(admin: &Admin, tenant: &str) -> Result<Vec<(u64, u64)>> {
+    let events = admin.events(tenant).await?;
+    let migrated = events.iter().filter(|event| event.kind == "tenant.schema_migrated");
+    migrated
+        .map(|event| Some((event.data["former_version"].as_u64()?, event.data["schema_version"].as_u64()?)))
+        .collect::<Option<_>>()
+        .context("former_version, schema_version")
+}
+
+/// Asks for the tenant's orders without a pause until `on` ends; every answer must be 200. Gives how many there were.
+async fn ask(stack: &Stack, token: String, on: Arc<AtomicBool>) -> tokio::task::JoinHandle<Result<u64>> {
+    let api = stack.tenant_api(0);
+    tokio::spawn(async move {
+        let mut answers = 0;
+        while on.load(Ordering::SeqCst) {
+            let reply = api.get(HOST, &token, "/api/orders").await?;
+            ensure!(reply.status == 200 && world::order_bids(&reply) == ["o-1"], "{}: {}", reply.status, reply.text);
+            answers += 1;
+        }
+        Ok(answers)
+    })
+}
+
+#[tokio::test]
+async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Result<()> {
+    let options = StackOptions::for_test("schema-newer")?.with_env("provisioner", "JOB_LEASE", "4").with_env(
+        "control-plane",
+        "SCHEDULE_SCHEMA_MIGRATION",
+        "",
+    );
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    let all = ["t-busy", "t-bad", "t-off", "t-gone", "default"];
+    for id in &all[..4] {
+        admin.create_active_tenant(id, Some(&format!("{id}.example.com")), SOON).await?;
+    }
+    let (user, token) = world::user(&admin, "ann", &[("t-busy", "user")]).await?;
+    world::plant_order(&stack, "t-busy", &user, "o-1").await?;
+    for _ in 0..2 {
+        world::plant_order(&stack, "t-bad", &user, "twice").await?;
+    }
+    ensure!(admin.post("/admin/tenants/t-off/suspend", json!({"reason": "unpaid"})).await?.status == 200);
+    ensure!(admin.request("DELETE", "/admin/tenants/t-gone", None, &[]).await?.status == 202);
+    world::idle(&stack).await?;
+    ensure!(run_schedule(&admin).await? == 0, "nobody is behind");
+    let api = stack.tenant_api(0);
+    wait::until(SOON, "the tenant to be served", async || {
+        api.get(HOST, &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
+    })
+    .await?;
+
+    // A newer control plane beside an older provisioner, which leaves to others what it does not know; a newer job does not stand
+    // in the way of what the older one can do.
+    let newer = newer_version(&stack)?;
+    stack.control_planes[0].restart(&[(VERSION, Some(&newer))]).await?;
+    let on = Arc::new(AtomicBool::new(true));
+    let asking = ask(&stack, token, Arc::clone(&on)).await;
+    let admin = stack.admin();
+    ensure!(run_schedule(&admin).await? == 5 && run_schedule(&admin).await? == 0, "each is asked for once");
+    let reply = admin.post("/admin/tenants/t-busy/database/migrate", json!({})).await?;
+    ensure!((reply.status, reply.error()) == (409, "operation_in_progress"), "{}", reply.text);
+    let rotation = admin.post("/admin/tenants/t-busy/database/rotate", json!({})).await?;
+    ensure!(rotation.status == 202, "{}", rotation.text);
+    admin.wait_for_operation(rotation.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    let shown: Value = admin.get("/admin/schema").await?;
+    ensure!(shown == json!({"schema_version": 3, "tenants": 5, "behind": 5, "migrating": 5, "failed": []}), "{shown}");
+
+    // Somebody is in the middle of a transaction: the change waits for its end, and nobody for the change.
+    let mut reader = isolation::login(&stack, "t-busy").await?.connect().await?;
+    reader.execute("START TRANSACTION; SELECT COUNT(*) FROM order_orders").await?;
+    stack.provisioners[0].restart(&[(VERSION, Some(&newer))]).await?;
+    let mut system = world::system(&stack).await?;
+    let waits = "SELECT COUNT(*) FROM saas_operations WHERE tenant_id = 't-busy' AND kind = 'migrate' AND attempts >= 2
+         AND status IN ('pending', 'running') AND error LIKE '%is busy with the same rows or tables'";
+    wait::until(SOON, "the change to have waited", async || {
+        world::number(&mut system, waits).await.ok().filter(|n| *n == 1)
+    })
+    .await?;
+    reader.execute("ROLLBACK").await?;
+    for id in all.iter().filter(|id| **id != "t-bad") {
+        wait::until(SOON, &format!("{id} to have the newest schema"), async || {
+            schema_of(&admin, id).await.ok().filter(|version| *version == 3)
+        })
+        .await?;
+        ensure!(migrations(&admin, id).await? == [(1, 2), (2, 3)], "{id}: {:?}", migrations(&admin, id).await?);
+    }
+    let mut busy = isolation::login(&stack, "t-busy").await?.connect().await?;
+    busy.execute("SELECT note FROM order_orders; SELECT note FROM order_notes").await?;
+
+    // The one that does not fit is as far as it could go, is served, and is asked for again when somebody says so. Its error may
+    // pass, for all we know, so it was tried for as long as patience lasts: shortened here.
+    system.execute("UPDATE saas_operations SET give_up_at = UTC_TIMESTAMP(6), next_attempt_at = UTC_TIMESTAMP(6) WHERE tenant_id = 't-bad' AND kind = 'migrate'").await?;
+    world::idle(&stack).await?;
+    let shown: Value = admin.get("/admin/schema").await?;
+    let failed = &shown["failed"][0];
+    ensure!(
+        shown["behind"] == 1 && shown["migrating"] == 0 && shown["failed"].as_array().map(Vec::len) == Some(1),
+        "{shown}"
+    );
+    ensure!(failed["tenant_id"] == "t-bad" && failed["schema_version"] == 2, "{shown}");
+    ensure!(failed["error"] == "database server main refused a statement (error 1062)", "{shown}");
+    ensure!(migrations(&admin, "t-bad").await? == [(1, 2)] && admin.tenant("t-bad").await?.state == "active", "t-bad");
+    ensure!(run_schedule(&admin).await? == 0, "it has just failed");
+    isolation::login(&stack, "t-bad").await?.connect().await?;
+    audit::finds_nothing(&admin).await?;
+    let delete = "DELETE FROM `ai_shifu_tenant_t-bad`.order_orders ORDER BY id DESC LIMIT 1";
+    world::root(&stack).await?.execute(delete).await?;
+    let asked: Value = admin.post("/admin/tenants/t-bad/database/migrate", json!({})).await?.expect(202)?;
+    ensure!(asked["kind"] == "migrate" && asked["tenant"]["tenant_id"] == "t-bad", "{asked}");
+    admin.wait_for_operation(asked["operation_id"].as_str().context("an operation")?, SOON).await?;
+    ensure!(migrations(&admin, "t-bad").await? == [(1, 2), (2, 3)], "t-bad");
+
+    // What is new has it from the beginning; what was out of service still is, and comes back with it.
+    admin.create_active_tenant("t-new", None, SOON).await?;
+    ensure!(schema_of(&admin, "t-new").await? == 3 && migrations(&admin, "t-new").await?.is_empty(), "t-new");
+    for id in ["t-off", "t-gone"] {
+        ensure!(isolation::login(&stack, id).await?.connect().await.is_err(), "{id} is out of service and logs in");
+    }
+    ensure!(admin.post("/admin/tenants/t-gone/restore", json!({})).await?.status == 202);
+    world::idle(&stack).await?;
+    isolation::login(&stack, "t-gone").await?.connect().await?.execute("SELECT note FROM order_notes").await?;
+
+    // The way back: the version before goes on with what the newer one has left, and calls nothing of it wrong.
+    stack.provisioners[0].restart(&[(VERSION, None)]).await?;
+    stack.control_planes[0].restart(&[(VERSION, None)]).await?;
+    let admin = stack.admin();
+    audit::finds_nothing(&admin).await?;
+    ensure!(run_schedule(&admin).await? == 0, "a newer schema is not behind");
+    let nothing: Value = admin.post("/admin/tenants/t-busy/database/migrate", json!({})).await?.expect(202)?;
+    admin.wait_for_operation(nothing["operation_id"].as_str().context("an operation")?, SOON).await?;
+    ensure!(schema_of(&admin, "t-busy").await? == 3, "it went back");
+    admin.create_active_tenant("t-older", None, SOON).await?;
+    ensure!(schema_of(&admin, "t-older").await? == 1, "t-older");
+    for (id, code) in [("t-none", "tenant_not_found"), ("T", "invalid_tenant_id")] {
+        let reply = admin.post(&format!("/admin/tenants/{id}/database/migrate"), json!({})).await?;
+        ensure!(reply.error() == code, "{}", reply.text);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    on.store(false, Ordering::SeqCst);
+    let answers = asking.await??;
+    ensure!(answers > 100, "only {answers} answers");
+    println!("{answers} answers while the schema changed");
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn a_migration_killed_at_every_point_is_finished_and_told_once() -> Result<()> {
+    let mut stack = Stack::start(world::without_nodes("schema-killed")?).await?;
+    let admin = stack.admin();
+    let mut points = ["migrate_schema.before", "applied", "marked", "migrate_schema.after", "recorded"]
+        .map(|point| format!("migrate.{point}"))
+        .to_vec();
+    points.extend(["append.before_commit", "append.after_commit"].map(String::from));
+    for number in 0..points.len() {
+        admin.create_active_tenant(&format!("t-{number}"), None, SOON).await?;
+    }
+    let newer = newer_version(&stack)?;
+    stack.control_planes[0].restart(&[(VERSION, Some(&newer)), ("SCHEDULE_SCHEMA_MIGRATION", Some(""))]).await?;
+    let admin = stack.admin();
+    for (number, point) in points.iter().enumerate() {
+        stack.provisioners[0].stop().await?;
+        // Not waited for: a job left by the kill before may meet the point at once.
+        stack.provisioners[0]
+            .start_again(&[(VERSION, Some(&newer)), ("FAILPOINTS", Some(&format!("{point}=kill")))])?;
+        let reply = admin.post(&format!("/admin/tenants/t-{number}/database/migrate"), json!({})).await?;
+        ensure!(reply.status == 202, "{}", reply.text);
+        let provisioner = &mut stack.provisioners[0];
+        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
+    }
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    world::idle(&stack).await?;
+    for (number, point) in points.iter().enumerate() {
+        let id = format!("t-{number}");
+        let told = migrations(&admin, &id).await?;
+        ensure!(told == [(1, 2), (2, 3)], "{point}: {told:?}");
+        isolation::login(&stack, &id).await?.connect().await?.execute("SELECT note FROM order_notes").await?;
+    }
+    audit::finds_nothing(&admin).await?;
+    invariants::check(&stack).await
+}
