@@ -1,6 +1,12 @@
 //! A dump of the source before the cut-over, made by the server's own program.
+//!
+//! **Design note.** [`crate::backup`] seals what it takes under the key ring of the new system. This one is for the day on which the
+//! new system is given up: the old server's own people must be able to load it with the old server's own program, and
+//! without any key. It also holds what may be in an old database and is in none of ours: views, triggers, routines. So it is plain SQL, which only its owner
+//! may read; whoever keeps it for long encrypts it.
 
 use super::LegacyError;
+use super::checks::{Kind, Problem};
 use super::source::Source;
 use kernel::tls;
 use secrecy::ExposeSecret;
@@ -16,8 +22,8 @@ const PROGRAMS: [&str; 2] = ["mariadb-dump", "mysqldump"];
 /// What a complete dump ends with.
 const END: &str = "-- Dump completed";
 
-/// Writes the dump into `dir`, readable by its owner only, and returns its path.
-pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
+/// Writes the dump into `dir`, readable by its owner only, and returns its path. `problems` says what code the source has.
+pub async fn make(source: &Source, dir: &Path, problems: &[Problem]) -> Result<PathBuf, LegacyError> {
     let program = PROGRAMS.iter().find_map(|program| find(program)).ok_or_else(|| {
         LegacyError::Refused(
             "neither mariadb-dump nor mysqldump is installed: install one, or give --skip-backup".into(),
@@ -41,6 +47,7 @@ pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
     let child = tokio::process::Command::new(&program)
         .arg(format!("--defaults-extra-file={}", options.display()))
         .args(["--single-transaction", "--quick", "--hex-blob", "--no-tablespaces", "--default-character-set=utf8mb4"])
+        .args(code(problems))
         .arg(&source.database)
         .stdin(Stdio::null())
         .stdout(dump.try_clone().map_err(writing())?)
@@ -64,6 +71,12 @@ pub async fn make(source: &Source, dir: &Path) -> Result<PathBuf, LegacyError> {
         return Err(LegacyError::Stopped(format!("the dump {} has no end", path.display())));
     }
     Ok(path)
+}
+
+/// Options for code that there is. Asked for where there is none, they would need rights that the account has no use for.
+fn code(problems: &[Problem]) -> impl Iterator<Item = &'static str> {
+    let has = |what: &str| problems.iter().any(|problem| problem.kind == Kind::Code && problem.column == what);
+    [(has("routine"), "--routines"), (has("event"), "--events")].into_iter().filter_map(|(has, option)| has.then_some(option))
 }
 
 fn find(program: &str) -> Option<PathBuf> {

@@ -112,7 +112,7 @@ async fn steps(
     );
     let began = Instant::now();
     match backup {
-        Some(dir) => done.done("backup", began, backup::make(source, dir).await?.display()),
+        Some(dir) => done.done("backup", began, backup::make(source, dir, &plan.problems).await?.display()),
         None => done.done("backup", began, "skipped, as asked for"),
     }
     let began = Instant::now();

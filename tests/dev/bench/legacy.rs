@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use harness::files::write_private;
 use harness::install;
 use harness::legacy::schema::{self, Generation};
-use harness::legacy::{destination, fill};
+use harness::legacy::{checksum, destination, fill};
 use harness::mariadb::{MariaDb, Options};
 use harness::services::{Env, Role};
 use harness::stack::Stack;
@@ -47,20 +47,22 @@ pub async fn measure(stack: &mut Stack, rounds: usize) -> Result<Comparison> {
         schema::create(&old.root_url(), database, Generation::September2025).await?;
     }
     fill::fill(&old.root_url(), OLD, SEED, ROWS).await?;
+    // Each table has its share, rounded.
+    let rows = checksum::of_database(&old.root_url(), OLD).await?.values().map(|sum| sum.rows).sum();
     let mut system = connect(&stack.urls.root).await?;
     eprintln!("legacy: warming up");
-    import(stack, &old).await?;
+    import(stack, &old, rows).await?;
     copy(stack, &old, &mut system).await?;
     let (mut turns, mut ours, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         undo(stack, &old, &mut system).await?;
         let begun = watch.now()?;
         let (imported, copied) = if round % 2 == 0 {
-            let imported = import(stack, &old).await?;
+            let imported = import(stack, &old, rows).await?;
             (imported, copy(stack, &old, &mut system).await?)
         } else {
             let copied = copy(stack, &old, &mut system).await?;
-            (import(stack, &old).await?, copied)
+            (import(stack, &old, rows).await?, copied)
         };
         let others = watch.others_since(&begun)?;
         let copied = copied.as_secs_f64();
@@ -86,13 +88,13 @@ async fn connect(url: &str) -> Result<MySqlConnection> {
     Ok(options.disable_statement_logging().connect().await?)
 }
 
-async fn import(stack: &Stack, old: &MariaDb) -> Result<Imported> {
+async fn import(stack: &Stack, old: &MariaDb, expected: u64) -> Result<Imported> {
     let begun = Instant::now();
     let said = run_import(stack, old, OLD).await?;
     let seconds = begun.elapsed().as_secs_f64();
     let number = |field: &str| said[field].as_f64().with_context(|| format!("the import says no {field}: {said}"));
     let rows = number("rows")?;
-    ensure!(rows >= ROWS as f64, "the import moved {rows} rows");
+    ensure!(rows == expected as f64, "the import moved {rows} of {expected} rows");
     Ok(Imported { rows, megabytes: number("bytes")? / 1e6, seconds })
 }
 
@@ -106,7 +108,7 @@ async fn run_import(stack: &Stack, old: &MariaDb, database: &str) -> Result<serd
 
 /// Makes the destination as it was: rows by hand, members by an import of nothing, which lets them leave.
 async fn undo(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) -> Result<()> {
-    let tables = harness::legacy::checksum::tables(&old.root_url(), OLD).await?;
+    let tables = checksum::tables(&old.root_url(), OLD).await?;
     let names = tables.iter().map(|table| format!("`{}`.`{}`", destination::database(&table.name), table.name));
     let empty: String = names.map(|name| format!("TRUNCATE {name};")).collect();
     let forget = "DELETE FROM ai_shifu_system.saas_legacy_tables; DELETE FROM ai_shifu_system.saas_legacy_import";
