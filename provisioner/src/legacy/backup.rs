@@ -22,29 +22,49 @@ const PROGRAMS: [&str; 2] = ["mariadb-dump", "mysqldump"];
 /// What a complete dump ends with.
 const END: &str = "-- Dump completed";
 
-/// Writes the dump into `dir`, readable by its owner only, and returns its path. `problems` says what code the source has.
+/// Writes the dump into `dir`, readable by its owner only, and returns its path. `problems` says what code the source has. A dump
+/// bears its name when it is whole.
 pub async fn make(source: &Source, dir: &Path, problems: &[Problem]) -> Result<PathBuf, LegacyError> {
     let program = PROGRAMS.iter().find_map(|program| find(program)).ok_or_else(|| {
         LegacyError::Refused(
             "neither mariadb-dump nor mysqldump is installed: install one, or give --skip-backup".into(),
         )
     })?;
-    let failed = |doing: String| move |source| LegacyError::File { doing, source };
     fs::create_dir_all(dir).map_err(failed(format!("creating {}", dir.display())))?;
-    let time = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
+    let time = chrono::Utc::now().format("%Y%m%dT%H%M%SZ").to_string();
     let path = dir.join(format!("{}-{time}.sql", source.database.replace('/', "_")));
-    let writing = || failed(format!("writing {}", path.display()));
-    let mut dump = private(&path).map_err(writing())?;
+    let half = path.with_extension("sql.half");
     // The password is in a file that only we can read: others see arguments and, on some systems, the environment.
     let (options, trusted) = (dir.join(format!(".{time}.cnf")), dir.join(format!(".{time}.pem")));
-    private(&options)
-        .and_then(|mut file| file.write_all(client_options(source, &trusted)?.as_bytes()))
-        .and_then(|()| match tls::policy().authorities() {
-            Some(pem) => private(&trusted)?.write_all(pem.as_bytes()),
-            None => Ok(()),
-        })
-        .map_err(failed(format!("writing {}", options.display())))?;
-    let child = tokio::process::Command::new(&program)
+    let written = match client_files(source, &options, &trusted) {
+        Ok(()) => dump(source, &program, &options, problems, &half).await,
+        Err(error) => Err(failed(format!("writing {}", options.display()))(error)),
+    };
+    let _ = fs::remove_file(&options);
+    let _ = fs::remove_file(&trusted);
+    match written {
+        Ok(()) => fs::rename(&half, &path).map_err(failed(format!("naming {}", path.display()))).map(|()| path),
+        Err(error) => {
+            let _ = fs::remove_file(&half);
+            Err(error)
+        }
+    }
+}
+
+fn failed(doing: String) -> impl FnOnce(std::io::Error) -> LegacyError {
+    move |source| LegacyError::File { doing, source }
+}
+
+async fn dump(
+    source: &Source,
+    program: &Path,
+    options: &Path,
+    problems: &[Problem],
+    half: &Path,
+) -> Result<(), LegacyError> {
+    let writing = || failed(format!("writing {}", half.display()));
+    let mut dump = private(half).map_err(writing())?;
+    let child = tokio::process::Command::new(program)
         .arg(format!("--defaults-extra-file={}", options.display()))
         .args(["--single-transaction", "--quick", "--hex-blob", "--no-tablespaces", "--default-character-set=utf8mb4"])
         .args(code(problems))
@@ -59,24 +79,33 @@ pub async fn make(source: &Source, dir: &Path, problems: &[Problem]) -> Result<P
         Ok(child) => child.wait_with_output().await,
         Err(error) => Err(error),
     };
-    let _ = fs::remove_file(&options);
-    let _ = fs::remove_file(&trusted);
     let output = output.map_err(failed(format!("starting {}", program.display())))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(LegacyError::Stopped(format!("{} failed ({}): {words}", program.display(), output.status)));
     }
     dump.sync_all().map_err(writing())?;
-    if !is_complete(&mut dump).map_err(writing())? {
-        return Err(LegacyError::Stopped(format!("the dump {} has no end", path.display())));
+    match is_complete(&mut dump).map_err(writing())? {
+        true => Ok(()),
+        false => Err(LegacyError::Stopped(format!("the dump by {} has no end", program.display()))),
     }
-    Ok(path)
+}
+
+/// The files that the program reads the account from.
+fn client_files(source: &Source, options: &Path, trusted: &Path) -> std::io::Result<()> {
+    private(options)?.write_all(client_options(source, trusted)?.as_bytes())?;
+    match tls::policy().authorities() {
+        Some(pem) => private(trusted)?.write_all(pem.as_bytes()),
+        None => Ok(()),
+    }
 }
 
 /// Options for code that there is. Asked for where there is none, they would need rights that the account has no use for.
 fn code(problems: &[Problem]) -> impl Iterator<Item = &'static str> {
     let has = |what: &str| problems.iter().any(|problem| problem.kind == Kind::Code && problem.column == what);
-    [(has("routine"), "--routines"), (has("event"), "--events")].into_iter().filter_map(|(has, option)| has.then_some(option))
+    [(has("routine"), "--routines"), (has("event"), "--events")]
+        .into_iter()
+        .filter_map(|(has, option)| has.then_some(option))
 }
 
 fn find(program: &str) -> Option<PathBuf> {

@@ -9,8 +9,8 @@ use kernel::{database, sql};
 use serde::Serialize;
 use sqlx::{Executor, MySqlConnection, Row};
 
-/// Rows named for each problem.
-const NAMED: u32 = 20;
+/// Rows named for each problem, unless more are asked for.
+pub const NAMED: u32 = 20;
 
 /// Something about the source's rows that an operator should know.
 #[derive(Clone, Debug, Serialize)]
@@ -23,7 +23,7 @@ pub struct Problem {
     pub column: String,
     /// How many rows.
     pub rows: u64,
-    /// Primary keys of the first twenty.
+    /// Primary keys of the first: twenty, or as many as were asked for.
     pub ids: Vec<String>,
     /// What will be done about it.
     pub action: &'static str,
@@ -73,7 +73,7 @@ pub async fn refusals(
     }
     for (table, column) in nulls {
         let (name, quoted) = (sql::identifier(table)?, sql::identifier(column)?);
-        let (rows, ids) = count(connection, &format!("{name} t WHERE t.{quoted} IS NULL"), "t.id").await?;
+        let (rows, ids) = count(connection, &format!("{name} t WHERE t.{quoted} IS NULL"), "t.id", NAMED).await?;
         if rows > 0 {
             refusals.push(format!(
                 "{table}.{column} is NULL in {rows} rows (id {}), where the new schema has none",
@@ -88,7 +88,7 @@ pub async fn refusals(
         let from = format!(
             "{name} t JOIN (SELECT {key} AS bid FROM {name} t GROUP BY 1 HAVING COUNT(*) > 1) d ON d.bid = {key}"
         );
-        let (rows, ids) = count(connection, &from, "t.id").await?;
+        let (rows, ids) = count(connection, &from, "t.id", NAMED).await?;
         if rows > 0 {
             refusals.push(format!("{}.struct_bid is not unique in {rows} rows (id {})", route.table, ids.join(", ")));
         }
@@ -96,17 +96,18 @@ pub async fn refusals(
     Ok(refusals)
 }
 
-/// Everything odd. Reads every row.
+/// Everything odd, with the keys of the first `named` rows. Reads every row.
 pub async fn problems(
     connection: &mut MySqlConnection,
     database: &str,
     routes: &[Route],
+    named: u32,
 ) -> Result<Vec<Problem>, LegacyError> {
     let mut problems = Vec::new();
-    users(connection, &mut problems).await?;
-    references(connection, &mut problems).await?;
+    users(connection, named, &mut problems).await?;
+    references(connection, named, &mut problems).await?;
     for route in routes {
-        zero_dates(connection, route, &mut problems).await?;
+        zero_dates(connection, route, named, &mut problems).await?;
         let mut of_table = |kind, action| {
             problems.push(Problem {
                 kind,
@@ -141,7 +142,7 @@ pub async fn problems(
     Ok(problems)
 }
 
-async fn users(connection: &mut MySqlConnection, problems: &mut Vec<Problem>) -> Result<(), LegacyError> {
+async fn users(connection: &mut MySqlConnection, named: u32, problems: &mut Vec<Problem>) -> Result<(), LegacyError> {
     let equal =
         "user_info u JOIN (SELECT user_id FROM user_info WHERE user_id <> '' GROUP BY user_id HAVING COUNT(*) > 1) d
                  ON d.user_id = u.user_id";
@@ -158,7 +159,7 @@ async fn users(connection: &mut MySqlConnection, problems: &mut Vec<Problem>) ->
             "all copied; one membership, under the spelling of the row with the lowest id",
         ),
     ] {
-        let (rows, ids) = count(connection, &from, "u.id").await?;
+        let (rows, ids) = count(connection, &from, "u.id", named).await?;
         if rows > 0 {
             problems.push(Problem { kind, table: "user_info".into(), column: "user_id".into(), rows, ids, action });
         }
@@ -172,7 +173,11 @@ pub fn orphans() -> Vec<(&'static str, &'static str, &'static str, &'static str)
     users.chain(REFERENCES.iter().map(|r| (r.table, r.column, r.target, r.key))).collect()
 }
 
-async fn references(connection: &mut MySqlConnection, problems: &mut Vec<Problem>) -> Result<(), LegacyError> {
+async fn references(
+    connection: &mut MySqlConnection,
+    named: u32,
+    problems: &mut Vec<Problem>,
+) -> Result<(), LegacyError> {
     for (table, column, target, key) in orphans() {
         let (name, quoted, there, key) =
             (sql::identifier(table)?, sql::identifier(column)?, sql::identifier(target)?, sql::identifier(key)?);
@@ -180,7 +185,7 @@ async fn references(connection: &mut MySqlConnection, problems: &mut Vec<Problem
         let from = format!(
             "{name} t WHERE t.{quoted} <> '' AND NOT EXISTS (SELECT 1 FROM {there} o WHERE o.{key} = t.{quoted})"
         );
-        let (rows, ids) = match count(connection, &from, "t.id").await {
+        let (rows, ids) = match count(connection, &from, "t.id", named).await {
             Err(error) if is_incomparable(&error) => continue,
             counted => counted?,
         };
@@ -210,6 +215,7 @@ pub fn is_incomparable(error: &LegacyError) -> bool {
 async fn zero_dates(
     connection: &mut MySqlConnection,
     route: &Route,
+    named: u32,
     problems: &mut Vec<Problem>,
 ) -> Result<(), LegacyError> {
     let dates: Vec<_> = route.columns.iter().filter(|column| column.column.is_date()).collect();
@@ -230,7 +236,7 @@ async fn zero_dates(
         let key =
             route.key.as_deref().map(sql::identifier).transpose()?.map_or("NULL".into(), |key| format!("t.{key}"));
         let from = format!("{table} t WHERE {}", is_zero(&format!("t.{}", sql::identifier(&column.from)?)));
-        let (rows, ids) = count(connection, &from, &key).await?;
+        let (rows, ids) = count(connection, &from, &key, named).await?;
         let (table, column, action) = (route.table.clone(), column.from.clone(), "copied as it is");
         problems.push(Problem { kind: Kind::ZeroDate, table, column, rows, ids, action });
     }
@@ -242,13 +248,18 @@ fn is_zero(column: &str) -> String {
 }
 
 /// How many rows a `FROM` has, and the keys of the first.
-async fn count(connection: &mut MySqlConnection, from: &str, key: &str) -> Result<(u64, Vec<String>), LegacyError> {
+async fn count(
+    connection: &mut MySqlConnection,
+    from: &str,
+    key: &str,
+    named: u32,
+) -> Result<(u64, Vec<String>), LegacyError> {
     let query = format!("SELECT CAST(COUNT(*) AS UNSIGNED) FROM {from}");
     let (rows,): (u64,) = sqlx::query_as(&query).persistent(false).fetch_one(&mut *connection).await?;
     if rows == 0 {
         return Ok((0, Vec::new()));
     }
-    let query = format!("SELECT CAST({key} AS CHAR) FROM {from} ORDER BY {key} LIMIT {NAMED}");
+    let query = format!("SELECT CAST({key} AS CHAR) FROM {from} ORDER BY {key} LIMIT {named}");
     let keys = connection.fetch_all(sqlx::raw_sql(&query)).await?;
     let keys = keys.iter().map(|row| row.try_get_unchecked::<Option<String>, _>(0));
     Ok((rows, keys.filter_map(Result::transpose).collect::<Result<_, _>>()?))

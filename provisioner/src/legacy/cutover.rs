@@ -5,6 +5,7 @@
 //! is recorded, so nothing is written between them. What was waiting for that lock is written when it ends: the command looks
 //! once more and says so, because those rows are in the old database only. Stop the old application before the last step.
 
+use super::checks::NAMED;
 use super::destination::Destination;
 use super::error::Doing;
 use super::import::{self, Wishes};
@@ -101,7 +102,7 @@ async fn steps(
         return Err(LegacyError::Refused("the cut-over is done already".into()));
     }
     let began = Instant::now();
-    let plan = plan::make(source, wishes.unmapped).await?;
+    let plan = plan::make(source, wishes.unmapped, NAMED).await?;
     if !plan.refusals.is_empty() {
         return Err(LegacyError::Refused(plan.refusals.join("\n")));
     }

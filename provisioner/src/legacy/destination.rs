@@ -116,7 +116,10 @@ impl Destination {
         }
         match full.as_slice() {
             [] => Ok(()),
-            _ => Err(LegacyError::Refused(format!("the destination already holds other data, in {}", full.join(", ")))),
+            _ => Err(LegacyError::Refused(format!(
+                "the destination already holds other data, in {}: the old database moves into a new installation",
+                full.join(", ")
+            ))),
         }
     }
 

@@ -62,7 +62,8 @@ use std::process::ExitCode;
 /// could read it. The destination is that of the services: SYSTEM_DB_URL and TENANT_DB_ADMIN_URL.
 ///
 /// Rights on the source: SELECT on its tables, and LOCK TABLES, by which several connections read the same moment (without it
-/// one connection reads, and `sync --final` is not possible). `rollback` also needs INSERT and DELETE.
+/// one connection reads, and `sync --final` is not possible). `rollback` also needs INSERT and DELETE, and the backup of `cutover`
+/// SHOW VIEW if there are views.
 #[derive(Args)]
 #[command(after_help = "The usual order:
   provisioner legacy plan                 # reads only; says what is odd
@@ -96,6 +97,9 @@ enum Command {
     Plan {
         #[command(flatten)]
         tables: TableOptions,
+        /// Of each problem, name so many rows at most, the first ones.
+        #[arg(long, value_name = "N", default_value_t = checks::NAMED)]
+        ids: u32,
     },
     /// Bring everything over, from one moment of the source. Goes on where a killed import was; a second run changes nothing.
     Import {
@@ -213,8 +217,8 @@ pub async fn run(settings: &Settings, options: Options) -> ExitCode {
 async fn command(settings: &Settings, options: Options) -> Result<ExitCode, LegacyError> {
     let json = options.json;
     let source = Source::from_settings(settings)?;
-    if let Command::Plan { tables } = options.command {
-        let plan = plan::make(&source, tables.unmapped).await?;
+    if let Command::Plan { tables, ids } = options.command {
+        let plan = plan::make(&source, tables.unmapped, ids).await?;
         tell(&plan, json);
         return Ok(found(plan.refusals.is_empty()));
     }

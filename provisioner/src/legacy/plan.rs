@@ -57,8 +57,8 @@ pub struct PlannedTable {
     pub bytes: u64,
 }
 
-/// Makes it.
-pub async fn make(source: &Source, unmapped: Unmapped) -> Result<Plan, LegacyError> {
+/// Makes it. Of each problem the first `named` rows are named.
+pub async fn make(source: &Source, unmapped: Unmapped, named: u32) -> Result<Plan, LegacyError> {
     let mut connection = source.connect().await?;
     let tables = source.tables(&mut connection).await?;
     let Routing { generation, mut routes, left, changes, nulls, mut refusals } =
@@ -73,7 +73,7 @@ pub async fn make(source: &Source, unmapped: Unmapped) -> Result<Plan, LegacyErr
             let count = format!("SELECT CAST(COUNT(*) AS UNSIGNED) FROM {}", sql::identifier(&route.table)?);
             route.rows = sqlx::query_scalar(&count).persistent(false).fetch_one(&mut connection).await?;
         }
-        problems = checks::problems(&mut connection, &source.database, &routes).await?;
+        problems = checks::problems(&mut connection, &source.database, &routes, named).await?;
     }
     let (rows, bytes) = (routes.iter().map(|route| route.rows).sum(), routes.iter().map(|route| route.bytes).sum());
     let planned = routes.iter().map(|route| PlannedTable {

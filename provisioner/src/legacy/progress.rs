@@ -123,11 +123,15 @@ impl Progress {
     fn line(&self) -> String {
         let (rows, seconds) = (self.rows(), self.seconds().max(0.001));
         let (rate, left) = (self.rate(), self.left());
+        let megabytes = match self.bytes() {
+            // Work that looks at rows where they are.
+            0 => String::new(),
+            bytes => format!(", {:.1} MB/s", bytes as f64 / seconds / 1e6),
+        };
         format!(
-            "{}: {rows} of about {} rows, {rate:.0} rows/s, {:.1} MB/s, {left:.0} s left",
+            "{}: {rows} of about {} rows, {rate:.0} rows/s{megabytes}, {left:.0} s left",
             self.what,
-            self.total.max(rows),
-            self.bytes() as f64 / seconds / 1e6
+            self.total.max(rows)
         )
     }
 }

@@ -14,9 +14,10 @@ use super::routes::{Route, Routing};
 use super::source::{How, Snapshot, Source};
 use super::work::{Worker, in_parallel};
 use super::{LegacyError, checks};
+use futures::{StreamExt, TryStreamExt};
 use kernel::sql;
 use serde::Serialize;
-use sqlx::{MySqlConnection, Row};
+use sqlx::MySqlConnection;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -150,11 +151,13 @@ pub async fn look(
 }
 
 async fn references(worker: &mut Worker, routes: &[Route]) -> Result<Vec<ReferenceReport>, LegacyError> {
+    let on_the_way = |table: &str| routes.iter().find(|route| route.table == table);
+    let all = checks::orphans();
+    let rows = all.iter().filter_map(|(table, ..)| on_the_way(table)).map(|route| route.rows).sum();
+    let progress = Progress::new("looking at references", rows);
     let mut found = Vec::new();
-    for (table, column, target, key) in checks::orphans() {
-        let Some(mapped) = mapping::of(table).filter(|_| routes.iter().any(|route| route.table == table)) else {
-            continue;
-        };
+    for (table, column, target, key) in all {
+        let Some((mapped, route)) = mapping::of(table).zip(on_the_way(table)) else { continue };
         let source = match within_database(&mut worker.source, table, column, target, key).await {
             Err(error) if checks::is_incomparable(&error) => continue,
             counted => counted?,
@@ -165,11 +168,13 @@ async fn references(worker: &mut Worker, routes: &[Route]) -> Result<Vec<Referen
             Place::Tenant if target == "user_info" => users(worker, table, new_column).await?,
             Place::Tenant => within_database(&mut worker.tenant, table, new_column, target, key).await?,
         };
+        progress.add(route.rows, 0);
         if source > 0 || destination > 0 {
             let (table, column, target) = (table.into(), column.into(), format!("{target}.{key}"));
             found.push(ReferenceReport { table, column, target, source, destination });
         }
     }
+    progress.finish();
     Ok(found)
 }
 
@@ -189,36 +194,37 @@ async fn within_database(
     Ok(sqlx::query_scalar(&query).persistent(false).fetch_one(connection).await?)
 }
 
-/// Rows of the tenant that name a user who does not exist: users are in another database, perhaps on another server.
+/// Rows of the tenant that name a user who does not exist: users are in another database, perhaps on another server. The table is
+/// read once, whether it has an index on the column or not.
 async fn users(worker: &mut Worker, table: &str, column: &str) -> Result<u64, LegacyError> {
     const PAGE: usize = 200;
     let (table, column) = (sql::identifier(table)?, sql::identifier(column)?);
-    let page_query = format!(
-        "SELECT MIN({column}), CAST(COUNT(*) AS UNSIGNED) FROM {table} WHERE {column} > ? AND {column} <> ''
-         GROUP BY {column} ORDER BY {column} LIMIT {PAGE}"
-    );
-    let (mut orphans, mut after) = (0, String::new());
-    loop {
-        let page: Vec<(String, u64)> = sqlx::query_as(&page_query).bind(&after).fetch_all(&mut worker.tenant).await?;
-        let Some((last, _)) = page.last() else { return Ok(orphans) };
-        after.clone_from(last);
-        let marks: Vec<_> = (0..page.len()).map(|index| format!("SELECT {index} AS i, ? AS u")).collect();
-        let unknown = format!(
-            "SELECT CAST(p.i AS UNSIGNED) FROM ({}) p WHERE NOT EXISTS (SELECT 1 FROM user_info o WHERE o.user_id = p.u)",
-            marks.join(" UNION ALL ")
-        );
-        let mut unknown = sqlx::query(&unknown).persistent(false);
-        for (user, _) in &page {
-            unknown = unknown.bind(user);
-        }
-        for row in unknown.fetch_all(&mut worker.system).await? {
-            let index: u64 = row.try_get(0)?;
-            orphans += usize::try_from(index).ok().and_then(|index| page.get(index)).map_or(0, |(_, rows)| *rows);
-        }
-        if page.len() < PAGE {
-            return Ok(orphans);
-        }
+    let query =
+        format!("SELECT MIN({column}), CAST(COUNT(*) AS UNSIGNED) FROM {table} WHERE {column} <> '' GROUP BY {column}");
+    let Worker { tenant, system, .. } = worker;
+    let mut pages = sqlx::query_as(&query).persistent(false).fetch(tenant).try_chunks(PAGE);
+    let mut orphans = 0;
+    while let Some(page) = pages.next().await {
+        orphans += unknown(system, &page.map_err(|error| error.1)?).await?;
     }
+    Ok(orphans)
+}
+
+/// Rows of the users of `page` who do not exist.
+async fn unknown(system: &mut MySqlConnection, page: &[(String, u64)]) -> Result<u64, LegacyError> {
+    let marks: Vec<_> = (0..page.len()).map(|index| format!("SELECT {index} AS i, ? AS u")).collect();
+    let query = format!(
+        "SELECT CAST(p.i AS UNSIGNED) FROM ({}) p WHERE NOT EXISTS (SELECT 1 FROM user_info o WHERE o.user_id = p.u)",
+        marks.join(" UNION ALL ")
+    );
+    let mut query = sqlx::query_scalar::<_, u64>(&query).persistent(false);
+    for (user, _) in page {
+        query = query.bind(user);
+    }
+    let unknown = query.fetch_all(system).await?;
+    let rows =
+        |index: &u64| usize::try_from(*index).ok().and_then(|index| page.get(index)).map_or(0, |(_, rows)| *rows);
+    Ok(unknown.iter().map(rows).sum())
 }
 
 impl fmt::Display for Report {

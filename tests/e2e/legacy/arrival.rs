@@ -6,6 +6,7 @@ use anyhow::Result;
 use harness::legacy::checksum;
 use harness::legacy::schema::Generation;
 use harness::wait;
+use sqlx::Connection;
 
 /// The least that a real installation was assumed to have.
 const ROWS: u64 = 100_000;
@@ -18,7 +19,12 @@ async fn everything_arrives_as_it_was_and_old_users_are_served() -> Result<()> {
     let rows: u64 = before.values().map(|sum| sum.rows).sum();
     assert!(rows >= ROWS, "{rows} rows");
 
-    let plan = old.done(&stack, &["plan"]).await?;
+    // Rows up to here were removed: their ids are not given again.
+    const NEXT: u64 = 30_000_000_000;
+    let gap = format!("ALTER TABLE promo_coupons AUTO_INCREMENT = {NEXT}");
+    sqlx::raw_sql(&gap).execute(&mut old.connect().await?).await?;
+
+    let plan = old.done(&stack, &["plan", "--ids", "3"]).await?;
     assert_eq!(plan["rows"], rows);
     assert_eq!(plan["tables"].as_array().map(Vec::len), Some(37), "every table has a destination");
     let problem = |kind: &str, table: &str, column: &str| {
@@ -40,6 +46,9 @@ async fn everything_arrives_as_it_was_and_old_users_are_served() -> Result<()> {
     // The server takes a date without a day for one of zeros too.
     assert!((1..=2).contains(&problem("zero_date", "user_info", "user_birth")), "{}", plan["problems"]);
 
+    let named = plan["problems"].as_array().into_iter().flatten().find(|problem| problem["kind"] == "empty_user_id");
+    assert_eq!(named.and_then(|problem| problem["ids"].as_array()).map(Vec::len), Some(3), "as many as were asked for");
+
     let done = old.done(&stack, &["import"]).await?;
     assert_eq!((&done["already_imported"], &done["rows"]), (&false.into(), &rows.into()), "{done}");
     assert_eq!(checksum::differences(&before, &old.sums().await?), [""; 0], "the source is only read");
@@ -52,6 +61,14 @@ async fn everything_arrives_as_it_was_and_old_users_are_served() -> Result<()> {
     assert_eq!(members(&stack).await?, expected_members(&old).await?);
     let report = old.done(&stack, &["verify"]).await?;
     assert_eq!(report["equal"], true, "{report}");
+
+    let mut root = world::root(&stack).await?;
+    let mut insert = root.begin().await?;
+    let coupon =
+        "INSERT INTO ai_shifu_tenant_default.promo_coupons (coupon_bid, code, filter) VALUES ('next', 'NEXT', '{}')";
+    let inserted = sqlx::raw_sql(coupon).execute(&mut *insert).await?.last_insert_id();
+    assert_eq!(inserted, NEXT, "the id that the old system would have given");
+    insert.rollback().await?;
 
     // A node has heard of its members by the events and finds the old orders where the new system has them.
     let mut legacy = old.connect().await?;

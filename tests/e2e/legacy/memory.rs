@@ -35,7 +35,7 @@ async fn measured(name: &str, rows: u64, structs: u64) -> Result<u64> {
     let large = format!(
         "TRUNCATE shifu_log_draft_structs;
          INSERT INTO shifu_log_draft_structs
-         SELECT id, MD5(id), '', REPEAT('结构{{}}', 25000), 0, NOW(), '', NOW(), '' FROM scenario_favorite LIMIT {structs}"
+         SELECT id, LEFT(SHA2(id, 256), 32), '', REPEAT('结构{{}}', 25000), 0, NOW(), '', NOW(), '' FROM scenario_favorite LIMIT {structs}"
     );
     sqlx::raw_sql(&large).execute(&mut old.connect().await?).await?;
     let mut peak = 0;
