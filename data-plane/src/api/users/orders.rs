@@ -62,12 +62,13 @@ pub async fn orders(
     ApiPath(user): ApiPath<String>,
     ApiQuery(question): ApiQuery<PageQuestion>,
 ) -> Result<Response, ApiError> {
-    // The first page apart from the others, as nearly all ask for it: it is read straight off an index.
-    const FIRST: &str = concat!(
-        "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id FROM order_orders",
-        of_user!("user_id"),
-        " AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?"
-    );
+    // The first page apart from the others, as nearly all ask for it: read straight off an index of the tenants' schema, which
+    // is named because choosing among seven takes the server longer than reading. That the rows are the user's byte by byte is
+    // seen here, which is cheaper than to ask the server.
+    const FIRST: &str =
+        "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id, user_id
+         FROM order_orders FORCE INDEX (idx_user_list)
+         WHERE user_id = ? AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
     const PAGE: &str = concat!(
         "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id FROM order_orders",
         of_user!("user_id"),
@@ -86,10 +87,17 @@ pub async fn orders(
     let user_id = allowed(&caller, &user)?;
     let profile = app.profiles.member(&caller.route, &user_id).await?;
     let mut database = app.databases.enter(&caller.route).await?;
-    let rows = if wanted.is_first() {
-        database.rows(FIRST, page::first_arguments(&[user_id.as_str(); 2], &wanted)?).await?
+    let first = if wanted.is_first() {
+        let rows = database.rows(FIRST, page::first_arguments(&[user_id.as_str()], &wanted)?).await?;
+        let of_user =
+            |row: &MySqlRow| row.try_get_unchecked::<&[u8], _>(8).is_ok_and(|id| id == user_id.as_str().as_bytes());
+        rows.iter().all(of_user).then_some(rows)
     } else {
-        database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?
+        None
+    };
+    let rows = match first {
+        Some(rows) => rows,
+        None => database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?,
     };
     let read = || {
         let (shown, next_cursor) = page::cut(&rows, wanted.limit, 5, 7)?;
