@@ -21,6 +21,10 @@ use kernel::config::Settings;
 use kernel::http::chain;
 use std::process::ExitCode;
 
+/// A request makes some hundred small allocations on one thread and frees them on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Data node of the SaaS: finds the tenant of a request, checks the user, and answers from the tenant's own database.
 ///
 /// A node keeps the whole routing table in memory and follows the event log, so it can be started and stopped at any

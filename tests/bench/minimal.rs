@@ -21,6 +21,10 @@ use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::{ConnectOptions, MySqlPool, Row};
 use tokio::net::TcpListener;
 
+/// The data plane's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// As many as the data plane may use for one tenant in the comparison.
 const CONNECTIONS: u32 = 10;
 
