@@ -4,6 +4,7 @@
 //! minute. So everything here is measured in turns with something that does the same work in the barest way, on the same
 //! servers, and only the ratio of the two is judged.
 
+mod backup;
 mod bare;
 mod creation;
 mod foreign;
@@ -88,6 +89,8 @@ enum Part {
     Neighbours,
     /// The import of an old database, against `mariadb-dump | mariadb`
     Legacy,
+    /// A backup of a tenant, against `mariadb-dump | zstd`
+    Backup,
     /// Two thousand tenants on one node; takes minutes, so only when asked for
     Thousands,
 }
@@ -133,6 +136,9 @@ async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Repo
     }
     if args.wants(Part::Legacy) {
         comparisons.push(legacy::measure(&mut stack, rounds(4)).await?);
+    }
+    if args.wants(Part::Backup) {
+        comparisons.push(backup::measure(&mut stack, rounds(4)).await?);
     }
     let tenants = BenchTenant::make(&stack, args.tenants()).await?;
     if args.wants(Part::Orders) {

@@ -28,6 +28,8 @@ pub enum Tool {
     RabbitMq,
     /// The load generator of the benchmarks.
     Wrk,
+    /// Compresses what the benchmark of backups is measured against.
+    Zstd,
     /// Checks what is exposed to Prometheus.
     Prometheus,
     /// Checks units of systemd.
@@ -48,6 +50,7 @@ impl Tool {
             Self::Redis => "redis-server",
             Self::RabbitMq => "rabbitmq-server",
             Self::Wrk => "wrk",
+            Self::Zstd => "zstd",
             Self::Prometheus => "prometheus",
             Self::Systemd => "systemd",
             Self::Debootstrap => "debootstrap",
@@ -61,6 +64,7 @@ impl Tool {
             Self::Redis => program("redis-server").is_some(),
             Self::RabbitMq => rabbitmq_home().is_some() && epmd().is_some(),
             Self::Wrk => program("wrk").is_some(),
+            Self::Zstd => program("zstd").is_some(),
             Self::Prometheus => program("promtool").is_some(),
             Self::Systemd => program("systemd-analyze").is_some(),
             Self::Debootstrap => program("debootstrap").is_some(),

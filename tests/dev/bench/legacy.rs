@@ -141,7 +141,7 @@ async fn copy(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) ->
     Ok(took)
 }
 
-fn client(program: &str, options: &std::path::Path) -> Result<Command> {
+pub fn client(program: &str, options: &std::path::Path) -> Result<Command> {
     let path = install::program(program).with_context(|| format!("{program} is not installed"))?;
     let mut command = Command::new(path);
     // First: it keeps the machine's own configuration out.
@@ -150,7 +150,7 @@ fn client(program: &str, options: &std::path::Path) -> Result<Command> {
 }
 
 /// A file with an account, since arguments can be read by everybody.
-fn options(stack: &Stack, name: &str, url: &str) -> Result<std::path::PathBuf> {
+pub fn options(stack: &Stack, name: &str, url: &str) -> Result<std::path::PathBuf> {
     let options = url::Url::parse(url)?;
     let file = stack.dir().join(format!("{name}.cnf"));
     let content = format!(
