@@ -6,8 +6,9 @@
 CREATE USER IF NOT EXISTS 'provisioner'@'@HOST@';
 ALTER USER 'provisioner'@'@HOST@' IDENTIFIED BY '@PROVISIONER_PASSWORD@';
 -- CONNECTION ADMIN, to end the sessions of an account that is being replaced: one right, spelt in two ways. MariaDB reads the
--- first comment and MySQL the second.
-GRANT CREATE USER, RELOAD, PROCESS, /*M!100502 CONNECTION ADMIN *//*!80000 CONNECTION_ADMIN */ ON *.* TO 'provisioner'@'@HOST@';
+-- first comment and MySQL the second. Backups save the text of routines: MySQL shows it for SHOW_ROUTINE, MariaDB has it in the schema mysql.
+-- Where a server writes a log of changes (log_bin), it needs log_bin_trust_function_creators = 1 for triggers and functions to be made again.
+GRANT CREATE USER, RELOAD, PROCESS, /*M!100502 CONNECTION ADMIN *//*!80000 CONNECTION_ADMIN *//*!80020 , SHOW_ROUTINE */ ON *.* TO 'provisioner'@'@HOST@';
 -- Audits compare users and their rights with what the events say.
 GRANT SELECT ON `mysql`.* TO 'provisioner'@'@HOST@';
 -- It can hand on only what it has itself.

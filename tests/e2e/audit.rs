@@ -346,6 +346,11 @@ pub async fn finds_nothing(admin: &Admin) -> Result<()> {
     Ok(())
 }
 
+/// What an audit finds and does not repair.
+pub async fn findings(admin: &Admin, repair: bool) -> Result<BTreeSet<(String, String)>> {
+    Ok(audit(admin, repair).await?.found)
+}
+
 /// Asks for an audit and waits for its end.
 async fn audit(admin: &Admin, repair: bool) -> Result<Audited> {
     let asked = admin.post("/admin/audit", json!({"repair": repair})).await?;

@@ -23,7 +23,9 @@ const ODD_ROWS: &str = "CREATE TABLE odd (a VARCHAR(20), b VARBINARY(20), c DATE
     INSERT INTO odd (a, b, c, d, e, f, g, h) VALUES
         ('', x'00ff27', '2025-01-02 03:04:05.678901', 12345678901234.000001, 0.1, b'10101', '{\"k\": \"\\u00e9\"}', 18446744073709551615),
         ('it''s \\\\ 😀 ', NULL, NULL, NULL, 1e300, NULL, NULL, 0), (NULL, '', NULL, 0, -0.5, b'0', 'null', 1);
-    ALTER TABLE odd ADD COLUMN `sel``ect` INT DEFAULT 5";
+    ALTER TABLE odd ADD COLUMN `sel``ect` INT DEFAULT 5;
+    CREATE VIEW seen AS SELECT COUNT(*) AS n FROM odd;
+    CREATE TRIGGER odd_more BEFORE INSERT ON odd FOR EACH ROW SET NEW.a = 'changed'";
 
 async fn begin(admin: &Admin, tenant: &str, server: &str) -> Result<String> {
     let reply = admin.post(&format!("/admin/tenants/{tenant}/database/move"), json!({"server": server})).await?;
@@ -129,6 +131,11 @@ async fn a_tenant_moves_under_load_and_no_write_is_lost() -> Result<()> {
     .fetch_one(&mut there)
     .await?;
     assert_eq!(odd, (15, "18446744073709551615".into(), "69742773205C20F09F988020".into()));
+    let (seen,): (i64,) = sqlx::query_as("SELECT n FROM seen").fetch_one(&mut there).await?;
+    sqlx::query("INSERT INTO odd (h) VALUES (2)").execute(&mut there).await?;
+    let (changed,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM odd WHERE a = 'changed'").fetch_one(&mut there).await?;
+    assert_eq!((seen, changed), (3, 1), "the view and the trigger went along, and fired for no row on its way");
     let kinds: Vec<String> = admin.events("acme").await?.into_iter().map(|event| event.kind).collect();
     assert_eq!(
         kinds[kinds.len() - 3..],
@@ -246,5 +253,45 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
     ensure!(asked.status == 200, "{}", asked.text);
     world::idle(&stack).await?;
     isolation::login(&stack, "gone").await?.connect().await?;
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
+async fn a_target_that_stays_away_holds_a_tenant_up_for_a_while_only() -> Result<()> {
+    let options = world::with_second_server("move-target-lost")?.with_env("control-plane", "JOB_PATIENCE", "6");
+    let mut stack = Stack::start(options).await?;
+    world::place_on_main(&stack).await?;
+    let admin = stack.admin();
+    admin.create_active_tenant("acme", None, SOON).await?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", Some("move.copy.after=slow:3000"))]).await?;
+    let operation = begin(&admin, "acme", "eu2").await?;
+    wait::until_ok(SOON, "the copy", async || {
+        let operation = admin.operation(&operation).await?;
+        ensure!(operation.steps.iter().any(|step| step.name == "copy"), "{:?}", operation.steps);
+        Ok(())
+    })
+    .await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
+    let ended = admin.wait_for_end(&operation, SOON).await?;
+    ensure!(ended.status == "failed", "{ended:?}");
+    ensure!(ended.error.as_deref().unwrap_or_default().contains("cannot be reached"), "{:?}", ended.error);
+    isolation::login(&stack, "acme").await?.connect().await?;
+    let shown: Value = admin.get("/admin/tenants/acme").await?;
+    ensure!(shown["database"]["server"] == "main" && shown["database"]["moving_to"].is_null(), "{shown}");
+    // Nothing is in the way of the next operation.
+    let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
+    admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
+    let found = wait::until_ok(SOON, "the copy that was left to be found", async || {
+        let found = audit::findings(&admin, false).await?;
+        ensure!(found.iter().any(|(kind, _)| kind == "database_orphan"), "{found:?}");
+        Ok(found)
+    })
+    .await?;
+    ensure!(found.contains(&("database_orphan".to_owned(), "ai_shifu_tenant_acme".to_owned())), "{found:?}");
+    admin.wait_for_operation(&begin(&admin, "acme", "eu2").await?, SOON).await?;
+    ensure!(server_of(&admin, "acme").await? == "eu2", "it is not on eu2");
     invariants::check(&stack).await
 }

@@ -67,7 +67,11 @@ impl Job {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
                 Some(isolation::login(stack, &tenant).await?)
             }
-            JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => {
+            JobKind::Restore
+            | JobKind::RestoreNew
+            | JobKind::RestoreElsewhere
+            | JobKind::Backup
+            | JobKind::RestoreTest => {
                 bail!("asked for by a command: see crate::backups")
             }
         };
@@ -96,7 +100,11 @@ impl Job {
                 admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
             }
             JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
-            JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => {
+            JobKind::Restore
+            | JobKind::RestoreNew
+            | JobKind::RestoreElsewhere
+            | JobKind::Backup
+            | JobKind::RestoreTest => {
                 bail!("asked for by a command: see crate::backups")
             }
             JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
@@ -119,7 +127,8 @@ impl Job {
         let state = match kind {
             JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => "active",
             JobKind::Configure | JobKind::Audit => "active",
-            JobKind::Restore | JobKind::RestoreNew | JobKind::Backup | JobKind::RestoreTest => "active",
+            JobKind::Restore | JobKind::RestoreNew | JobKind::RestoreElsewhere => "active",
+            JobKind::Backup | JobKind::RestoreTest => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
         };

@@ -22,6 +22,6 @@ pub use event::{DeletionCertificate, RecordedEvent, Repair, RestoredFrom, Tenant
 pub use position::{Position, Version};
 pub use setting::{InvalidKey, MAX_VALUE, SettingKey, SettingType};
 pub use tenant::{BeforeDeletion, Database, PendingDomain, Tenant};
-pub use tenant_id::{InvalidTenantId, TenantId};
+pub use tenant_id::{DATABASE_PREFIX, InvalidTenantId, TenantId};
 pub use tenant_state::TenantState;
 pub use user::{InvalidUserId, Role, UnknownRole, UserId};

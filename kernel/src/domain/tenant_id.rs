@@ -17,6 +17,9 @@ const RESERVED: [&str; 6] = ["admin", "api", "cdn", "static", "system", "www"];
 #[schema(min_length = 2, max_length = 32, pattern = "^[a-z0-9][a-z0-9-]*[a-z0-9]$", example = "acme")]
 pub struct TenantId(String);
 
+/// What the names of all tenants' databases begin with.
+pub const DATABASE_PREFIX: &str = "ai_shifu_tenant_";
+
 /// Why a text is not a tenant id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTenantId {
@@ -42,7 +45,7 @@ impl TenantId {
 
     /// Name of the tenant's database: `ai_shifu_tenant_{tenant_id}`, at most 48 of the 64 characters a server allows.
     pub fn database_name(&self) -> String {
-        format!("ai_shifu_tenant_{}", self.0)
+        format!("{DATABASE_PREFIX}{}", self.0)
     }
 }
 

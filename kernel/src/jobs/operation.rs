@@ -34,6 +34,8 @@ pub enum JobKind {
     Restore,
     /// Makes a tenant out of a backup.
     RestoreNew,
+    /// Makes a tenant, whose server is lost, out of its backup on another one.
+    RestoreElsewhere,
     /// Takes a backup of a tenant or of the system database.
     Backup,
     /// Loads a tenant's newest backup somewhere else, and compares.
@@ -42,7 +44,7 @@ pub enum JobKind {
 
 impl JobKind {
     /// All of them: a worker claims no other, which a newer version beside it may have.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Provision,
         Self::Enforce,
         Self::Configure,
@@ -53,6 +55,7 @@ impl JobKind {
         Self::Audit,
         Self::Restore,
         Self::RestoreNew,
+        Self::RestoreElsewhere,
         Self::Backup,
         Self::RestoreTest,
     ];
@@ -70,6 +73,7 @@ impl JobKind {
             Self::Audit => "audit",
             Self::Restore => "restore",
             Self::RestoreNew => "restore_new",
+            Self::RestoreElsewhere => "restore_elsewhere",
             Self::Backup => "backup",
             Self::RestoreTest => "restore_test",
         }
@@ -308,4 +312,18 @@ pub async fn active_operation(
     .fetch_optional(connection)
     .await?;
     Ok(row.and_then(|(id,)| id.parse().ok()))
+}
+
+/// Ends a job as failed whose server is given up: nobody can finish or undo it there. Whoever works on it has lost it.
+pub async fn give_up(connection: &mut MySqlConnection, operation_id: Uuid, reason: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE saas_operations SET status = 'failed', error = ?, epoch = epoch + 1, owner = NULL, lease_until = NULL,
+                finished_at = UTC_TIMESTAMP(6)
+         WHERE operation_id = ? AND status IN ('pending', 'running')",
+    )
+    .bind(reason)
+    .bind(operation_id.to_string())
+    .execute(connection)
+    .await
+    .map(drop)
 }

@@ -2,6 +2,7 @@
 
 use super::catalogue;
 use super::choice::choose;
+use super::dump;
 use super::error::{BackupError, Doing};
 use super::list;
 use super::load::verify;
@@ -139,15 +140,20 @@ impl Setting {
     }
 }
 
+/// All servers that the settings name.
+pub fn servers(settings: &Settings) -> Result<Vec<Server>, BackupError> {
+    Server::from_settings(settings).map_err(|error| BackupError::Refused(format!("{error:#}")))
+}
+
 /// The server of this name.
 pub fn server(settings: &Settings, id: &str) -> Result<Server, BackupError> {
-    let servers = Server::from_settings(settings).map_err(|error| BackupError::Refused(format!("{error:#}")))?;
-    servers.into_iter().find(|server| server.id == id).ok_or_else(|| {
-        let suffix = id.to_uppercase();
-        BackupError::Refused(format!(
-            "the setting TENANT_DB_ADMIN_URL_{suffix}, of the database server {id}, is missing"
-        ))
-    })
+    servers(settings)?.into_iter().find(|server| server.id == id).ok_or_else(|| unknown_server(id))
+}
+
+/// No setting names it.
+pub fn unknown_server(id: &str) -> BackupError {
+    let suffix = id.to_uppercase();
+    BackupError::Refused(format!("the setting TENANT_DB_ADMIN_URL_{suffix}, of the database server {id}, is missing"))
 }
 
 async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode, BackupError> {
@@ -174,8 +180,15 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
             let mut reader = Reader::open(&setting.backups, &setting.keys, &subject, &kept).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             writeln!(out, "{}; SET NAMES utf8mb4; SET SESSION foreign_key_checks = 0;", kernel::sql::COPY_SESSION)?;
+            let mut objects = Vec::new();
             while let Some(statement) = reader.statement().await? {
-                writeln!(out, "{statement};")?;
+                match dump::object(&statement)? {
+                    Some(object) => objects.push(object),
+                    None => writeln!(out, "{statement};")?,
+                }
+            }
+            for object in objects {
+                writeln!(out, "{}", object.for_a_client()?)?;
             }
             out.flush()?;
             Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@
 
 use super::error::{BackupError, Doing};
 use super::manifest::TableContent;
+use super::objects::StoredObject;
 use super::sink::Sink;
 use crate::legacy::destination::statement_limit;
 use crate::legacy::lane::{checksum_of, hash_of};
@@ -34,13 +35,9 @@ pub const RESTORING: &str = "_restoring";
 /// Written last: without it no service takes a system database for whole.
 pub const MIGRATIONS: &str = "saas_schema_migrations";
 
-/// What a database holds that belongs into a backup.
-pub struct Contents {
-    /// Tables by name.
-    pub tables: BTreeMap<String, Table>,
-    /// What else there is.
-    pub left_out: Vec<String>,
-}
+/// What the line of a stored object begins with. They come first, so that they can be had without reading the rows; to a client of
+/// the server they are comments.
+const OBJECT: &str = "-- object ";
 
 /// Gives a session the form for reading or writing dumps, in `database`.
 pub async fn begin(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
@@ -62,28 +59,31 @@ pub async fn begin_snapshot(connection: &mut MySqlConnection) -> Result<chrono::
     Ok(now.and_utc())
 }
 
-/// What there is.
-pub async fn contents(connection: &mut MySqlConnection, database: &str) -> Result<Contents, BackupError> {
+/// Its tables by name. What is neither a table of the ordinary kind nor a stored object would be lost, and is refused.
+pub async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<BTreeMap<String, Table>, BackupError> {
     let mut tables = schema::read(connection, database).await?;
-    tables.retain(|name, _| name != MARK_TABLE && name != RESTORING && !name.ends_with(PASSING));
-    let mut left_out: Vec<String> = tables
-        .iter()
-        .filter(|(_, table)| table.kind != "BASE TABLE")
-        .map(|(name, table)| format!("{} {name}", table.kind.to_lowercase()))
-        .collect();
-    for (what, list) in [
-        ("trigger", "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?"),
-        ("routine", "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?"),
-        ("event", "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?"),
-    ] {
-        let rows = sqlx::query(list).bind(database).fetch_all(&mut *connection).await;
-        for row in rows.doing(|| format!("reading what {database} holds"))? {
-            let name = database::text(&row, 0).doing(|| format!("reading what {database} holds"))?;
-            left_out.push(format!("{what} {name}"));
-        }
+    tables.retain(|name, table| {
+        name != MARK_TABLE && name != RESTORING && !name.ends_with(PASSING) && table.kind != "VIEW"
+    });
+    match tables.iter().find(|(_, table)| table.kind != "BASE TABLE") {
+        Some((name, table)) => Err(BackupError::Refused(format!(
+            "{name} in {database} is a {}, which cannot be saved as it is: a backup without it would not be whole",
+            table.kind.to_lowercase()
+        ))),
+        None => Ok(tables),
     }
-    tables.retain(|_, table| table.kind == "BASE TABLE");
-    Ok(Contents { tables, left_out })
+}
+
+/// Writes a stored object.
+pub async fn write_object(object: &StoredObject, sink: &mut Sink) -> Result<(), BackupError> {
+    let json = serde_json::to_string(object).map_err(std::io::Error::from)?;
+    sink.statement(&format!("{OBJECT}{json}")).await
+}
+
+/// The stored object that a line of a dump is.
+pub fn object(line: &str) -> Result<Option<StoredObject>, BackupError> {
+    let json = line.strip_prefix(OBJECT).map(serde_json::from_str).transpose();
+    json.map_err(|_| BackupError::Damaged("an object in the backup cannot be read".into()))
 }
 
 /// Rows and checksum of a table of the session's database, in the session's snapshot.

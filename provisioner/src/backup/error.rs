@@ -21,6 +21,9 @@ pub enum BackupError {
     /// What was loaded is not what the backup says.
     #[error("{0}")]
     NotEqual(String),
+    /// Somebody made or changed a view, routine, trigger or event while the backup was taken.
+    #[error("views, routines, triggers or events of {0} were changed while its backup was taken")]
+    Changed(String),
     /// The backup store failed.
     #[error("{doing} failed")]
     Store {
@@ -103,7 +106,9 @@ impl From<BackupError> for StepError {
             BackupError::Tables(LegacyError::At { source, .. } | LegacyError::Database(source)) => {
                 Self::Database(source)
             }
-            BackupError::Store { .. } | BackupError::Stream(_) => Self::Transient(kernel::http::chain(&error)),
+            BackupError::Store { .. } | BackupError::Stream(_) | BackupError::Changed(_) => {
+                Self::Transient(kernel::http::chain(&error))
+            }
             error => Self::Permanent(kernel::http::chain(&error)),
         }
     }

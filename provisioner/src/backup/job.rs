@@ -84,7 +84,8 @@ async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
     if !session.create_database(&database, &owner).await? {
         return Err(StepError::Permanent(format!("a database named {database} exists and is not this tenant's")));
     }
-    let loaded = load::load(backups, &tools.keys, &subject, &kept, session.connection(), &database).await;
+    let stored = load::Stored::Tried(&tenant.database.name);
+    let loaded = load::load(backups, &tools.keys, &subject, &kept, session.connection(), &database, stored).await;
     kernel::failpoint::hit("restore_test.loaded").await;
     // A session that failed in the middle may hold its tables.
     let dropped = match loaded {

@@ -3,6 +3,7 @@
 use super::dump;
 use super::error::{BackupError, Doing};
 use super::manifest::{Kept, Manifest};
+use super::objects::{self, StoredObject};
 use super::reader::Reader;
 use super::store::{BackupStore, Subject};
 use crate::legacy::progress::Progress;
@@ -12,6 +13,17 @@ use sqlx::{Executor, MySqlConnection};
 /// Bytes that become durable together.
 const TOGETHER: usize = 16 << 20;
 
+/// What becomes of views, routines, triggers and events when a backup is loaded.
+#[derive(Clone, Copy, Debug)]
+pub enum Stored<'a> {
+    /// They are made later, where they are to be: they cannot move with the tables.
+    Later,
+    /// They are made, but for scheduled events, which would run. Their text may name the tenant's own database, this one.
+    Tried(&'a str),
+    /// All are made.
+    Made,
+}
+
 /// Loads all of it into the empty `database` and compares every table with the manifest.
 pub async fn load(
     store: &BackupStore,
@@ -20,14 +32,19 @@ pub async fn load(
     kept: &Kept,
     connection: &mut MySqlConnection,
     database: &str,
+    stored: Stored<'_>,
 ) -> Result<(), BackupError> {
     dump::begin(connection, database).await?;
     let progress = Progress::new("loading", kept.manifest.rows());
     let mut reader = Reader::open(store, keys, subject, kept).await?;
     let loading = || format!("loading into {database}");
     connection.execute("SET SESSION autocommit = 0").await.doing(loading)?;
-    let (mut together, mut read) = (0, 0);
+    let (mut together, mut read, mut objects) = (0, 0, Vec::new());
     while let Some(statement) = reader.statement().await? {
+        if let Some(object) = dump::object(&statement)? {
+            objects.push(object);
+            continue;
+        }
         if statement.starts_with("INSERT INTO `keyless`") && kernel::failpoint::fails("restore.lost") {
             continue;
         }
@@ -43,15 +60,42 @@ pub async fn load(
     }
     connection.execute("COMMIT; SET SESSION autocommit = 1").await.doing(loading)?;
     progress.finish();
-    compare(&kept.manifest, connection, database).await
+    compare(&kept.manifest, connection, database).await?;
+    match stored {
+        Stored::Later => Ok(()),
+        Stored::Tried(owner) => {
+            objects.retain(|object| object.kind != "EVENT");
+            objects::create(connection, database, Some(owner), &objects).await
+        }
+        Stored::Made => objects::create(connection, database, Some(database), &objects).await,
+    }
+}
+
+/// The views, routines, triggers and events of a backup, which stand before its rows.
+pub async fn objects(
+    store: &BackupStore,
+    keys: &KeyRing,
+    subject: &Subject,
+    kept: &Kept,
+) -> Result<Vec<StoredObject>, BackupError> {
+    let mut all = Vec::new();
+    if kept.manifest.objects.is_empty() {
+        return Ok(all);
+    }
+    let mut reader = Reader::open(store, keys, subject, kept).await?;
+    while let Some(object) = reader.statement().await?.map(|line| dump::object(&line)).transpose()?.flatten() {
+        all.push(object);
+    }
+    let said = all.iter().map(StoredObject::content).eq(kept.manifest.objects.iter().cloned());
+    if said { Ok(all) } else { Err(BackupError::Damaged("the backup does not hold the objects that it names".into())) }
 }
 
 /// Whether the database holds what the manifest says, table by table.
 pub async fn compare(manifest: &Manifest, connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
-    let mut contents = dump::contents(connection, database).await?;
+    let mut tables = dump::tables(connection, database).await?;
     for expected in &manifest.tables {
         let not_equal = |how: String| BackupError::NotEqual(format!("the table {} {how}", expected.name));
-        let Some(table) = contents.tables.remove(&expected.name) else {
+        let Some(table) = tables.remove(&expected.name) else {
             return Err(not_equal("is missing after the backup was loaded".into()));
         };
         let found = dump::content(connection, &expected.name, &table).await?;
@@ -62,7 +106,7 @@ pub async fn compare(manifest: &Manifest, connection: &mut MySqlConnection, data
             )));
         }
     }
-    match contents.tables.keys().next() {
+    match tables.keys().next() {
         Some(name) => Err(BackupError::NotEqual(format!("the table {name} is there and not in the backup"))),
         None => Ok(()),
     }

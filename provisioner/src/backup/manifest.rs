@@ -5,6 +5,7 @@
 //! another, makes the key unusable. Sealing the key anew under another key of the ring leaves the rest as it is.
 
 use super::error::BackupError;
+use super::objects::ObjectContent;
 use super::store::{BackupStore, Subject};
 use chrono::{DateTime, Utc};
 use kernel::crypto::{CryptoError, DataKey, KeyRing, Purpose};
@@ -41,7 +42,10 @@ pub struct Manifest {
     pub schema_version: u32,
     /// Every table.
     pub tables: Vec<TableContent>,
-    /// Things in the database that are no tables, and not in the backup.
+    /// Views, routines, triggers and events.
+    #[serde(default)]
+    pub objects: Vec<ObjectContent>,
+    /// What was there, could not be made again, and is not in the backup; of older backups, also objects that could.
     pub left_out: Vec<String>,
     /// Bytes of the dump before it was compressed.
     pub dump_bytes: u64,

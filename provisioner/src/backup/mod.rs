@@ -1,6 +1,6 @@
 //! Backups of tenants and of the system database, and the way back.
 //!
-//! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database, as SQL) -> [`sink`] (compressed, sealed in chunks) ->
+//! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database, as SQL; [`objects`]: what is no table) -> [`sink`] (compressed, sealed in chunks) ->
 //! [`store`] (a directory or S3) -> [`manifest`] (what is in it; written last) -> [`reader`] -> [`load`] (into an empty database, and
 //! compared). [`catalogue`] is the list in the system database, [`choice`] finds the backup that is meant, [`wish`] says what a job is about;
 //! the steps that replace a tenant's data are [`crate::saga`]'s.
@@ -13,11 +13,13 @@ mod catalogue;
 mod choice;
 mod command;
 mod dump;
+mod elsewhere;
 mod error;
 pub mod job;
 mod list;
 pub mod load;
 mod manifest;
+pub mod objects;
 mod prune;
 mod reader;
 mod restore;
@@ -31,5 +33,5 @@ pub use command::{BackupOptions, run};
 pub use manifest::Kept;
 pub use prune::Retention;
 pub use restore::{RestoreOptions, run as run_restore};
-pub use store::BackupStore;
+pub use store::{BackupStore, Subject};
 pub use wish::Wish;

@@ -4,7 +4,8 @@
 //! the same command when it is given again.
 
 use super::choice::choose;
-use super::command::{Setting, server, tell};
+use super::command::{Setting, server, servers, tell, unknown_server};
+use super::elsewhere;
 use super::error::{BackupError, FAILED};
 use super::manifest::Kept;
 use super::prune::Retention;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-const ACTOR: &str = "restore";
+pub(super) const ACTOR: &str = "restore";
 
 /// Between two looks at the job.
 const LOOK: Duration = Duration::from_millis(200);
@@ -36,13 +37,20 @@ const LOOK: Duration = Duration::from_millis(200);
 ///
 /// In place: a tenant in service is put into maintenance for it. The backup is loaded beside the data in use, every table is compared with
 /// what was backed up, and then the tables change places at once. What is in the database now is gone afterwards: take a
-/// backup of it before, if it may be wanted. Members, domains and the configuration stay what the events say.
+/// backup of it before, if it may be wanted. Members, domains and the configuration stay what the events say. Views, routines, triggers and
+/// events come back too, and are the restoring account's from then on (their definer).
+///
+/// On another server (--server without --as): for a tenant whose own server is lost. What stands there is given up; whatever
+/// operation of the tenant was stuck there is ended as failed.
 #[derive(Args)]
 #[command(after_help = "Examples:
   provisioner restore acme                              # the newest backup, in place
   provisioner restore acme --at 2026-11-01T00:00:00Z    # as it was then, or shortly before
   provisioner restore acme --as acme-copy               # as a new tenant, without members and domains
+  provisioner restore acme --as acme-copy --members     # and whoever is a member of acme now becomes one of it
   provisioner restore acme --as acme-copy --server eu2  # on another database server
+  provisioner restore acme --server eu2                 # its server is lost: acme itself, on another one
+  provisioner restore --all-of main --server eu2        # the same for all tenants of a lost server
   provisioner restore --system                          # into an empty system database
 
 Exit codes:
@@ -53,20 +61,29 @@ Exit codes:
   4  the backup does not open; nothing was touched")]
 pub struct RestoreOptions {
     /// Whose backup.
-    #[arg(required_unless_present = "system", conflicts_with = "system")]
+    #[arg(required_unless_present_any = ["system", "all_of"], conflicts_with_all = ["system", "all_of"])]
     tenant_id: Option<TenantId>,
     /// The system database, which must be empty. SYSTEM_DB_URL is the account that migrates.
     #[arg(long, conflicts_with_all = ["new_id", "server", "name"])]
     system: bool,
+    /// All tenants of this database server, which is lost: on the one that --server names. No tenant is placed on it any more.
+    #[arg(long, value_name = "LOST", requires = "server", conflicts_with_all = ["system", "new_id"])]
+    all_of: Option<String>,
     /// Make this new tenant out of it.
     #[arg(long = "as", value_name = "NEW_ID")]
     new_id: Option<TenantId>,
     /// The newest data up to this time (RFC 3339); without it, the newest.
     #[arg(long, value_name = "TIME")]
     at: Option<DateTime<Utc>>,
-    /// Where the new tenant is to live; without it, where the other one does.
-    #[arg(long, value_name = "NAME", requires = "new_id")]
+    /// On which database server; without it, where the tenant is, or was when the backup was taken.
+    #[arg(long, value_name = "NAME")]
     server: Option<String>,
+    /// Go on although the server that is given up answers and has the tenant's database: it is left there, locked.
+    #[arg(long, requires = "server", conflicts_with = "new_id")]
+    abandon: bool,
+    /// Give the new tenant the members of the other one, with their roles. Domains belong to one tenant, and stay where they are.
+    #[arg(long, requires = "new_id")]
+    members: bool,
     /// Name of the new tenant, for people; without it, the name of the other one.
     #[arg(long, requires = "new_id")]
     name: Option<String>,
@@ -99,6 +116,10 @@ pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
 
 async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCode, BackupError> {
     let setting = Setting::read(settings)?;
+    if let (Some(lost), Some(to)) = (&options.all_of, &options.server) {
+        let wanted = elsewhere::Wanted { server: to, at: options.at, abandon: options.abandon };
+        return elsewhere::all(settings, &setting, lost, wanted, options.json).await;
+    }
     let Some(source) = options.tenant_id.clone() else {
         let kept = choose(&setting.backups, &Subject::System, options.at).await?;
         system::restore(&setting, &kept).await?;
@@ -110,9 +131,14 @@ async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCod
     // Before anything is touched: does it open?
     kept.open(&setting.keys)?;
     let patience = settings.seconds("JOB_PATIENCE")?;
-    let (tenant_id, operation_id, server_id) = match &options.new_id {
-        None => in_place(&setting, &source, &subject, &kept, patience).await?,
-        Some(new_id) => as_new(settings, &setting, new_id, &source, &kept, patience, &options).await?,
+    let (tenant_id, operation_id, server_id) = match (&options.new_id, &options.server) {
+        (None, None) => in_place(&setting, &source, &subject, &kept, patience).await?,
+        (None, Some(server)) => {
+            let wanted = elsewhere::Wanted { server, at: options.at, abandon: options.abandon };
+            let operation_id = elsewhere::ask(settings, &setting, &source, &kept, wanted).await?;
+            (source.clone(), operation_id, server.clone())
+        }
+        (Some(new_id), _) => as_new(settings, &setting, new_id, &source, &kept, patience, &options).await?,
     };
     eprintln!("restoring the backup {} of {subject}: operation {operation_id}", kept.manifest.backup_id);
     let ended = work(settings, &setting, &server_id, operation_id).await?;
@@ -171,6 +197,7 @@ async fn in_place(
         subject: subject.clone(),
         backup_id: Some(kept.manifest.backup_id.clone()),
         ends_maintenance,
+        members: false,
         restored: None,
     };
     wish.keep(unit.connection(), operation_id).await?;
@@ -226,6 +253,7 @@ async fn as_new(
         subject: Subject::Tenant(source.clone()),
         backup_id: Some(kept.manifest.backup_id.clone()),
         ends_maintenance: false,
+        members: options.members,
         restored: None,
     };
     wish.keep(unit.connection(), operation_id).await?;
@@ -248,14 +276,15 @@ async fn under_way(
 }
 
 /// Works on the job until it has ended, or waits for whoever else does; returns why it failed.
-async fn work(
+pub(super) async fn work(
     settings: &Settings,
     setting: &Setting,
     server_id: &str,
     operation_id: Uuid,
 ) -> Result<Option<String>, BackupError> {
-    let server = Arc::new(server(settings, server_id)?);
-    let servers = Arc::from([Arc::clone(&server)]);
+    let servers: Arc<[_]> = servers(settings)?.into_iter().map(Arc::new).collect();
+    let server = servers.iter().find(|server| server.id == server_id).cloned();
+    let server = server.ok_or_else(|| unknown_server(server_id))?;
     let tools = Tools {
         store: setting.store.clone(),
         keys: setting.keys.clone(),

@@ -8,6 +8,7 @@ use super::dump::RESTORING;
 use super::error::{BackupError, Doing};
 use super::load;
 use super::manifest::{Kept, Manifest};
+use super::objects;
 use super::store::Subject;
 use crate::server::Dialect;
 use kernel::config::wrong;
@@ -41,6 +42,7 @@ pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> 
     let tables = tables(&mut connection, &database).await?;
     if tables.iter().any(|table| table == RESTORING) {
         eprintln!("an earlier restore was killed here: what it has loaded is dropped");
+        objects::drop_all(&mut connection, &database).await?;
         // Its sign last.
         for table in tables.iter().filter(|table| *table != RESTORING).chain([&RESTORING.to_owned()]) {
             let drop = format!("SET SESSION foreign_key_checks = 0; DROP TABLE {}", sql::identifier(table)?);
@@ -57,7 +59,8 @@ pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> 
         .execute(sqlx::raw_sql(&begin))
         .await
         .doing(|| format!("creating tables in {database}; SYSTEM_DB_URL must be the account that migrates"))?;
-    load::load(&setting.backups, &setting.keys, &Subject::System, kept, &mut connection, &database).await?;
+    let stored = load::Stored::Made;
+    load::load(&setting.backups, &setting.keys, &Subject::System, kept, &mut connection, &database, stored).await?;
     kernel::failpoint::hit("restore.system_loaded").await;
     let end = format!("DROP TABLE {sign}");
     connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into()).map(drop)
@@ -79,7 +82,7 @@ async fn connect(options: &MySqlConnectOptions, name: &str) -> Result<MySqlConne
 }
 
 async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Vec<String>, BackupError> {
-    let list = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+    let list = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_TYPE <> 'VIEW'";
     let reading = || format!("reading what {database} holds");
     let rows = sqlx::query(list).bind(database).fetch_all(connection).await.doing(reading)?;
     rows.iter().map(|row| kernel::database::text(row, 0).doing(reading)).collect()

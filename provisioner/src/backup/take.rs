@@ -8,6 +8,7 @@ use super::catalogue;
 use super::dump;
 use super::error::{BackupError, Doing};
 use super::manifest::Manifest;
+use super::objects;
 use super::sink::Sink;
 use super::store::{BackupStore, Subject};
 use crate::server::{Dialect, Found, Mark, Server, find};
@@ -97,15 +98,23 @@ impl Taker<'_> {
         let backup_id = format!("{}-{:08x}", taken_at.format("%Y%m%dT%H%M%SZ"), rand::random::<u32>());
         let key = DataKey::generate();
         let mut sink = Sink::new(self.backups.write_data(&subject, &backup_id), &key, &backup_id)?;
-        let contents = dump::contents(&mut connection, &database).await?;
+        let present = dump::tables(&mut connection, &database).await?;
+        let objects = objects::read(&mut connection, &database).await?;
         let mut tables = Vec::new();
         let dumped = async {
-            let last = contents.tables.get_key_value(dump::MIGRATIONS);
-            let others = contents.tables.iter().filter(|(name, _)| *name != dump::MIGRATIONS);
+            for object in &objects.all {
+                dump::write_object(object, &mut sink).await?;
+            }
+            let last = present.get_key_value(dump::MIGRATIONS);
+            let others = present.iter().filter(|(name, _)| *name != dump::MIGRATIONS);
             for (name, table) in others.chain(last) {
                 dump::write(&mut connection, name, table, &mut sink).await?;
                 tables.push(dump::content(&mut connection, name, table).await?);
                 kernel::failpoint::hit("backup.table").await;
+            }
+            // Tables are read in a snapshot, which a change of one of them ends; these are not.
+            if objects::read(&mut connection, &database).await? != objects {
+                return Err(BackupError::Changed(database.clone()));
             }
             Ok(())
         };
@@ -132,7 +141,8 @@ impl Taker<'_> {
             server_version,
             schema_version,
             tables,
-            left_out: contents.left_out,
+            objects: objects.all.iter().map(objects::StoredObject::content).collect(),
+            left_out: objects.broken,
             dump_bytes: stored.dump_bytes,
             stored_bytes: stored.stored_bytes,
             stored_sha256: stored.sha256,

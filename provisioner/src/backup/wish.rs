@@ -15,20 +15,26 @@ pub struct Wish {
     pub backup_id: Option<String>,
     /// The maintenance was begun for this job.
     pub ends_maintenance: bool,
+    /// The new tenant gets the members of the other one.
+    pub members: bool,
     /// What came back: its data is in its place, and there is no way back.
     pub restored: Option<RestoredFrom>,
 }
+
+type Row = (String, Option<String>, bool, bool, Option<String>);
 
 impl Wish {
     /// Keeps it, with the job.
     pub async fn keep(&self, connection: &mut MySqlConnection, operation_id: Uuid) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "INSERT INTO saas_backup_jobs (operation_id, source_tenant_id, backup_id, ends_maintenance) VALUES (?, ?, ?, ?)",
+            "INSERT INTO saas_backup_jobs (operation_id, source_tenant_id, backup_id, ends_maintenance, with_members)
+             VALUES (?, ?, ?, ?, ?)",
         )
         .bind(operation_id.to_string())
         .bind(self.subject.column())
         .bind(&self.backup_id)
         .bind(self.ends_maintenance)
+        .bind(self.members)
         .execute(connection)
         .await
         .map(drop)
@@ -36,19 +42,21 @@ impl Wish {
 
     /// That of a job.
     pub async fn of(pool: &MySqlPool, lease: &Lease) -> Result<Option<Self>, sqlx::Error> {
-        let row: Option<(String, Option<String>, bool, Option<String>)> = sqlx::query_as(
-            "SELECT source_tenant_id, backup_id, ends_maintenance <> 0, restored FROM saas_backup_jobs WHERE operation_id = ?",
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT source_tenant_id, backup_id, ends_maintenance <> 0, with_members <> 0, restored
+             FROM saas_backup_jobs WHERE operation_id = ?",
         )
         .bind(lease.operation_id.to_string())
         .fetch_optional(pool)
         .await?;
-        let Some((subject, backup_id, ends_maintenance, restored)) = row else { return Ok(None) };
+        let Some((subject, backup_id, ends_maintenance, members, restored)) = row else { return Ok(None) };
         let unreadable = |what| sqlx::Error::Decode(format!("the {what} of a job cannot be read").into());
         let restored = restored.map(|json| serde_json::from_str(&json)).transpose();
         Ok(Some(Self {
             subject: Subject::from_column(&subject).ok_or_else(|| unreadable("subject"))?,
             backup_id,
             ends_maintenance,
+            members,
             restored: restored.map_err(|_| unreadable("outcome"))?,
         }))
     }

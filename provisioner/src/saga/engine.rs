@@ -1,7 +1,7 @@
 //! Runs a job's steps, or undoes them, and appends what came of it.
 
 use super::progress::Progress;
-use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, moving, purge, restore, rotate};
+use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, elsewhere, moving, purge, restore, rotate};
 use crate::backup::job as backup;
 use crate::server::Session;
 use kernel::domain::{Command, Rejection, Tenant, TenantId};
@@ -60,7 +60,8 @@ pub async fn run(tools: &Tools, lease: &Lease) -> Result<Outcome, JobError> {
         return end(tools, lease, None, Err("there is no such tenant")).await;
     };
     // Asked for before the tenant was moved. What is asked for is the same; it is another server's work now.
-    if lease.kind != JobKind::Move && tenant.database.server != tools.server.id {
+    let leads_elsewhere = matches!(lease.kind, JobKind::Move | JobKind::RestoreElsewhere);
+    if !leads_elsewhere && tenant.database.server != tools.server.id {
         lease.hand_over(tools.store.pool(), &tenant.database.server).await?;
         return Ok(Outcome::Again);
     }
@@ -94,6 +95,7 @@ async fn is_past_return(tools: &Tools, lease: &Lease, tenant_id: &TenantId) -> R
     match lease.kind {
         JobKind::Rotate => rotate::is_switched(tools, tenant_id).await,
         JobKind::Move => moving::is_moved(tools, tenant_id).await,
+        JobKind::RestoreElsewhere => elsewhere::is_here(tools, tenant_id).await,
         JobKind::Restore | JobKind::RestoreNew => Ok(restore::restored(tools, lease).await?.is_some()),
         _ => Ok(false),
     }
@@ -295,7 +297,7 @@ async fn outcome(
         // The switch, the move, the schema and the repairs are appended by their steps.
         (JobKind::Purge, Some(_))
         | (JobKind::Enforce | JobKind::Configure | JobKind::Rotate, _)
-        | (JobKind::Move | JobKind::Migrate | JobKind::Audit, _) => None,
+        | (JobKind::Move | JobKind::Migrate | JobKind::RestoreElsewhere | JobKind::Audit, _) => None,
         (JobKind::Backup | JobKind::RestoreTest, _) => None,
     })
 }

@@ -62,6 +62,9 @@ impl StepError {
                     "the administrator's account of database server {server} lacks a right or its password is wrong"
                 )
             }
+            Some(1418 | 1419) => format!(
+                "database server {server} lets only SUPER make triggers and functions: set log_bin_trust_function_creators = 1 there"
+            ),
             Some(1205 | 1213 | 1020) => format!("database server {server} is busy with the same rows or tables"),
             Some(number) => format!("database server {server} refused a statement (error {number})"),
             None => format!("database server {server} gave an answer that was not understood"),
@@ -73,6 +76,8 @@ impl StepError {
 fn unknown_to_us(error: &sqlx::Error) -> bool {
     !matches!(
         database::number(error),
-        Some(1021 | 1041 | 1114 | 1005 | 1030 | 3 | 1044 | 1045 | 1142 | 1227 | 1410 | 1064 | 1102 | 1049)
+        Some(
+            1021 | 1041 | 1114 | 1005 | 1030 | 3 | 1044 | 1045 | 1142 | 1227 | 1410 | 1418 | 1419 | 1064 | 1102 | 1049
+        )
     )
 }

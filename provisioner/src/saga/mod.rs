@@ -3,11 +3,13 @@
 //! **Guarantees.** A job ends in one of two ways: every step succeeded and the outcome is appended, or every step was undone
 //! and the failure is appended with its reason; each in one transaction with the end of the job. A failed attempt is
 //! repeated with growing waits for as long as the job's patience lasts, if the failure may pass. An undo that fails is
-//! repeated for ever: a job is not called failed while something of it is left behind. Jobs whose work has no way back
+//! repeated for ever: a job is not called failed while something of it is left behind, but for a copy on a server that stays away
+//! ([`moving::prepare_target`]). Jobs whose work has no way back
 //! ([`Saga::way_back`]) are repeated for ever instead: a suspended tenant is not left with an open account.
 
 mod audit;
 mod configure;
+mod elsewhere;
 mod enforce;
 mod engine;
 mod error;
@@ -17,7 +19,7 @@ mod progress;
 mod provision;
 mod purge;
 mod restore;
-mod rotate;
+pub mod rotate;
 
 pub use engine::run;
 pub use error::StepError;
@@ -156,6 +158,8 @@ pub enum Step {
     RetireUser,
     /// The backup is loaded beside the data in use, and is what it says.
     LoadBackup,
+    /// The members of the other tenant are this one's too, if that is wanted.
+    CopyMembers,
     /// The loaded data is in use.
     SwapDatabase,
     /// What was in use before is gone.
@@ -182,6 +186,18 @@ pub enum Step {
     DropSource,
     /// The tenant's database has the newest schema.
     MigrateSchema,
+    /// Every node refuses the tenant, whose server is lost.
+    AwaitRefusal,
+    /// If the former server answers, nobody can write there.
+    ShutFormer,
+    /// The backup is loaded on this server, and is what it says.
+    LoadHere,
+    /// The tenant can log in here.
+    VerifyHere,
+    /// The tenant is here.
+    Arrive,
+    /// The mark here is what it is to be.
+    SettleHere,
     /// What differs from the events is kept.
     Look,
     /// What is safe to repair is repaired.
@@ -218,6 +234,8 @@ impl Saga {
             // Until what was replaced is dropped; the engine asks.
             JobKind::Restore => Self { steps: &RESTORE, way_back: true },
             JobKind::RestoreNew => Self { steps: &RESTORE_NEW, way_back: true },
+            // Until the tenant is here; the engine asks.
+            JobKind::RestoreElsewhere => Self { steps: &RESTORE_ELSEWHERE, way_back: true },
             // Of a server: without steps of a tenant.
             JobKind::Backup | JobKind::RestoreTest => Self { steps: &[], way_back: true },
         }
@@ -230,14 +248,25 @@ const PROVISION: [Step; 5] =
 const ROTATE: [Step; 6] =
     [Step::PrepareUser, Step::VerifyNext, Step::Switch, Step::AwaitNodes, Step::RetireUser, Step::Enforce];
 const RESTORE: [Step; 5] = [Step::LoadBackup, Step::SwapDatabase, Step::DropReplaced, Step::ApplyConfig, Step::Enforce];
-const RESTORE_NEW: [Step; 7] = [
+const RESTORE_NEW: [Step; 8] = [
     Step::CreateDatabase,
     Step::CreateUser,
     Step::LoadBackup,
     Step::SwapDatabase,
     Step::DropReplaced,
+    Step::CopyMembers,
     Step::Enforce,
     Step::VerifyLogin,
+];
+const RESTORE_ELSEWHERE: [Step; 8] = [
+    Step::AwaitRefusal,
+    Step::ShutFormer,
+    Step::LoadHere,
+    Step::VerifyHere,
+    Step::Arrive,
+    Step::SettleHere,
+    Step::Enforce,
+    Step::ApplyConfig,
 ];
 const MOVE: [Step; 10] = [
     Step::PrepareTarget,
@@ -276,6 +305,7 @@ impl Step {
             Self::AwaitNodes => "await_nodes",
             Self::RetireUser => "retire_user",
             Self::LoadBackup => "load_backup",
+            Self::CopyMembers => "copy_members",
             Self::SwapDatabase => "swap_database",
             Self::DropReplaced => "drop_replaced",
             Self::PrepareTarget => "prepare_target",
@@ -289,6 +319,12 @@ impl Step {
             Self::Settle => "settle",
             Self::DropSource => "drop_source",
             Self::MigrateSchema => "migrate_schema",
+            Self::AwaitRefusal => "await_nodes",
+            Self::ShutFormer => "shut_former",
+            Self::LoadHere => "load_backup",
+            Self::VerifyHere => "verify_login",
+            Self::Arrive => "relocate",
+            Self::SettleHere => "settle",
             Self::Look => "look",
             Self::Repair => "repair",
             Self::Confirm => "confirm",
@@ -298,7 +334,7 @@ impl Step {
     /// Longest time for it.
     pub fn deadline(self) -> Duration {
         match self {
-            Self::LoadBackup | Self::LastBackup => job::DEADLINE,
+            Self::LoadBackup | Self::LoadHere | Self::LastBackup => job::DEADLINE,
             Self::Copy | Self::Compare | Self::MigrateSchema => WITH_THE_DATA,
             _ => STEP_DEADLINE,
         }
@@ -324,6 +360,7 @@ impl Step {
             Self::AwaitNodes => rotate::await_nodes::act(context).await,
             Self::RetireUser => rotate::retire_user::act(context).await,
             Self::LoadBackup => restore::load_backup::act(context).await,
+            Self::CopyMembers => restore::copy_members::act(context).await,
             Self::SwapDatabase => restore::swap_database::act(context).await,
             Self::DropReplaced => restore::drop_replaced::act(context).await,
             Self::PrepareTarget => moving::prepare_target::act(context).await,
@@ -337,6 +374,12 @@ impl Step {
             Self::Settle => moving::settle::act(context).await,
             Self::DropSource => moving::drop_source::act(context).await,
             Self::MigrateSchema => migrate::act(context).await,
+            Self::AwaitRefusal => elsewhere::await_refusal::act(context).await,
+            Self::ShutFormer => elsewhere::shut_former::act(context).await,
+            Self::LoadHere => elsewhere::load_here::act(context).await,
+            Self::VerifyHere => elsewhere::verify_here::act(context).await,
+            Self::Arrive => elsewhere::arrive::act(context).await,
+            Self::SettleHere => elsewhere::settle_here::act(context).await,
             Self::Look => audit::look::act(context).await,
             Self::Repair => audit::repair::act(context).await,
             Self::Confirm => audit::confirm::act(context).await,
@@ -358,6 +401,7 @@ impl Step {
             Self::Enforce
             | Self::ApplyConfig
             | Self::DropReplaced
+            | Self::CopyMembers
             | Self::LastBackup
             | Self::DropDatabase
             | Self::DropUser
@@ -371,6 +415,10 @@ impl Step {
             Self::Relocate | Self::Settle | Self::DropSource => Ok(()),
             // What was added is in nobody's way, and what is left to add is added by the next one.
             Self::MigrateSchema => Ok(()),
+            Self::AwaitRefusal => elsewhere::await_refusal::undo(context).await,
+            Self::ShutFormer => elsewhere::shut_former::undo(context).await,
+            Self::LoadHere => elsewhere::load_here::undo(context).await,
+            Self::VerifyHere | Self::Arrive | Self::SettleHere => Ok(()),
             // What was repaired is right.
             Self::Look | Self::Repair | Self::Confirm => Ok(()),
         }

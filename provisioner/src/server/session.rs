@@ -8,6 +8,7 @@ use super::{Dialect, Server};
 use crate::saga::StepError;
 use kernel::database;
 use kernel::domain::TenantId;
+use kernel::sql;
 use sqlx::{Connection, Executor, MySqlConnection};
 
 /// Seconds to wait for a killed holder's lock to be free.
@@ -65,6 +66,11 @@ impl Session {
     pub async fn execute(&mut self, statements: &str) -> Result<(), StepError> {
         self.connection.execute(sqlx::raw_sql(statements)).await?;
         Ok(())
+    }
+
+    /// Makes a database the one that names without one are of.
+    pub async fn enter(&mut self, database: &str) -> Result<(), StepError> {
+        self.execute(&format!("USE {}", sql::identifier(database)?)).await
     }
 
     /// Ends the session and with it the lock.

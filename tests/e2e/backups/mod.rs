@@ -5,8 +5,10 @@ mod clock;
 mod damage;
 mod in_place;
 mod keys;
+mod lost_server;
 mod new_tenant;
 mod s3;
+mod stored_objects;
 mod system;
 
 use crate::world::{self, Answer, SOON};

@@ -9,6 +9,12 @@ use harness::wait;
 use serde_json::json;
 use sqlx::ConnectOptions;
 
+/// Who belongs to a tenant, with their roles.
+async fn members(stack: &Stack, tenant: &str) -> Result<Vec<(String, String)>> {
+    let query = "SELECT user_id, role FROM saas_tenant_users WHERE tenant_id = ? AND deleted = 0 ORDER BY user_id";
+    Ok(sqlx::query_as(query).bind(tenant).fetch_all(&mut world::system(stack).await?).await?)
+}
+
 #[tokio::test]
 async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let mut options = options("backup-new")?;
@@ -42,7 +48,18 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     ensure!(kinds == expected && events[2].data["source_tenant_id"] == "acme", "{events:?}");
     run(&stack, &["restore", "acme", "--as", "copy"], &[]).await?.expect(REFUSED)?;
 
-    let moved = run(&stack, &["restore", "acme", "--as", "far", "--server", "eu2", "--json"], &[]).await?.expect(0)?;
+    ensure!(members(&stack, "copy").await?.is_empty(), "nobody has asked for members");
+    let admin = stack.admin();
+    let mut expected = Vec::new();
+    for (name, role) in [("ann", "admin"), ("bob", "viewer"), ("eve", "user")] {
+        let (user_id, _) = world::user(&admin, name, &[("acme", role)]).await?;
+        expected.push((user_id, role.to_owned()));
+    }
+    admin.request("DELETE", &format!("/admin/tenants/acme/users/{}", expected.remove(2).0), None, &[]).await?;
+    expected.sort();
+    let args = ["restore", "acme", "--as", "far", "--server", "eu2", "--members", "--json"];
+    let moved = run(&stack, &args, &[]).await?.expect(0)?;
+    ensure!(members(&stack, "far").await? == expected, "{:?}", members(&stack, "far").await?);
     ensure!(moved.json["state"] == "active", "{}", moved.json);
     assert_equal(&before, &sums(&stack.more_servers["eu2"].root_url(), "far").await?, "on the other server")?;
     let refused = run(&stack, &["restore", "acme", "--as", "x1", "--server", "us"], &[]).await?.expect(REFUSED)?;

@@ -11,7 +11,8 @@ use crate::server::account::{self, Account};
 use crate::server::inventory::{Inventory, Scope};
 use crate::server::{Mark, Session};
 use kernel::audit::{self, Audit, Drift, Finding, Row};
-use kernel::jobs::{JobError, Lease};
+use kernel::domain::TenantId;
+use kernel::jobs::{self, JobError, Lease};
 use std::collections::HashMap;
 
 /// One attempt.
@@ -45,7 +46,7 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
         ));
     }
     findings.extend(orphans(tools, &tenants, &seen));
-    let repaired = if audit.repair { drop_users(tools, &mut session, &findings).await? } else { Vec::new() };
+    let repaired = if audit.repair { drop_users(tools, &mut session, &findings, &tenants).await? } else { Vec::new() };
     record(tools, lease, &audit, &findings, &repaired, &suspicious, (quiet.len(), busy.len())).await?;
     session.close().await;
     Ok(())
@@ -102,11 +103,23 @@ fn is_in_work(expected: &Expected, name: &str) -> bool {
     }
 }
 
-/// Drops the users that belong to nobody. They are in no tenant's history, so the log and the findings tell of it.
-async fn drop_users(tools: &Tools, session: &mut Session, findings: &[Finding]) -> Result<Vec<Finding>, StepError> {
+/// Drops the users that belong to nobody, and those of tenants that are on another server: of one that was lost and has come back. The log and
+/// the findings tell of it, because this is no tenant's history.
+async fn drop_users(
+    tools: &Tools,
+    session: &mut Session,
+    findings: &[Finding],
+    tenants: &[Expected],
+) -> Result<Vec<Finding>, StepError> {
     let mut dropped = Vec::new();
-    for finding in findings.iter().filter(|finding| finding.kind == Drift::UserOrphan) {
+    for finding in findings.iter().filter(|finding| matches!(finding.kind, Drift::UserOrphan | Drift::UserLeft)) {
         let Some((username, host)) = finding.subject.split_once('@') else { continue };
+        let owner = tenants.iter().find(|expected| expected.usernames.iter().any(|name| name == username));
+        if let Some(owner) = owner
+            && is_coming(tools, &owner.tenant.tenant_id).await?
+        {
+            continue;
+        }
         let account = Account { username, host, database: "", max_connections: 0 };
         if account.lock(session).await? {
             session.end_sessions_of(username).await?;
@@ -115,11 +128,20 @@ async fn drop_users(tools: &Tools, session: &mut Session, findings: &[Finding]) 
         tracing::warn!(
             server = tools.server.id,
             user = finding.subject,
-            "dropped a user of ours that belongs to no tenant"
+            "dropped a user of ours that no tenant has here"
         );
         dropped.push(finding.clone());
     }
     Ok(dropped)
+}
+
+/// Whether the tenant is here by now, or may be on its way.
+async fn is_coming(tools: &Tools, tenant_id: &TenantId) -> Result<bool, JobError> {
+    let mut connection = tools.store.pool().acquire().await?;
+    if jobs::active_operation(&mut connection, tenant_id).await?.is_some() {
+        return Ok(true);
+    }
+    Ok(tools.store.tenant(tenant_id).await?.is_some_and(|tenant| tenant.database.server == tools.server.id))
 }
 
 async fn record(
@@ -128,7 +150,7 @@ async fn record(
     audit: &Audit,
     findings: &[Finding],
     repaired: &[Finding],
-    suspicious: &[&kernel::domain::TenantId],
+    suspicious: &[&TenantId],
     (compared, passed_over): (usize, usize),
 ) -> Result<(), StepError> {
     let pool = tools.store.pool();

@@ -1,7 +1,8 @@
 //! Step 6: both servers have the same tables, with the same columns and keys and, by checksums over every column of every row, the
-//! same rows.
+//! same rows; and the same views, routines and triggers.
 
 use super::{closed, lossless, moved, target};
+use crate::backup::objects;
 use crate::legacy::compare::sum;
 use crate::legacy::lane::{Direction, Lane, Range};
 use crate::legacy::{routes, schema};
@@ -17,8 +18,11 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let mut here = lossless(&context.tools.server, name).await?;
     let mut there = lossless(&*target(context).await?, name).await?;
     let (mut tables, mut copies) = (schema::read(&mut here, name).await?, schema::read(&mut there, name).await?);
-    tables.remove(MARK_TABLE);
-    copies.remove(MARK_TABLE);
+    for tables in [&mut tables, &mut copies] {
+        tables.retain(|name, table| name != MARK_TABLE && table.kind != "VIEW");
+    }
+    let objects = objects::read(&mut here, name).await?.all;
+    objects::compare(&mut there, name, &objects).await?;
     if let Some(table) = copies.keys().find(|table| !tables.contains_key(*table)) {
         return Err(differs(table));
     }

@@ -1,6 +1,7 @@
-//! Step 5: all tables and rows are on the other server. Each attempt begins anew.
+//! Step 5: all tables and rows are on the other server, and then views, routines and triggers. Each attempt begins anew.
 
 use super::{clear, closed, lossless, moved, target_session};
+use crate::backup::objects;
 use crate::legacy::copy::{Commit, copy};
 use crate::legacy::destination::{define, definition};
 use crate::legacy::lane::{Direction, Lane, Range};
@@ -36,6 +37,9 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         let kept = async |_, _| Ok(());
         copy(&lane, Range::default(), from, to, Commit::Chunks, &progress, kept).boxed().await?;
     }
+    // After the rows, which no trigger is to see.
+    let found = objects::read(&mut here, &name).await?;
+    objects::create(there.connection(), &name, Some(&name), &found.all).await?;
     there.close().await;
     Ok(())
 }

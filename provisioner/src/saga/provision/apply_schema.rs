@@ -17,8 +17,16 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 
 /// Brings a database of the tenant from the schema of its mark to the present one.
 pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<(), StepError> {
+    match migrate(context, database, mark).await? {
+        true => context.session.mark(database, &mark.migrated()).await,
+        false => Ok(()),
+    }
+}
+
+/// The same, and the mark stays what it is. `false`: there was nothing to do.
+pub async fn migrate(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<bool, StepError> {
     if mark.is_current()? {
-        return Ok(());
+        return Ok(false);
     }
     let mut batch = format!("USE {};\n", sql::identifier(database)?);
     for migration in migrate::tenant().iter().filter(|migration| migration.version > i64::from(mark.schema)) {
@@ -31,7 +39,7 @@ pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Re
     if let Some(missing) = expected_tables(u32::MAX).find(|table| !present.contains(*table)) {
         return Err(StepError::Transient(format!("the table {missing} is missing after the schema was applied")));
     }
-    context.session.mark(database, &mark.migrated()).await
+    Ok(true)
 }
 
 /// The tables that the migrations up to `schema` create, from their text.

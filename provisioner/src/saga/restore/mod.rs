@@ -2,8 +2,9 @@
 //!
 //! **Guarantees.** The data in use stays as it is until the backup has been loaded beside it and every table was compared with what the
 //! backup says. Then the tables change places in one statement, which the server does whole or not at all. Nobody is in the
-//! tenant's database at that moment: the tenant is out of service, its account is locked and has no session. What was replaced
-//! is dropped last. Until then the job can be undone; from then on it is only ever finished. A tenant that is made from a backup
+//! tenant's database at that moment: the tenant is out of service, its account is locked and has no session. Views, routines,
+//! triggers and events cannot move: those in use are kept ([`former_objects`]) and dropped before, the backup's are made after. What was
+//! replaced is dropped last. Until then the job can be undone; from then on it is only ever finished. A tenant that is made from a backup
 //! is not active before all of this is done.
 //!
 //! | database | what is in it |
@@ -12,7 +13,9 @@
 //! | `..._tenant_acme__restore` | what is being loaded; no table is left in it after the swap |
 //! | `..._tenant_acme__before` | what was in use before the swap; there is none before it |
 
+pub mod copy_members;
 pub mod drop_replaced;
+mod former_objects;
 pub mod load_backup;
 pub mod swap_database;
 
@@ -46,12 +49,12 @@ fn replaced(context: &Context<'_>) -> String {
     format!("{}__before", context.database())
 }
 
-async fn wish(context: &Context<'_>) -> Result<Wish, StepError> {
+pub(super) async fn wish(context: &Context<'_>) -> Result<Wish, StepError> {
     let wish = Wish::of(context.tools.store.pool(), context.lease).await.map_err(JobError::from)?;
     wish.ok_or(StepError::Unfit("nobody has kept what this job is about"))
 }
 
-fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
+pub(super) fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
     tools.backups.as_ref().ok_or(StepError::Unfit("the setting BACKUP_STORE is missing"))
 }
 
@@ -61,6 +64,22 @@ async fn kept(tools: &Tools, wish: &Wish) -> Result<Kept, StepError> {
         return Err(StepError::Unfit("the job does not say which backup"));
     };
     Ok(Kept::read(backups(tools)?, &wish.subject, backup_id).await?)
+}
+
+/// The same, if it can be loaded into this server by this program.
+pub(super) async fn fitting(context: &Context<'_>, wish: &Wish) -> Result<Kept, StepError> {
+    let kept = kept(context.tools, wish).await?;
+    let (manifest, dialect) = (&kept.manifest, context.session.dialect.to_string());
+    if manifest.dialect != dialect {
+        return Err(StepError::Permanent(format!(
+            "the backup {} is of a {} server and this one is {dialect}: restore it to a server of its kind",
+            manifest.backup_id, manifest.dialect
+        )));
+    }
+    if manifest.schema_version > tenant_schema() {
+        return Err(StepError::Permanent("the backup has a newer schema than this program knows".into()));
+    }
+    Ok(kept)
 }
 
 async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
@@ -84,7 +103,7 @@ async fn base_tables(context: &mut Context<'_>, database: &str) -> Result<Vec<St
     .fetch_all(context.session.connection())
     .await?;
     let names = rows.iter().map(|row| kernel::database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
-    Ok(names.into_iter().filter(|name| name != MARK_TABLE).collect())
+    Ok(names.into_iter().filter(|name| name != MARK_TABLE && name != former_objects::TABLE).collect())
 }
 
 /// One statement that moves all tables of the first database of each pair into the second one.
@@ -104,7 +123,7 @@ async fn rename(context: &mut Context<'_>, pairs: [(&str, &str); 2]) -> Result<(
 }
 
 /// What the event will say of the data that comes back.
-async fn restored_from(context: &Context<'_>) -> Result<RestoredFrom, StepError> {
+pub(super) async fn restored_from(context: &Context<'_>) -> Result<RestoredFrom, StepError> {
     let manifest = kept(context.tools, &wish(context).await?).await?.manifest;
     let source_tenant_id = manifest.tenant_id.as_deref().and_then(|id| id.parse().ok());
     Ok(RestoredFrom {

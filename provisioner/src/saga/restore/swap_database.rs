@@ -1,8 +1,10 @@
-//! Step 2: the loaded tables and those in use change places, in one statement, while nobody is in the database.
+//! Step 2: the loaded tables and those in use change places, in one statement, while nobody is in the database. Then what is no table is
+//! made as the backup has it.
 
-use super::{Stage, beside, rename, replaced, stage};
+use super::{Stage, backups, beside, former_objects, kept, rename, replaced, stage, wish};
+use crate::backup::{load, objects};
 use crate::saga::provision::create_user::kept_password;
-use crate::saga::{Context, StepError};
+use crate::saga::{Context, StepError, enforce};
 use crate::server::Found;
 use kernel::jobs::JobError;
 
@@ -22,11 +24,28 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             }
         }
         context.session.create_database(&replaced, &owner).await?;
+        former_objects::take_away(context).await?;
         kernel::failpoint::hit("restore.before_rename").await;
         rename(context, [(&database, &replaced), (&beside, &database)]).await?;
         kernel::failpoint::hit("restore.after_rename").await;
     }
+    if stage(context).await? == Stage::Swapped {
+        make_objects(context, &database).await?;
+        kernel::failpoint::hit("restore.objects").await;
+    }
     context.session.mark(&database, &owner.migrated()).await
+}
+
+/// The backup's views, routines, triggers and events. An earlier attempt may have made some of them.
+async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), StepError> {
+    let wish = wish(context).await?;
+    let kept = kept(context.tools, &wish).await?;
+    let (store, keys) = (backups(context.tools)?, &context.tools.keys);
+    let all = load::objects(store, keys, &wish.subject, &kept).await?;
+    context.session.enter(database).await?;
+    let connection = context.session.connection();
+    objects::drop_all(connection, database).await?;
+    Ok(objects::create(connection, database, Some(database), &all).await?)
 }
 
 /// Nobody logs in as the tenant from here on. A user that was lost with its server is made again, with the kept password.
@@ -49,14 +68,22 @@ async fn shut(context: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The tables go back where they were.
+/// The tables go back where they were, and the account is open again if the tenant is to be served.
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, beside, replaced) = (context.database().to_owned(), beside(context), replaced(context));
     if stage(context).await? == Stage::Swapped {
+        // A trigger would hold its table where it is. Those that were in use come back with the next undo.
+        objects::drop_all(context.session.connection(), &database).await?;
         rename(context, [(&database, &beside), (&replaced, &database)]).await?;
         let mark = context.mark();
         let schema = context.tenant.database.schema_version;
         context.session.mark(&database, &crate::server::Mark::at(&mark, schema)).await?;
+    }
+    let present = context.tools.store.tenant(&context.tenant.tenant_id).await.map_err(JobError::from)?;
+    let in_use = enforce::in_use(context).await?;
+    // One that was lost, or is not made yet, is not missed here.
+    if present.is_some_and(|tenant| enforce::may_log_in(tenant.state)) && !in_use.is_empty() {
+        context.account(&in_use).unlock(context.session).await?;
     }
     Ok(())
 }

@@ -1,0 +1,231 @@
+//! `provisioner restore --server`: tenants whose database server is lost come back on another one.
+//!
+//! Asking is one transaction: nodes refuse the tenant from it on, and whatever was stuck on the lost server is ended, because nobody
+//! can finish or undo it there. The work is the job's ([`crate::saga`]), so the command may be killed at any moment, and given again.
+
+use super::choice::choose;
+use super::command::{Setting, server, servers, tell};
+use super::error::{BackupError, FAILED};
+use super::job::has_data;
+use super::manifest::Kept;
+use super::restore::{ACTOR, work};
+use super::store::Subject;
+use super::wish::Wish;
+use crate::saga::{StepError, rotate};
+use crate::server::{Found, Mark, find};
+use chrono::{DateTime, Utc};
+use kernel::config::Settings;
+use kernel::database;
+use kernel::domain::{Command, Position, Tenant, TenantId, TenantState};
+use kernel::http;
+use kernel::jobs::{self, JobKind, NewJob};
+use kernel::store::{TenantFilter, UnitOfWork};
+use serde::Serialize;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// Tenants read at once.
+const PAGE: u32 = 500;
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// On which server.
+    pub server: &'a str,
+    /// The newest data up to this time.
+    pub at: Option<DateTime<Utc>>,
+    /// Although the former server has the tenant's database.
+    pub abandon: bool,
+}
+
+/// Asks for the job, or finds the one that was asked for before.
+pub async fn ask(
+    settings: &Settings,
+    setting: &Setting,
+    id: &TenantId,
+    kept: &Kept,
+    wanted: Wanted<'_>,
+) -> Result<Uuid, BackupError> {
+    server(settings, wanted.server)?;
+    if !wanted.abandon {
+        look_at_former(settings, setting, id, wanted.server).await?;
+    }
+    let mut unit = setting.store.begin().await?;
+    let tenant = unit.tenant(id).await?.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
+    if let Some(operation_id) = clear_the_way(&mut unit, &tenant, wanted.server).await? {
+        return Ok(operation_id);
+    }
+    if tenant.database.server == wanted.server {
+        return Err(BackupError::Refused(format!("tenant {id} is on {} already: leave --server out", wanted.server)));
+    }
+    if !has_data(&tenant) || tenant.database.host.is_none() {
+        return Err(BackupError::Refused(format!(
+            "tenant {id} is {} and has no database to restore: restore it as a new tenant with --as",
+            tenant.state
+        )));
+    }
+    let commands = [Command::CancelMove, Command::StartMove { server: wanted.server.to_owned() }];
+    unit.execute_all(id, ACTOR, commands).await?;
+    let patience = settings.seconds("JOB_PATIENCE")?;
+    let (kind, server) = (JobKind::RestoreElsewhere, wanted.server.to_owned());
+    let operation_id =
+        jobs::enqueue(unit.connection(), &NewJob { kind, tenant_id: id.clone(), server, patience }).await?;
+    let wish = Wish {
+        subject: Subject::Tenant(id.clone()),
+        backup_id: Some(kept.manifest.backup_id.clone()),
+        ends_maintenance: false,
+        members: false,
+        restored: None,
+    };
+    wish.keep(unit.connection(), operation_id).await?;
+    unit.commit().await?;
+    Ok(operation_id)
+}
+
+/// Ends what is stuck on the lost server. Returns the job itself, if it was asked for before.
+async fn clear_the_way(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Result<Option<Uuid>, BackupError> {
+    let (id, lost) = (&tenant.tenant_id, &tenant.database.server);
+    let Some(operation_id) = jobs::active_operation(unit.connection(), id).await? else { return Ok(None) };
+    let (kind, server): (String, String) =
+        sqlx::query_as("SELECT kind, server_id FROM saas_operations WHERE operation_id = ? FOR UPDATE")
+            .bind(operation_id.to_string())
+            .fetch_one(unit.connection())
+            .await?;
+    match kind.parse() {
+        Ok(JobKind::RestoreElsewhere) if server == to => return Ok(Some(operation_id)),
+        // Also one that has brought the tenant to the server that is lost now.
+        Ok(JobKind::Move) => {}
+        Ok(JobKind::Rotate | JobKind::Restore) if server == *lost => {}
+        _ => {
+            return Err(BackupError::Refused(format!("another operation of tenant {id} is in work: {operation_id}")));
+        }
+    }
+    let began: Option<(bool,)> =
+        sqlx::query_as("SELECT ends_maintenance <> 0 FROM saas_backup_jobs WHERE operation_id = ?")
+            .bind(operation_id.to_string())
+            .fetch_optional(unit.connection())
+            .await?;
+    if began.is_some_and(|(began,)| began) && tenant.state == TenantState::Maintenance {
+        unit.execute(id, ACTOR, Command::SetMaintenance { enabled: false }).await?;
+    }
+    rotate::forget(unit.connection(), id).await?;
+    let reason = format!("database server {lost} was given up: the tenant is restored on {to}");
+    jobs::give_up(unit.connection(), operation_id, &reason).await?;
+    Ok(None)
+}
+
+/// Refuses if the former server answers and has the tenant's database: there is a better way than to lose what is newer than the backup.
+async fn look_at_former(
+    settings: &Settings,
+    setting: &Setting,
+    id: &TenantId,
+    wanted: &str,
+) -> Result<(), BackupError> {
+    let Some(tenant) = setting.store.tenant(id).await? else { return Ok(()) };
+    let former = servers(settings)?.into_iter().find(|server| server.id == tenant.database.server);
+    let Some(former) = former.filter(|former| former.id != wanted) else { return Ok(()) };
+    let mut connection = match former.connect().await {
+        Ok(connection) => connection,
+        Err(StepError::Database(error)) if database::is_unreachable(&error) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let dialect = former.learn_dialect(&mut connection).await?;
+    let owner = Mark::new(&setting.installation().await?, id);
+    match find(&mut connection, dialect, &tenant.database.name).await? {
+        Found::Marked(mark) if mark.is_of(&owner) => Err(BackupError::Refused(format!(
+            "the database server {} answers and has the database of tenant {id}: move it (POST /admin/tenants/{id}/database/move), \
+             or restore it in place; --abandon leaves it there, locked",
+            former.id
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    tenant_id: TenantId,
+    backup_id: Option<String>,
+    /// The moment its data is of; what was written later is lost.
+    taken_at: Option<DateTime<Utc>>,
+    operation_id: Option<Uuid>,
+    /// Why it did not come back; null: it did.
+    error: Option<String>,
+}
+
+/// All tenants of a lost server. What fails for one does not hold up the others.
+pub async fn all(
+    settings: &Settings,
+    setting: &Setting,
+    lost: &str,
+    wanted: Wanted<'_>,
+    json: bool,
+) -> Result<ExitCode, BackupError> {
+    server(settings, wanted.server)?;
+    if lost == wanted.server {
+        return Err(BackupError::Refused("the lost server and the other one are the same".into()));
+    }
+    let known: Option<(String,)> = sqlx::query_as("SELECT server_id FROM saas_database_servers WHERE server_id = ?")
+        .bind(lost)
+        .fetch_optional(setting.store.pool())
+        .await?;
+    if known.is_none() {
+        return Err(BackupError::Refused(format!("there is no database server {lost}")));
+    }
+    sqlx::query("UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = ?")
+        .bind(lost)
+        .execute(setting.store.pool())
+        .await?;
+    let tenants = on(setting, lost).await?;
+    let mut asked = Vec::new();
+    // All are asked for before the first one is waited for: the workers of the server share them.
+    for id in &tenants {
+        let subject = Subject::Tenant(id.clone());
+        let asking = async {
+            let kept = choose(&setting.backups, &subject, wanted.at).await?;
+            kept.open(&setting.keys)?;
+            let operation_id = ask(settings, setting, id, &kept, wanted).await?;
+            Ok::<_, BackupError>((kept, operation_id))
+        };
+        asked.push(asking.await);
+    }
+    let (mut outcomes, count) = (Vec::new(), tenants.len());
+    for (number, (tenant_id, asked)) in (1..).zip(tenants.into_iter().zip(asked)) {
+        let (kept, operation_id, error) = match asked {
+            Ok((kept, operation_id)) => {
+                let ended = work(settings, setting, wanted.server, operation_id).await;
+                (Some(kept), Some(operation_id), ended.unwrap_or_else(|error| Some(http::chain(&error))))
+            }
+            Err(error) => (None, None, Some(http::chain(&error))),
+        };
+        let manifest = kept.map(|kept| kept.manifest);
+        let taken_at = manifest.as_ref().map(|manifest| manifest.taken_at);
+        match (&error, taken_at) {
+            (None, Some(at)) => {
+                eprintln!("{number}/{count}: tenant {tenant_id} is on {}, as of {}", wanted.server, at.to_rfc3339());
+            }
+            (error, _) => {
+                let error = error.as_deref().unwrap_or_default();
+                eprintln!("{number}/{count}: tenant {tenant_id} did not come back: {error}");
+            }
+        }
+        let backup_id = manifest.map(|manifest| manifest.backup_id);
+        outcomes.push(Outcome { tenant_id, backup_id, taken_at, operation_id, error });
+    }
+    let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
+    tell(&outcomes, json, || format!("{} tenants are on {}, {failed} are not", count - failed, wanted.server));
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Tenants whose data is on this server.
+async fn on(setting: &Setting, server: &str) -> Result<Vec<TenantId>, BackupError> {
+    let (mut found, mut after) = (Vec::new(), Position(0));
+    loop {
+        let filter = TenantFilter { after, status: None, state: None, limit: PAGE };
+        let page = setting.store.tenants(&filter).await?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = *last;
+        let here = page.into_iter().map(|(_, tenant)| tenant);
+        let here = here.filter(|tenant| has_data(tenant) && tenant.database.server == server);
+        found.extend(here.filter(|tenant| tenant.database.host.is_some()).map(|tenant| tenant.tenant_id));
+    }
+}

@@ -1,0 +1,75 @@
+//! The views, routines, triggers and events that are in use before a restore: kept in the database of what was replaced, because they are
+//! dropped before it is known that the restore succeeds. If it fails they are made again, and are the provisioner's own from then on.
+
+use super::replaced;
+use crate::backup::objects::{self, StoredObject};
+use crate::saga::{Context, StepError};
+use kernel::{database, sql};
+
+/// Where they are kept, with a row of number 0 that says: all are there.
+pub const TABLE: &str = "_objects";
+
+/// Keeps and drops them.
+pub async fn take_away(context: &mut Context<'_>) -> Result<(), StepError> {
+    let (name, replaced) = (context.database().to_owned(), replaced(context));
+    if read(context, &replaced).await?.is_none() {
+        context.session.enter(&name).await?;
+        let found = objects::read(context.session.connection(), &name).await?;
+        for what in &found.broken {
+            tracing::warn!(tenant_id = %context.tenant.tenant_id, what, "it does not work, and is not kept while a backup is restored");
+        }
+        keep(context, &replaced, &found.all).await?;
+    }
+    objects::drop_all(context.session.connection(), &name).await?;
+    Ok(())
+}
+
+/// Makes those again that were taken away, if any were.
+pub async fn put_back(context: &mut Context<'_>) -> Result<(), StepError> {
+    let (name, replaced) = (context.database().to_owned(), replaced(context));
+    let Some(all) = read(context, &replaced).await? else { return Ok(()) };
+    context.session.enter(&name).await?;
+    objects::drop_all(context.session.connection(), &name).await?;
+    Ok(objects::create(context.session.connection(), &name, None, &all).await?)
+}
+
+async fn keep(context: &mut Context<'_>, replaced: &str, all: &[StoredObject]) -> Result<(), StepError> {
+    let table = table(replaced)?;
+    let create = format!(
+        "CREATE TABLE IF NOT EXISTS {table} (number INT PRIMARY KEY, object LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB"
+    );
+    context.session.execute(&create).await?;
+    context.session.execute(&format!("BEGIN; DELETE FROM {table}")).await?;
+    let insert = format!("INSERT INTO {table} (number, object) VALUES (?, ?)");
+    let texts = all.iter().map(|object| serde_json::to_string(object).unwrap_or_default());
+    for (number, text) in (1_i32..).zip(texts).chain([(0, String::new())]) {
+        sqlx::query(&insert).bind(number).bind(text).execute(context.session.connection()).await?;
+    }
+    context.session.execute("COMMIT").await
+}
+
+/// What was kept; `None`: nothing was, or not all of it.
+async fn read(context: &mut Context<'_>, replaced: &str) -> Result<Option<Vec<StoredObject>>, StepError> {
+    let there = sqlx::query("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?")
+        .bind(replaced)
+        .bind(TABLE)
+        .fetch_optional(context.session.connection())
+        .await?;
+    if there.is_none() {
+        return Ok(None);
+    }
+    let rows = sqlx::query(&format!("SELECT object FROM {} ORDER BY number", table(replaced)?))
+        .fetch_all(context.session.connection())
+        .await?;
+    let mut texts = rows.iter().map(|row| database::text(row, 0));
+    match texts.next().transpose()? {
+        Some(first) if first.is_empty() => {}
+        _ => return Ok(None),
+    }
+    let unreadable = |_| StepError::Unfit("what was kept of the tenant's views and triggers cannot be read");
+    texts.map(|text| serde_json::from_str(&text?).map_err(unreadable)).collect::<Result<_, _>>().map(Some)
+}
+
+fn table(replaced: &str) -> Result<String, StepError> {
+    Ok(format!("{}.{}", sql::identifier(replaced)?, sql::identifier(TABLE)?))
+}
