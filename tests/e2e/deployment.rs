@@ -161,6 +161,28 @@ async fn the_images_and_the_compose_file_keep_the_rules() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_compose_file_of_an_s3_store_adds_what_it_needs() -> Result<()> {
+    let checkers = checkers().await?;
+    let base = compose(&checkers).await?;
+    let file = deploy("compose.s3.yaml").display().to_string();
+    let mut found = documents(&checkers, &[&file]).await?;
+    let more = found.remove("compose.s3.yaml").and_then(|all| all.into_iter().next()).context("a document")?;
+    for (name, service) in more["services"].as_object().context("services")? {
+        ensure!(base["services"][name].is_object(), "{name} is no service of compose.yaml");
+        check_environment(name, &keys(&service["environment"]))?;
+        ensure!(service["environment"]["BACKUP_STORE"].is_string(), "{name} does not know the store");
+        for secret in strings(&service["secrets"]) {
+            ensure!(more["secrets"][secret]["file"].is_string(), "{name}: there is no secret {secret}");
+            let variable = format!("{}_FILE", secret.to_uppercase());
+            let path = format!("/run/secrets/{secret}");
+            ensure!(service["environment"][&variable] == path.as_str(), "{name}: {variable}");
+        }
+    }
+    ensure!(strings(&more["services"]["provisioner"]["networks"]).contains(&"outside"), "it cannot reach the store");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_manifests_keep_the_rules() -> Result<()> {
     let checkers = checkers().await?;
     let folder = deploy("kubernetes");
@@ -227,6 +249,24 @@ async fn the_manifests_keep_the_rules() -> Result<()> {
     for (kind, of) in [("Service", &deployments), ("PodDisruptionBudget", &deployments)] {
         let named: BTreeSet<&str> = of_kind(kind).iter().filter_map(|one| one["metadata"]["name"].as_str()).collect();
         assert_eq!(&named, of, "{kind}");
+    }
+    // Everything is closed but what a service needs: the servers, names, traces, backups; and whoever asks it.
+    let ports = |of: &str, way: &str| -> BTreeSet<String> {
+        let policies = of_kind("NetworkPolicy");
+        let policies = policies.into_iter().map(|policy| &policy["spec"]);
+        let applies = |spec: &&Value| {
+            let labels = &spec["podSelector"]["matchLabels"];
+            labels.is_null() || labels["app.kubernetes.io/name"] == of
+        };
+        let rules = policies.filter(applies).flat_map(|spec| spec[way].as_array().into_iter().flatten());
+        let ports = rules.flat_map(|rule| rule["ports"].as_array().into_iter().flatten());
+        ports.map(|port| port["port"].to_string().trim_matches('"').to_owned()).collect()
+    };
+    let inner = ["3306", "4318", "53", "5671", "6379"];
+    for (of, more) in [("control-plane", None), ("data-plane", None), ("provisioner", Some("443"))] {
+        let expected: BTreeSet<String> = inner.into_iter().chain(more).map(str::to_owned).collect();
+        assert_eq!(ports(of, "egress"), expected, "the ways out of {of}");
+        assert_eq!(ports(of, "ingress"), ["http".to_owned()].into(), "the ways into {of}");
     }
     let scaled: BTreeSet<&str> = of_kind("HorizontalPodAutoscaler")
         .iter()

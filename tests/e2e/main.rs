@@ -34,6 +34,7 @@ mod neighbours;
 mod new_orders;
 mod newer_version;
 mod openapi;
+mod operations;
 mod outages;
 mod past;
 mod plans;
