@@ -140,7 +140,7 @@ async fn forward(
     let mut context = Context { tools, lease, tenant, session: &mut session, max_connections, repeated };
     for (ordinal, step) in numbered(steps) {
         progress.begin(ordinal, step.name());
-        failpoint::hit(&format!("{}.{}.before", lease.kind, step.name())).await;
+        progress.show_while(failpoint::hit(&format!("{}.{}.before", lease.kind, step.name()))).await?;
         let span = tracing::info_span!("step", step = step.name());
         let acting = tokio::time::timeout(step.deadline(), step.act(&mut context)).instrument(span);
         let acted = match progress.show_while(acting).await? {
@@ -156,7 +156,7 @@ async fn forward(
             return Err(error);
         }
         progress.end("succeeded");
-        failpoint::hit(&format!("{}.{}.after", lease.kind, step.name())).await;
+        progress.show_while(failpoint::hit(&format!("{}.{}.after", lease.kind, step.name()))).await?;
     }
     failpoint::hit(&format!("{}.recorded", lease.kind)).await;
     session.close().await;
