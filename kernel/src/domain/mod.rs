@@ -5,6 +5,7 @@
 //! [`Rejection`]; [`Tenant::apply`] folds events back into the present. The store writes both in one transaction.
 
 mod command;
+mod decide;
 mod domain_name;
 mod event;
 #[cfg(test)]

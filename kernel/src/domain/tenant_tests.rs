@@ -1,7 +1,7 @@
 //! Given events, when a command, then events: the aggregate's rules one by one.
 
 use super::*;
-use crate::domain::{DeletionCertificate, Role, UserId};
+use crate::domain::{Command, DeletionCertificate, Rejection, Role, UserId, Version};
 use uuid::Uuid;
 
 struct Given(Option<Tenant>, u32);
