@@ -161,6 +161,29 @@ pub async fn create(
     if objects.is_empty() {
         return Ok(());
     }
+    make(connection, database, own, objects).await?;
+    compare(connection, database, objects).await
+}
+
+/// Makes again those of `objects` that are not there.
+pub async fn complete(
+    connection: &mut MySqlConnection,
+    database: &str,
+    objects: &[StoredObject],
+) -> Result<(), BackupError> {
+    let found = read(connection, database).await?.all;
+    let there = |one: &StoredObject| found.iter().any(|other| (&other.kind, &other.name) == (&one.kind, &one.name));
+    let missing: Vec<_> = objects.iter().filter(|object| !there(object)).cloned().collect();
+    make(connection, database, None, &missing).await?;
+    compare(connection, database, objects).await
+}
+
+async fn make(
+    connection: &mut MySqlConnection,
+    database: &str,
+    own: Option<&str>,
+    objects: &[StoredObject],
+) -> Result<(), BackupError> {
     for object in objects {
         if let Some(stranger) = own.and_then(|own| object.stranger(own)) {
             return Err(BackupError::Refused(format!(
@@ -187,7 +210,7 @@ pub async fn create(
             _ => waiting = later,
         }
     }
-    compare(connection, database, objects).await
+    Ok(())
 }
 
 /// Whether a database holds these and no others.
@@ -216,7 +239,8 @@ pub async fn compare(
     }
 }
 
-/// Removes all of them, also views that do not work.
+/// Removes all of them, also views that do not work. MySQL lets nobody drop a routine or trigger of an account with SYSTEM_USER (root has it)
+/// who has not that right too.
 pub async fn drop_all(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
     let query = "SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?
         UNION ALL SELECT 'TRIGGER', TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?

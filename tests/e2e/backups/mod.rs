@@ -143,7 +143,8 @@ async fn definitions(connection: &mut MySqlConnection, tenant: &str) -> Result<V
     for (table,) in tables {
         let show = format!("SHOW CREATE TABLE `{database}`.`{table}`");
         let (_, definition): (String, String) = sqlx::query_as(&show).fetch_one(&mut *connection).await?;
-        definitions.push(definition);
+        // MySQL says of a column what was said when it was made, be it the table's own character set.
+        definitions.push(definition.replace(" CHARACTER SET utf8mb4 COLLATE", " COLLATE"));
     }
     Ok(definitions)
 }

@@ -29,8 +29,8 @@ pub async fn put_back(context: &mut Context<'_>) -> Result<(), StepError> {
     let (name, replaced) = (context.database().to_owned(), replaced(context));
     let Some(all) = read(context, &replaced).await? else { return Ok(()) };
     context.session.enter(&name).await?;
-    objects::drop_all(context.session.connection(), &name).await?;
-    Ok(objects::create(context.session.connection(), &name, None, &all).await?)
+    // What could not be dropped is still there.
+    Ok(objects::complete(context.session.connection(), &name, &all).await?)
 }
 
 async fn keep(context: &mut Context<'_>, replaced: &str, all: &[StoredObject]) -> Result<(), StepError> {
