@@ -5,6 +5,7 @@ use crate::{invariants, world};
 use anyhow::{Result, ensure};
 use harness::legacy::schema::Generation;
 use harness::process::Process;
+use harness::wait;
 use std::time::Duration;
 
 #[tokio::test]
@@ -23,9 +24,21 @@ async fn killed(name: &str, rows: u64, kills: usize, after_ms: std::ops::Range<u
     let old = Old::filled(&stack, Generation::November2025, rows).await?;
     for kill in 1..=kills {
         let mut import = old.start(&stack, &["import"])?;
-        let wait = Duration::from_millis(rand::random_range(after_ms.clone()));
-        tokio::time::sleep(wait).await;
-        ensure!(import.is_alive(), "the import ended before kill {kill}, after {wait:?}: {}", log(&import));
+        let after = Duration::from_millis(rand::random_range(after_ms.clone()));
+        tokio::time::sleep(after).await;
+        if kill == kills {
+            // However slow the machine was: an attempt has copied the rows that change below.
+            let copied = "SELECT COUNT(*) FROM saas_legacy_tables
+                          WHERE source_table = 'learn_progress_records' AND (complete OR last_key IS NOT NULL)";
+            let mut system = world::system(&stack).await?;
+            wait::until_ok(world::SOON, "rows to be copied", async || {
+                let copied: i64 = sqlx::query_scalar(copied).fetch_one(&mut system).await?;
+                ensure!(copied == 1, "none is recorded");
+                Ok(())
+            })
+            .await?;
+        }
+        ensure!(import.is_alive(), "the import ended before kill {kill}, after {after:?}: {}", log(&import));
         import.kill9()?;
         // Rows that an attempt has copied change behind its back: the next one reads another moment.
         let change = format!("UPDATE learn_progress_records SET block_position = {kill} ORDER BY id LIMIT 10");
