@@ -70,10 +70,7 @@ async fn rotations_under_load_fail_no_request() -> Result<()> {
             ensure!(now.get_username() != former.get_username(), "round {round}: {id} has its former user");
             ensure!(former.connect().await.is_err(), "round {round}: the former credential of {id} logs in");
             ensure!(now.connect().await.is_ok(), "round {round}: the credential of {id} does not log in");
-            let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ?")
-                .bind(former.get_username())
-                .fetch_one(&mut root)
-                .await?;
+            let left = world::sessions_of(&mut root, former.get_username()).await?;
             ensure!(left == 0, "round {round}: the former user of {id} has {left} sessions");
         }
     }

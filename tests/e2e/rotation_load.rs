@@ -94,12 +94,8 @@ impl Load {
             let now = isolation::login(&self.stack, tenant).await?;
             ensure!(now.get_username() != former.get_username(), "{tenant} has its former user");
             // Before the login that is refused: it shows in the list for a moment.
-            let left: Vec<(u64, String, Option<String>)> =
-                sqlx::query_as("SELECT ID, COMMAND, INFO FROM information_schema.PROCESSLIST WHERE USER = ?")
-                    .bind(former.get_username())
-                    .fetch_all(&mut root)
-                    .await?;
-            ensure!(left.is_empty(), "the former user of {tenant} has sessions: {left:?}");
+            let left = world::sessions_of(&mut root, former.get_username()).await?;
+            ensure!(left == 0, "the former user of {tenant} has {left} sessions");
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
         }
         Ok(())

@@ -83,10 +83,8 @@ async fn until_refused(api: TenantApi, token: String, begun: Instant) -> Result<
 async fn sessions_are_gone(stack: &Stack, begun: Instant) -> Result<Duration> {
     let mut root = world::root(stack).await?;
     let login = isolation::login(stack, "acme").await?;
-    let sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = ?";
     wait::until(ENFORCED, "no session of the tenant", async || {
-        let left: i64 = sqlx::query_scalar(sessions).bind(login.get_username()).fetch_one(&mut root).await.ok()?;
-        (left == 0).then_some(())
+        world::sessions_of(&mut root, login.get_username()).await.ok().filter(|left| *left == 0)
     })
     .await?;
     Ok(begun.elapsed())

@@ -5,7 +5,7 @@ use harness::admin::{Admin, NewUser, Reply};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::Value;
-use sqlx::{Connection, MySqlConnection};
+use sqlx::{Connection, Executor, MySqlConnection};
 use std::process::Output;
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -91,6 +91,14 @@ pub fn order_bids(reply: &Reply) -> Vec<String> {
 /// A single value of a query on the system database.
 pub async fn number(connection: &mut MySqlConnection, query: &str) -> Result<i64> {
     Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
+}
+
+/// How many sessions a user has. A list that can be read while others' statements have bytes in them that are no text, which MySQL's
+/// `information_schema.PROCESSLIST` cannot.
+pub async fn sessions_of(root: &mut MySqlConnection, username: &str) -> Result<usize> {
+    let rows = root.fetch_all("SHOW PROCESSLIST").await?;
+    let users = rows.iter().map(|row| kernel::database::text(row, 1)).collect::<Result<Vec<_>, _>>()?;
+    Ok(users.iter().filter(|user| *user == username).count())
 }
 
 /// Waits until no job is left.

@@ -69,12 +69,7 @@ impl Session {
             Err(StepError::Database(error)) if is_refused(&error) => None,
             users => Some(users?),
         };
-        let mut sessions = BTreeMap::new();
-        let list = "SELECT CONVERT(USER USING utf8mb4), CAST(COUNT(*) AS UNSIGNED) FROM information_schema.PROCESSLIST
-                    WHERE LOCATE(?, USER) = 1 GROUP BY USER";
-        for row in sqlx::query(list).bind(scope.users).fetch_all(self.connection()).await? {
-            sessions.insert(text(&row, 0)?, u32::try_from(row.try_get_unchecked::<u64, _>(1)?).unwrap_or(u32::MAX));
-        }
+        let sessions = self.count_sessions(scope.users).await?;
         Ok(Inventory { databases, users, sessions })
     }
 
