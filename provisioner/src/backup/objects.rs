@@ -300,7 +300,7 @@ async fn triggers(connection: &mut MySqlConnection, database: &str) -> Result<Ve
             column(1)?,
             column(2)?,
             sql::identifier(&table)?,
-            column(4)?
+            without_end(&column(4)?)
         );
         all.push(StoredObject {
             kind: "TRIGGER".into(),
@@ -348,7 +348,7 @@ fn object(
             "the {what} cannot be saved: the account may not read its text (deploy/sql/tenants.sql has the right it needs)"
         ))
     })?;
-    let (statement, definer) = without_definer(&statement);
+    let (statement, definer) = without_definer(without_end(&statement));
     Ok(StoredObject {
         kind: kind.to_owned(),
         name: name.to_owned(),
@@ -372,6 +372,11 @@ fn in_order(views: &mut Vec<StoredObject>) {
         placed.push(views.remove(free.unwrap_or(0)));
     }
     *views = placed;
+}
+
+/// MySQL keeps the semicolon behind a body that came with other statements in one question. Made alone it has none, and is the same.
+fn without_end(statement: &str) -> &str {
+    statement.trim_end_matches(|c: char| c == ';' || c.is_whitespace())
 }
 
 /// Takes `DEFINER=...` out of the head of a statement.

@@ -50,7 +50,9 @@ async fn described(connection: &mut MySqlConnection, database: &str) -> Result<V
     ] {
         for row in sqlx::query(query).bind(database).fetch_all(&mut *connection).await? {
             let texts: Result<Vec<Option<String>>, _> = (0..columns).map(|at| row.try_get_unchecked(at)).collect();
-            let line = format!("{:?}", texts?);
+            // MySQL keeps the semicolon that stood behind one of several statements.
+            let texts = texts?.into_iter().map(|text| text.map(|text| text.trim_end_matches(';').to_owned()));
+            let line = format!("{:?}", texts.collect::<Vec<_>>());
             if !line.contains("broken") {
                 all.push(line.replace(database, "DATABASE"));
             }
