@@ -1,0 +1,88 @@
+//! What the steps of a job work with.
+
+use crate::backup::{BackupStore, Retention};
+use crate::server::account::{self, Account};
+use crate::server::{Mark, Server, Session};
+use kernel::crypto::KeyRing;
+use kernel::domain::{Tenant, TenantId};
+use kernel::jobs::Lease;
+use kernel::store::Store;
+use std::sync::Arc;
+
+/// What every job of one database server uses.
+pub struct Tools {
+    /// The event store.
+    pub store: Store,
+    /// Seals tenants' passwords.
+    pub keys: KeyRing,
+    /// The database server.
+    pub server: Arc<Server>,
+    /// All that this process administers, this one among them: a tenant can be moved to one of these.
+    pub servers: Arc<[Arc<Server>]>,
+    /// This installation's id, for marks.
+    pub installation: String,
+    /// From where tenants' users may log in.
+    pub account_host: String,
+    /// Where backups are; `None`: nowhere.
+    pub backups: Option<BackupStore>,
+    /// How long they are kept.
+    pub retention: Retention,
+    /// Whether a purge takes a last one.
+    pub backup_before_purge: Option<Retention>,
+}
+
+impl Tools {
+    /// A tenant's two user names in this installation.
+    pub fn usernames(&self, tenant_id: &TenantId) -> [String; 2] {
+        account::usernames(&self.installation, tenant_id)
+    }
+}
+
+/// What a step works on.
+pub struct Context<'a> {
+    /// What every job uses.
+    pub tools: &'a Tools,
+    /// The right to do it.
+    pub lease: &'a Lease,
+    /// The tenant as it was when this attempt began.
+    pub tenant: &'a Tenant,
+    /// The administrator's connection, with the tenant's lock.
+    pub session: &'a mut Session,
+    /// Most connections of the tenant's user, by its plan when this attempt began.
+    pub max_connections: u32,
+    /// This is not the job's first attempt: what is found may be its own.
+    pub repeated: bool,
+}
+
+impl Context<'_> {
+    /// The mark that this tenant's database bears, without a schema.
+    pub fn mark(&self) -> Mark {
+        Mark::new(&self.tools.installation, &self.tenant.tenant_id)
+    }
+
+    /// The tenant's two user names; rotation alternates between them.
+    pub fn usernames(&self) -> [String; 2] {
+        self.tools.usernames(&self.tenant.tenant_id)
+    }
+
+    /// Name of the tenant's database.
+    pub fn database(&self) -> &str {
+        &self.tenant.database.name
+    }
+}
+
+impl<'c> Context<'c> {
+    /// An account of the tenant.
+    pub fn account<'u>(&self, username: &'u str) -> Account<'u>
+    where
+        'c: 'u,
+    {
+        let Context { tools, tenant, .. } = *self;
+        Account {
+            username,
+            host: &tools.account_host,
+            database: &tenant.database.name,
+            max_connections: self.max_connections,
+        }
+    }
+}
