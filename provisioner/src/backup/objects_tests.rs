@@ -1,0 +1,52 @@
+//! What is taken out of statements, and in which order views are made.
+
+use super::*;
+
+fn view(name: &str, statement: &str) -> StoredObject {
+    StoredObject {
+        kind: "VIEW".into(),
+        name: name.into(),
+        statement: statement.into(),
+        sql_mode: None,
+        collation: "utf8mb4_unicode_ci".into(),
+        database_collation: None,
+        time_zone: None,
+        definer: None,
+    }
+}
+
+#[test]
+fn a_definer_is_taken_out_of_the_head_only() {
+    for (with, without, definer) in [
+        (
+            "CREATE ALGORITHM=UNDEFINED DEFINER=`ro``ot`@`local host` SQL SECURITY DEFINER VIEW `v` AS select ' DEFINER=`a`@`b`'",
+            "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select ' DEFINER=`a`@`b`'",
+            Some("`ro``ot`@`local host`"),
+        ),
+        ("CREATE DEFINER=\"a\"@\"%\" PROCEDURE \"p\"() x", "CREATE PROCEDURE \"p\"() x", Some("\"a\"@\"%\"")),
+        ("CREATE DEFINER=`role` FUNCTION `f`()", "CREATE FUNCTION `f`()", Some("`role`")),
+        ("CREATE VIEW `v` AS select ' DEFINER=`x`'", "CREATE VIEW `v` AS select ' DEFINER=`x`'", None),
+    ] {
+        assert_eq!(without_definer(with), (without.to_owned(), definer.map(str::to_owned)));
+    }
+}
+
+#[test]
+fn views_come_after_what_they_stand_on() {
+    let mut views = vec![view("a", "select from `b`"), view("b", "select from `c`"), view("c", "select `x` from `t`")];
+    in_order(&mut views);
+    let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
+    assert_eq!(names, ["c", "b", "a"]);
+    let mut round = vec![view("a", "`b`"), view("b", "`a`")];
+    in_order(&mut round);
+    assert_eq!(round.len(), 2);
+}
+
+#[test]
+fn another_tenants_database_is_seen_in_a_text() {
+    let own = "ai_shifu_tenant_acme";
+    let of = |statement: &str| view("v", statement).stranger(own);
+    assert_eq!(of("select from `ai_shifu_tenant_acme`.`t`, t2"), None);
+    assert_eq!(of("select from AI_shifu_tenant_beta.t").as_deref(), Some("ai_shifu_tenant_beta"));
+    assert_eq!(of("select from `ai_shifu_tenant_acme-2`.`t`").as_deref(), Some("ai_shifu_tenant_acme-2"));
+}
