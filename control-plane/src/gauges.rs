@@ -84,8 +84,9 @@ async fn measure(
         "SELECT CAST(COALESCE(SUM(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
                          < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
                 CAST(MAX(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))) AS SIGNED)
-         FROM saas_operations WHERE status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test', 'migrate')",
+         FROM saas_operations WHERE status IN ('pending', 'running') AND NOT FIND_IN_SET(kind, ?)",
     )
+    .bind(kernel::jobs::kinds_that_queue())
     .fetch_one(store.pool())
     .await?;
     metrics::gauge!(names::JOBS_OVERDUE).set(overdue as f64);

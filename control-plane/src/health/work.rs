@@ -43,13 +43,14 @@ pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     .fetch_all(pool)
     .await?;
     let (overdue, retried, failed): (i64, i64, i64) = sqlx::query_as(&format!(
-        "SELECT CAST(COALESCE(SUM(status IN ('pending', 'running') AND kind NOT IN ('backup', 'restore_test', 'migrate')
+        "SELECT CAST(COALESCE(SUM(status IN ('pending', 'running') AND NOT FIND_IN_SET(kind, ?)
                          AND GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)) < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(status IN ('pending', 'running') AND attempts >= 3 AND error IS NOT NULL
                          AND created_at < UTC_TIMESTAMP(6) - INTERVAL {RETRIED_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(status = 'failed' AND finished_at > UTC_TIMESTAMP(6) - INTERVAL {FAILED_MINUTES} MINUTE), 0) AS SIGNED)
          FROM saas_operations WHERE status IN ('pending', 'running', 'failed')"
     ))
+    .bind(kernel::jobs::kinds_that_queue())
     .fetch_one(pool)
     .await?;
     let mut reasons = Vec::new();

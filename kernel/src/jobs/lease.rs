@@ -94,6 +94,12 @@ fn kinds(lane: Option<Lane>) -> String {
     kinds.map(JobKind::as_str).collect::<Vec<_>>().join(",")
 }
 
+/// The kinds of which many wait at once, as the backups of all tenants do, for `FIND_IN_SET`. Any other that waits for long is a sign that no
+/// worker is there.
+pub fn kinds_that_queue() -> String {
+    [Lane::Backups, Lane::Migrations].map(|lane| kinds(Some(lane))).join(",")
+}
+
 /// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
 /// are done one at a time, because each needs the tenant's lock at the database server; those of no tenant stand in nobody's way.
 /// Jobs of a kind, or for a tenant schema, that this program does not know are left to the newer ones that asked for them.

@@ -9,7 +9,7 @@
 mod lease;
 mod operation;
 
-pub use lease::{JobError, Lane, Lease, StepRecord, claim, claim_one, is_transient, next_due};
+pub use lease::{JobError, Lane, Lease, StepRecord, claim, claim_one, is_transient, kinds_that_queue, next_due};
 pub use operation::{
     JobKind, NewBackupJob, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_backup,
     enqueue_for_server, enqueue_migrations, find, give_up,
