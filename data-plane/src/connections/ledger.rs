@@ -10,6 +10,9 @@
 //! such a tenant waits for its own first, [`PATIENCE`] long, and then takes only what has rested for [`REST`] or belongs to
 //! a tenant that has more than it.
 //!
+//! When few slots are free, connections that have rested are closed ahead of need ([`Ledger::ahead`]), so that whoever opens
+//! one need not close another first. One slot in [`RESERVE`] is kept free that way.
+//!
 //! Whoever gets nothing waits in the order of asking. When something comes back, the first in that order who can use it
 //! gets it: a connection of its own tenant as it is, or the slot of another tenant's idle connection. Somebody whose
 //! tenant has its full share does not hold up those behind.
@@ -28,6 +31,9 @@ pub const REST: Duration = Duration::from_millis(250);
 
 /// How long a tenant that has connections waits for one of them before it looks at those of others: some dozen usual answers.
 pub const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Of so many slots of the budget, one is kept free.
+const RESERVE: usize = 20;
 
 /// What somebody wants.
 #[derive(Clone)]
@@ -83,6 +89,8 @@ struct Waiter<G> {
 pub struct Ledger<T, G> {
     budget: usize,
     open: usize,
+    /// Of these, slots of connections that are closed ahead of need.
+    closing: usize,
     /// Orders both idle connections and waiters.
     ticks: u64,
     /// Never more than there are tenants in the routing table over the life of the process.
@@ -95,7 +103,7 @@ impl<T, G> Ledger<T, G> {
     /// A ledger of `budget` slots.
     pub fn new(budget: usize) -> Self {
         let (accounts, idle, waiters) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { budget, open: 0, ticks: 0, accounts, idle, waiters }
+        Self { budget, open: 0, closing: 0, ticks: 0, accounts, idle, waiters }
     }
 
     /// Slots given out, and how many of them have idle connections.
@@ -256,6 +264,24 @@ impl<T, G> Ledger<T, G> {
             expired.push((idle.tenant, idle.generation, idle.connection));
         }
         expired
+    }
+
+    /// A connection to close ahead of need: the one that has been idle longest. It keeps its slot; say [`Ledger::closed`] as it
+    /// is freed. `None`: enough slots are free or about to be, or no connection has rested.
+    pub fn ahead(&mut self) -> Option<(Arc<TenantId>, u64, T)> {
+        if self.budget - self.open + self.closing >= self.budget / RESERVE {
+            return None;
+        }
+        let oldest = self.idle.first_entry().filter(|oldest| oldest.get().since.elapsed() >= REST)?;
+        let (tick, idle) = oldest.remove_entry();
+        self.account(&idle.tenant).idle.retain(|of_account| *of_account != tick);
+        self.closing += 1;
+        Some((idle.tenant, idle.generation, idle.connection))
+    }
+
+    /// One that was closed ahead of need is closed.
+    pub fn closed(&mut self) {
+        self.closing -= 1;
     }
 
     fn account(&mut self, tenant: &Arc<TenantId>) -> &mut Account {

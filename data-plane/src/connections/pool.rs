@@ -8,6 +8,8 @@
 //!
 //! The locks are held for a few map operations; connections are opened and closed outside of them.
 
+mod reserve;
+
 use super::gate::Gate;
 use super::ledger::{Ask, Ledger, PATIENCE, Taken};
 use super::servers::Servers;
@@ -128,6 +130,7 @@ impl<C: Connect> Pool<C> {
                     continue;
                 }
             };
+            shared.make_room();
             if let Some(connection) = replaces {
                 shared.close(connection).await;
             }
