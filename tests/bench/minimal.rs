@@ -31,7 +31,7 @@ const CONNECTIONS: u32 = 10;
 /// Word for word the data plane's statement for the first page of all orders.
 const ORDERS: &str =
     "SELECT order_bid, shifu_bid, user_id, payable_price, paid_price, status, created_at, id FROM order_orders
-             WHERE deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
+             FORCE INDEX (idx_list) WHERE deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
 /// A page, and one more that would tell of a next page.
 const LIMIT: u32 = 20 + 1;
 
