@@ -1,10 +1,7 @@
 //! Logs as JSON lines on standard output, metrics for Prometheus, traces by OpenTelemetry.
-//!
-//! Whatever filter an operator sets, libraries that would log secrets are capped: `lapin` logs AMQP frames (the password
-//! is in one), `h2` and `hyper` log headers (bearer tokens are in them), `sqlx` logs statement texts. A test seeds
-//! secrets and searches the logs of a run at `LOG=trace`.
 
 mod command;
+mod filter;
 pub mod names;
 mod process;
 mod system_database;
@@ -17,13 +14,9 @@ use crate::config::{ConfigError, Settings, wrong};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use names::Kind;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
-
-/// Appended to every filter; later directives win.
-const CAPS: &str = "lapin=warn,amq_protocol=warn,amq_protocol_tcp=warn,amq_protocol_uri=warn,async_rs=warn,h2=info,\
-                    hyper=info,hyper_util=info,tower=info,rustls=info,sqlx=warn,redis=info,mio=info,reqwest=info";
 
 /// Begins logging and measuring, as `service`. Call once, first thing.
 ///
@@ -31,11 +24,14 @@ const CAPS: &str = "lapin=warn,amq_protocol=warn,amq_protocol_tcp=warn,amq_proto
 /// When `LOG` is not a tracing filter, or the settings of traces are wrong.
 pub fn init(settings: &Settings, service: &'static str) -> Result<PrometheusHandle, ConfigError> {
     let level: String = settings.get("LOG")?;
-    let filter = EnvFilter::try_new(format!("{level},{CAPS}")).map_err(|error| wrong("LOG", error))?;
+    let filter = filter::capped(&level).map_err(|error| wrong("LOG", error))?;
     let logs =
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
-    let traces = traces::layer(settings, service)?;
-    tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces).init();
+    match traces::layer(settings, service)? {
+        Some(traces) => tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces).init(),
+        // A filter of one layer is asked at every poll of every request, one of all layers once.
+        None => tracing_subscriber::registry().with(logs).with(filter).init(),
+    }
     let handle = measure(service).map_err(|error| wrong("LOG", error))?;
     tracing::debug!(filter = level, "logs begin");
     Ok(handle)
