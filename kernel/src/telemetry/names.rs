@@ -224,8 +224,11 @@ pub mod tenants {
     pub fn label(tenant_id: &str) -> String {
         let Some((most, known)) = KNOWN.get() else { return "other".into() };
         let seen = |known: &HashSet<String>| known.contains(tenant_id);
-        if known.read().is_ok_and(|known| seen(&known)) {
-            return tenant_id.to_owned();
+        // Nobody waits for others here once there are as many as there may be.
+        match known.read() {
+            Ok(known) if seen(&known) => return tenant_id.to_owned(),
+            Ok(known) if known.len() < *most => {}
+            _ => return "other".into(),
         }
         match known.write() {
             Ok(mut known) if known.len() < *most || seen(&known) => {
