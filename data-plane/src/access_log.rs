@@ -93,10 +93,17 @@ impl AccessLog {
         (Self { queue: sender, rate, trusted }, Clerk { queue: receiver, pool, health })
     }
 
-    fn take(&self, row: Row) {
-        if self.rate.check().is_err() {
+    /// Whether there is room for one more row this second. Asked first: beyond the rate a row is not even made.
+    fn has_room(&self) -> bool {
+        let room = self.rate.check().is_ok();
+        if !room {
             dropped("rate", 1);
-        } else if self.queue.try_send(row).is_err() {
+        }
+        room
+    }
+
+    fn take(&self, row: Row) {
+        if self.queue.try_send(row).is_err() {
             dropped("buffer", 1);
         }
     }
@@ -108,6 +115,9 @@ fn dropped(reason: &'static str, rows: usize) {
 
 /// The layer around every route of the tenants' API.
 pub async fn record(State(log): State<AccessLog>, mut request: Request, next: Next) -> Response {
+    if !log.has_room() {
+        return next.run(request).await;
+    }
     let (began, at) = (Instant::now(), Utc::now().naive_utc());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));

@@ -13,13 +13,17 @@ use kernel::health::{self, Health};
 use kernel::http::openapi::{self, Api};
 use kernel::http::{ApiError, Code, MAX_BODY, TrustedProxies, edge};
 use serde_json::{Value, json};
+use std::ops::Deref;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Everything a request may use.
+/// Everything a request may use. Every extractor of a request takes a clone, so that is one counter.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] consists of.
+pub struct Parts {
     /// Which tenant.
     pub routing: Arc<Routing>,
     /// Whose forwarded headers count.
@@ -30,6 +34,21 @@ pub struct App {
     pub profiles: Arc<Profiles>,
     /// Where the tenant's data is.
     pub databases: TenantDatabases,
+}
+
+impl App {
+    /// Of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// All routes of the process.

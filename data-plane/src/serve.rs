@@ -6,7 +6,7 @@ use crate::connections::{Budget, TenantDatabases};
 use crate::gauges;
 use crate::noticeboard::Noticeboard;
 use crate::report::Reporter;
-use crate::router::{App, router};
+use crate::router::{App, Parts, router};
 use crate::routing::{Follower, Routing};
 use crate::sessions::{LegacySessions, Sessions, Used};
 use anyhow::Context;
@@ -112,7 +112,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shutdown.spawn(clerk.work(shutdown.clone()));
         log
     });
-    let app = App { routing, trusted, sessions, profiles, databases };
+    let app = App::new(Parts { routing, trusted, sessions, profiles, databases });
     shutdown.serve(listener, router(app, log, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
