@@ -153,6 +153,24 @@ async fn a_users_orders_courses_promotions_and_coupons_are_as_in_the_database() 
         json!({"total_orders": 0, "paid_orders": 0, "total_spent": "0.00", "last_order_date": null})
     );
 
+    // A database whose indexes somebody dropped answers the same.
+    let paths = [format!("/api/users/{ann}/orders?limit=2"), "/api/orders?limit=2".to_owned()];
+    let asked = async || -> Result<Vec<Value>> {
+        let mut answers = Vec::new();
+        for (token, path) in [(&token, &paths[0]), (&token, &paths[1]), (&viewer, &paths[0]), (&viewer, &paths[1])] {
+            let reply = get(token, path.clone()).await?;
+            assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+            answers.push(reply.json);
+        }
+        Ok(answers)
+    };
+    let before = asked().await?;
+    world::root(&stack)
+        .await?
+        .execute("ALTER TABLE ai_shifu_tenant_acme.order_orders DROP INDEX idx_list, DROP INDEX idx_user_list")
+        .await?;
+    assert_eq!(asked().await?, before);
+
     // Who has left is seen no more, as soon as the node has heard of it.
     let gone = admin.request("DELETE", &format!("/admin/tenants/acme/users/{ann}"), None, &[]).await?;
     assert_eq!(gone.status, 204);

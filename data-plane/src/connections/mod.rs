@@ -120,7 +120,18 @@ pub struct TenantDatabase<'d> {
 impl TenantDatabase<'_> {
     /// All rows of a query that changes nothing. `sql` is constant, so it is prepared once per connection.
     pub async fn rows(&mut self, sql: &'static str, arguments: MySqlArguments) -> Result<Vec<MySqlRow>, ApiError> {
-        self.done(&Question { sql, arguments }).await
+        self.done(&Question { sql, plain: None, arguments }).await
+    }
+
+    /// The same by a statement that names an index, and by a `plain` one with the same places where there is no such index: in
+    /// a database that somebody changed, a list is slow and not missing.
+    pub async fn rows_by_index(
+        &mut self,
+        sql: &'static str,
+        plain: &'static str,
+        arguments: MySqlArguments,
+    ) -> Result<Vec<MySqlRow>, ApiError> {
+        self.done(&Question { sql, plain: Some(plain), arguments }).await
     }
 
     /// Does the work on one connection; once more on a new one if that was lost.
@@ -189,8 +200,12 @@ pub trait Work: Sync {
     fn run(&self, connection: &mut MySqlConnection) -> impl Future<Output = Result<Self::Done, sqlx::Error>> + Send;
 }
 
+/// The server's number for an index that a statement names and the table does not have.
+const NO_SUCH_INDEX: u16 = 1176;
+
 struct Question {
     sql: &'static str,
+    plain: Option<&'static str>,
     arguments: MySqlArguments,
 }
 
@@ -200,7 +215,13 @@ impl Work for Question {
     const ALONE: bool = true;
 
     async fn run(&self, connection: &mut MySqlConnection) -> Result<Vec<MySqlRow>, sqlx::Error> {
-        sqlx::query_with(self.sql, self.arguments.clone()).fetch_all(connection).await
+        let rows = sqlx::query_with(self.sql, self.arguments.clone()).fetch_all(&mut *connection).await;
+        match (rows, self.plain) {
+            (Err(error), Some(plain)) if database::number(&error) == Some(NO_SUCH_INDEX) => {
+                sqlx::query_with(plain, self.arguments.clone()).fetch_all(connection).await
+            }
+            (rows, _) => rows,
+        }
     }
 }
 

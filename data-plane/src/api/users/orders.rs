@@ -65,10 +65,16 @@ pub async fn orders(
     // The first page apart from the others, as nearly all ask for it: read straight off an index of the tenants' schema, which
     // is named because choosing among seven takes the server longer than reading. That the rows are the user's byte by byte is
     // seen here, which is cheaper than to ask the server.
-    const FIRST: &str =
-        "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id, user_id
-         FROM order_orders FORCE INDEX (idx_user_list)
-         WHERE user_id = ? AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
+    macro_rules! first {
+        ($index:literal) => {
+            concat!(
+                "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id, user_id
+         FROM order_orders",
+                $index,
+                " WHERE user_id = ? AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?"
+            )
+        };
+    }
     const PAGE: &str = concat!(
         "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at, updated_at, id FROM order_orders",
         of_user!("user_id"),
@@ -88,7 +94,8 @@ pub async fn orders(
     let profile = app.profiles.member(&caller.route, &user_id).await?;
     let mut database = app.databases.enter(&caller.route).await?;
     let first = if wanted.is_first() {
-        let rows = database.rows(FIRST, page::first_arguments(&[user_id.as_str()], &wanted)?).await?;
+        let arguments = page::first_arguments(&[user_id.as_str()], &wanted)?;
+        let rows = database.rows_by_index(first!(" FORCE INDEX (idx_user_list)"), first!(""), arguments).await?;
         let of_user =
             |row: &MySqlRow| row.try_get_unchecked::<&[u8], _>(8).is_ok_and(|id| id == user_id.as_str().as_bytes());
         rows.iter().all(of_user).then_some(rows)
