@@ -41,7 +41,8 @@ async fn keep(context: &mut Context<'_>, replaced: &str, all: &[StoredObject]) -
     context.session.execute(&create).await?;
     context.session.execute(&format!("BEGIN; DELETE FROM {table}")).await?;
     let insert = format!("INSERT INTO {table} (number, object) VALUES (?, ?)");
-    let texts = all.iter().map(|object| serde_json::to_string(object).unwrap_or_default());
+    let unwritable = |_| StepError::Unfit("the tenant's views and triggers cannot be kept");
+    let texts = all.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>().map_err(unwritable)?;
     for (number, text) in (1_i32..).zip(texts).chain([(0, String::new())]) {
         sqlx::query(&insert).bind(number).bind(text).execute(context.session.connection()).await?;
     }
