@@ -19,7 +19,7 @@ pub async fn ensure(app: &App, domain: &str) -> anyhow::Result<()> {
     }
     let domain: Option<DomainName> = match domain {
         "" => None,
-        domain => Some(domain.parse().map_err(|error| kernel::config::wrong("DEFAULT_TENANT_DOMAIN", error))?),
+        domain => Some(domain.parse().map_err(|error| kernel::process::config::wrong("DEFAULT_TENANT_DOMAIN", error))?),
     };
     let create = CreateTenant {
         tenant_id,

@@ -2,11 +2,11 @@
 
 use crate::health::{FORGOTTEN_MINUTES, GONE_SECONDS};
 use kernel::domain::TenantState;
-use kernel::health::{Health, Part};
 use kernel::jobs::JobKind;
-use kernel::shutdown::Shutdown;
+use kernel::process::health::{Health, Part};
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use kernel::store::Store;
-use kernel::telemetry::names;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub async fn keep(store: Store, backups: bool, health: Health, shutdown: Shutdow
             Err(_) => Part::Down("no answer within 2 s".into()),
         };
         health.tell("system_database", part);
-        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.wished() => return }
+        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
     }
 }
 

@@ -21,8 +21,8 @@ mod verify_log;
 mod write;
 
 use clap::{Parser, Subcommand};
-use kernel::config::Settings;
-use kernel::http::chain;
+use kernel::error::chain;
+use kernel::process::config::Settings;
 use std::process::ExitCode;
 
 /// Control plane of the SaaS: creates and governs tenants, records every change as an event, publishes the events.
@@ -84,14 +84,14 @@ const FOUND: u8 = 4;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = Settings::from_environment();
-    if let Err(error) = kernel::tls::begin(&settings) {
+    if let Err(error) = kernel::database::tls::begin(&settings) {
         eprintln!("control-plane: {}", chain(&error));
         return ExitCode::FAILURE;
     }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Ready => match settings.get("CONTROL_PLANE_LISTEN") {
-            Ok(address) => kernel::health::ask(address).await.map(|()| ExitCode::SUCCESS),
+            Ok(address) => kernel::process::health::ask(address).await.map(|()| ExitCode::SUCCESS),
             Err(error) => Err(error.into()),
         },
         Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),

@@ -11,11 +11,11 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
-use kernel::config::{ConfigError, Settings, wrong};
+use kernel::crypto::tokens;
 use kernel::domain::{DomainName, TenantId};
+use kernel::process::config::{ConfigError, Settings, wrong};
+use kernel::process::telemetry::names;
 use kernel::store::{CommandError, UnitOfWork};
-use kernel::telemetry::names;
-use kernel::tokens;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;

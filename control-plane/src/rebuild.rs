@@ -3,8 +3,8 @@
 use crate::FOUND;
 use anyhow::Context;
 use clap::Args;
-use kernel::config::Settings;
 use kernel::database;
+use kernel::process::config::Settings;
 use kernel::store::{Rebuilt, rebuild};
 use serde_json::json;
 use std::process::ExitCode;

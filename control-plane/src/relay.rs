@@ -8,11 +8,11 @@
 
 use kernel::broker::{PublishError, Publisher, Topology};
 use kernel::domain::Position;
-use kernel::health::{Health, Part};
-use kernel::retry::Waits;
-use kernel::shutdown::Shutdown;
+use kernel::process::health::{Health, Part};
+use kernel::process::retry::Waits;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::{names, traces};
 use kernel::store::Store;
-use kernel::telemetry::{names, traces};
 use secrecy::SecretString;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,16 +49,16 @@ pub async fn run(
                 None => Ok(()),
             }
         };
-        let ended = tokio::select! { ended = term => ended, () = shutdown.wished() => break };
+        let ended = tokio::select! { ended = term => ended, () = shutdown.requested() => break };
         match ended {
             Ok(()) => waits.reset(),
             Err(error) => {
-                let told = Part::Degraded(kernel::http::chain(&error));
+                let told = Part::Degraded(kernel::error::chain(&error));
                 health.tell("relay", told);
             }
         }
         let pause = if waits_for_another(&store, &owner).await { Duration::from_secs(2) } else { waits.next_wait() };
-        tokio::select! { () = tokio::time::sleep(pause) => {}, () = shutdown.wished() => break }
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = shutdown.requested() => break }
     }
     // Lets another process go on at once instead of after the lease.
     let release =
@@ -147,13 +147,13 @@ impl Term {
                 }
                 continue;
             }
-            kernel::failpoint::hit("relay.before_publish").await;
+            kernel::process::failpoint::hit("relay.before_publish").await;
             let traced = match batch.last() {
                 Some(last) if traces::are_on() => store.traces(self.cursor, Position(last.position)).await?,
                 _ => HashMap::new(),
             };
             let (confirmed, failure) = publisher.publish(&batch, &traced).await;
-            kernel::failpoint::hit("relay.after_confirm").await;
+            kernel::process::failpoint::hit("relay.after_confirm").await;
             if confirmed > 0 {
                 self.cursor = Position(batch[confirmed - 1].position);
                 self.keep(store).await?;

@@ -1,7 +1,7 @@
 //! Which tenants have the schema of this program, and which do not have it yet.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use kernel::migrate::tenant_schema;
+use kernel::database::migrate::tenant_schema;
 use serde::Serialize;
 use sqlx::{FromRow, MySqlConnection};
 use utoipa::ToSchema;

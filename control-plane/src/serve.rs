@@ -4,13 +4,15 @@ use crate::ownership::Ownership;
 use crate::{admin, default_tenant, gauges, health, relay, schedule};
 use anyhow::Context;
 use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
-use kernel::config::Settings;
 use kernel::crypto::KeyRing;
-use kernel::health::Health;
-use kernel::http::{HttpLimits, TrustedProxies};
-use kernel::shutdown::Shutdown;
+use kernel::database::{self, engine, migrate};
+use kernel::http::{self, HttpLimits, TrustedProxies};
+use kernel::process::config::Settings;
+use kernel::process::health::Health;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry;
 use kernel::store::Store;
-use kernel::{broker, database, engine, migrate, start, telemetry};
+use kernel::{broker, start};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +126,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(schedule::lead(app.clone(), health.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
     shutdown.spawn(gauges::keep(store, app.plan.backups, health.clone(), shutdown.clone()));
-    shutdown.serve(listener, admin::router(app, &health), &health, limits, deadline).await?;
+    http::serve(&shutdown, listener, admin::router(app, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

@@ -4,8 +4,9 @@
 use anyhow::Context;
 use chrono::NaiveDateTime;
 use clap::Subcommand;
-use kernel::config::Settings;
-use kernel::{database, tokens};
+use kernel::crypto::tokens;
+use kernel::database;
+use kernel::process::config::Settings;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use sqlx::MySqlConnection;

@@ -3,9 +3,9 @@
 use crate::FOUND;
 use anyhow::Context;
 use clap::Args;
-use kernel::config::Settings;
 use kernel::database;
 use kernel::domain::Position;
+use kernel::process::config::Settings;
 use kernel::store::{Wrong, verify_log};
 use serde_json::json;
 use std::process::ExitCode;

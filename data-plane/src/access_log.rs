@@ -14,10 +14,11 @@ use chrono::{NaiveDateTime, Utc};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use kernel::database;
 use kernel::domain::{TenantId, UserId};
-use kernel::health::{Health, Part};
-use kernel::http::{RequestId, TrustedProxies, chain};
-use kernel::shutdown::Shutdown;
-use kernel::telemetry::names;
+use kernel::error::chain;
+use kernel::http::{RequestId, TrustedProxies};
+use kernel::process::health::{Health, Part};
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use sqlx::{MySqlPool, QueryBuilder};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -158,25 +159,25 @@ impl Clerk {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let stopping = tokio::select! {
-                () = shutdown.wished() => true,
+                () = shutdown.requested() => true,
                 rows = self.queue.recv_many(&mut batch, 1) => rows == 0,
             };
             if stopping {
                 break;
             }
-            tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = shutdown.wished() => {} }
+            tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = shutdown.requested() => {} }
             while batch.len() < BATCH
                 && let Ok(row) = self.queue.try_recv()
             {
                 batch.push(row);
             }
             while let Err(Unwritten::Away) = self.write(&mut batch).await {
-                if shutdown.is_wished() {
+                if shutdown.is_requested() {
                     break;
                 }
-                tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = shutdown.wished() => {} }
+                tokio::select! { () = tokio::time::sleep(PAUSE) => {}, () = shutdown.requested() => {} }
             }
-            if shutdown.is_wished() {
+            if shutdown.is_requested() {
                 break;
             }
         }

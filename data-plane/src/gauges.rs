@@ -2,8 +2,8 @@
 
 use crate::connections::TenantDatabases;
 use crate::routing::Routing;
-use kernel::shutdown::Shutdown;
-use kernel::telemetry::names;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,6 @@ pub async fn keep(routing: Arc<Routing>, databases: TenantDatabases, budget: usi
         metrics::gauge!(names::TENANT_CONNECTIONS_OPEN).set(open as f64);
         metrics::gauge!(names::TENANT_CONNECTIONS_IN_USE).set((open - idle) as f64);
         metrics::gauge!(names::TENANT_CONNECTIONS_BUDGET).set(budget as f64);
-        tokio::select! { () = tokio::time::sleep(Duration::from_secs(1)) => {}, () = shutdown.wished() => return }
+        tokio::select! { () = tokio::time::sleep(Duration::from_secs(1)) => {}, () = shutdown.requested() => return }
     }
 }

@@ -17,8 +17,8 @@ mod serve;
 mod sessions;
 
 use clap::{Parser, Subcommand};
-use kernel::config::Settings;
-use kernel::http::chain;
+use kernel::error::chain;
+use kernel::process::config::Settings;
 use std::process::ExitCode;
 
 /// A request makes some hundred small allocations on one thread and frees them on another.
@@ -64,14 +64,14 @@ enum Role {
 async fn main() -> ExitCode {
     let role = Cli::parse().role;
     let settings = Settings::from_environment();
-    if let Err(error) = kernel::tls::begin(&settings) {
+    if let Err(error) = kernel::database::tls::begin(&settings) {
         eprintln!("data-plane: {}", chain(&error));
         return ExitCode::FAILURE;
     }
     let ended = match role {
         Role::Serve => serve::serve(&settings).await,
         Role::Ready => match settings.get("DATA_PLANE_LISTEN") {
-            Ok(address) => kernel::health::ask(address).await,
+            Ok(address) => kernel::process::health::ask(address).await,
             Err(error) => Err(error.into()),
         },
         Role::Openapi => {

@@ -4,11 +4,11 @@
 //! is full they are dropped. Losing Redis, or all it holds, changes no answer. Notices hold no credential.
 
 use crate::routing::{Route, Service};
-use kernel::config::ConfigError;
+use kernel::database::tls;
 use kernel::domain::{Position, TenantId};
-use kernel::health::{Health, Part};
-use kernel::shutdown::Shutdown;
-use kernel::tls;
+use kernel::process::config::ConfigError;
+use kernel::process::health::{Health, Part};
+use kernel::process::shutdown::Shutdown;
 use moka::sync::Cache;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Pipeline, RedisResult};
@@ -73,7 +73,7 @@ impl Noticeboard {
     /// A noticeboard at `REDIS_URL`, with the task that keeps it; without a URL there is none.
     pub fn new(url: Option<&SecretString>) -> Result<(Self, Option<Clerk>), ConfigError> {
         let Some(url) = url else { return Ok((Self { board: None }, None)) };
-        let client = kernel::redis::client(url)?;
+        let client = kernel::database::redis::client(url)?;
         let (sender, notices) = mpsc::channel(QUEUE);
         let up = Cache::builder().max_capacity(20_000).time_to_live(AGAIN).build();
         let clerk = Clerk { client, notices, up: up.clone() };
@@ -121,7 +121,7 @@ impl Clerk {
             let notice = tokio::select! {
                 _ = ping.tick() => None,
                 Some(notice) = self.notices.recv() => Some(notice),
-                () = shutdown.wished() => return,
+                () = shutdown.requested() => return,
             };
             let order = notice.as_ref().map_or_else(|| redis::pipe().cmd("PING").ignore().clone(), Notice::order);
             let mut redis = redis.clone();

@@ -7,9 +7,9 @@
 
 use crate::connections::TenantDatabases;
 use crate::routing::Routing;
-use kernel::health::{Health, Part};
-use kernel::http::chain;
-use kernel::shutdown::Shutdown;
+use kernel::error::chain;
+use kernel::process::health::{Health, Part};
+use kernel::process::shutdown::Shutdown;
 use serde_json::json;
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Reporter {
             let due = tokio::select! {
                 _ = tick.tick() => true,
                 _ = turns.changed() => false,
-                () = shutdown.wished() => break,
+                () = shutdown.requested() => break,
             };
             let next = tokio::time::Instant::now() + APART;
             let position = self.routing.table().position;
@@ -71,7 +71,7 @@ impl Reporter {
                     health.tell("node_report", Part::Degraded("the position cannot be reported".into()));
                 }
             }
-            tokio::select! { () = tokio::time::sleep_until(next) => {}, () = shutdown.wished() => break }
+            tokio::select! { () = tokio::time::sleep_until(next) => {}, () = shutdown.requested() => break }
         }
         self.bounded(self.take_away()).await.ok();
     }

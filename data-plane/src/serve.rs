@@ -11,12 +11,13 @@ use crate::routing::{Follower, Routing};
 use crate::sessions::{LegacySessions, Sessions, Used};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
-use kernel::config::Settings;
 use kernel::crypto::KeyRing;
-use kernel::health::Health;
-use kernel::http::{HttpLimits, TrustedProxies};
-use kernel::shutdown::Shutdown;
-use kernel::{broker, database, start, telemetry};
+use kernel::http::{self, HttpLimits, TrustedProxies};
+use kernel::process::config::Settings;
+use kernel::process::health::Health;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry;
+use kernel::{broker, database, start};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let name = format!("data-plane {node}");
     shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
     tokio::spawn(follower.run());
-    let node_id = format!("{:032x}", u128::from_be_bytes(kernel::tokens::random()));
+    let node_id = format!("{:032x}", u128::from_be_bytes(kernel::crypto::tokens::random()));
     shutdown.spawn(used.keep(reports.clone(), shutdown.clone()));
     let reporter = Reporter {
         node_id,
@@ -113,7 +114,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         log
     });
     let app = App::new(Parts { routing, trusted, sessions, profiles, databases });
-    shutdown.serve(listener, router(app, log, &health), &health, limits, deadline).await?;
+    http::serve(&shutdown, listener, router(app, log, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

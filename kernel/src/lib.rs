@@ -11,33 +11,21 @@
 //! | [`broker`] | one topology table; a message is a doorbell, never the truth |
 //! | [`crypto`] | secrets are sealed for one tenant and purpose, or not written at all |
 //! | [`audit`] | what differs from what the events say, as rows |
-//! | [`migrate`] | schema changes run once, whoever starts first |
-//! | [`sql`] | the only place that puts an identifier into SQL |
-//! | [`http`] | one error contract, in English and Chinese |
-//! | [`engine`], [`start`] | a server that will not do is named at the start, with what it lacks |
-//! | [`tls`], [`database`], [`mod@redis`] | no server is spoken to in a way that others could read or answer |
-//! | [`config`], [`telemetry`], [`health`], [`shutdown`], [`retry`] | how a process starts, tells and ends |
-//! | [`failpoint`] | where tests kill the process; absent from release builds |
+//! | [`database`] | no server is spoken to in a way that others could read or answer; identifiers enter SQL in one place |
+//! | [`process`] | how a process reads its settings, reports its health and ends |
+//! | [`mod@http`] | one error contract, in English and Chinese |
+//! | [`start`] | a server that will not do is named at the start, with what it lacks |
+//! | [`mod@error`] | how an error and its causes are printed |
 
 pub mod audit;
 pub mod broker;
-pub mod config;
 pub mod crypto;
 pub mod database;
 pub mod domain;
-pub mod engine;
-pub mod failpoint;
-pub mod health;
+pub mod error;
 pub mod http;
 pub mod jobs;
-pub mod migrate;
-pub mod redis;
-pub mod retry;
-pub mod shutdown;
-pub mod sql;
+pub mod process;
 pub mod start;
 pub mod statistics;
 pub mod store;
-pub mod telemetry;
-pub mod tls;
-pub mod tokens;

@@ -4,9 +4,9 @@
 
 use crate::broker::{self, BrokerError, Topology};
 use crate::database;
-use crate::engine::{self, Dialect, Unfit};
-use crate::migrate::{self, MigrateError};
-use crate::tls;
+use crate::database::engine::{self, Dialect, Unfit};
+use crate::database::migrate::{self, MigrateError};
+use crate::database::tls;
 use secrecy::SecretString;
 use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
@@ -88,7 +88,7 @@ pub async fn connect(name: &str, options: &MySqlConnectOptions) -> Result<MySqlC
         if !database::is_unreachable(&error) || Instant::now() + PAUSE >= until {
             let why = match error {
                 sqlx::Error::PoolTimedOut => format!("no answer within {} s", database::ACQUIRE_TIMEOUT.as_secs()),
-                error => crate::http::chain(&error),
+                error => crate::error::chain(&error),
             };
             return Err(StartError::Unreachable(name.into(), why));
         }
@@ -113,7 +113,7 @@ pub async fn broker(url: &SecretString, topology: &Topology, needed: bool) -> Re
             BrokerError::Timeout | BrokerError::Failed(_) | BrokerError::Cancelled => {}
         }
         if Instant::now() + PAUSE >= until {
-            let why = crate::http::chain(&error);
+            let why = crate::error::chain(&error);
             if needed {
                 return Err(StartError::Unreachable(name(), why));
             }

@@ -15,8 +15,8 @@ mod statistics;
 mod worker;
 
 use clap::{Parser, Subcommand};
-use kernel::config::Settings;
-use kernel::http::chain;
+use kernel::error::chain;
+use kernel::process::config::Settings;
 use std::process::ExitCode;
 
 /// Provisioning workers of the SaaS: create tenants' databases, users and schemas.
@@ -50,14 +50,14 @@ enum Role {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = Settings::from_environment();
-    if let Err(error) = kernel::tls::begin(&settings) {
+    if let Err(error) = kernel::database::tls::begin(&settings) {
         eprintln!("provisioner: {}", chain(&error));
         return ExitCode::FAILURE;
     }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await,
         Role::Ready => match settings.get("PROVISIONER_LISTEN") {
-            Ok(address) => kernel::health::ask(address).await,
+            Ok(address) => kernel::process::health::ask(address).await,
             Err(error) => Err(error.into()),
         },
         Role::Backup(options) => return backup::run(&settings, options).await,

@@ -10,14 +10,16 @@ use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn;
 use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
-use kernel::config::{Settings, wrong};
 use kernel::crypto::KeyRing;
-use kernel::health::Health;
-use kernel::http::{ApiError, Code, HttpLimits, edge};
+use kernel::database::{self, sql};
+use kernel::http::{self, ApiError, Code, HttpLimits, edge};
 use kernel::jobs::Lane;
-use kernel::shutdown::Shutdown;
+use kernel::process::config::{Settings, wrong};
+use kernel::process::health::Health;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry;
 use kernel::store::Store;
-use kernel::{broker, database, sql, start, telemetry};
+use kernel::{broker, start};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -142,7 +144,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!(%address, workers, "the provisioner works");
     let router =
         Router::new().merge(health.routes()).fallback(|| async { ApiError::from(Code::NotFound) }).layer(from_fn(edge));
-    shutdown.serve(listener, router, &health, limits, deadline).await?;
+    http::serve(&shutdown, listener, router, &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

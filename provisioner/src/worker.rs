@@ -7,10 +7,10 @@
 
 use crate::saga::{self, Tools};
 use kernel::jobs::{self, JobError, Lane, Lease};
-use kernel::retry::Waits;
-use kernel::shutdown::Shutdown;
+use kernel::process::retry::Waits;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::{names, traces};
 use kernel::store::Store;
-use kernel::telemetry::{names, traces};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -39,7 +39,7 @@ impl Worker {
     /// Works until the process is asked to stop; a job in work is finished.
     pub async fn run(self, shutdown: Shutdown) {
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
-        while !shutdown.is_wished() {
+        while !shutdown.is_requested() {
             let pool = self.tools.store.pool();
             let wait = match jobs::claim(pool, &self.tools.server.id, self.lane, &self.owner, self.lease).await {
                 Ok(Some(lease)) => {
@@ -65,7 +65,7 @@ impl Worker {
             tokio::select! {
                 () = self.doorbell.notified() => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(10))) => {}
-                () = shutdown.wished() => {}
+                () = shutdown.requested() => {}
             }
         }
     }

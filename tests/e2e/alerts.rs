@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use harness::install::{self, Tool};
 use harness::process::{Launch, Process};
 use harness::{paths, ports, wait};
-use kernel::telemetry::names::{self, Kind};
+use kernel::process::telemetry::names::{self, Kind};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

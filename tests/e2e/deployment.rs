@@ -7,7 +7,7 @@ use harness::install::{self, Tool};
 use harness::services::{Env, Role};
 use harness::stack::{Stack, StackOptions};
 use harness::{paths, wait};
-use kernel::config::DEFAULTS;
+use kernel::process::config::DEFAULTS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;

@@ -6,7 +6,7 @@ use harness::admin::TenantApi;
 use harness::install::{self, Tool};
 use harness::stack::Stack;
 use harness::wait;
-use kernel::telemetry::names::{self, Kind};
+use kernel::process::telemetry::names::{self, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -18,7 +18,7 @@ async fn two_migrations_at_once_and_again_are_harmless() -> Result<()> {
         futures::future::try_join_all(together).await?;
     }
     let count = "SELECT COUNT(*) FROM ai_shifu_system.saas_schema_migrations";
-    assert_eq!(world::number(&mut root, count).await?, kernel::migrate::SYSTEM.iter().count() as i64);
+    assert_eq!(world::number(&mut root, count).await?, kernel::database::migrate::SYSTEM.iter().count() as i64);
     let defaults = "SELECT COUNT(*) FROM ai_shifu_system.saas_system_config";
     let before = world::number(&mut root, defaults).await?;
     stack.run(Role::ControlPlane, &["migrate"], &url).await?;

@@ -1,6 +1,6 @@
 //! The README stays true: its settings are those of `deploy/defaults.env`, and what it points at exists.
 
-use kernel::config::DEFAULTS;
+use kernel::process::config::DEFAULTS;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
-use kernel::tokens::session_key;
+use kernel::crypto::tokens::session_key;
 use serde_json::{Value, json};
 use sqlx::{Connection, MySqlConnection};
 use std::time::{Duration, Instant};

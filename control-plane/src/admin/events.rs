@@ -147,7 +147,7 @@ fn live(start: Live) -> Response {
             tokio::select! {
                 () = bell => {}
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                () = live.app.shutdown.wished() => return None,
+                () = live.app.shutdown.requested() => return None,
             }
         }
     });

@@ -8,10 +8,10 @@ use crate::serve::App;
 use crate::write::{Answer, Refusal, Write, answer};
 use axum::Json;
 use axum::extract::State;
+use kernel::database::migrate::tenant_schema;
 use kernel::domain::{Command, TenantId};
 use kernel::http::{ApiError, ApiPath, Code};
 use kernel::jobs::{self, JobKind};
-use kernel::migrate::tenant_schema;
 use kernel::store::UnitOfWork;
 use std::time::Duration;
 

@@ -4,8 +4,8 @@
 use super::Part;
 use chrono::{DateTime, Utc};
 use kernel::broker::{Depth, Depths, Topology};
-use kernel::shutdown::Shutdown;
-use kernel::telemetry::names;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use secrecy::SecretString;
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ impl Broker {
                 metrics::gauge!(names::QUEUE_CONSUMERS, "queue" => *queue).set(*consumers);
             }
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: Utc::now(), queues });
-            tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.wished() => return }
+            tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
         }
     }
 

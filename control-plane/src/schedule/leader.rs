@@ -3,9 +3,9 @@
 use super::lease::Lead;
 use super::{Run, RunError, SCHEDULES, Schedule, find, runs};
 use crate::serve::App;
-use kernel::health::{Health, Part};
-use kernel::http::chain;
-use kernel::telemetry::names;
+use kernel::error::chain;
+use kernel::process::health::{Health, Part};
+use kernel::process::telemetry::names;
 use std::time::Duration;
 
 /// How often to look for due slots, and for the role.
@@ -24,13 +24,14 @@ pub async fn lead(app: App, health: Health) {
             metrics::gauge!(names::SCHEDULER_IS_LEADER).set(1.0);
             tokio::select! { lost = lead.keep(&app.store) => Err(lost), ended = work(&app, &lead, &health) => ended }
         };
-        let ended: Result<(), RunError> = tokio::select! { ended = term => ended, () = app.shutdown.wished() => break };
+        let ended: Result<(), RunError> =
+            tokio::select! { ended = term => ended, () = app.shutdown.requested() => break };
         metrics::gauge!(names::SCHEDULER_IS_LEADER).set(0.0);
         match ended {
             Ok(()) => health.tell("scheduler", Part::Healthy),
             Err(error) => health.tell("scheduler", Part::Degraded(chain(&error))),
         }
-        tokio::select! { () = tokio::time::sleep(WAIT) => {}, () = app.shutdown.wished() => break }
+        tokio::select! { () = tokio::time::sleep(WAIT) => {}, () = app.shutdown.requested() => break }
     }
     Lead::release(&owner, app.store.pool()).await;
 }
@@ -43,12 +44,12 @@ async fn work(app: &App, lead: &Lead, health: &Health) -> Result<(), RunError> {
             }
         }
         while let Some(run) = runs::claim(&app.store, lead).await? {
-            kernel::failpoint::hit("schedule.claimed").await;
+            kernel::process::failpoint::hit("schedule.claimed").await;
             let ended = match find(&run.schedule) {
                 Some(schedule) => one(app, lead, schedule, &run).await?,
                 None => Err("this program has no such schedule".to_owned()),
             };
-            kernel::failpoint::hit("schedule.before_end").await;
+            kernel::process::failpoint::hit("schedule.before_end").await;
             runs::end(&app.store, lead, &run, &ended).await?;
         }
         health.tell("scheduler", Part::Healthy);

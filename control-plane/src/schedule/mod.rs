@@ -32,7 +32,7 @@ pub use runs::{Due, Report, RequestRun, Run, register, report};
 use crate::serve::App;
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 use futures::future::BoxFuture;
-use kernel::config::{ConfigError, Settings, wrong};
+use kernel::process::config::{ConfigError, Settings, wrong};
 use std::str::FromStr;
 
 /// What a schedule is, in code.

@@ -5,9 +5,9 @@
 use super::{Lead, RunError};
 use crate::schema::BEHIND;
 use crate::serve::App;
+use kernel::database::migrate::tenant_schema;
 use kernel::domain::TenantId;
 use kernel::jobs;
-use kernel::migrate::tenant_schema;
 
 /// Asked for by one transaction.
 const BATCH: u32 = 200;
@@ -33,7 +33,7 @@ pub async fn migrate_behind(app: &App, lead: &Lead) -> Result<u64, RunError> {
             behind.iter().filter_map(|(id, server)| Some((id.parse().ok()?, server.clone()))).collect();
         jobs::enqueue_migrations(&mut tx, &tenants, tenant_schema(), app.patience).await?;
         tx.commit().await?;
-        kernel::failpoint::hit("schedule.asked").await;
+        kernel::process::failpoint::hit("schedule.asked").await;
         asked += tenants.len() as u64;
         if behind.len() < BATCH as usize || tenants.is_empty() {
             return Ok(asked);

@@ -25,7 +25,7 @@ pub async fn purge_expired(app: &App, lead: &Lead) -> Result<u64, RunError> {
 /// Asks for something as the leader: 1 if it was done, 0 if the tenant's present does not allow it (any more).
 pub(super) async fn ask(app: &App, lead: &Lead, actor: &str, write: &impl Write) -> Result<u64, RunError> {
     let asked = write::perform(&app.store, actor, &Led { lead, write }).await;
-    kernel::failpoint::hit("schedule.asked").await;
+    kernel::process::failpoint::hit("schedule.asked").await;
     match asked {
         Ok(_) => Ok(1),
         Err(Refusal::Command(CommandError::Rejected(Rejection::State(_)))) => Ok(0),

@@ -62,7 +62,7 @@ impl Gate {
             return Ok(Turn { _permit: permit });
         }
         let _waiting = Waiting::begin(self)?;
-        metrics::counter!(kernel::telemetry::names::WAITS, "for" => self.name).increment(1);
+        metrics::counter!(kernel::process::telemetry::names::WAITS, "for" => self.name).increment(1);
         match timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
             // The semaphore is never closed.

@@ -21,9 +21,10 @@ pub use gate::{Gate, Turn};
 use kernel::crypto::KeyRing;
 use kernel::database;
 use kernel::domain::TenantId;
-use kernel::http::{ApiError, Code, chain};
-use kernel::shutdown::Shutdown;
-use kernel::telemetry::names;
+use kernel::error::chain;
+use kernel::http::{ApiError, Code};
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use mysql::{MySqlConnect, SERVER_LIMIT};
 use pool::{NoConnection, OpenError, Pool};
 use sqlx::MySqlConnection;
@@ -103,7 +104,7 @@ impl TenantDatabases {
     pub async fn sweep(self, limit: Duration, shutdown: Shutdown) {
         let every = (limit / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
         loop {
-            tokio::select! { () = tokio::time::sleep(every) => {}, () = shutdown.wished() => return }
+            tokio::select! { () = tokio::time::sleep(every) => {}, () = shutdown.requested() => return }
             self.pool.sweep(limit);
         }
     }

@@ -15,7 +15,7 @@ use super::ledger::{Ask, Ledger, PATIENCE, Taken};
 use super::servers::Servers;
 use crate::routing::Route;
 use kernel::domain::TenantId;
-use kernel::retry::Waits;
+use kernel::process::retry::Waits;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -222,7 +222,7 @@ impl<C: Connect> Shared<C> {
             }
             ledger.wait(ask.clone())
         };
-        metrics::counter!(kernel::telemetry::names::WAITS, "for" => "connection").increment(1);
+        metrics::counter!(kernel::process::telemetry::names::WAITS, "for" => "connection").increment(1);
         let _place = PlaceInLine { shared: self, ticket };
         loop {
             let look = deadline.min(Instant::now() + PATIENCE);

@@ -6,7 +6,7 @@
 //! holds a slot of the budget.
 
 use crate::routing::Place;
-use kernel::retry::Waits;
+use kernel::process::retry::Waits;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use kernel::http::{ApiError, Language};
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 use serde::Serialize;
 use utoipa::ToSchema;
 

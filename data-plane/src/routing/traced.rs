@@ -3,7 +3,7 @@
 //! For looking on only: what the table includes is decided by the follower, not by a message.
 
 use kernel::domain::Position;
-use kernel::telemetry::traces;
+use kernel::process::telemetry::traces;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

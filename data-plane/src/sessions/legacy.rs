@@ -16,11 +16,11 @@ use crate::connections::Gate;
 use crate::routing::Limits;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kernel::config::{ConfigError, wrong};
+use kernel::crypto::tokens;
 use kernel::domain::UserId;
 use kernel::http::Code;
-use kernel::telemetry::names;
-use kernel::tokens;
+use kernel::process::config::{ConfigError, wrong};
+use kernel::process::telemetry::names;
 use moka::sync::Cache;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
@@ -91,7 +91,7 @@ impl LegacySessions {
     pub fn new(secret: Option<&SecretString>, redis: Option<&SecretString>) -> Result<Option<Self>, ConfigError> {
         let Some(secret) = secret else { return Ok(None) };
         let redis = redis.ok_or_else(|| wrong("LEGACY_SECRET_KEY", "it needs REDIS_URL, where the sessions are"))?;
-        let client = kernel::redis::client(redis)?;
+        let client = kernel::database::redis::client(redis)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT)

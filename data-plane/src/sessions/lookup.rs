@@ -1,9 +1,10 @@
 //! What the system database says of a token and of a membership.
 
 use super::WAIT;
+use kernel::crypto::tokens;
 use kernel::domain::{Role, TenantId, UserId};
-use kernel::http::{ApiError, Code, chain};
-use kernel::tokens;
+use kernel::error::chain;
+use kernel::http::{ApiError, Code};
 use sqlx::MySqlPool;
 use std::time::Duration;
 

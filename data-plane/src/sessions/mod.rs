@@ -25,10 +25,10 @@ pub use sliding::Used;
 
 use crate::connections::{Gate, Turn};
 use crate::routing::{Limits, Route};
+use kernel::crypto::tokens;
 use kernel::domain::{Position, Role, TenantId, UserId};
 use kernel::http::{ApiError, Code};
-use kernel::telemetry::names;
-use kernel::tokens;
+use kernel::process::telemetry::names;
 use moka::sync::Cache;
 use sliding::Slide;
 use sqlx::MySqlPool;

@@ -5,9 +5,9 @@
 //! system database could be reached within that slack and [`EVERY`]. Nothing that is over is brought back: a revoked session has no
 //! row, and an expired one is not extended. What is noted is bounded; what finds no room is noted at the next use.
 
-use kernel::http::chain;
-use kernel::shutdown::Shutdown;
-use kernel::telemetry::names;
+use kernel::error::chain;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use sqlx::MySqlPool;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,7 +85,7 @@ impl Used {
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(EVERY) => false,
-                () = shutdown.wished() => true,
+                () = shutdown.requested() => true,
             };
             self.write(&pool).await;
             if stopping {

@@ -1,9 +1,9 @@
 //! Listening, for as long as the process runs: connect, subscribe, hear, and begin again after any failure.
 
 use super::{BrokerError, Topology, bounded, connect};
-use crate::health::{Health, Part};
-use crate::retry::Waits;
-use crate::shutdown::Shutdown;
+use crate::process::health::{Health, Part};
+use crate::process::retry::Waits;
+use crate::process::shutdown::Shutdown;
 use futures::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -74,16 +74,16 @@ pub async fn listen(
             }
             Err::<(), _>(BrokerError::Cancelled)
         };
-        let ended = tokio::select! { ended = session => ended, () = shutdown.wished() => return };
+        let ended = tokio::select! { ended = session => ended, () = shutdown.requested() => return };
         match ended.err().unwrap_or(BrokerError::Cancelled) {
             error @ BrokerError::WrongTopology => {
                 health.tell("broker", Part::Down(error.to_string()));
-                shutdown.wish();
+                shutdown.request();
                 return;
             }
             error => health.tell("broker", Part::Degraded(error.to_string())),
         }
-        tokio::select! { () = tokio::time::sleep(waits.next_wait()) => {}, () = shutdown.wished() => return }
+        tokio::select! { () = tokio::time::sleep(waits.next_wait()) => {}, () = shutdown.requested() => return }
     }
 }
 

@@ -13,8 +13,8 @@ pub use listen::{Heard, Source, listen};
 pub use publish::{PublishError, Publisher, ring_on, ring_relay};
 pub use topology::{DOORBELL_JOBS, DOORBELL_RELAY, QueueType, Topology};
 
-use crate::config::{ConfigError, Settings, wrong};
-use crate::tls;
+use crate::database::tls;
+use crate::process::config::{ConfigError, Settings, wrong};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};
@@ -70,7 +70,7 @@ async fn bounded<T>(future: impl Future<Output = Result<T, lapin::Error>>) -> Re
     tokio::time::timeout(BROKER_TIMEOUT, future).await.map_err(|_| BrokerError::Timeout)?.map_err(BrokerError::from)
 }
 
-/// The setting `AMQP_URL`, under the rule of [`crate::tls`].
+/// The setting `AMQP_URL`, under the rule of [`crate::database::tls`].
 pub fn url(settings: &Settings) -> Result<SecretString, ConfigError> {
     let url = settings.secret("AMQP_URL")?;
     parse(&url)?;

@@ -1,9 +1,9 @@
 //! Publishing with proof: persistent, mandatory, confirmed.
 
 use super::{BROKER_TIMEOUT, BrokerError, DOORBELL_RELAY, Topology, bounded, connect};
-use crate::shutdown::Shutdown;
+use crate::process::shutdown::Shutdown;
+use crate::process::telemetry::traces;
 use crate::store::{EventRow, Store};
-use crate::telemetry::traces;
 use futures::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -131,7 +131,7 @@ pub async fn ring_relay(store: Store, url: SecretString, topology: Topology, shu
 pub async fn ring_on(bell: Arc<Notify>, key: &'static str, url: SecretString, topology: Topology, shutdown: Shutdown) {
     let mut publisher: Option<Publisher> = None;
     loop {
-        tokio::select! { () = bell.notified() => {}, () = shutdown.wished() => return }
+        tokio::select! { () = bell.notified() => {}, () = shutdown.requested() => return }
         if publisher.is_none() {
             publisher = Publisher::connect(&url, &topology, "doorbell").await.ok();
         }

@@ -19,7 +19,7 @@
 //! (none), 4.0 (20) and 4.3.
 
 use super::{BrokerError, bounded};
-use crate::config::{ConfigError, Settings};
+use crate::process::config::{ConfigError, Settings};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};

@@ -8,7 +8,7 @@
 //! Chunks have [`CHUNK`] bytes, the last one at most; sealed, each has [`TAG`] bytes more. Nothing is between them.
 
 use super::CryptoError;
-use crate::tokens;
+use crate::crypto::tokens;
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use zeroize::Zeroizing;

@@ -7,7 +7,7 @@
 //! room for either.
 
 use super::KeyRing;
-use crate::shutdown::Shutdown;
+use crate::process::shutdown::Shutdown;
 use sqlx::MySqlPool;
 use std::time::Duration;
 
@@ -54,10 +54,10 @@ impl KeyRing {
     pub async fn keep_count(self, pool: MySqlPool, shutdown: Shutdown) {
         let mut warned = false;
         loop {
-            let last = shutdown.is_wished();
+            let last = shutdown.is_requested();
             match tokio::time::timeout(DEADLINE, self.tell_count(&pool)).await {
                 Ok(Ok(total)) => {
-                    metrics::gauge!(crate::telemetry::names::ENCRYPTION_KEY_SEALINGS).set(total as f64);
+                    metrics::gauge!(crate::process::telemetry::names::ENCRYPTION_KEY_SEALINGS).set(total as f64);
                     if total >= SEALINGS_WARNING && !warned {
                         warned = true;
                         let key = self.primary_id();
@@ -74,7 +74,7 @@ impl KeyRing {
             if last {
                 return;
             }
-            tokio::select! { () = tokio::time::sleep(INTERVAL) => {}, () = shutdown.wished() => {} }
+            tokio::select! { () = tokio::time::sleep(INTERVAL) => {}, () = shutdown.requested() => {} }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! whoever runs the processes puts it in place.
 
 use super::{CryptoError, KeyRing};
-use crate::tokens;
+use crate::crypto::tokens;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};

@@ -10,6 +10,7 @@ mod chunks;
 mod counts;
 mod edit;
 mod ring;
+pub mod tokens;
 
 pub use chunks::{CHUNK, Chunks, DataKey, TAG};
 pub use counts::{SEALINGS_LIMIT, SEALINGS_WARNING};

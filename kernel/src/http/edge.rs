@@ -4,7 +4,7 @@
 
 use super::body::{announces_too_much, refuse_body};
 use super::{ApiError, Code, Language};
-use crate::telemetry::{names, traces};
+use crate::process::telemetry::{names, traces};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, StatusCode, header, header::HeaderName};
 use axum::middleware::Next;

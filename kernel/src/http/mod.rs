@@ -12,9 +12,8 @@ mod slow;
 
 pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, idempotency_key, is_json, parse_json, read_body};
 pub use edge::{OfTenant, RequestId, edge};
-pub use error::{ApiError, Code, chain};
+pub use error::{ApiError, Code};
 pub use language::Language;
 pub use limit::parse_limit;
 pub use proxies::TrustedProxies;
-pub use serve::HttpLimits;
-pub(crate) use serve::serve;
+pub use serve::{HttpLimits, serve};

@@ -3,7 +3,7 @@
 //! **Guarantee.** A client gains nothing by writing the headers itself: they count only from a configured address, and of the
 //! addresses in them only the nearest that is no proxy itself.
 
-use crate::config::{ConfigError, Settings, wrong};
+use crate::process::config::{ConfigError, Settings, wrong};
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};

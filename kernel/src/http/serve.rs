@@ -12,8 +12,10 @@
 
 use super::body::bounded;
 use super::slow::Watched;
-use crate::config::{ConfigError, Settings, wrong};
-use crate::telemetry::names;
+use crate::process::config::{ConfigError, Settings, wrong};
+use crate::process::health::Health;
+use crate::process::shutdown::Shutdown;
+use crate::process::telemetry::names;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -27,7 +29,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -76,17 +77,55 @@ impl HttpLimits {
     }
 }
 
-/// Serves until `wish`, then until the last connection has ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, wish: CancellationToken) {
+/// Serves `router` until the process is asked to stop. Then requests and tasks have `deadline` at most to end.
+///
+/// # Errors
+/// When the server itself ends by a fault.
+pub async fn serve(
+    shutdown: &Shutdown,
+    listener: TcpListener,
+    router: Router,
+    health: &Health,
+    limits: HttpLimits,
+    deadline: Duration,
+) -> std::io::Result<()> {
+    let mut server = tokio::spawn(accept(listener, router, limits, shutdown.clone()));
+    health.set_ready(true);
+    tokio::select! {
+        // The request to stop also ends an idle server at once. Polled in any other order, that would skip the drain.
+        biased;
+        () = shutdown.leaving() => health.set_ready(false),
+        ended = &mut server => return ended.map_err(std::io::Error::other),
+    }
+    tokio::select! {
+        biased;
+        () = shutdown.requested() => {}
+        ended = &mut server => return ended.map_err(std::io::Error::other),
+    }
+    let drained = tokio::time::timeout(deadline, async {
+        let _ = server.await;
+        shutdown.tasks_ended().await;
+    });
+    if drained.await.is_err() {
+        tracing::warn!(
+            "the deadline passed while work was still going on; that work is repeatable and will be repeated"
+        );
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Accepts connections until the process is asked to stop, then waits until the last connection has ended.
+async fn accept(listener: TcpListener, router: Router, limits: HttpLimits, shutdown: Shutdown) {
     let builder = Arc::new(builder(&limits));
     let room = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
         let place = tokio::select! {
-            () = wish.cancelled() => break,
+            () = shutdown.requested() => break,
             place = Arc::clone(&room).acquire_owned() => place.expect("the semaphore is never closed"),
         };
-        let accepted = tokio::select! { () = wish.cancelled() => break, accepted = listener.accept() => accepted };
+        let accepted = tokio::select! { () = shutdown.requested() => break, accepted = listener.accept() => accepted };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             // Of the client, not of ours.
@@ -97,11 +136,11 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: HttpLim
                 continue;
             }
         };
-        let (builder, router, wish) = (Arc::clone(&builder), router.clone(), wish.clone());
+        let (builder, router, shutdown) = (Arc::clone(&builder), router.clone(), shutdown.clone());
         connections.spawn(async move {
             let open = metrics::gauge!(names::HTTP_CONNECTIONS);
             open.increment(1);
-            one(&builder, stream, peer, router, limits, &wish).await;
+            one(&builder, stream, peer, router, limits, &shutdown).await;
             open.decrement(1);
             drop(place);
         });
@@ -131,7 +170,7 @@ async fn one(
     peer: std::net::SocketAddr,
     router: Router,
     limits: HttpLimits,
-    wish: &CancellationToken,
+    shutdown: &Shutdown,
 ) {
     // Answers are written whole; waiting for more of them would only delay.
     let _ = stream.set_nodelay(true);
@@ -147,14 +186,14 @@ async fn one(
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = wish.cancelled() => {
+        () = shutdown.requested() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
     };
     if let Err(error) = ended {
         metrics::counter!(names::HTTP_CONNECTIONS_CUT).increment(1);
-        tracing::debug!(%peer, cause = %super::chain(error.as_ref()), "a connection was cut");
+        tracing::debug!(%peer, cause = %crate::error::chain(error.as_ref()), "a connection was cut");
     }
 }
 

@@ -1,9 +1,7 @@
 //! Clients that are slow, huge or silent, over real sockets.
 
 use super::*;
-use crate::health::Health;
 use crate::http::{ApiError, edge, read_body};
-use crate::shutdown::Shutdown;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -36,7 +34,7 @@ async fn start(connections: usize) -> (SocketAddr, Shutdown, tokio::task::JoinHa
     let served = shutdown.clone();
     let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
     let server = tokio::spawn(async move {
-        served.serve(listener, app(), &health, limits, Duration::from_secs(5)).await.unwrap();
+        serve(&served, listener, app(), &health, limits, Duration::from_secs(5)).await.unwrap();
     });
     (address, shutdown, server)
 }
@@ -152,7 +150,7 @@ async fn a_stopping_server_answers_what_it_is_at_and_closes_what_is_idle() {
     let mut busy = connect(address, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     tokio::time::sleep(LIMIT / 3).await;
     let asked = Instant::now();
-    shutdown.wish();
+    shutdown.request();
     assert_eq!(rest(&mut idle).await, "");
     assert!(rest(&mut busy).await.starts_with("HTTP/1.1 200"));
     server.await.unwrap();
@@ -167,4 +165,24 @@ fn a_wrong_limit_is_named() {
         assert!(HttpLimits::from_settings(&settings).unwrap_err().to_string().contains(name));
     }
     assert!(HttpLimits::from_settings(&Settings::from_pairs([])).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_idle_server_does_not_skip_the_drain() {
+    for _ in 0..200 {
+        let shutdown = Shutdown::default();
+        let ended = Arc::new(AtomicBool::new(false));
+        let (stop, end) = (shutdown.clone(), Arc::clone(&ended));
+        shutdown.spawn(async move {
+            stop.requested().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            end.store(true, Ordering::SeqCst);
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
+        shutdown.request();
+        let limits = HttpLimits::from_settings(&Settings::from_pairs([])).unwrap();
+        serve(&shutdown, listener, Router::new(), &health, limits, Duration::from_secs(5)).await.unwrap();
+        assert!(ended.load(Ordering::SeqCst), "a task was not waited for");
+    }
 }

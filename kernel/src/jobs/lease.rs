@@ -2,8 +2,8 @@
 
 use super::JobKind;
 use crate::database;
+use crate::database::migrate;
 use crate::domain::TenantId;
-use crate::migrate;
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 use std::time::{Duration, Instant};
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! A job as its owner sees it: the *operation* of the admin API.
 
 use crate::domain::TenantId;
-use crate::telemetry::traces;
+use crate::process::telemetry::traces;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
 use sqlx::{MySql, MySqlConnection, QueryBuilder, Row};

@@ -3,7 +3,7 @@
 use super::{Store, chain, projections, tables};
 use crate::database::is_duplicate;
 use crate::domain::{Command, DomainName, Position, RecordedEvent, Rejection, Tenant, TenantEvent, TenantId, Version};
-use crate::telemetry::traces;
+use crate::process::telemetry::traces;
 use chrono::{DateTime, Utc};
 use sqlx::{MySql, MySqlConnection, QueryBuilder, Row, Transaction};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl UnitOfWork {
         events: Vec<TenantEvent>,
         actor: &str,
     ) -> Result<Tenant, CommandError> {
-        crate::failpoint::hit("append.before_lock").await;
+        crate::process::failpoint::hit("append.before_lock").await;
         let mut head = lock_head(&mut self.tx).await?;
         let mut version = before.as_ref().map_or(Version(0), |tenant| tenant.version);
         let mut recorded = Vec::with_capacity(events.len());
@@ -185,9 +185,9 @@ impl UnitOfWork {
 
     /// Makes everything of this unit durable, then rings the store's bell if events were appended.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        crate::failpoint::hit("append.before_commit").await;
+        crate::process::failpoint::hit("append.before_commit").await;
         self.tx.commit().await?;
-        crate::failpoint::hit("append.after_commit").await;
+        crate::process::failpoint::hit("append.after_commit").await;
         if self.appended {
             self.bell.notify_waiters();
             self.bell.notify_one();

@@ -4,7 +4,7 @@
 //! key was changed is one that is missing and one that is too many.
 
 use super::tables::Projection;
-use crate::sql;
+use crate::database::sql;
 use serde::Serialize;
 use sqlx::MySqlConnection;
 

@@ -92,7 +92,7 @@ async fn beside(connection: &mut MySqlConnection, repair: bool) -> Result<Rebuil
         let create = format!("CREATE TABLE {} LIKE {}", projection.shadow(), projection.live());
         sqlx::query(&create).execute(&mut *connection).await.map_err(not_allowed)?;
     }
-    crate::failpoint::hit("rebuild.shadows").await;
+    crate::process::failpoint::hit("rebuild.shadows").await;
     let mut position = Position(0);
     loop {
         let mut tx = connection.begin().await?;
@@ -122,7 +122,7 @@ async fn beside(connection: &mut MySqlConnection, repair: bool) -> Result<Rebuil
         }
         tables.push(difference);
     }
-    crate::failpoint::hit("rebuild.before_commit").await;
+    crate::process::failpoint::hit("rebuild.before_commit").await;
     if repair {
         tx.commit().await?
     } else {

@@ -187,7 +187,7 @@ pub async fn reseal(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> Result<Rese
                     }
                 };
                 let anew = keys.seal(purpose, &plain)?;
-                crate::failpoint::hit("reseal.before_replace").await;
+                crate::process::failpoint::hit("reseal.before_replace").await;
                 let replaced = sqlx::query(place.replace())
                     .bind(anew)
                     .bind(&first)
@@ -199,7 +199,7 @@ pub async fn reseal(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> Result<Rese
                     0 => ended.overtaken += 1,
                     _ => ended.done += 1,
                 }
-                crate::failpoint::hit("reseal.after_replace").await;
+                crate::process::failpoint::hit("reseal.after_replace").await;
             }
             if last {
                 break;

@@ -2,7 +2,7 @@
 //!
 //! [`super::projections`] takes the names from here, so a rebuild runs the very statements of an append.
 
-use crate::sql::{self, Sql};
+use crate::database::sql::{self, Sql};
 use std::sync::LazyLock;
 
 /// What is known of a projected table beyond its columns, which the database tells itself.

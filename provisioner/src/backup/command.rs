@@ -13,11 +13,12 @@ use super::store::{BackupStore, Subject};
 use super::take::Taker;
 use crate::server::Server;
 use clap::{Args, Subcommand};
-use kernel::config::{Settings, wrong};
 use kernel::crypto::KeyRing;
+use kernel::database;
 use kernel::domain::TenantId;
+use kernel::error::chain;
+use kernel::process::config::{Settings, wrong};
 use kernel::store::Store;
-use kernel::{database, http};
 use secrecy::SecretString;
 use serde::Serialize;
 use std::io::Write;
@@ -102,7 +103,7 @@ pub async fn run(settings: &Settings, options: BackupOptions) -> ExitCode {
     match command(settings, options).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("provisioner: {}", http::chain(&error));
+            eprintln!("provisioner: {}", chain(&error));
             error.exit_code()
         }
     }
@@ -179,7 +180,11 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
             let kept = choose(&setting.backups, &subject, None).await?;
             let mut reader = Reader::open(&setting.backups, &setting.keys, &subject, &kept).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-            writeln!(out, "{}; SET NAMES utf8mb4; SET SESSION foreign_key_checks = 0;", kernel::sql::COPY_SESSION)?;
+            writeln!(
+                out,
+                "{}; SET NAMES utf8mb4; SET SESSION foreign_key_checks = 0;",
+                kernel::database::sql::COPY_SESSION
+            )?;
             let mut objects = Vec::new();
             while let Some(statement) = reader.statement().await? {
                 match dump::object(&statement)? {
@@ -242,7 +247,7 @@ async fn verify_all(setting: &Setting, of: Option<&Subject>, json: bool) -> Resu
         };
         let error = match checked.await {
             Ok(_) => None,
-            Err(error @ (BackupError::Damaged(_) | BackupError::Stream(_))) => Some(http::chain(&error)),
+            Err(error @ (BackupError::Damaged(_) | BackupError::Stream(_))) => Some(chain(&error)),
             Err(error) => return Err(error),
         };
         if !json {
@@ -268,7 +273,7 @@ async fn reseal(setting: &Setting) -> Result<ExitCode, BackupError> {
         match kept.reseal(&setting.backups, &setting.keys).await {
             Ok(anew) => done += u32::from(anew),
             Err(error @ BackupError::Damaged(_)) => {
-                eprintln!("does not open: {}", http::chain(&error));
+                eprintln!("does not open: {}", chain(&error));
                 closed += 1;
                 continue;
             }

@@ -19,7 +19,7 @@ use crate::legacy::source::begin_copying;
 use crate::server::MARK_TABLE;
 use futures::StreamExt;
 use kernel::database;
-use kernel::sql::{self, push_value};
+use kernel::database::sql::{self, push_value};
 use sqlx::{Executor, MySqlConnection, Row};
 use std::collections::BTreeMap;
 

@@ -14,11 +14,11 @@ use super::wish::Wish;
 use crate::saga::{StepError, rotate};
 use crate::server::{Found, Mark, find};
 use chrono::{DateTime, Utc};
-use kernel::config::Settings;
 use kernel::database;
 use kernel::domain::{Command, Position, Tenant, TenantId, TenantState};
-use kernel::http;
+use kernel::error::chain;
 use kernel::jobs::{self, JobKind, NewJob};
+use kernel::process::config::Settings;
 use kernel::store::{TenantFilter, UnitOfWork};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -193,9 +193,9 @@ pub async fn all(
         let (kept, operation_id, error) = match asked {
             Ok((kept, operation_id)) => {
                 let ended = work(settings, setting, wanted.server, operation_id).await;
-                (Some(kept), Some(operation_id), ended.unwrap_or_else(|error| Some(http::chain(&error))))
+                (Some(kept), Some(operation_id), ended.unwrap_or_else(|error| Some(chain(&error))))
             }
-            Err(error) => (None, None, Some(http::chain(&error))),
+            Err(error) => (None, None, Some(chain(&error))),
         };
         let manifest = kept.map(|kept| kept.manifest);
         let taken_at = manifest.as_ref().map(|manifest| manifest.taken_at);

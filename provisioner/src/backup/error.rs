@@ -2,10 +2,10 @@
 
 use crate::legacy::LegacyError;
 use crate::saga::StepError;
-use kernel::config::ConfigError;
 use kernel::crypto::CryptoError;
+use kernel::database::sql::Unquotable;
 use kernel::jobs::JobError;
-use kernel::sql::Unquotable;
+use kernel::process::config::ConfigError;
 use kernel::store::CommandError;
 use std::process::ExitCode;
 
@@ -107,9 +107,9 @@ impl From<BackupError> for StepError {
                 Self::Database(source)
             }
             BackupError::Store { .. } | BackupError::Stream(_) | BackupError::Changed(_) => {
-                Self::Transient(kernel::http::chain(&error))
+                Self::Transient(kernel::error::chain(&error))
             }
-            error => Self::Permanent(kernel::http::chain(&error)),
+            error => Self::Permanent(kernel::error::chain(&error)),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::saga::{StepError, Tools};
 use crate::server::{Mark, Session};
 use kernel::domain::{Tenant, TenantState};
 use kernel::jobs::{JobError, JobKind, Lease};
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 use std::time::Duration;
 
 /// Longest time for a backup or a test: a tenant of 100 GB.
@@ -86,7 +86,7 @@ async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
     }
     let stored = load::Stored::Tried(&tenant.database.name);
     let loaded = load::load(backups, &tools.keys, &subject, &kept, session.connection(), &database, stored).await;
-    kernel::failpoint::hit("restore_test.loaded").await;
+    kernel::process::failpoint::hit("restore_test.loaded").await;
     // A session that failed in the middle may hold its tables.
     let dropped = match loaded {
         Ok(()) => session.drop_database(&database, &owner, true).await,
@@ -100,7 +100,7 @@ async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
     let pool = tools.store.pool();
     let verdict = match &loaded {
         Ok(()) => Some(None),
-        Err(error @ (BackupError::Damaged(_) | BackupError::NotEqual(_))) => Some(Some(kernel::http::chain(error))),
+        Err(error @ (BackupError::Damaged(_) | BackupError::NotEqual(_))) => Some(Some(kernel::error::chain(error))),
         Err(_) => None,
     };
     if let Some(error) = verdict {

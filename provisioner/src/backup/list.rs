@@ -5,7 +5,7 @@ use super::command::Setting;
 use super::error::{BackupError, FOUND};
 use super::manifest::{Kept, Manifest};
 use super::store::Subject;
-use kernel::http;
+use kernel::error::chain;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -27,7 +27,7 @@ struct Entry {
 pub async fn run(setting: &Setting, of: Option<&Subject>, json: bool) -> Result<ExitCode, BackupError> {
     if let Err(error) = catalogue::sync(setting.store.pool(), &setting.backups).await {
         // The list is what somebody wants who has lost the system database.
-        eprintln!("warning: the catalogue in the system database was not brought up to date: {}", http::chain(&error));
+        eprintln!("warning: the catalogue in the system database was not brought up to date: {}", chain(&error));
     }
     let mut entries = Vec::new();
     let mut well = true;
@@ -38,7 +38,7 @@ pub async fn run(setting: &Setting, of: Option<&Subject>, json: bool) -> Result<
             true => match Kept::read(&setting.backups, &subject, &backup_id).await {
                 Ok(kept) => ("whole", Some(kept)),
                 Err(error @ BackupError::Damaged(_)) => {
-                    eprintln!("warning: {}", http::chain(&error));
+                    eprintln!("warning: {}", chain(&error));
                     well = false;
                     ("unreadable", None)
                 }

@@ -45,7 +45,7 @@ pub async fn load(
             objects.push(object);
             continue;
         }
-        if statement.starts_with("INSERT INTO `keyless`") && kernel::failpoint::fails("restore.lost") {
+        if statement.starts_with("INSERT INTO `keyless`") && kernel::process::failpoint::fails("restore.lost") {
             continue;
         }
         let rows = connection.execute(sqlx::raw_sql(&statement)).await.doing(loading)?.rows_affected();
@@ -56,7 +56,7 @@ pub async fn load(
             connection.execute("COMMIT").await.doing(loading)?;
             together = 0;
         }
-        kernel::failpoint::hit("restore.statement").await;
+        kernel::process::failpoint::hit("restore.statement").await;
     }
     connection.execute("COMMIT; SET SESSION autocommit = 1").await.doing(loading)?;
     progress.finish();

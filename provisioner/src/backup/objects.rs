@@ -7,9 +7,9 @@
 //! another tenant's database, which the new definer could reach and the former one perhaps could not.
 
 use super::error::{BackupError, Doing};
+use kernel::database::sql::{self, COPY_SESSION};
 use kernel::database::{self, text};
 use kernel::domain::DATABASE_PREFIX;
-use kernel::sql::{self, COPY_SESSION};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::mysql::MySqlRow;

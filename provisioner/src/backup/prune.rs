@@ -9,8 +9,8 @@ use super::error::BackupError;
 use super::manifest::Kept;
 use super::store::{BackupStore, Subject};
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::config::{ConfigError, Settings, wrong};
 use kernel::domain::TenantState;
+use kernel::process::config::{ConfigError, Settings, wrong};
 use kernel::store::Store;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ pub async fn prune(
         for backup_id in retention.past(&taken, purged, now) {
             if !dry_run {
                 backups.remove(&subject, &backup_id).await?;
-                kernel::failpoint::hit("prune.removed").await;
+                kernel::process::failpoint::hit("prune.removed").await;
                 catalogue::remove(store.pool(), &backup_id).await?;
             }
             pruned.backups.push(backup_id);

@@ -16,10 +16,10 @@ use crate::saga::Tools;
 use crate::worker::Worker;
 use chrono::{DateTime, Utc};
 use clap::Args;
-use kernel::config::Settings;
 use kernel::domain::{Command, Tenant, TenantId, TenantState};
-use kernel::http;
+use kernel::error::chain;
 use kernel::jobs::{self, JobKind, Lane, NewJob};
+use kernel::process::config::Settings;
 use kernel::store::Plan;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -108,7 +108,7 @@ pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
     match command(settings, options).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("provisioner: {}", http::chain(&error));
+            eprintln!("provisioner: {}", chain(&error));
             error.exit_code()
         }
     }

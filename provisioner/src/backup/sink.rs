@@ -65,7 +65,7 @@ impl Sink {
         let sealed = chunks.seal(plain, last);
         digest.update(&sealed);
         *stored += sealed.len() as u64;
-        kernel::failpoint::hit("backup.chunk").await;
+        kernel::process::failpoint::hit("backup.chunk").await;
         upload.put(sealed.into()).await.doing(|| "writing into the backup store".into())
     }
 

@@ -9,8 +9,8 @@
 
 use super::error::{BackupError, Doing};
 use futures::TryStreamExt;
-use kernel::config::{ConfigError, Settings, wrong};
 use kernel::domain::TenantId;
+use kernel::process::config::{ConfigError, Settings, wrong};
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;

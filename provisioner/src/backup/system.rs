@@ -11,8 +11,8 @@ use super::manifest::{Kept, Manifest};
 use super::objects;
 use super::store::Subject;
 use crate::server::Dialect;
-use kernel::config::wrong;
-use kernel::{database, migrate, sql};
+use kernel::database::{self, migrate, sql};
+use kernel::process::config::wrong;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Executor, MySqlConnection};
 
@@ -61,7 +61,7 @@ pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> 
         .doing(|| format!("creating tables in {database}; SYSTEM_DB_URL must be the account that migrates"))?;
     let stored = load::Stored::Made;
     load::load(&setting.backups, &setting.keys, &Subject::System, kept, &mut connection, &database, stored).await?;
-    kernel::failpoint::hit("restore.system_loaded").await;
+    kernel::process::failpoint::hit("restore.system_loaded").await;
     let end = format!("DROP TABLE {sign}");
     connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into()).map(drop)
 }

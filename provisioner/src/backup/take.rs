@@ -14,9 +14,9 @@ use super::store::{BackupStore, Subject};
 use crate::server::{Dialect, Found, Mark, Server, find};
 use chrono::Utc;
 use kernel::crypto::{DataKey, KeyRing};
+use kernel::database::{self, migrate};
 use kernel::domain::Position;
 use kernel::store::Store;
-use kernel::{database, migrate};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, MySqlConnection};
 
@@ -110,7 +110,7 @@ impl Taker<'_> {
             for (name, table) in others.chain(last) {
                 dump::write(&mut connection, name, table, &mut sink).await?;
                 tables.push(dump::content(&mut connection, name, table).await?);
-                kernel::failpoint::hit("backup.table").await;
+                kernel::process::failpoint::hit("backup.table").await;
             }
             // Tables are read in a snapshot, which a change of one of them ends; these are not.
             if objects::read(&mut connection, &database).await? != objects {
@@ -123,9 +123,9 @@ impl Taker<'_> {
             return Err(error);
         }
         let _ = tokio::time::timeout(database::ACQUIRE_TIMEOUT, connection.close()).await;
-        kernel::failpoint::hit("backup.before_finish").await;
+        kernel::process::failpoint::hit("backup.before_finish").await;
         let stored = sink.finish().await?;
-        kernel::failpoint::hit("backup.before_manifest").await;
+        kernel::process::failpoint::hit("backup.before_manifest").await;
         let manifest = Manifest {
             backup_id,
             installation: self.installation.to_owned(),
@@ -148,7 +148,7 @@ impl Taker<'_> {
             stored_sha256: stored.sha256,
         };
         manifest.keep(self.backups, self.keys, &key).await?;
-        kernel::failpoint::hit("backup.after_manifest").await;
+        kernel::process::failpoint::hit("backup.after_manifest").await;
         catalogue::add(self.store.pool(), &manifest, self.keys.primary_id()).await?;
         Ok(manifest)
     }

@@ -10,8 +10,8 @@ mod round;
 
 use crate::server::Server;
 use kernel::crypto::KeyRing;
-use kernel::retry::Waits;
-use kernel::shutdown::Shutdown;
+use kernel::process::retry::Waits;
+use kernel::process::shutdown::Shutdown;
 use kernel::store::Store;
 use sqlx::MySqlPool;
 use std::sync::Arc;
@@ -43,10 +43,10 @@ impl Checker {
     /// Looks until the process is asked to stop.
     pub async fn run(self, shutdown: Shutdown) {
         let mut waits = Waits::new(POLL, Duration::from_secs(10));
-        while !shutdown.is_wished() {
+        while !shutdown.is_requested() {
             let wait = match self.claim(self.store.pool()).await {
                 Ok(true) => {
-                    let done = tokio::select! { done = self.round() => done, () = shutdown.wished() => return };
+                    let done = tokio::select! { done = self.round() => done, () = shutdown.requested() => return };
                     match done {
                         Ok(()) => POLL,
                         Err(error) => {
@@ -64,7 +64,7 @@ impl Checker {
             tokio::select! {
                 () = self.asked.notified() => {}
                 () = tokio::time::sleep(wait) => {}
-                () = shutdown.wished() => {}
+                () = shutdown.requested() => {}
             }
         }
     }

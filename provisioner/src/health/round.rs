@@ -3,7 +3,7 @@
 use super::check::{Finding, Patient};
 use super::{Checker, LEASE_SECONDS};
 use futures::StreamExt;
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 use sqlx::QueryBuilder;
 use std::sync::OnceLock;
 use std::time::Duration;

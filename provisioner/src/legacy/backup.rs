@@ -8,7 +8,7 @@
 use super::LegacyError;
 use super::checks::{Kind, Problem};
 use super::source::Source;
-use kernel::tls;
+use kernel::database::tls;
 use secrecy::ExposeSecret;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

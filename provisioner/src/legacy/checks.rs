@@ -5,7 +5,7 @@ use super::error::is_denied;
 use super::mapping::{MAPPED, REFERENCES};
 use super::members::FIT;
 use super::routes::Route;
-use kernel::{database, sql};
+use kernel::database::{self, sql};
 use serde::Serialize;
 use sqlx::{Executor, MySqlConnection, Row};
 

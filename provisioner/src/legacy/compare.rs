@@ -195,7 +195,7 @@ async fn pair_rows(
         pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
     }
     copy_keys(lane, &wanted, pair.from, pair.to).await?;
-    kernel::failpoint::hit("legacy.before_repair").await;
+    kernel::process::failpoint::hit("legacy.before_repair").await;
     pair.to.execute("COMMIT").await.doing(writing)?;
     Ok(())
 }

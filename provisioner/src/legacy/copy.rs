@@ -11,7 +11,7 @@ use super::error::Doing;
 use super::lane::{Lane, Range};
 use super::progress::Progress;
 use futures::StreamExt;
-use kernel::sql::push_value;
+use kernel::database::sql::push_value;
 use sqlx::{Executor, MySqlConnection, Row};
 use tokio::sync::mpsc;
 
@@ -168,9 +168,9 @@ async fn write(
         progress.add(batch.rows, batch.statement.len() as u64);
         (rows, bytes, last) = (rows + batch.rows, bytes + batch.statement.len() as u64, batch.last_key);
         if open && bytes >= CHUNK {
-            kernel::failpoint::hit("legacy.before_commit").await;
+            kernel::process::failpoint::hit("legacy.before_commit").await;
             writer.execute("COMMIT").await.doing(writing)?;
-            kernel::failpoint::hit("legacy.after_commit").await;
+            kernel::process::failpoint::hit("legacy.after_commit").await;
             kept(last, rows).await?;
             (open, rows, bytes) = (false, 0, 0);
         }

@@ -4,7 +4,7 @@
 
 use super::mapping::Place;
 use super::schema::{Column, Table};
-use kernel::migrate;
+use kernel::database::migrate;
 use sqlx::migrate::Migration;
 use std::collections::BTreeMap;
 

@@ -11,11 +11,11 @@ use super::routes::{Change, Route, Tables};
 use super::schema;
 use super::source::{Source, begin_copying};
 use crate::server::{self, Dialect, Found, Mark, Server};
-use kernel::config::Settings;
+use kernel::database::migrate::MigrateError;
+use kernel::database::{self, migrate, sql};
 use kernel::domain::{Tenant, TenantId, TenantState};
-use kernel::migrate::MigrateError;
+use kernel::process::config::Settings;
 use kernel::store::Store;
-use kernel::{database, migrate, sql};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Executor, MySqlConnection, Row};
 
@@ -38,7 +38,7 @@ impl Destination {
     /// Looks at the settings and at both databases, and takes the lock.
     pub async fn open(settings: &Settings) -> Result<Self, LegacyError> {
         let url = settings.secret("SYSTEM_DB_URL")?;
-        let system = database::options(&url).map_err(|error| kernel::config::wrong("SYSTEM_DB_URL", error))?;
+        let system = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
         let servers = Server::from_settings(settings).map_err(|error| LegacyError::Refused(format!("{error:#}")))?;
         let mut guard = database::connect(&system)
             .await

@@ -2,7 +2,7 @@
 
 use crate::saga::StepError;
 use kernel::database;
-use kernel::sql::Unquotable;
+use kernel::database::sql::Unquotable;
 use kernel::store::CommandError;
 use std::process::ExitCode;
 
@@ -38,7 +38,7 @@ pub enum LegacyError {
     Server(#[from] StepError),
     /// A setting is missing or wrong.
     #[error(transparent)]
-    Setting(#[from] kernel::config::ConfigError),
+    Setting(#[from] kernel::process::config::ConfigError),
     /// A file or another program.
     #[error("{doing} failed")]
     File {

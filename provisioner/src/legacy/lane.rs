@@ -9,7 +9,7 @@ use super::LegacyError;
 use super::mapping::Place;
 use super::routes::{Route, RouteColumn};
 use super::schema::{Column, Family};
-use kernel::sql::{self, Form};
+use kernel::database::sql::{self, Form};
 
 /// Which way rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

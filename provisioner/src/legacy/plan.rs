@@ -4,7 +4,7 @@ use super::checks::{self, Problem};
 use super::routes::{Change, Routing, Unmapped, resolve};
 use super::source::Source;
 use super::{LegacyError, design, mapping::Place};
-use kernel::sql;
+use kernel::database::sql;
 use serde::Serialize;
 use std::fmt;
 

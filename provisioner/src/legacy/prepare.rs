@@ -10,14 +10,14 @@ use crate::backup::{BackupStore, Retention};
 use crate::saga::Tools;
 use crate::server::Server;
 use crate::worker::Worker;
-use kernel::config::Settings;
 use kernel::crypto::KeyRing;
+use kernel::database::migrate::{self, MigrateError};
+use kernel::database::{self, sql};
 use kernel::domain::{Command, DomainName, Rejection, TenantId, TenantState};
 use kernel::jobs::{self, JobKind, Lane, NewJob};
-use kernel::migrate::{self, MigrateError};
-use kernel::shutdown::Shutdown;
+use kernel::process::config::Settings;
+use kernel::process::shutdown::Shutdown;
 use kernel::store::{CommandError, Store};
-use kernel::{database, sql};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Makes what is missing.
 pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
     let url = settings.secret("SYSTEM_DB_URL")?;
-    let options = database::options(&url).map_err(|error| kernel::config::wrong("SYSTEM_DB_URL", error))?;
+    let options = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
     let mut connection = database::connect(&options).await.map_err(|error| {
         LegacyError::Refused(format!("the system database (SYSTEM_DB_URL) cannot be reached: {error}"))
     })?;
@@ -36,7 +36,7 @@ pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
         Ok(()) => {}
         Err(MigrateError::Pending(_)) => {
             let applied = migrate::run(&mut connection).await.map_err(|error| {
-                let why = kernel::http::chain(&error);
+                let why = kernel::error::chain(&error);
                 LegacyError::Refused(format!(
                     "the system database is not up to date, and this account cannot change it ({why}): run `control-plane migrate`"
                 ))
@@ -64,7 +64,7 @@ async fn create(settings: &Settings, store: &Store, id: &TenantId) -> Result<(),
     let domain: String = settings.get("DEFAULT_TENANT_DOMAIN")?;
     let domain: Option<DomainName> = match domain.as_str() {
         "" => None,
-        domain => Some(domain.parse().map_err(|error| kernel::config::wrong("DEFAULT_TENANT_DOMAIN", error))?),
+        domain => Some(domain.parse().map_err(|error| kernel::process::config::wrong("DEFAULT_TENANT_DOMAIN", error))?),
     };
     let max_connections: String = sqlx::query_scalar(
         "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",

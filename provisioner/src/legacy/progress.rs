@@ -2,7 +2,7 @@
 //! error: standard output is the result's. And in metrics, for `--metrics`.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -2,7 +2,7 @@
 
 use super::LegacyError;
 use kernel::database;
-use kernel::sql::{self, Form};
+use kernel::database::sql::{self, Form};
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 use std::collections::BTreeMap;

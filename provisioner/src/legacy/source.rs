@@ -11,8 +11,8 @@ use super::LegacyError;
 use super::error::{Doing, is_denied};
 use super::routes::Tables;
 use super::schema;
-use kernel::config::Settings;
-use kernel::{database, sql};
+use kernel::database::{self, sql};
+use kernel::process::config::Settings;
 use secrecy::SecretString;
 use serde::Serialize;
 use sqlx::mysql::MySqlConnectOptions;
@@ -41,9 +41,10 @@ impl Source {
     /// The setting `LEGACY_DB_URL`.
     pub fn from_settings(settings: &Settings) -> Result<Self, LegacyError> {
         let url = settings.secret("LEGACY_DB_URL")?;
-        let options = database::options(&url).map_err(|error| kernel::config::wrong("LEGACY_DB_URL", error))?;
+        let options =
+            database::options(&url).map_err(|error| kernel::process::config::wrong("LEGACY_DB_URL", error))?;
         let Some(database) = options.get_database().map(str::to_owned) else {
-            return Err(kernel::config::wrong(
+            return Err(kernel::process::config::wrong(
                 "LEGACY_DB_URL",
                 "it names no database: mysql://user:password@host:port/database",
             )

@@ -15,7 +15,7 @@ use super::source::{How, Snapshot, Source};
 use super::work::{Worker, in_parallel};
 use super::{LegacyError, checks};
 use futures::{StreamExt, TryStreamExt};
-use kernel::sql;
+use kernel::database::sql;
 use serde::Serialize;
 use sqlx::MySqlConnection;
 use std::cell::RefCell;

@@ -7,9 +7,9 @@
 use super::{Context, StepError};
 use crate::server::Found;
 use kernel::crypto::Purpose;
+use kernel::database::sql;
 use kernel::domain::TenantState;
 use kernel::jobs::JobError;
-use kernel::sql;
 use secrecy::ExposeSecret;
 use sqlx::FromRow;
 

@@ -33,8 +33,8 @@ impl From<kernel::crypto::CryptoError> for StepError {
     }
 }
 
-impl From<kernel::sql::Unquotable> for StepError {
-    fn from(_: kernel::sql::Unquotable) -> Self {
+impl From<kernel::database::sql::Unquotable> for StepError {
+    fn from(_: kernel::database::sql::Unquotable) -> Self {
         Self::Unfit("a name or literal is not fit for SQL")
     }
 }

@@ -9,9 +9,10 @@
 use super::provision::apply_schema::expected_tables;
 use super::{ACTOR, Context, StepError};
 use crate::server::{Found, Mark};
+use kernel::database::{migrate, sql};
 use kernel::domain::{Command, TenantState};
 use kernel::jobs::JobError;
-use kernel::{failpoint, migrate, sql};
+use kernel::process::failpoint;
 use std::collections::HashSet;
 
 /// Seconds that a statement waits for a table which is in use; the job is tried again.

@@ -5,7 +5,7 @@
 //! longer than [`SHOWN_AFTER`], or with the transaction that ends the job. What an operation shows is at most that old.
 
 use kernel::jobs::{JobError, Lease, StepRecord};
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 use sqlx::MySqlPool;
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -5,8 +5,8 @@
 
 use super::{Dialect, Session, password_hash};
 use crate::saga::StepError;
+use kernel::database::{self, sql};
 use kernel::domain::TenantId;
-use kernel::{database, sql};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 

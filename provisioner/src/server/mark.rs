@@ -7,8 +7,8 @@
 
 use super::{Dialect, Session};
 use crate::saga::StepError;
+use kernel::database::{self, migrate, sql};
 use kernel::domain::TenantId;
-use kernel::{database, migrate, sql};
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, MySqlConnection};
 

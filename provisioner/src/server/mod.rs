@@ -12,7 +12,7 @@ mod session;
 mod sessions;
 mod storage;
 
-pub use kernel::engine::Dialect;
+pub use kernel::database::engine::Dialect;
 pub use mark::{Found, MARK_TABLE, Mark, find};
 pub use register::{first_look, keep_registered};
 pub use session::Session;
@@ -20,8 +20,8 @@ pub use storage::keep_measured;
 
 use crate::saga::StepError;
 use anyhow::Context;
-use kernel::config::{Settings, wrong};
 use kernel::database;
+use kernel::process::config::{Settings, wrong};
 use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::OnceLock;

@@ -141,7 +141,7 @@ mod tests {
         for dialect in [Dialect::MariaDb, Dialect::MySql] {
             let kept = hash(dialect, &password);
             assert!(is_of(dialect, kept.as_bytes(), &password) && !is_of(dialect, kept.as_bytes(), &other));
-            assert!(kernel::sql::literal(&kept).is_ok());
+            assert!(kernel::database::sql::literal(&kept).is_ok());
         }
         let kept = hash(Dialect::MySql, &password);
         assert_eq!((kept.len(), kept.starts_with(SHA2_PREFIX)), (70, true));

@@ -4,12 +4,12 @@
 //! database `test` of an old installation, with its wildcard grants, would be open to every tenant.
 
 use super::Server;
-use kernel::health::{Health, Part};
-use kernel::retry::Waits;
-use kernel::shutdown::Shutdown;
+use kernel::database::{self, engine};
+use kernel::process::health::{Health, Part};
+use kernel::process::retry::Waits;
+use kernel::process::shutdown::Shutdown;
 use kernel::start::{self, StartError};
 use kernel::store::Store;
-use kernel::{database, engine};
 use sqlx::MySqlConnection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,12 +48,12 @@ pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, 
                 EVERY
             }
             Err(error) => {
-                let reason = format!("database server {}: {}", server.id, kernel::http::chain(&error));
+                let reason = format!("database server {}: {}", server.id, kernel::error::chain(&error));
                 health.tell("database_servers", Part::Degraded(reason));
                 waits.next_wait()
             }
         };
-        tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.wished() => return }
+        tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => return }
     }
 }
 

@@ -7,8 +7,8 @@
 use super::{Dialect, Server};
 use crate::saga::StepError;
 use kernel::database;
+use kernel::database::sql;
 use kernel::domain::TenantId;
-use kernel::sql;
 use sqlx::{Connection, Executor, MySqlConnection};
 
 /// Seconds to wait for a killed holder's lock to be free.
@@ -62,7 +62,7 @@ impl Session {
         &mut self.connection
     }
 
-    /// Runs statements that take no bound values. Their names and literals come from `kernel::sql`.
+    /// Runs statements that take no bound values. Their names and literals come from `kernel::database::sql`.
     pub async fn execute(&mut self, statements: &str) -> Result<(), StepError> {
         self.connection.execute(sqlx::raw_sql(statements)).await?;
         Ok(())

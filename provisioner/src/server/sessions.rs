@@ -5,7 +5,7 @@
 
 use super::{Dialect, Session};
 use crate::saga::StepError;
-use kernel::{database, sql};
+use kernel::database::{self, sql};
 use sqlx::{Executor, Row};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -9,10 +9,10 @@
 use super::{Dialect, Server};
 use crate::saga::StepError;
 use kernel::database;
-use kernel::http::chain;
-use kernel::shutdown::Shutdown;
+use kernel::error::chain;
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use kernel::store::Store;
-use kernel::telemetry::names;
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub async fn keep_measured(server: Arc<Server>, store: Store, period: Duration, 
         if let Err(error) = report(&server, &store, &mut told).await {
             tracing::warn!(server = server.id, cause = %chain(&error), "the use of storage is not known");
         }
-        tokio::select! { () = tokio::time::sleep(look) => {}, () = shutdown.wished() => return }
+        tokio::select! { () = tokio::time::sleep(look) => {}, () = shutdown.requested() => return }
     }
 }
 

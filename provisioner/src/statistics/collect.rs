@@ -12,11 +12,11 @@ use crate::server::Mark;
 use chrono::{Days, NaiveDate};
 use kernel::database;
 use kernel::domain::TenantId;
-use kernel::http::chain;
-use kernel::retry::{Waits, wait_after};
-use kernel::shutdown::Shutdown;
+use kernel::error::chain;
+use kernel::process::retry::{Waits, wait_after};
+use kernel::process::shutdown::Shutdown;
+use kernel::process::telemetry::names;
 use kernel::statistics::{self, Collection, CollectionError, Counts, HAS_DATABASE};
-use kernel::telemetry::names;
 use sqlx::{Connection, MySqlConnection};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -82,13 +82,13 @@ impl Statistician {
     pub(super) async fn collect(&self, shutdown: Shutdown) {
         let owner = format!("{}:{}", std::process::id(), uuid::Uuid::new_v4());
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
-        while !shutdown.is_wished() {
+        while !shutdown.is_requested() {
             let wait = match statistics::claim(self.store.pool(), &self.server.id, &owner, self.lease).await {
                 Ok(Some(collection)) => {
                     waits.reset();
                     tokio::select! {
                         () = self.one(&collection) => {}
-                        () = shutdown.wished() => {
+                        () = shutdown.requested() => {
                             let _ = collection.retry_after(self.store.pool(), Duration::ZERO, "its worker stopped").await;
                         }
                     }
@@ -100,7 +100,7 @@ impl Statistician {
                     waits.next_wait()
                 }
             };
-            tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.wished() => {} }
+            tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => {} }
         }
     }
 
@@ -142,7 +142,7 @@ impl Statistician {
             lost = self.keep_lease(collection, &progress) => return Err(lost.into()),
             worked = work => { worked?; }
         }
-        kernel::failpoint::hit("collect.counted").await;
+        kernel::process::failpoint::hit("collect.counted").await;
         self.publish(collection).await?;
         collection.end(self.store.pool(), progress.counts()).await?;
         Ok(progress.counts())
@@ -232,7 +232,7 @@ impl Statistician {
             let counting = async {
                 let mut counting = Counting { connection: &mut *connection, system: self.store.pool(), mark: &mark };
                 let figures = counting.count(dialect, days).await?;
-                kernel::failpoint::hit("collect.before_keep").await;
+                kernel::process::failpoint::hit("collect.before_keep").await;
                 counting.keep(&figures).await?;
                 Ok(figures)
             };
@@ -244,7 +244,7 @@ impl Statistician {
                     CollectionError::Database(error) => StepError::Job(error.into()),
                 },
             )?;
-            kernel::failpoint::hit("collect.recorded").await;
+            kernel::process::failpoint::hit("collect.recorded").await;
         }
         Ok(())
     }

@@ -6,8 +6,8 @@
 use crate::saga::StepError;
 use crate::server::{Found, Mark, find};
 use chrono::NaiveDate;
+use kernel::database::sql;
 use kernel::domain::TenantId;
-use kernel::sql;
 use kernel::statistics::Figures;
 use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, MySqlConnection, MySqlPool};

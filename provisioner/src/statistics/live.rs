@@ -5,8 +5,8 @@ use super::count::Counting;
 use crate::saga::StepError;
 use crate::server::Mark;
 use chrono::NaiveDateTime;
-use kernel::http::chain;
-use kernel::shutdown::Shutdown;
+use kernel::error::chain;
+use kernel::process::shutdown::Shutdown;
 use kernel::statistics::{self, Figures};
 use sqlx::MySqlConnection;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Statistician {
     pub(super) async fn answer(self: Arc<Self>, shutdown: Shutdown) {
         let mut kept: Option<MySqlConnection> = None;
         let mut idle = 0;
-        while !shutdown.is_wished() {
+        while !shutdown.is_requested() {
             let asked = statistics::claim_asked(self.store.pool(), &self.server.id, AT_ONCE).await.unwrap_or_default();
             idle = if asked.is_empty() { idle + 1 } else { 0 };
             if idle > IDLE_LOOKS {
@@ -52,7 +52,7 @@ impl Statistician {
             tokio::select! {
                 () = self.asked.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
-                () = shutdown.wished() => {}
+                () = shutdown.requested() => {}
             }
         }
     }

@@ -15,7 +15,7 @@ mod publish;
 pub use publish::Noticeboard;
 
 use crate::server::Server;
-use kernel::shutdown::Shutdown;
+use kernel::process::shutdown::Shutdown;
 use kernel::store::Store;
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,9 +7,9 @@
 use super::Statistician;
 use super::collect::Stop;
 use chrono::{Days, NaiveDate, NaiveDateTime};
-use kernel::config::{ConfigError, wrong};
+use kernel::process::config::{ConfigError, wrong};
+use kernel::process::telemetry::names;
 use kernel::statistics::{Collection, Figures};
-use kernel::telemetry::names;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -29,7 +29,7 @@ impl Noticeboard {
     /// The noticeboard at `REDIS_URL`. Nothing is connected yet.
     pub fn new(url: Option<&SecretString>) -> Result<Self, ConfigError> {
         let Some(url) = url else { return Ok(Self(None)) };
-        let client = kernel::redis::client(url)?;
+        let client = kernel::database::redis::client(url)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT)

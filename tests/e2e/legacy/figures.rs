@@ -7,7 +7,7 @@ use harness::legacy::schema::Generation;
 use harness::process::Process;
 use harness::stack::Stack;
 use harness::{ports, wait};
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 use std::time::Duration;
 
 /// Reads until the process has ended; the last answer, which is of after its work.

@@ -72,7 +72,7 @@ fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings)
         let detail = format!("the mark says {}, the events say {}", mark.schema, said.schema_version);
         found.add(Drift::SchemaDiffers, &said.name, detail);
     // One that a newer program has migrated is for newer programs to judge.
-    } else if mark.schema <= kernel::migrate::tenant_schema()
+    } else if mark.schema <= kernel::database::migrate::tenant_schema()
         && let Err(error) = mark.is_current()
     {
         found.add(Drift::SchemaDiffers, &said.name, error.to_string());

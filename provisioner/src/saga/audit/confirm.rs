@@ -5,7 +5,7 @@ use crate::saga::{ACTOR, Context, StepError};
 use kernel::audit::{self, Finding};
 use kernel::domain::{Command, Repair};
 use kernel::jobs::JobError;
-use kernel::telemetry::names;
+use kernel::process::telemetry::names;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let audit = audit_of(context).await?;

@@ -27,7 +27,7 @@ pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let open = enforce::may_log_in(present(context).await?.state);
     if let Err(error) = enforce::at(accounts, &in_use, open, &mut former).await {
         let tenant_id = &context.tenant.tenant_id;
-        tracing::warn!(%tenant_id, cause = %kernel::http::chain(&error), "the tenant's account on its server is not what it was; an audit repairs it");
+        tracing::warn!(%tenant_id, cause = %kernel::error::chain(&error), "the tenant's account on its server is not what it was; an audit repairs it");
     }
     former.close().await;
     Ok(())
@@ -43,7 +43,7 @@ async fn former(context: &Context<'_>) -> Option<Session> {
     match Session::open(server, &context.tenant.tenant_id).await {
         Ok(session) => Some(session),
         Err(error) => {
-            tracing::warn!(server = id, cause = %kernel::http::chain(&error), "the tenant's server does not answer: it is given up");
+            tracing::warn!(server = id, cause = %kernel::error::chain(&error), "the tenant's server does not answer: it is given up");
             None
         }
     }

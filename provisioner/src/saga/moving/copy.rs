@@ -11,7 +11,7 @@ use crate::legacy::{routes, schema};
 use crate::saga::{Context, StepError};
 use crate::server::MARK_TABLE;
 use futures::FutureExt;
-use kernel::sql;
+use kernel::database::sql;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if moved(context).await? {

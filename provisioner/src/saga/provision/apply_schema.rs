@@ -3,7 +3,7 @@
 
 use crate::saga::{Context, StepError};
 use crate::server::{Found, Mark};
-use kernel::{migrate, sql};
+use kernel::database::{migrate, sql};
 use std::collections::HashSet;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {

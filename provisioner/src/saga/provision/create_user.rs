@@ -4,7 +4,7 @@
 use crate::saga::{Context, StepError};
 use crate::server::account;
 use kernel::crypto::Purpose;
-use kernel::tokens;
+use kernel::crypto::tokens;
 use secrecy::{ExposeSecret, SecretString};
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {

@@ -1,7 +1,7 @@
 //! Step 4: `tenant_config` has its default rows. Rows that are there already stay as they are.
 
 use crate::saga::{Context, StepError};
-use kernel::sql;
+use kernel::database::sql;
 
 /// Key, value, type, description: the seed's rows after `tenant.name`, which is the tenant's own.
 const DEFAULTS: [(&str, &str, &str, &str); 5] = [

@@ -4,7 +4,7 @@
 use super::create_user::kept_password;
 use crate::saga::{Context, StepError};
 use crate::server::Server;
-use kernel::{database, sql};
+use kernel::database::{self, sql};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Connection, Executor};
 

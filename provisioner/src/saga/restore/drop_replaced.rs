@@ -10,7 +10,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         let from = restored_from(context).await?;
         Wish::settle(context.tools.store.pool(), context.lease, &from).await.map_err(JobError::from)?;
     }
-    kernel::failpoint::hit("restore.settled").await;
+    kernel::process::failpoint::hit("restore.settled").await;
     let (beside, replaced, owner) = (beside(context), replaced(context), context.mark());
     context.session.drop_database(&beside, &owner, true).await?;
     context.session.drop_database(&replaced, &owner, true).await

@@ -4,7 +4,7 @@
 use super::replaced;
 use crate::backup::objects::{self, StoredObject};
 use crate::saga::{Context, StepError};
-use kernel::{database, sql};
+use kernel::database::{self, sql};
 
 /// Where they are kept, with a row of number 0 that says: all are there.
 pub const TABLE: &str = "_objects";

@@ -22,10 +22,10 @@ pub mod swap_database;
 use super::{Context, StepError, Tools};
 use crate::backup::{BackupStore, Kept, Wish};
 use crate::server::{Found, MARK_TABLE};
+use kernel::database::migrate::tenant_schema;
+use kernel::database::sql;
 use kernel::domain::RestoredFrom;
 use kernel::jobs::{JobError, Lease};
-use kernel::migrate::tenant_schema;
-use kernel::sql;
 use sqlx::Executor;
 
 /// Where the three databases stand.

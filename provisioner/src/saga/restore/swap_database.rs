@@ -25,13 +25,13 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         }
         context.session.create_database(&replaced, &owner).await?;
         former_objects::take_away(context).await?;
-        kernel::failpoint::hit("restore.before_rename").await;
+        kernel::process::failpoint::hit("restore.before_rename").await;
         rename(context, [(&database, &replaced), (&beside, &database)]).await?;
-        kernel::failpoint::hit("restore.after_rename").await;
+        kernel::process::failpoint::hit("restore.after_rename").await;
     }
     if stage(context).await? == Stage::Swapped {
         make_objects(context, &database).await?;
-        kernel::failpoint::hit("restore.objects").await;
+        kernel::process::failpoint::hit("restore.objects").await;
     }
     context.session.mark(&database, &owner.migrated()).await
 }

@@ -4,9 +4,9 @@ use super::{Next, next, open, other};
 use crate::saga::{Context, StepError, enforce};
 use crate::server::account;
 use kernel::crypto::Purpose;
+use kernel::crypto::tokens;
 use kernel::domain::TenantState;
 use kernel::jobs::JobError;
-use kernel::tokens;
 use secrecy::ExposeSecret;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {

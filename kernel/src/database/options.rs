@@ -4,7 +4,7 @@
 //! that was stopped while it held one cannot hold up the others for long. Statement logging is off: SQLx would log the
 //! text of `CREATE USER` statements.
 
-use crate::tls;
+use crate::database::tls;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
 use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool, Row};
@@ -22,7 +22,7 @@ const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_EN
                        NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
                        SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// Parses a `mysql://` URL, under the rule of [`crate::tls`]. The error names no part of the URL but the host: it holds a
+/// Parses a `mysql://` URL, under the rule of [`crate::database::tls`]. The error names no part of the URL but the host: it holds a
 /// password.
 pub fn options(url: &SecretString) -> Result<MySqlConnectOptions, sqlx::Error> {
     let not_a_url = || sqlx::Error::Configuration("not a mysql:// URL".into());

@@ -10,7 +10,7 @@ pub mod traces;
 pub use command::Exposed;
 pub use system_database::watch_system_database;
 
-use crate::config::{ConfigError, Settings, wrong};
+use crate::process::config::{ConfigError, Settings, wrong};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use names::Kind;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -4,7 +4,7 @@
 //! and none of its required parts is down. A part that is down but can be done without (the broker: everything polls)
 //! is told as degraded and keeps the process ready.
 
-use crate::telemetry::names;
+use crate::process::telemetry::names;
 use anyhow::{Context, ensure};
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -5,7 +5,7 @@
 //! tenant again. Only our own spans are recorded. Spans go to the collector from a thread of their own; when it is away they
 //! are dropped, and nothing waits for it.
 
-use crate::config::{ConfigError, Settings, wrong};
+use crate::process::config::{ConfigError, Settings, wrong};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// The documented defaults, as compiled in.
-pub const DEFAULTS: &str = include_str!("../../deploy/defaults.env");
+pub const DEFAULTS: &str = include_str!("../../../deploy/defaults.env");
 
 /// Why the settings are not usable. Always names the setting.
 #[derive(Debug, thiserror::Error)]

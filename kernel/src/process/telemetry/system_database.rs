@@ -1,7 +1,7 @@
 //! How the system database answers this process, and how much of its pool is in use.
 
 use super::names;
-use crate::shutdown::Shutdown;
+use crate::process::shutdown::Shutdown;
 use sqlx::MySqlPool;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,6 @@ pub async fn watch_system_database(pool: MySqlPool, shutdown: Shutdown) {
         let (size, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
         metrics::gauge!(names::SYSTEM_DATABASE_CONNECTIONS, "state" => "idle").set(idle);
         metrics::gauge!(names::SYSTEM_DATABASE_CONNECTIONS, "state" => "in_use").set(size.saturating_sub(idle));
-        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.wished() => return }
+        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
     }
 }

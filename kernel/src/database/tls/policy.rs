@@ -1,6 +1,6 @@
 //! [`Policy`]: `TLS_CA` and `ALLOW_PLAINTEXT`, and what they say of a host.
 
-use crate::config::{ConfigError, Settings, wrong};
+use crate::process::config::{ConfigError, Settings, wrong};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

@@ -14,7 +14,7 @@ mod reason;
 pub use policy::{Policy, Refused};
 pub use reason::reason;
 
-use crate::config::{ConfigError, Settings};
+use crate::process::config::{ConfigError, Settings};
 use std::sync::OnceLock;
 
 static POLICY: OnceLock<Policy> = OnceLock::new();

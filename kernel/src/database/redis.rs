@@ -1,7 +1,7 @@
-//! Redis: where it is, under the rule of [`crate::tls`].
+//! Redis: where it is, under the rule of [`crate::database::tls`].
 
-use crate::config::{ConfigError, wrong};
-use crate::tls;
+use crate::database::tls;
+use crate::process::config::{ConfigError, wrong};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use secrecy::{ExposeSecret, SecretString};
 

@@ -20,7 +20,7 @@ static TENANT: Migrator = sqlx::migrate!("../migrations/tenant");
 /// Those of a tenant's database, in order. Only the provisioner applies them: see its `saga`.
 pub fn tenant() -> &'static [Migration] {
     static ALL: OnceLock<Vec<Migration>> = OnceLock::new();
-    ALL.get_or_init(|| TENANT.iter().cloned().chain(crate::failpoint::tenant_migrations()).collect())
+    ALL.get_or_init(|| TENANT.iter().cloned().chain(crate::process::failpoint::tenant_migrations()).collect())
 }
 
 /// The newest of them: the schema that this program brings tenants to.
