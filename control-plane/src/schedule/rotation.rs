@@ -25,12 +25,13 @@ pub async fn rotate_old(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunErr
          JOIN saas_events e ON e.tenant_id = s.tenant_id
               AND e.event_type IN ('tenant.database_provisioned', 'tenant.database_rotated')
          WHERE s.status IN (1, 2)
-           AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = s.tenant_id AND o.kind NOT IN ('enforce', 'audit')
+           AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = s.tenant_id AND NOT FIND_IN_SET(o.kind, ?)
                 AND (o.status IN ('pending', 'running')
                      OR (o.kind = 'rotate' AND o.status = 'failed' AND o.finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY)))
          GROUP BY s.tenant_id HAVING MAX(e.occurred_at) < UTC_TIMESTAMP(6) - INTERVAL ? DAY
          ORDER BY MAX(e.occurred_at) LIMIT ?",
     )
+    .bind(kernel::jobs::kinds_that_block_nothing())
     .bind(app.plan.rotation_days)
     .bind(left)
     .fetch_all(app.store.pool())

@@ -1,6 +1,7 @@
 //! Claiming a job, keeping it, and recording what came of it.
 
-use super::JobKind;
+use super::kind::kinds_of;
+use super::{JobKind, Lane};
 use crate::database;
 use crate::database::migrate;
 use crate::domain::TenantId;
@@ -66,43 +67,10 @@ pub struct StepRecord {
 
 type Row = (String, String, String, u32, u32, bool, Option<String>, bool, Option<String>);
 
-/// Which jobs a worker takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// Those that somebody waits for.
-    Ordinary,
-    /// Backups and restore tests, which take their time.
-    Backups,
-    /// Migrations of the tenants' schema: as many as there are tenants, all at once.
-    Migrations,
-}
-
-impl Lane {
-    /// The lane of a kind of job.
-    fn of(kind: JobKind) -> Self {
-        match kind {
-            JobKind::Backup | JobKind::RestoreTest => Self::Backups,
-            JobKind::Migrate => Self::Migrations,
-            _ => Self::Ordinary,
-        }
-    }
-}
-
-/// The kinds of jobs in a lane (`None`: in any), for `FIND_IN_SET`.
-fn kinds(lane: Option<Lane>) -> String {
-    let kinds = JobKind::ALL.into_iter().filter(|kind| lane.is_none_or(|lane| Lane::of(*kind) == lane));
-    kinds.map(JobKind::as_str).collect::<Vec<_>>().join(",")
-}
-
-/// The kinds of which many wait at once, as the backups of all tenants do, for `FIND_IN_SET`. Any other that waits for long is a sign that no
-/// worker is there.
-pub fn kinds_that_queue() -> String {
-    [Lane::Backups, Lane::Migrations].map(|lane| kinds(Some(lane))).join(",")
-}
-
-/// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again. A tenant's jobs
-/// are done one at a time, because each needs the tenant's lock at the database server; those of no tenant stand in nobody's way.
-/// Jobs of a kind, or for a tenant schema, that this program does not know are left to the newer ones that asked for them.
+/// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again.
+/// A tenant's jobs are done one at a time, because each needs the tenant's lock at the database server; those of no
+/// tenant stand in nobody's way. Jobs of a kind, or for a tenant schema, that this program does not know are left to
+/// the newer ones that asked for them.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
@@ -146,7 +114,7 @@ async fn claim_of(
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
     .bind(server)
-    .bind(kinds(lane))
+    .bind(kinds_of(lane))
     .bind(migrate::tenant_schema())
     .bind(&only)
     .bind(&only)
@@ -207,8 +175,8 @@ async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -
     Ok(running > 0)
 }
 
-/// How long until a job of `server` is due, if one is waiting for its time. A job that waits for another one of its tenant
-/// is due when that one's lease ends; who ends it earlier looks again at once.
+/// How long until a job of `server` is due, if one is waiting for its time. A job that waits for another one of its
+/// tenant is due when that one's lease ends; who ends it earlier looks again at once.
 pub async fn next_due(pool: &MySqlPool, server: &str, lane: Lane) -> Result<Option<Duration>, sqlx::Error> {
     let (micros,): (Option<i64>,) = sqlx::query_as(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
@@ -219,7 +187,7 @@ pub async fn next_due(pool: &MySqlPool, server: &str, lane: Lane) -> Result<Opti
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))",
     )
     .bind(server)
-    .bind(kinds(Some(lane)))
+    .bind(kinds_of(Some(lane)))
     .bind(migrate::tenant_schema())
     .fetch_one(pool)
     .await?;
@@ -317,8 +285,8 @@ impl Lease {
         if result.rows_affected() == 0 { self.renew(pool).await.map(drop) } else { Ok(()) }
     }
 
-    /// Makes sure, for the rest of the transaction of `connection`, that the job is still held and is not being undone: for what
-    /// a step must not commit after it has lost the job.
+    /// Makes sure, for the rest of the transaction of `connection`, that the job is still held and is not being undone:
+    /// for what a step must not commit after it has lost the job.
     pub async fn hold(&self, connection: &mut MySqlConnection) -> Result<(), JobError> {
         let held_still: Option<(String,)> = sqlx::query_as(
             "SELECT operation_id FROM saas_operations

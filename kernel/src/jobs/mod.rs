@@ -1,16 +1,18 @@
 //! Jobs: slow work that is asked for in the transaction of its reason and done by whoever holds its lease.
 //!
-//! **Guarantees.** A job exists if and only if the unit of work that enqueued it committed. It belongs to one worker at a
-//! time, for as long as that worker renews the lease; a worker that takes over raises the epoch, and every write here
+//! **Guarantees.** A job exists if and only if the unit of work that enqueued it committed. It belongs to one worker at
+//! a time, for as long as that worker renews the lease; a worker that takes over raises the epoch, and every write here
 //! carries the epoch, so a worker that was stopped and wakes up again cannot record anything ([`JobError::Lost`]).
-//! Times are the database's. A job ends `succeeded` or `failed` with a reason; while its steps are being undone it is still
-//! `running`, because it has left something behind.
+//! Times are the database's. A job ends `succeeded` or `failed` with a reason; while its steps are being undone it is
+//! still `running`, because it has left something behind.
 
+mod kind;
 mod lease;
 mod operation;
 
-pub use lease::{JobError, Lane, Lease, StepRecord, claim, claim_one, is_transient, kinds_that_queue, next_due};
+pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_queue};
+pub use lease::{JobError, Lease, StepRecord, claim, claim_one, is_transient, next_due};
 pub use operation::{
-    JobKind, NewBackupJob, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_backup,
-    enqueue_for_server, enqueue_migrations, find, give_up,
+    NewBackupJob, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_backup, enqueue_for_server,
+    enqueue_migrations, find, give_up,
 };

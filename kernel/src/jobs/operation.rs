@@ -1,97 +1,15 @@
 //! A job as its owner sees it: the *operation* of the admin API.
 
+use super::JobKind;
+use super::kind::kinds_that_block_nothing;
 use crate::domain::TenantId;
 use crate::process::telemetry::traces;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Serialize;
 use sqlx::{MySql, MySqlConnection, QueryBuilder, Row};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JobKind {
-    /// Makes a tenant's database, user, schema and first rows.
-    Provision,
-    /// Makes the tenant's account at its database server agree with the tenant's present state.
-    Enforce,
-    /// Makes a tenant's configuration what it was asked to be.
-    Configure,
-    /// Removes a tenant's database, user and rows.
-    Purge,
-    /// Replaces the credential of a tenant's database without a failed request.
-    Rotate,
-    /// Brings a tenant's database to another server.
-    Move,
-    /// Brings a tenant's database to a newer schema.
-    Migrate,
-    /// Compares a tenant, or all of a server, with what the events say.
-    Audit,
-    /// Puts a backup in the place of a tenant's database.
-    Restore,
-    /// Makes a tenant out of a backup.
-    RestoreNew,
-    /// Makes a tenant, whose server is lost, out of its backup on another one.
-    RestoreElsewhere,
-    /// Takes a backup of a tenant or of the system database.
-    Backup,
-    /// Loads a tenant's newest backup somewhere else, and compares.
-    RestoreTest,
-}
-
-impl JobKind {
-    /// All of them: a worker claims no other, which a newer version beside it may have.
-    pub const ALL: [Self; 13] = [
-        Self::Provision,
-        Self::Enforce,
-        Self::Configure,
-        Self::Purge,
-        Self::Rotate,
-        Self::Move,
-        Self::Migrate,
-        Self::Audit,
-        Self::Restore,
-        Self::RestoreNew,
-        Self::RestoreElsewhere,
-        Self::Backup,
-        Self::RestoreTest,
-    ];
-
-    /// The word in the API and in `saas_operations.kind`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Provision => "provision",
-            Self::Enforce => "enforce",
-            Self::Configure => "configure",
-            Self::Purge => "purge",
-            Self::Rotate => "rotate",
-            Self::Move => "move",
-            Self::Migrate => "migrate",
-            Self::Audit => "audit",
-            Self::Restore => "restore",
-            Self::RestoreNew => "restore_new",
-            Self::RestoreElsewhere => "restore_elsewhere",
-            Self::Backup => "backup",
-            Self::RestoreTest => "restore_test",
-        }
-    }
-}
-
-impl FromStr for JobKind {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
-    }
-}
-
-impl fmt::Display for JobKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A job to be enqueued.
 #[derive(Clone, Debug)]
@@ -168,8 +86,8 @@ async fn insert(
     Ok(operation_id)
 }
 
-/// Enqueues the jobs that bring tenants (with the servers they are on) to the tenant schema `schema_version`. A worker takes them
-/// only if it knows that schema: an older program beside a newer one would find nothing to do.
+/// Enqueues the jobs that bring tenants (with the servers they are on) to the tenant schema `schema_version`. A worker
+/// takes them only if it knows that schema: an older program beside a newer one would find nothing to do.
 pub async fn enqueue_migrations(
     connection: &mut MySqlConnection,
     tenants: &[(TenantId, String)],
@@ -298,17 +216,18 @@ pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Resul
     }))
 }
 
-/// The tenant's operation that has not ended, if there is one. Enforcing, configuring, migrating and auditing do not count: they may
-/// be asked for at any time and are never in the way of another.
+/// The operation that keeps others of the tenant from being requested, if there is one. Jobs of kinds that block
+/// nothing do not count.
 pub async fn active_operation(
     connection: &mut MySqlConnection,
     tenant: &TenantId,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let row: Option<(String,)> = sqlx::query_as(
-        "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND status IN ('pending', 'running')
-         AND kind NOT IN ('enforce', 'configure', 'migrate', 'audit') LIMIT 1",
+        "SELECT operation_id FROM saas_operations
+         WHERE tenant_id = ? AND status IN ('pending', 'running') AND NOT FIND_IN_SET(kind, ?) LIMIT 1",
     )
     .bind(tenant.as_str())
+    .bind(kinds_that_block_nothing())
     .fetch_optional(connection)
     .await?;
     Ok(row.and_then(|(id,)| id.parse().ok()))
