@@ -4,7 +4,10 @@ use anyhow::{Context, Result, ensure};
 use harness::admin::{Admin, NewUser, Reply};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
+use kernel::crypto::{KeyRing, Purpose};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, Executor, MySqlConnection};
 use std::process::Output;
 use std::time::Duration;
@@ -59,6 +62,22 @@ pub async fn system(stack: &Stack) -> Result<MySqlConnection> {
 /// The tenants' server, with every right.
 pub async fn root(stack: &Stack) -> Result<MySqlConnection> {
     MySqlConnection::connect(&stack.urls.root).await.context("connect to the tenants' server")
+}
+
+/// A login with the credential that is kept for the tenant.
+pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
+    let (username, sealed, database, port): (String, String, String, i32) = sqlx::query_as(
+        "SELECT db_username, db_password_encrypted, db_name, db_port FROM saas_tenant_databases WHERE tenant_id = ?",
+    )
+    .bind(tenant)
+    .fetch_one(&mut system(stack).await?)
+    .await?;
+    let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
+    let password = ring.open_text(Purpose::TenantPassword { tenant_id: tenant, username: &username }, &sealed)?;
+    let other = stack.more_servers.values().find(|server| i32::from(server.port()) == port);
+    let root = other.map_or_else(|| stack.urls.root.clone(), |server| server.root_url());
+    let server: MySqlConnectOptions = root.parse()?;
+    Ok(server.username(&username).password(password.expose_secret()).database(&database))
 }
 
 /// A user with a token, who has `role` in each of `tenants`.

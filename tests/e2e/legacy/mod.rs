@@ -4,13 +4,16 @@
 //! asks for. What both sides hold is judged by checksums that are computed here ([`harness::legacy::checksum`]).
 
 mod arrival;
+mod calls;
 mod changes;
 mod cutover;
 mod figures;
 mod kills;
 mod memory;
+mod old_application;
 mod planted;
 mod refusals;
+mod sessions;
 
 use std::process::ExitStatus;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Every service is replaced, one after the other, while requests come in all the time: none of them fails.
 
-use crate::balancer::Balancer;
 use crate::invariants;
+use crate::operations::balancer::Balancer;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::services::{self, Role, Service};

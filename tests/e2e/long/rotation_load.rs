@@ -1,7 +1,6 @@
 //! Rotation of twenty tenants under constant load, and with nodes and workers that fail in the middle of it. Long.
 
 use crate::invariants;
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::{Admin, TenantApi};
@@ -80,7 +79,7 @@ impl Load {
         let mut rotations = Vec::new();
         for number in 0..TENANTS {
             let id = id(number);
-            let former = isolation::login(&self.stack, &id).await?;
+            let former = world::login(&self.stack, &id).await?;
             rotations.push(Rotation { operation: rotate(&admin, &id).await?, tenant: id, former });
         }
         Ok(rotations)
@@ -91,7 +90,7 @@ impl Load {
         let mut root = world::root(&self.stack).await?;
         for Rotation { operation, tenant, former } in rotations {
             self.stack.admin().wait_for_operation(operation, ENDS).await?;
-            let now = isolation::login(&self.stack, tenant).await?;
+            let now = world::login(&self.stack, tenant).await?;
             ensure!(now.get_username() != former.get_username(), "{tenant} has its former user");
             // Before the login that is refused: it shows in the list for a moment.
             let left = world::sessions_of(&mut root, former.get_username()).await?;
@@ -193,7 +192,7 @@ async fn a_worker_killed_at_every_step_fails_no_request() -> Result<()> {
     points.extend(["rotate.recorded", "append.before_commit", "append.after_commit"].map(String::from));
     for (number, point) in points.iter().enumerate() {
         let (admin, tenant) = (load.stack.admin(), id(number));
-        let former = isolation::login(&load.stack, &tenant).await?;
+        let former = world::login(&load.stack, &tenant).await?;
         load.stack.provisioners[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
         let rotation = Rotation { operation: rotate(&admin, &tenant).await?, tenant, former };
         let provisioner = &mut load.stack.provisioners[0];

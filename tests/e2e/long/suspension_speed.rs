@@ -1,6 +1,5 @@
 //! How soon a suspension holds on every node, with the broker and without it. Long, and prints figures.
 
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::TenantApi;
@@ -82,7 +81,7 @@ async fn until_refused(api: TenantApi, token: String, begun: Instant) -> Result<
 
 async fn sessions_are_gone(stack: &Stack, begun: Instant) -> Result<Duration> {
     let mut root = world::root(stack).await?;
-    let login = isolation::login(stack, "acme").await?;
+    let login = world::login(stack, "acme").await?;
     wait::until(ENFORCED, "no session of the tenant", async || {
         world::sessions_of(&mut root, login.get_username()).await.ok().filter(|left| *left == 0)
     })

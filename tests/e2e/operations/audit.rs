@@ -1,7 +1,6 @@
 //! Each kind of drift is planted by hand on the real servers: it is found, nothing else is, and what is safe is repaired.
 
 use crate::invariants;
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::Admin;
@@ -56,13 +55,13 @@ async fn each_planted_drift_is_found_and_repaired_where_that_is_safe() -> Result
     for id in
         ["d-locked", "d-limit", "d-wild", "d-table", "d-lacks", "d-global", "d-no-user", "d-password", "d-credential"]
     {
-        let mut login = isolation::login(&stack, id).await?.connect().await.with_context(|| format!("{id} logs in"))?;
+        let mut login = world::login(&stack, id).await?.connect().await.with_context(|| format!("{id} logs in"))?;
         login.execute("SELECT COUNT(*) FROM order_orders").await?;
         let others = login.execute("SELECT COUNT(*) FROM `ai_shifu_tenant_default`.order_orders").await;
         ensure!(others.is_err(), "{id} reads what is another's");
     }
     for id in ["d-open", "d-session"] {
-        ensure!(isolation::login(&stack, id).await?.connect().await.is_err(), "{id} is suspended and logs in");
+        ensure!(world::login(&stack, id).await?.connect().await.is_err(), "{id} is suspended and logs in");
     }
     let foreign = "SELECT COUNT(*) FROM mysql.user WHERE User LIKE 'ten\\_00000000\\_%'";
     ensure!(
@@ -151,7 +150,7 @@ async fn an_audit_killed_at_every_step_repairs_once_and_says_so_once() -> Result
     }
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
-        let user = isolation::login(&stack, &id).await?.get_username().to_owned();
+        let user = world::login(&stack, &id).await?.get_username().to_owned();
         root.execute(format!("ALTER USER '{user}'@'%' ACCOUNT LOCK").as_str()).await?;
         stack.provisioners[0].restart_to_die_at(point).await?;
         audit_of(&mut system, &id).await?;
@@ -162,7 +161,7 @@ async fn an_audit_killed_at_every_step_repairs_once_and_says_so_once() -> Result
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
-        ensure!(isolation::login(&stack, &id).await?.connect().await.is_ok(), "{point}: the account is locked still");
+        ensure!(world::login(&stack, &id).await?.connect().await.is_ok(), "{point}: the account is locked still");
         let events = admin.events(&id).await?;
         let repairs: Vec<_> = events.iter().filter(|event| event.kind == "tenant.drift_repaired").collect();
         ensure!(repairs.len() == 1, "{point}: {} events of repairs", repairs.len());
@@ -239,7 +238,7 @@ impl World {
         let mut system = world::system(stack).await?;
         let installation = "SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'";
         let installation: String = sqlx::query_scalar(installation).fetch_one(&mut system).await?;
-        let user = isolation::login(stack, "d-locked").await?.get_username().to_owned();
+        let user = world::login(stack, "d-locked").await?.get_username().to_owned();
         let prefix = user.split('_').take(2).map(|part| format!("{part}_")).collect::<String>();
         let mut drifts: Vec<_> = drifts.map(|(kind, id, safe)| (kind, id.to_owned(), safe)).into_iter().collect();
         drifts.push(("database_orphan", "ai_shifu_tenant_nobody".into(), false));
@@ -252,8 +251,7 @@ impl World {
     async fn plant(&self, stack: &Stack) -> Result<MySqlConnection> {
         let mut root = world::root(stack).await?;
         let mut system = world::system(stack).await?;
-        let user =
-            async |id: &str| Ok::<_, anyhow::Error>(isolation::login(stack, id).await?.get_username().to_owned());
+        let user = async |id: &str| Ok::<_, anyhow::Error>(world::login(stack, id).await?.get_username().to_owned());
         let name = async |id: &str| Ok::<_, anyhow::Error>(format!("'{}'@'%'", user(id).await?));
         let (open, session) = (name("d-open").await?, name("d-session").await?);
         let mut statements = vec![
@@ -292,7 +290,7 @@ impl World {
         set_mark(&mut root, "ai_shifu_tenant_nobody", &mark(&self.installation, "nobody", "0")).await?;
         set_mark(&mut root, "ai_shifu_tenant_foreign", &mark("another", "foreign", "0")).await?;
         root.execute("CREATE DATABASE `ai_shifu_tenant_a_b`").await?;
-        let kept = isolation::login(stack, "d-session").await?.connect().await?;
+        let kept = world::login(stack, "d-session").await?.connect().await?;
         root.execute(format!("ALTER USER {session} ACCOUNT LOCK").as_str()).await?;
         for statement in [
             "UPDATE saas_tenant_databases SET updated_at = updated_at, db_username = '', db_password_encrypted = '' WHERE tenant_id = 'd-credential'",

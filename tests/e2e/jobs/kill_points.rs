@@ -1,7 +1,7 @@
 //! kill -9 before and after every step: every accepted tenant ends active, or failed with a reason and without residue.
 
 use crate::invariants;
-use crate::sagas;
+use crate::jobs::sagas;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
 use harness::services::Role;

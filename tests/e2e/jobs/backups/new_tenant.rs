@@ -1,7 +1,6 @@
 //! A new tenant is made out of a backup, on another database server too.
 
 use super::{REFUSED, assert_equal, back_up, odd_tenant, options, run, sums};
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
 use harness::stack::Stack;
@@ -41,7 +40,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     }
     assert_equal(&before, &sums(&stack.urls.root, "copy").await?, "the copy")?;
     ensure!(stack.admin().tenant("copy").await?.state == "active");
-    isolation::login(&stack, "copy").await?.connect().await?;
+    world::login(&stack, "copy").await?.connect().await?;
     let events = stack.admin().events("copy").await?;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     let expected = ["tenant.created", "tenant.database_provisioned", "tenant.database_restored", "tenant.activated"];

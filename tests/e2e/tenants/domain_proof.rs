@@ -1,7 +1,7 @@
 //! A domain serves once its DNS shows that it is the tenant's: with a real server of names.
 
-use crate::dns::{Dns, Says};
 use crate::invariants;
+use crate::tenants::dns::{Dns, Says};
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::{Admin, Reply};

@@ -1,7 +1,6 @@
 //! A suspension holds at the tenant's database server too, not only in what nodes know.
 
 use crate::invariants;
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
 use harness::admin::TenantApi;
@@ -24,7 +23,7 @@ async fn a_suspended_tenant_has_no_session_and_no_login() -> Result<()> {
     let (_, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
     let api = stack.tenant_api(0);
     served(&api, &token, SOON).await?;
-    let login = isolation::login(&stack, "acme").await?;
+    let login = world::login(&stack, "acme").await?;
     let mut root = world::root(&stack).await?;
     let sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'";
     for round in 0..3 {
@@ -97,6 +96,6 @@ async fn served(api: &TenantApi, token: &str, limit: Duration) -> Result<()> {
 }
 
 async fn may_log_in(stack: &Stack, tenant: &str) -> Result<bool> {
-    let login: Result<MySqlConnection, _> = isolation::login(stack, tenant).await?.connect().await;
+    let login: Result<MySqlConnection, _> = world::login(stack, tenant).await?.connect().await;
     Ok(login.is_ok())
 }

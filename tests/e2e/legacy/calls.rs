@@ -1,6 +1,6 @@
 //! The old application's calls: byte for byte the answers of the reference, and nobody else's rows.
 
-use crate::legacy_world::{self, ANN, BOB, BOSS, HOST, SECRET};
+use super::old_application::{self, ANN, BOB, BOSS, HOST, SECRET};
 use crate::world;
 use anyhow::{Context, Result, ensure};
 use harness::admin::Reply;
@@ -12,22 +12,22 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-/// The calls that read, and the reference's answers to them on the rows of [`legacy_world::fill`], as it gave them.
+/// The calls that read, and the reference's answers to them on the rows of [`old_application::fill`], as it gave them.
 const GOLDEN: [(&str, &str); 7] = [
-    ("/api/legacy/user/0f8fad5bd9cb469fa16570867728950e/orders", include_str!("golden/legacy/orders.json")),
-    ("/api/legacy/user/legacy-boss/orders", include_str!("golden/legacy/no_orders.json")),
-    ("/api/legacy/user/0f8fad5bd9cb469fa16570867728950e/study_progress", include_str!("golden/legacy/progress.json")),
-    ("/api/legacy/coupons/user/0f8fad5bd9cb469fa16570867728950e", include_str!("golden/legacy/coupons.json")),
-    ("/api/legacy/shifu/s1", include_str!("golden/legacy/shifu.json")),
-    ("/api/legacy/shifu/s9", include_str!("golden/legacy/no_shifu.json")),
-    ("/api/legacy/shifu/nothing", include_str!("golden/legacy/no_shifu.json")),
+    ("/api/legacy/user/0f8fad5bd9cb469fa16570867728950e/orders", include_str!("golden/orders.json")),
+    ("/api/legacy/user/legacy-boss/orders", include_str!("golden/no_orders.json")),
+    ("/api/legacy/user/0f8fad5bd9cb469fa16570867728950e/study_progress", include_str!("golden/progress.json")),
+    ("/api/legacy/coupons/user/0f8fad5bd9cb469fa16570867728950e", include_str!("golden/coupons.json")),
+    ("/api/legacy/shifu/s1", include_str!("golden/shifu.json")),
+    ("/api/legacy/shifu/s9", include_str!("golden/no_shifu.json")),
+    ("/api/legacy/shifu/nothing", include_str!("golden/no_shifu.json")),
 ];
 
 async fn stack(name: &str) -> Result<Stack> {
     let options = StackOptions::for_test(name)?.with_env("data-plane", "LEGACY_SECRET_KEY", SECRET);
     let stack = Stack::start(options).await?;
-    legacy_world::members(&stack).await?;
-    legacy_world::fill(&stack).await?;
+    old_application::members(&stack).await?;
+    old_application::fill(&stack).await?;
     Ok(stack)
 }
 
@@ -35,14 +35,14 @@ async fn stack(name: &str) -> Result<Stack> {
 async fn old_calls_are_answered_as_the_reference_answers_them() -> Result<()> {
     let stack = stack("legacy-calls").await?;
     let admin = stack.admin();
-    let mut redis = legacy_world::connect(&stack.urls.redis).await?;
-    let ann = legacy_world::log_in(&mut redis, ANN).await?;
-    let bob = legacy_world::log_in(&mut redis, BOB).await?;
-    let boss = legacy_world::log_in(&mut redis, BOSS).await?;
-    let stranger = legacy_world::log_in(&mut redis, "nobody").await?;
+    let mut redis = old_application::connect(&stack.urls.redis).await?;
+    let ann = old_application::log_in(&mut redis, ANN).await?;
+    let bob = old_application::log_in(&mut redis, BOB).await?;
+    let boss = old_application::log_in(&mut redis, BOSS).await?;
+    let stranger = old_application::log_in(&mut redis, "nobody").await?;
     let own = admin.create_token(ANN, None).await?;
     let api = stack.tenant_api(0);
-    legacy_world::known(&api, &ann).await?;
+    old_application::known(&api, &ann).await?;
     let get = async |path: &str, token: &str| api.request("GET", path, &[("Token", token)]).await;
 
     // Whoever may ask gets the same bytes: by an old session or by one of ours, on any host.
@@ -139,15 +139,15 @@ async fn the_reference_itself_gives_the_same_bytes() -> Result<()> {
         "LEGACY_REFERENCE must name the folder of the Flask reference: app.py, requirements.txt, system_schema.sql",
     )?;
     let stack = stack("legacy-reference").await?;
-    let mut redis = legacy_world::connect(&stack.urls.redis).await?;
-    let boss = legacy_world::log_in(&mut redis, BOSS).await?;
+    let mut redis = old_application::connect(&stack.urls.redis).await?;
+    let boss = old_application::log_in(&mut redis, BOSS).await?;
     let api = stack.tenant_api(0);
-    legacy_world::known(&api, &boss).await?;
+    old_application::known(&api, &boss).await?;
 
     let requirements = std::fs::read_to_string(Path::new(&reference).join("requirements.txt"))?;
     let programs = python::virtualenv("legacy-reference", &requirements).await?;
     let port = ports::free()?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/legacy_reference.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/legacy/reference.py");
     let launch = Launch::new("reference", programs.join("python"), stack.dir())
         .args([script])
         .env("LEGACY_REFERENCE", &reference)

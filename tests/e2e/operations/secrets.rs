@@ -1,6 +1,5 @@
 //! Canary secrets: every secret of a run is known here, and none is found where it must not be.
 
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
@@ -100,7 +99,7 @@ async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<
         let password = ring.open_text(Purpose::TenantPassword { tenant_id, username }, sealed)?;
         canaries.push(("a tenant's password", password.expose_secret().to_owned()));
     }
-    ensure!(isolation::login(&stack, "t-0").await.is_ok());
+    ensure!(world::login(&stack, "t-0").await.is_ok());
     for (what, canary) in &canaries {
         ensure!(canary.len() >= 16, "{what} is too short to look for: {} characters", canary.len());
     }
@@ -169,7 +168,7 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
     root.execute("SET GLOBAL log_output = 'TABLE'").await?;
     root.execute("SET GLOBAL general_log = ON").await?;
     admin.create_active_tenant("acme", None, SOON).await?;
-    let first = isolation::login(&stack, "acme").await?;
+    let first = world::login(&stack, "acme").await?;
     let kept = "SELECT db_password_encrypted FROM saas_tenant_databases WHERE tenant_id = 'acme'";
     let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
     let mut passwords = Vec::new();
@@ -178,7 +177,7 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
             let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
             admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
         }
-        let login = isolation::login(&stack, "acme").await?;
+        let login = world::login(&stack, "acme").await?;
         login.connect().await.context("the password whose hash the server was given logs in")?;
         ensure!(rotated == (login.get_username() != first.get_username()), "the user in use");
         let sealed: String = sqlx::query_scalar(kept).fetch_one(&mut world::system(&stack).await?).await?;

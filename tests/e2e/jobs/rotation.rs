@@ -1,7 +1,6 @@
 //! Another credential for a tenant's database, without a failed request and with nothing of the old one left.
 
 use crate::invariants;
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::Admin;
@@ -53,7 +52,7 @@ async fn rotations_under_load_fail_no_request() -> Result<()> {
     for round in 0..ROUNDS {
         let mut former = Vec::new();
         for id in TENANTS {
-            former.push(isolation::login(&stack, id).await?);
+            former.push(world::login(&stack, id).await?);
         }
         let mut operations = Vec::new();
         for id in TENANTS {
@@ -66,7 +65,7 @@ async fn rotations_under_load_fail_no_request() -> Result<()> {
             assert_eq!(steps, all);
         }
         for (id, former) in TENANTS.iter().zip(&former) {
-            let now = isolation::login(&stack, id).await?;
+            let now = world::login(&stack, id).await?;
             ensure!(now.get_username() != former.get_username(), "round {round}: {id} has its former user");
             ensure!(former.connect().await.is_err(), "round {round}: the former credential of {id} logs in");
             ensure!(now.connect().await.is_ok(), "round {round}: the credential of {id} does not log in");
@@ -100,18 +99,18 @@ async fn rotation_killed_at_every_step_converges() -> Result<()> {
     let mut rotations: Vec<(String, MySqlConnectOptions)> = Vec::new();
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
-        let former = isolation::login(&stack, &id).await?;
+        let former = world::login(&stack, &id).await?;
         stack.provisioners[0].restart_to_die_at(point).await?;
         rotations.push((rotate(&admin, &id).await?, former));
         let provisioner = &mut stack.provisioners[0];
         wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
         // Whatever was done so far: the kept credential is one that works.
-        ensure!(isolation::login(&stack, &id).await?.connect().await.is_ok(), "{id} is locked out after {point}");
+        ensure!(world::login(&stack, &id).await?.connect().await.is_ok(), "{id} is locked out after {point}");
     }
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     for (number, (operation, former)) in rotations.iter().enumerate() {
         admin.wait_for_operation(operation, SOON).await?;
-        let now = isolation::login(&stack, &format!("t-{number}")).await?;
+        let now = world::login(&stack, &format!("t-{number}")).await?;
         ensure!(now.get_username() != former.get_username(), "{}", points[number]);
         ensure!(now.connect().await.is_ok() && former.connect().await.is_err(), "{}", points[number]);
         let switches = admin.events(&format!("t-{number}")).await?;
@@ -127,11 +126,11 @@ async fn a_failed_rotation_changes_nothing_and_a_silent_node_holds_it_up_for_a_w
     let mut stack = Stack::start(StackOptions::for_test("rotation-failed")?).await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", None, SOON).await?;
-    let former = isolation::login(&stack, "acme").await?;
+    let former = world::login(&stack, "acme").await?;
     stack.provisioners[0].restart(&[("FAILPOINTS", Some("rotate.verify_next=error"))]).await?;
     let ended = admin.wait_for_end(&rotate(&admin, "acme").await?, SOON).await?;
     assert_eq!(ended.status, "failed");
-    assert_eq!(isolation::login(&stack, "acme").await?.get_username(), former.get_username());
+    assert_eq!(world::login(&stack, "acme").await?.get_username(), former.get_username());
     check_nothing_is_pending(&stack).await?;
     invariants::check(&stack).await?;
 
@@ -147,15 +146,12 @@ async fn a_failed_rotation_changes_nothing_and_a_silent_node_holds_it_up_for_a_w
     // Nodes that are waited for hold up no suspension.
     admin.post("/admin/tenants/acme/suspend", json!({"reason": "unpaid"})).await?;
     wait::until(Duration::from_secs(3), "the suspension to hold", async || {
-        let now = isolation::login(&stack, "acme").await.ok()?;
+        let now = world::login(&stack, "acme").await.ok()?;
         (now.connect().await.is_err() && former.connect().await.is_err()).then_some(())
     })
     .await?;
     admin.wait_for_operation(&operation, SOON).await?;
-    ensure!(
-        isolation::login(&stack, "acme").await?.connect().await.is_err(),
-        "the rotation unlocked a suspended tenant"
-    );
+    ensure!(world::login(&stack, "acme").await?.connect().await.is_err(), "the rotation unlocked a suspended tenant");
     let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
     assert_eq!((reply.status, reply.error()), (409, "invalid_state"), "{}", reply.text);
     stack.data_planes[0].resume()?;

@@ -4,9 +4,6 @@
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
 use harness::stack::Stack;
-use kernel::crypto::{KeyRing, Purpose};
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
 const TENANTS: [&str; 4] = ["a-b", "axb", "ab", "a-b-c"];
@@ -31,7 +28,7 @@ async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
     let every: Vec<(String,)> = sqlx::query_as(DATABASES).fetch_all(&mut root).await?;
     for id in TENANTS {
         let own = format!("ai_shifu_tenant_{id}");
-        let mut login = login(&stack, id).await?.connect().await?;
+        let mut login = world::login(&stack, id).await?.connect().await?;
         let visible: Vec<(String,)> = sqlx::query_as(DATABASES).fetch_all(&mut login).await?;
         // MySQL shows everybody its own statistics: names of tables and little else, each guarded by its own rights.
         let mut visible: Vec<_> =
@@ -70,19 +67,3 @@ async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
 
 /// What an account may see; MySQL declares the names as binary.
 const DATABASES: &str = "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA";
-
-/// A login with the credential that is kept for the tenant.
-pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
-    let (username, sealed, database, port): (String, String, String, i32) = sqlx::query_as(
-        "SELECT db_username, db_password_encrypted, db_name, db_port FROM saas_tenant_databases WHERE tenant_id = ?",
-    )
-    .bind(tenant)
-    .fetch_one(&mut world::system(stack).await?)
-    .await?;
-    let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
-    let password = ring.open_text(Purpose::TenantPassword { tenant_id: tenant, username: &username }, &sealed)?;
-    let other = stack.more_servers.values().find(|server| i32::from(server.port()) == port);
-    let root = other.map_or_else(|| stack.urls.root.clone(), |server| server.root_url());
-    let server: MySqlConnectOptions = root.parse()?;
-    Ok(server.username(&username).password(password.expose_secret()).database(&database))
-}

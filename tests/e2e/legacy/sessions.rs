@@ -1,7 +1,7 @@
 //! Sessions of the legacy installation go on, on its calls and on the default tenant's: who the user is says the token's
 //! signature, whether the session lives says Redis, and a Redis that is wrong, slow or away opens nothing.
 
-use crate::legacy_world::{self, ANN, BOB, BOSS, HOST, SECRET, key};
+use super::old_application::{self, ANN, BOB, BOSS, HOST, SECRET, key};
 use crate::world;
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -37,11 +37,11 @@ async fn old(name: &str) -> Result<Old> {
         Some(server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port())));
     options.data_planes = 2;
     let stack = Stack::start(options).await?;
-    legacy_world::members(&stack).await?;
-    let mut redis = legacy_world::connect(&server.url()).await?;
-    let boss = legacy_world::log_in(&mut redis, BOSS).await?;
+    old_application::members(&stack).await?;
+    let mut redis = old_application::connect(&server.url()).await?;
+    let boss = old_application::log_in(&mut redis, BOSS).await?;
     for node in 0..2 {
-        legacy_world::known(&stack.tenant_api(node), &boss).await?;
+        old_application::known(&stack.tenant_api(node), &boss).await?;
     }
     Ok(Old { stack, proxy, server, redis })
 }
@@ -61,7 +61,7 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
     admin.put_member("acme", ANN, "admin").await?;
     let (outsider, _) = world::user(&admin, "out", &[("acme", "user")]).await?;
     let (one, two) = (stack.tenant_api(0), stack.tenant_api(1));
-    let ann = legacy_world::log_in(&mut redis, ANN).await?;
+    let ann = old_application::log_in(&mut redis, ANN).await?;
 
     // Wherever the legacy finds the token, on its calls and on ours.
     let orders = format!("/api/legacy/user/{ANN}/orders");
@@ -91,7 +91,7 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
         let reply = one.request("GET", "/api/orders", &headers).await?;
         assert_eq!((reply.status, reply.error()), (401, "unauthenticated"), "{tenant}: {}", reply.text);
     }
-    let out = legacy_world::log_in(&mut redis, &outsider).await?;
+    let out = old_application::log_in(&mut redis, &outsider).await?;
     assert_eq!(one.get(HOST, &out, "/api/orders").await?.error(), "user_not_in_tenant");
     assert_eq!(code(&one, &outsider, &out).await?, json!(1001));
 
@@ -128,7 +128,7 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
         format!("{}.{}.{}", encode(header), encode(&claims), encode("signature"))
     };
     let forged = [
-        legacy_world::token(ANN, "another secret"),
+        old_application::token(ANN, "another secret"),
         format!("{}.", by_hand(r#"{"alg":"none"}"#).rsplit_once('.').context("three parts")?.0),
         by_hand(r#"{"alg":"RS256","typ":"JWT"}"#),
     ];
@@ -138,7 +138,7 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
         assert_eq!(code(&one, ANN, token).await?, json!(1001), "{token}");
         assert_eq!(one.get(HOST, token, "/api/orders").await?.status, 401);
     }
-    let bob = legacy_world::token(BOB, SECRET);
+    let bob = old_application::token(BOB, SECRET);
     assert_eq!(code(&one, BOB, &bob).await?, json!(1005), "no key in Redis");
     for value in [ANN, BOSS, "", " 7c9e6679-7425-40de-944b-e07fc1f90ae7"] {
         let () = redis.set(key(&bob), value).await?;
@@ -186,8 +186,8 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
 async fn redis_slow_or_away_changes_nobodys_identity() -> Result<()> {
     let Old { stack, proxy, mut server, mut redis } = old("legacy-redis").await?;
     let (one, two) = (stack.tenant_api(0), stack.tenant_api(1));
-    let ann = legacy_world::log_in(&mut redis, ANN).await?;
-    let bob = legacy_world::log_in(&mut redis, BOB).await?;
+    let ann = old_application::log_in(&mut redis, ANN).await?;
+    let bob = old_application::log_in(&mut redis, BOB).await?;
     let own = stack.admin().create_token(ANN, None).await?;
     let unavailable =
         |reply: &Reply| reply.status == 503 && reply.error() == "unavailable" && reply.header("retry-after").is_some();
@@ -224,15 +224,15 @@ async fn redis_slow_or_away_changes_nobodys_identity() -> Result<()> {
     is_ann(&one).await?;
     server.kill9()?;
     wait::holds_for(Duration::from_secs(2), "ann's session", async || is_ann(&one).await.is_ok()).await?;
-    let carol = legacy_world::token("carol", SECRET);
+    let carol = old_application::token("carol", SECRET);
     ensure!(unavailable(&one.get(HOST, &carol, "/api/me").await?), "carol was never seen");
     server.restart().await?;
     wait::until(world::SOON, "the lost sessions to be refused", async || {
         (code(&one, ANN, &ann).await.ok()? == json!(1005)).then_some(())
     })
     .await?;
-    let mut redis = legacy_world::connect(&server.url()).await?;
-    let again = legacy_world::log_in(&mut redis, ANN).await?;
+    let mut redis = old_application::connect(&server.url()).await?;
+    let again = old_application::log_in(&mut redis, ANN).await?;
     assert_eq!(again, ann);
     wait::until(world::SOON, "the new session", async || (code(&one, ANN, &ann).await.ok()? == json!(0)).then_some(()))
         .await?;

@@ -1,9 +1,8 @@
 //! Tenants come to a newer schema while they are in service, each by itself: beside older programs, with kills, and with one that
 //! fails.
 
-use crate::audit;
 use crate::invariants;
-use crate::isolation;
+use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::Admin;
@@ -150,7 +149,7 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
     ensure!(shown == json!({"schema_version": 3, "tenants": 5, "behind": 5, "migrating": 5, "failed": []}), "{shown}");
 
     // Somebody is in the middle of a transaction: the change waits for its end, and nobody for the change.
-    let mut reader = isolation::login(&stack, "t-busy").await?.connect().await?;
+    let mut reader = world::login(&stack, "t-busy").await?.connect().await?;
     reader.execute("START TRANSACTION; SELECT COUNT(*) FROM order_orders").await?;
     stack.provisioners[0].restart(&[(VERSION, Some(&newer))]).await?;
     let mut system = world::system(&stack).await?;
@@ -168,7 +167,7 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
         .await?;
         ensure!(migrations(&admin, id).await? == [(1, 2), (2, 3)], "{id}: {:?}", migrations(&admin, id).await?);
     }
-    let mut busy = isolation::login(&stack, "t-busy").await?.connect().await?;
+    let mut busy = world::login(&stack, "t-busy").await?.connect().await?;
     busy.execute("SELECT note FROM order_orders; SELECT note FROM order_notes").await?;
 
     // The one that does not fit is as far as it could go, is served, and is asked for again when somebody says so. Its error may
@@ -185,7 +184,7 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
     ensure!(failed["error"] == "database server main refused a statement (error 1062)", "{shown}");
     ensure!(migrations(&admin, "t-bad").await? == [(1, 2)] && admin.tenant("t-bad").await?.state == "active", "t-bad");
     ensure!(run_schedule(&admin).await? == 0, "it has just failed");
-    isolation::login(&stack, "t-bad").await?.connect().await?;
+    world::login(&stack, "t-bad").await?.connect().await?;
     audit::finds_nothing(&admin).await?;
     let delete = "DELETE FROM `ai_shifu_tenant_t-bad`.order_orders ORDER BY id DESC LIMIT 1";
     world::root(&stack).await?.execute(delete).await?;
@@ -198,11 +197,11 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
     admin.create_active_tenant("t-new", None, SOON).await?;
     ensure!(schema_of(&admin, "t-new").await? == 3 && migrations(&admin, "t-new").await?.is_empty(), "t-new");
     for id in ["t-off", "t-gone"] {
-        ensure!(isolation::login(&stack, id).await?.connect().await.is_err(), "{id} is out of service and logs in");
+        ensure!(world::login(&stack, id).await?.connect().await.is_err(), "{id} is out of service and logs in");
     }
     ensure!(admin.post("/admin/tenants/t-gone/restore", json!({})).await?.status == 202);
     world::idle(&stack).await?;
-    isolation::login(&stack, "t-gone").await?.connect().await?.execute("SELECT note FROM order_notes").await?;
+    world::login(&stack, "t-gone").await?.connect().await?.execute("SELECT note FROM order_notes").await?;
 
     // The way back: the version before goes on with what the newer one has left, and calls nothing of it wrong.
     stack.provisioners[0].restart(&[(VERSION, None)]).await?;
@@ -257,7 +256,7 @@ async fn a_migration_killed_at_every_point_is_finished_and_told_once() -> Result
         let id = format!("t-{number}");
         let told = migrations(&admin, &id).await?;
         ensure!(told == [(1, 2), (2, 3)], "{point}: {told:?}");
-        isolation::login(&stack, &id).await?.connect().await?.execute("SELECT note FROM order_notes").await?;
+        world::login(&stack, &id).await?.connect().await?.execute("SELECT note FROM order_notes").await?;
     }
     audit::finds_nothing(&admin).await?;
     invariants::check(&stack).await

@@ -4,7 +4,7 @@ use kernel::process::config::DEFAULTS;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// Settings of the defaults file: those with a default, and those that a comment calls required, secret or optional.
 fn documented() -> BTreeMap<String, Option<String>> {

@@ -2,8 +2,8 @@
 //! loaded, and are in their place again after a restore that failed.
 
 use super::{REFUSED, assert_equal, back_up, database, odd_tenant, options, run, sums};
+use crate::invariants;
 use crate::world::{self, SOON};
-use crate::{invariants, isolation};
 use anyhow::{Result, ensure};
 use harness::stack::Stack;
 use sqlx::{ConnectOptions, Executor, MySqlConnection, Row};
@@ -81,7 +81,7 @@ async fn make(stack: &Stack, tenant: &str) -> Result<()> {
 
 /// The tenant's own account reads the views and fires the triggers.
 async fn works(stack: &Stack, tenant: &str, when: &str) -> Result<()> {
-    let mut own = isolation::login(stack, tenant).await?.connect().await?;
+    let mut own = world::login(stack, tenant).await?.connect().await?;
     let (n,): (i64,) = sqlx::query_as("SELECT n FROM counted").fetch_one(&mut own).await?;
     ensure!(n > 0, "{when}: the views show nothing");
     let mut transaction = sqlx::Connection::begin(&mut own).await?;

@@ -1,11 +1,10 @@
 //! Every step of every saga fails once; every undo fails once, and is repeated after a kill between doing and recording.
 //!
 //! The steps are those that the provisioner itself reports of a clean run, so that a new one is not forgotten; kills before and
-//! after each step are in [`crate::kill_points`], [`crate::rotation`], [`crate::deletion`] and [`crate::audit`], from the same lists.
+//! after each step are in [`crate::jobs::kill_points`], [`crate::jobs::rotation`], [`crate::tenants::deletion`] and [`crate::operations::audit`], from the same lists.
 
-use crate::audit;
 use crate::invariants;
-use crate::isolation;
+use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, bail, ensure};
 use harness::admin::{Admin, Operation};
@@ -65,14 +64,14 @@ impl Job {
             | JobKind::Purge
             | JobKind::Audit => {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
-                Some(isolation::login(stack, &tenant).await?)
+                Some(world::login(stack, &tenant).await?)
             }
             JobKind::Restore
             | JobKind::RestoreNew
             | JobKind::RestoreElsewhere
             | JobKind::Backup
             | JobKind::RestoreTest => {
-                bail!("asked for by a command: see crate::backups")
+                bail!("asked for by a command: see crate::jobs::backups")
             }
         };
         if kind == JobKind::Purge {
@@ -105,7 +104,7 @@ impl Job {
             | JobKind::RestoreElsewhere
             | JobKind::Backup
             | JobKind::RestoreTest => {
-                bail!("asked for by a command: see crate::backups")
+                bail!("asked for by a command: see crate::jobs::backups")
             }
             JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
             JobKind::Enforce => {
@@ -139,7 +138,7 @@ impl Job {
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
         }
         if state == "active" {
-            ensure!(isolation::login(stack, tenant).await?.connect().await.is_ok(), "{tenant} does not log in");
+            ensure!(world::login(stack, tenant).await?.connect().await.is_ok(), "{tenant} does not log in");
         }
         Ok(())
     }
@@ -150,7 +149,7 @@ impl Job {
         match &self.former {
             None => ensure!(tenant.state == "failed", "{} is {}", self.tenant, tenant.state),
             Some(former) => {
-                let now = isolation::login(stack, &self.tenant).await?;
+                let now = world::login(stack, &self.tenant).await?;
                 ensure!(now.get_username() == former.get_username(), "{} has another user", self.tenant);
                 ensure!(former.connect().await.is_ok(), "the credential of {} does not log in", self.tenant);
             }

@@ -3,9 +3,8 @@
 //! The model of the rules alone, with thousands of sequences, is in `kernel/src/domain/life_tests.rs`; here everything that follows
 //! from a command is looked at: rows, databases, users, rights, and what a node answers. `LIVES_SEED` repeats a run.
 
-use crate::audit;
 use crate::invariants;
-use crate::isolation;
+use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, bail, ensure};
 use harness::admin::{Admin, Reply};
@@ -263,7 +262,7 @@ async fn agree(stack: &Stack, id: &str, model: &Model, token: &str) -> Result<()
         let kept: i64 = sqlx::query_scalar(kept).bind(id).fetch_one(&mut system).await?;
         ensure!(kept == 0, "a credential is kept");
     } else {
-        let logs_in = isolation::login(stack, id).await?.connect().await.is_ok();
+        let logs_in = world::login(stack, id).await?.connect().await.is_ok();
         ensure!(logs_in == matches!(model.state, "active" | "maintenance"), "logs in: {logs_in}");
     }
     let wanted: &[u16] = match model.state {

@@ -1,10 +1,9 @@
 //! A tenant's database goes to another server: no write is lost, nothing is left behind, and whoever is killed on the way, the tenant
 //! is served in one place.
 
-use crate::audit;
 use crate::invariants;
-use crate::isolation;
-use crate::sagas;
+use crate::jobs::sagas;
+use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::Admin;
@@ -45,7 +44,7 @@ async fn write(stack: &Stack, on: &AtomicBool) -> Result<i64> {
     while on.load(Ordering::SeqCst) {
         let mut open = match connection.take() {
             Some(open) => open,
-            None => match isolation::login(stack, "acme").await?.database("ai_shifu_tenant_acme").connect().await {
+            None => match world::login(stack, "acme").await?.database("ai_shifu_tenant_acme").connect().await {
                 Ok(open) => open,
                 Err(_) => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -73,7 +72,7 @@ async fn a_tenant_moves_under_load_and_no_write_is_lost() -> Result<()> {
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
     let (user, token) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
     world::plant_order(&stack, "acme", &user, "o-1").await?;
-    let mut root = isolation::login(&stack, "acme").await?;
+    let mut root = world::login(&stack, "acme").await?;
     root =
         stack.urls.root.parse::<sqlx::mysql::MySqlConnectOptions>()?.database(root.get_database().unwrap_or_default());
     sqlx::raw_sql(ODD_ROWS).execute(&mut root.connect().await?).await?;
@@ -120,7 +119,7 @@ async fn a_tenant_moves_under_load_and_no_write_is_lost() -> Result<()> {
     let (written, steps) = (written?, steps?);
     let (served, refused) = asking.await??;
     ensure!(steps.len() == 10 && written > 50 && served > 10 && refused > 0, "{steps:?} {written} {served} {refused}");
-    let mut there = isolation::login(&stack, "acme").await?.connect().await?;
+    let mut there = world::login(&stack, "acme").await?.connect().await?;
     let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tenant_config WHERE config_key LIKE 'written.%'")
         .fetch_one(&mut there)
         .await?;
@@ -180,7 +179,7 @@ async fn killed(name: &str, whens: &[&str]) -> Result<()> {
         admin.wait_for_operation(operation, SOON).await?;
         let id = format!("t-{number}");
         ensure!(server_of(&admin, &id).await? == "eu2", "{id} is not on eu2 after {}", points[number]);
-        isolation::login(&stack, &id).await?.connect().await?;
+        world::login(&stack, &id).await?.connect().await?;
     }
     invariants::check(&stack).await
 }
@@ -214,7 +213,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
     }
     let shown: Value = admin.get(base).await?;
     ensure!(shown["state"] == "active" && shown["database"]["moving_to"] == "eu2", "{shown}");
-    ensure!(isolation::login(&stack, "acme").await?.connect().await.is_err(), "somebody may write");
+    ensure!(world::login(&stack, "acme").await?.connect().await.is_err(), "somebody may write");
     let reply = admin.post(&format!("{base}/database/rotate"), json!({})).await?;
     ensure!((reply.status, reply.error()) == (409, "operation_in_progress"), "{}", reply.text);
     let put = admin.request("PUT", &format!("{base}/config/features.new"), Some(json!({"value": true})), &[]).await?;
@@ -226,13 +225,13 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
         admin.wait_for_operation(operation, SOON).await?;
     }
     world::idle(&stack).await?;
-    let mut there = isolation::login(&stack, "acme").await?.connect().await?;
+    let mut there = world::login(&stack, "acme").await?.connect().await?;
     let kept: Vec<(String,)> =
         sqlx::query_as("SELECT config_value FROM tenant_config WHERE config_key = 'features.new'")
             .fetch_all(&mut there)
             .await?;
     assert_eq!(kept, [("true".to_owned(),)]);
-    ensure!(isolation::login(&stack, "gone").await?.connect().await.is_err(), "the move unlocked a suspended tenant");
+    ensure!(world::login(&stack, "gone").await?.connect().await.is_err(), "the move unlocked a suspended tenant");
     audit::finds_nothing(&admin).await?;
 
     // A database of its name in the way, which is not this job's: it stays, and the tenant stays where it is.
@@ -246,13 +245,13 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
     sqlx::raw_sql("DROP TABLE ai_shifu_tenant_beta.precious; DROP DATABASE ai_shifu_tenant_beta")
         .execute(&mut there)
         .await?;
-    isolation::login(&stack, "beta").await?.connect().await?;
+    world::login(&stack, "beta").await?.connect().await?;
     ensure!(server_of(&admin, "beta").await? == "main", "beta is elsewhere");
 
     let asked = admin.post("/admin/tenants/gone/resume", json!({})).await?;
     ensure!(asked.status == 200, "{}", asked.text);
     world::idle(&stack).await?;
-    isolation::login(&stack, "gone").await?.connect().await?;
+    world::login(&stack, "gone").await?.connect().await?;
     invariants::check(&stack).await
 }
 
@@ -275,7 +274,7 @@ async fn a_target_that_stays_away_holds_a_tenant_up_for_a_while_only() -> Result
     let ended = admin.wait_for_end(&operation, SOON).await?;
     ensure!(ended.status == "failed", "{ended:?}");
     ensure!(ended.error.as_deref().unwrap_or_default().contains("cannot be reached"), "{:?}", ended.error);
-    isolation::login(&stack, "acme").await?.connect().await?;
+    world::login(&stack, "acme").await?.connect().await?;
     let shown: Value = admin.get("/admin/tenants/acme").await?;
     ensure!(shown["database"]["server"] == "main" && shown["database"]["moving_to"].is_null(), "{shown}");
     // Nothing is in the way of the next operation.

@@ -2,8 +2,8 @@
 //! turns up again.
 
 use super::{REFUSED, assert_equal, back_up, database, run, sums, with_store};
+use crate::invariants;
 use crate::world::{self, SOON};
-use crate::{invariants, isolation};
 use anyhow::{Context, Result, ensure};
 use harness::stack::Stack;
 use harness::wait;
@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Executor};
 
 /// Writes a row as the tenant, wherever it is.
 async fn note(stack: &Stack, tenant: &str, key: &str) -> Result<()> {
-    let mut own = isolation::login(stack, tenant).await?.connect().await?;
+    let mut own = world::login(stack, tenant).await?.connect().await?;
     let insert = "INSERT INTO tenant_config (config_key, config_value) VALUES (?, 'x')";
     sqlx::query(insert).bind(key).execute(&mut own).await?;
     Ok(())
@@ -45,7 +45,7 @@ async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
         back_up(&stack, id).await?;
     }
     let before = sums(&stack.more_servers["eu2"].root_url(), "acme").await?;
-    let former = isolation::login(&stack, "acme").await?;
+    let former = world::login(&stack, "acme").await?;
     note(&stack, "acme", "after the backup").await?;
     let (_, token) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
     let api = stack.tenant_api(0);
@@ -87,7 +87,7 @@ async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
     ensure!(bare["error"].as_str().unwrap_or_default().contains("no backup"), "{bare}");
     for (id, state) in [("beta", "suspended"), ("gone", "deleted")] {
         ensure!(admin.tenant(id).await?.state == state);
-        ensure!(isolation::login(&stack, id).await?.connect().await.is_err(), "{id} logs in");
+        ensure!(world::login(&stack, id).await?.connect().await.is_err(), "{id} logs in");
     }
     ensure!(admin.post("/admin/tenants/beta/resume", json!({})).await?.status == 200);
     ensure!(admin.post("/admin/tenants/gone/restore", json!({})).await?.status < 300);
@@ -102,20 +102,20 @@ async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
     let key = "SELECT COUNT(*) FROM ai_shifu_tenant_acme.tenant_config WHERE config_key = 'after the backup'";
     ensure!(world::number(&mut lost, key).await? == 1, "the former data is to be seen there");
     ensure!(ask().await? == 200);
-    let mut here = isolation::login(&stack, "acme").await?.connect().await?;
+    let mut here = world::login(&stack, "acme").await?.connect().await?;
     let key = "SELECT COUNT(*) FROM tenant_config WHERE config_key = 'after the backup'";
     ensure!(world::number(&mut here, key).await? == 0, "old and new data are mixed");
     world::idle(&stack).await?;
-    let report = crate::audit::findings(&admin, true).await?;
+    let report = crate::operations::audit::findings(&admin, true).await?;
     for id in ["acme", "beta", "gone"] {
         ensure!(report.iter().any(|(kind, of)| kind == "database_orphan" && *of == database(id)), "{report:?}");
     }
     ensure!(!report.iter().any(|(_, of)| of.contains("bare")), "{report:?}");
     ensure!(former.connect().await.is_err(), "the account on the lost server is still there");
-    isolation::login(&stack, "bare").await?.connect().await?;
+    world::login(&stack, "bare").await?.connect().await?;
     for id in ["acme", "beta", "gone"] {
         lost.execute(sqlx::raw_sql(&format!("DROP DATABASE `{}`", database(id)))).await?;
     }
-    crate::audit::finds_nothing(&admin).await?;
+    crate::operations::audit::finds_nothing(&admin).await?;
     invariants::check(&stack).await
 }

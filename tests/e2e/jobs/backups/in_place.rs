@@ -1,7 +1,7 @@
 //! A tenant's data comes back to the byte, also over kills.
 
 use super::{assert_equal, back_up, database, databases, definitions, odd_tenant, options, run, spoil, sums};
-use crate::{invariants, isolation, world};
+use crate::{invariants, world};
 use anyhow::{Result, ensure};
 use harness::stack::Stack;
 use sqlx::{ConnectOptions, Executor};
@@ -59,7 +59,7 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
         ensure!(before == after, "was:\n{before}\nis:\n{after}");
     }
     ensure!(databases(&mut root, "acme").await? == [database("acme")], "a restore leaves nothing behind");
-    isolation::login(&stack, "acme").await?.connect().await?;
+    world::login(&stack, "acme").await?.connect().await?;
     let kinds: Vec<String> = stack.admin().events("acme").await?.into_iter().map(|event| event.kind).collect();
     let tail = ["tenant.maintenance_started", "tenant.database_restored", "tenant.maintenance_ended"];
     ensure!(kinds.ends_with(&tail.map(str::to_owned)), "{kinds:?}");
@@ -72,7 +72,7 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
     root.execute(sqlx::raw_sql(&lost)).await?;
     run(&stack, &["restore", "acme"], &[]).await?.expect(0)?;
     assert_equal(&before, &sums(&stack.urls.root, "acme").await?, "after its loss")?;
-    isolation::login(&stack, "acme").await?.connect().await?;
+    world::login(&stack, "acme").await?.connect().await?;
     stack.provisioners[0].restart(&[]).await?;
     invariants::check(&stack).await
 }

@@ -57,7 +57,7 @@ async fn checkers() -> Result<PathBuf> {
 }
 
 async fn documents(checkers: &Path, args: &[&str]) -> Result<BTreeMap<String, Vec<Value>>> {
-    let script = paths::workspace().join("tests/e2e/yaml_to_json.py").display().to_string();
+    let script = paths::workspace().join("tests/e2e/operations/yaml_to_json.py").display().to_string();
     Ok(serde_json::from_str(&output(&checkers.join("python"), &[&[script.as_str()][..], args].concat()).await?)?)
 }
 

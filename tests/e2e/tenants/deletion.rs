@@ -1,8 +1,7 @@
 //! The end of a tenant: deleted, restored, deleted for good, and nothing left of it.
 
 use crate::invariants;
-use crate::isolation;
-use crate::sagas;
+use crate::jobs::sagas;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::{Admin, Reply, TenantApi};
@@ -30,7 +29,7 @@ async fn a_tenant_that_is_purged_leaves_only_its_history() -> Result<()> {
     let api = stack.tenant_api(0);
     answers(&api, &token, SOON, 200).await?;
     // Both its database users have this in common.
-    let login = isolation::login(&stack, "acme").await?;
+    let login = world::login(&stack, "acme").await?;
     let users = login.get_username().trim_end_matches(['a', 'b']).to_owned();
     let words = ["acme", users.as_str()];
     wait::until_ok(SOON, "the tenant to be seen everywhere", async || {
@@ -118,7 +117,7 @@ async fn a_suspended_or_failed_tenant_comes_back_as_it_was() -> Result<()> {
         ensure!(reply.json["reason"].is_string() && reply.json.get("deleted_at").is_none(), "{}", reply.text);
     }
     world::idle(&stack).await?;
-    ensure!(isolation::login(&stack, "acme").await.is_ok());
+    ensure!(world::login(&stack, "acme").await.is_ok());
     purge(&admin, "broken").await?;
     invariants::check(&stack).await
 }

@@ -1,7 +1,6 @@
 //! Work by the clock: one leader, a run per slot at most, nothing done twice and nothing skipped.
 
 use crate::invariants;
-use crate::isolation;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::admin::Admin;
@@ -128,7 +127,7 @@ async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
     for id in ["oldest", "old", "young"] {
         admin.create_active_tenant(id, None, SOON).await?;
         admin.put_member(id, &user, "admin").await?;
-        before.push(isolation::login(&stack, id).await?.get_username().to_owned());
+        before.push(world::login(&stack, id).await?.get_username().to_owned());
     }
     let api = stack.tenant_api(0);
     wait::until(SOON, "the node to know the last tenant", async || {
@@ -161,7 +160,7 @@ async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
         stack.run(Role::ControlPlane, &["schedule", "run", "credential-rotation"], &Vec::new()).await?;
         world::idle(&stack).await?;
         for (id, before) in ["oldest", "old", "young"].iter().zip(&before) {
-            let changed = isolation::login(&stack, id).await?.get_username() != before;
+            let changed = world::login(&stack, id).await?.get_username() != before;
             assert_eq!(changed, rotated.contains(id), "{id} after round {round}");
         }
     }

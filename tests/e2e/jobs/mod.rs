@@ -1,0 +1,11 @@
+//! The work of the provisioner: sagas, their kinds, and the schedules that ask for them.
+
+mod backups;
+mod kill_points;
+mod lives;
+mod moves;
+mod rotation;
+pub mod sagas;
+mod schedules;
+mod schema_migrations;
+mod statistics;

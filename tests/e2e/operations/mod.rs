@@ -1,0 +1,22 @@
+//! What an operator relies on: starts, upgrades, outages, keys, metrics, repairs, and the files of `deploy/`.
+
+mod alerts;
+pub mod audit;
+mod balancer;
+mod deployment;
+mod health;
+mod keys;
+mod metrics;
+mod migrations;
+mod newer_version;
+mod outages;
+mod readme;
+mod rebuild;
+mod rolling;
+mod runbooks;
+mod schema;
+mod secrets;
+mod start;
+mod tls;
+mod traces;
+mod verify_log;
