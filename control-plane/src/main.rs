@@ -5,7 +5,6 @@
 
 mod admin;
 mod audit;
-mod default_tenant;
 mod gauges;
 mod health;
 mod keys;

@@ -1,7 +1,7 @@
 //! The roles of the process, each a straight line from settings to the end.
 
 use crate::ownership::Ownership;
-use crate::{admin, default_tenant, gauges, health, relay, schedule};
+use crate::{admin, gauges, health, relay, schedule};
 use anyhow::Context;
 use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::crypto::KeyRing;
@@ -12,7 +12,7 @@ use kernel::process::health::Health;
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry;
 use kernel::store::Store;
-use kernel::{broker, start};
+use kernel::{broker, default_tenant, start};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
     };
     schedule::register(store.pool()).await?;
-    default_tenant::ensure(&app, &settings.get::<String>("DEFAULT_TENANT_DOMAIN")?).await?;
+    let default = default_tenant::ensure(settings, &store, "control-plane", None).await?;
+    if default.created {
+        tracing::info!(tenant_id = %default.tenant_id, "created the default tenant");
+    }
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(%address, "the admin API is served");
 

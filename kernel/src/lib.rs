@@ -7,6 +7,7 @@
 //! | [`domain`] | pure rules: parsed names, the tenant aggregate, its events; no I/O |
 //! | [`store`] | one append is one transaction, positions are 1..N without a hole |
 //! | [`jobs`] | slow work is leased; only the holder of the epoch records an outcome |
+//! | [`default_tenant`] | of several programs that create the default tenant at once, one does |
 //! | [`statistics`] | one row for a tenant and day, counted under a lease |
 //! | [`broker`] | one topology table; a message is a doorbell, never the truth |
 //! | [`crypto`] | secrets are sealed for one tenant and purpose, or not written at all |
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod broker;
 pub mod crypto;
 pub mod database;
+pub mod default_tenant;
 pub mod domain;
 pub mod error;
 pub mod http;

@@ -69,10 +69,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     server::first_look(&servers).await?;
     let pool = database::pool(&system_url, connections).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
-    let (installation,): (String,) =
-        sqlx::query_as("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
-            .fetch_one(&mut *connection)
-            .await?;
+    let installation = kernel::store::installation::installation_id(&mut *connection).await?;
     drop(connection);
 
     let store = Store::new(pool);

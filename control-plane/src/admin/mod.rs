@@ -31,7 +31,7 @@ pub use auth::Caller;
 pub use deletion::Purge;
 pub use domains::{Expired as ExpiredDomain, Proven as ProvenDomain};
 pub use rotation::Rotate;
-pub use tenants::{CreateTenant, path_tenant_id};
+pub use tenants::path_tenant_id;
 
 use crate::serve::App;
 use axum::Router;

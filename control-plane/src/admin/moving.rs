@@ -9,7 +9,7 @@ use axum::extract::State;
 use kernel::domain::{Command, TenantId};
 use kernel::http::{ApiError, ApiPath};
 use kernel::jobs::{JobKind, NewJob};
-use kernel::store::UnitOfWork;
+use kernel::store::{UnitOfWork, servers};
 use serde::Deserialize;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -50,12 +50,9 @@ struct Move {
 impl Write for Move {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         let former = unit.tenant(&self.tenant_id).await?.map(|tenant| tenant.database.server);
-        let servers: Vec<(String,)> = sqlx::query_as("SELECT server_id FROM saas_database_servers ORDER BY server_id")
-            .fetch_all(unit.connection())
-            .await?;
-        if former.is_some() && !servers.iter().any(|(server,)| *server == self.server) {
-            let known: Vec<&str> = servers.iter().map(|(server,)| server.as_str()).collect();
-            let detail = format!("a registered database server: {}", known.join(", "));
+        let servers = servers::ids(unit.connection()).await?;
+        if former.is_some() && !servers.contains(&self.server) {
+            let detail = format!("a registered database server: {}", servers.join(", "));
             return Err(ApiError::invalid("server", "server", detail).into());
         }
         let command = Command::MoveDatabase { server: self.server.clone() };

@@ -144,11 +144,7 @@ pub async fn sign_up(State(app): State<App>, stranger: Stranger) -> Result<Answe
 }
 
 async fn is_enabled(app: &App) -> Result<bool, sqlx::Error> {
-    let row: Option<(Option<String>,)> =
-        sqlx::query_as("SELECT config_value FROM saas_system_config WHERE config_key = 'system.tenant_signup_enabled'")
-            .fetch_optional(app.store.pool())
-            .await?;
-    Ok(row.and_then(|(value,)| value).is_some_and(|value| value == "true" || value == "1"))
+    kernel::store::installation::allows_sign_up(app.store.pool()).await
 }
 
 struct Both {

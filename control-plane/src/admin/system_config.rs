@@ -10,18 +10,18 @@ use crate::write::{Answer, Refusal, Write, answer};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use kernel::domain::MAX_VALUE;
 use kernel::domain::{SettingKey, SettingType, TenantId, TenantState};
 use kernel::http::{ApiError, ApiPath, Code};
 use kernel::store::UnitOfWork;
+use kernel::store::installation::{self, Entry, NewEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::{FromRow, MySqlConnection};
 use utoipa::ToSchema;
 
 /// Names the installation in the marks of its databases: another value would orphan them all.
-const READ_ONLY: [&str; 1] = ["system.installation_id"];
+const READ_ONLY: [&str; 1] = [installation::INSTALLATION_ID];
 
 /// An entry of the system's configuration.
 #[derive(Serialize, ToSchema)]
@@ -36,33 +36,20 @@ pub struct SystemSetting {
     updated_at: DateTime<Utc>,
 }
 
-#[derive(FromRow)]
-struct Row {
-    config_key: String,
-    config_value: Option<String>,
-    config_type: Option<String>,
-    description: Option<String>,
-    is_public: i64,
-    updated_at: NaiveDateTime,
-}
-
-impl From<Row> for SystemSetting {
-    fn from(row: Row) -> Self {
+impl From<Entry> for SystemSetting {
+    fn from(row: Entry) -> Self {
         let config_type = SettingType::of_column(row.config_type.as_deref());
         Self {
             value: row.config_value.map_or(Value::Null, |text| config_type.read(&text)),
             config_type,
             description: row.description,
-            is_public: row.is_public != 0,
+            is_public: row.is_public,
             read_only: READ_ONLY.contains(&row.config_key.as_str()),
             updated_at: row.updated_at.and_utc(),
             config_key: row.config_key,
         }
     }
 }
-
-const SELECT: &str = "SELECT config_key, config_value, config_type, description,
-    CAST(COALESCE(is_public, 0) AS SIGNED) AS is_public, updated_at FROM saas_system_config";
 
 /// The system's configuration.
 #[derive(Serialize, ToSchema)]
@@ -73,10 +60,7 @@ pub struct SystemConfig {
 /// The system's configuration, by key; at most 1,000 entries.
 #[utoipa::path(get, path = "/admin/config", tag = "config", responses((status = 200, description = "All of it", body = SystemConfig)))]
 pub async fn list(State(app): State<App>, _: Caller) -> Result<Json<SystemConfig>, ApiError> {
-    let rows: Vec<Row> = sqlx::query_as(&format!("{SELECT} ORDER BY config_key LIMIT 1000"))
-        .fetch_all(app.store.pool())
-        .await
-        .map_err(|error| ApiError::database(&error))?;
+    let rows = installation::entries(app.store.pool()).await.map_err(|error| ApiError::database(&error))?;
     Ok(Json(SystemConfig { config: rows.into_iter().map(SystemSetting::from).collect() }))
 }
 
@@ -91,18 +75,13 @@ pub async fn get(
     _: Caller,
 ) -> Result<Json<SystemSetting>, ApiError> {
     let key = path_key(&key)?;
-    let read = async { read(&mut *app.store.pool().acquire().await?, &key).await };
-    let row = read.await.map_err(|error| ApiError::database(&error))?;
+    let row = installation::entry(app.store.pool(), &key).await.map_err(|error| ApiError::database(&error))?;
     row.map(|row| Json(row.into())).ok_or(Code::ConfigNotFound.into())
 }
 
 /// A key in a path.
 pub fn path_key(text: &str) -> Result<SettingKey, ApiError> {
     text.parse().map_err(|error| ApiError::invalid("config_key", "config_key", error))
-}
-
-async fn read(connection: &mut MySqlConnection, key: &SettingKey) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as(&format!("{SELECT} WHERE config_key = ?")).bind(key.as_str()).fetch_optional(connection).await
 }
 
 /// Body of `PUT /admin/config/{key}`.
@@ -167,7 +146,7 @@ struct Put {
 impl Write for Put {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         let Self { key, body } = self;
-        let now = read(unit.connection(), key).await?;
+        let now = installation::entry(unit.connection(), key).await?;
         let kind = match &now {
             Some(row) => SettingType::of_column(row.config_type.as_deref()),
             None if body.create => body.config_type.unwrap_or_else(|| SettingType::of_value(&body.value)),
@@ -179,23 +158,10 @@ impl Write for Put {
         }
         let text = value_text(kind, &body.value)?;
         check_known(unit, key, &body.value).await?;
-        sqlx::query(
-            "INSERT INTO saas_system_config (config_key, config_value, config_type, description, is_public)
-             VALUES (?, ?, ?, ?, COALESCE(?, 0))
-             ON DUPLICATE KEY UPDATE config_value = VALUES(config_value), config_type = VALUES(config_type),
-                 description = COALESCE(?, description), is_public = COALESCE(?, is_public)",
-        )
-        .bind(key.as_str())
-        .bind(text)
-        .bind(kind.as_str())
-        .bind(&body.description)
-        .bind(body.is_public)
-        .bind(&body.description)
-        .bind(body.is_public)
-        .execute(unit.connection())
-        .await?;
+        let (description, is_public) = (body.description.as_deref(), body.is_public);
+        NewEntry { key, value: &text, kind, description, is_public }.put(unit.connection()).await?;
         tracing::info!(actor, key = %key, "the system's configuration was changed");
-        let row = read(unit.connection(), key).await?.ok_or(Code::ConfigNotFound)?;
+        let row = installation::entry(unit.connection(), key).await?.ok_or(Code::ConfigNotFound)?;
         Ok(Answer::new(StatusCode::OK, json!(SystemSetting::from(row))))
     }
 }
@@ -204,11 +170,11 @@ impl Write for Put {
 async fn check_known(unit: &mut UnitOfWork, key: &SettingKey, value: &Value) -> Result<(), Refusal> {
     let refuse = |detail: &str| Err(ApiError::invalid("value", "value", detail).into());
     match key.as_str() {
-        "routing.unknown_host" if value != "default" && value != "reject" => refuse("default or reject"),
-        "database.default_max_connections" if !value.as_u64().is_some_and(|n| (1..=10_000).contains(&n)) => {
+        installation::UNKNOWN_HOST if value != "default" && value != "reject" => refuse("default or reject"),
+        installation::DEFAULT_CONNECTIONS if !value.as_u64().is_some_and(|n| (1..=10_000).contains(&n)) => {
             refuse("a whole number from 1 to 10000")
         }
-        "system.default_tenant" => {
+        installation::DEFAULT_TENANT => {
             let id: Result<TenantId, _> = value.as_str().unwrap_or_default().parse();
             let Ok(id) = id else { return refuse("not a tenant id") };
             match unit.tenant(&id).await? {

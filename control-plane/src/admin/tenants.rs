@@ -14,7 +14,7 @@ use chrono::DateTime;
 use kernel::domain::{Command, DomainName, Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
 use kernel::jobs::{self, JobKind, NewJob};
-use kernel::store::{At, CommandError, FoldError, Plan, TenantFilter, UnitOfWork};
+use kernel::store::{At, CommandError, FoldError, Plan, TenantFilter, UnitOfWork, installation, servers};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ pub struct CreateTenant {
 impl Write for CreateTenant {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         check_plan(unit, &self.plan_type).await?;
-        let server = place(unit).await?;
+        let server = servers::place(unit.connection()).await?;
         let mut to_prove = None;
         if let (Some(domain), Some(ownership)) = (&self.domain, &self.ownership) {
             let needed = ownership.is_needed(unit, &self.tenant_id, domain).await.map_err(of_this_request)?;
@@ -102,7 +102,7 @@ impl Write for CreateTenant {
             domain: self.domain.clone().filter(|_| to_prove.is_none()),
             plan_type: self.plan_type.clone(),
             server: server.clone(),
-            max_connections: default_max_connections(unit).await?,
+            max_connections: installation::default_connections(unit.connection()).await?,
         };
         let created = unit.execute(&self.tenant_id, actor, command).await;
         let mut tenant = created.map_err(of_this_request)?;
@@ -132,34 +132,6 @@ fn of_this_request(error: CommandError) -> Refusal {
         }
         error => Refusal::from(error),
     }
-}
-
-/// The server with the fewest tenants; `main` before any provisioner has registered one.
-async fn place(unit: &mut UnitOfWork) -> Result<String, sqlx::Error> {
-    let servers: Vec<(String,)> =
-        sqlx::query_as("SELECT server_id FROM saas_database_servers WHERE accepts_tenants = 1 ORDER BY server_id")
-            .fetch_all(unit.connection())
-            .await?;
-    if let [(only,)] = servers.as_slice() {
-        return Ok(only.clone());
-    }
-    let emptiest: Option<(String,)> = sqlx::query_as(
-        "SELECT s.server_id FROM saas_database_servers s LEFT JOIN saas_tenant_snapshots t ON t.server_id = s.server_id
-         WHERE s.accepts_tenants = 1 GROUP BY s.server_id ORDER BY COUNT(t.tenant_id), s.server_id LIMIT 1",
-    )
-    .fetch_optional(unit.connection())
-    .await?;
-    Ok(emptiest.map_or_else(|| "main".into(), |(server,)| server))
-}
-
-async fn default_max_connections(unit: &mut UnitOfWork) -> Result<u32, sqlx::Error> {
-    let row: Option<(String,)> = sqlx::query_as(
-        "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",
-    )
-    .fetch_optional(unit.connection())
-    .await?;
-    // 20 is the seed's default of the column saas_tenant_databases.max_connections.
-    Ok(row.and_then(|(value,)| value.parse().ok()).unwrap_or(20))
 }
 
 /// `invalid_plan_type` unless the plan exists; until the unit ends it is not removed.

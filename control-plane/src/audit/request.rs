@@ -4,7 +4,7 @@ use super::report;
 use crate::write::{Answer, Refusal, Write};
 use axum::http::StatusCode;
 use kernel::audit::{PATIENCE, enqueue};
-use kernel::store::UnitOfWork;
+use kernel::store::{UnitOfWork, servers};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -56,10 +56,7 @@ async fn new(unit: &mut UnitOfWork, actor: &str, repair: bool) -> Result<String,
     .bind(repair)
     .execute(unit.connection())
     .await?;
-    let servers: Vec<(String,)> = sqlx::query_as("SELECT server_id FROM saas_database_servers ORDER BY server_id")
-        .fetch_all(unit.connection())
-        .await?;
-    for (server,) in servers {
+    for server in servers::ids(unit.connection()).await? {
         enqueue(unit.connection(), &audit_id, &server, None).await?;
     }
     Ok(audit_id)

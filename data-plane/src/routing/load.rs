@@ -3,9 +3,10 @@
 //! The follower has a connection of its own. A connection of the shared pool that was in use when the network went silent
 //! comes back when TCP gives up, minutes later; this one is dropped after [`QUERY_TIMEOUT`] and opened anew.
 
-use super::{Limits, Place, Plan, Plans, Rate, Route, Service, Switches, UnknownHost};
+use super::{Limits, Place, Plan, Plans, Rate, Route, Service};
 use kernel::domain::{DomainName, Position, Tenant, TenantId};
 use kernel::store::Heads;
+use kernel::store::installation::{self, Switches};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{MySql, MySqlConnection, Row};
@@ -65,19 +66,7 @@ pub async fn touched(
 
 /// The switches of the installation.
 pub async fn switches(connection: &mut MySqlConnection) -> Result<Switches, LoadError> {
-    let query = "SELECT config_key, config_value FROM saas_system_config WHERE config_key IN
-                 ('system.default_tenant', 'routing.unknown_host', 'system.multi_tenant_enabled')";
-    let rows: Vec<(String, Option<String>)> = bounded(sqlx::query_as(query).fetch_all(connection)).await?;
-    let of = |key| rows.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_deref()).map(str::trim);
-    Ok(Switches {
-        default_tenant: of("system.default_tenant").and_then(|id| id.parse().ok()),
-        unknown_host: match of("routing.unknown_host") {
-            Some("default") => UnknownHost::Default,
-            _ => UnknownHost::Reject,
-        },
-        multi_tenant: !of("system.multi_tenant_enabled")
-            .is_some_and(|value| value.eq_ignore_ascii_case("false") || value == "0"),
-    })
+    bounded(installation::switches(connection)).await
 }
 
 /// What the plans allow.

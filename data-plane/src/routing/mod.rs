@@ -24,7 +24,7 @@ pub use freshness::Freshness;
 pub use plan::{Limits, Plan, Plans, Rate};
 pub use resolve::Asked;
 pub use route::{Place, Route, Service};
-pub use table::{Changes, Switches, Table, UnknownHost};
+pub use table::{Changes, Table};
 pub use traced::Traced;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

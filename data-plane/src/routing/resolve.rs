@@ -5,11 +5,12 @@
 //! `:authority` only; `X-Forwarded-Host` counts when the peer is a configured proxy. What is malformed or says two things
 //! is refused, because the next machine in the chain might read it the other way.
 
-use super::{Route, Table, UnknownHost};
+use super::{Route, Table};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use kernel::domain::{Host, TenantId};
 use kernel::http::{ApiError, Code, TrustedProxies};
+use kernel::store::installation::UnknownHost;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
 //! Forms of headers and hosts, and the tenant each means.
 
+use super::super::Table;
 use super::super::route::tests::route;
-use super::super::{Switches, Table, UnknownHost};
 use super::*;
 use axum::http::Request;
+use kernel::store::installation::{Switches, UnknownHost};
 
 /// t1 and t2 have domains `t1.example.com`, `t2.example.com`; the default tenant has `default.example.com`.
 fn table(unknown_host: UnknownHost) -> Table {

@@ -2,34 +2,9 @@
 
 use super::{Plans, Route, Service};
 use kernel::domain::{DomainName, Position, TenantId};
+use kernel::store::installation::Switches;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Who answers for a host that no tenant has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownHost {
-    /// The default tenant.
-    Default,
-    /// Nobody: 404.
-    Reject,
-}
-
-/// Settings of the installation, kept in `saas_system_config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Switches {
-    /// `system.default_tenant`.
-    pub default_tenant: Option<TenantId>,
-    /// `routing.unknown_host`.
-    pub unknown_host: UnknownHost,
-    /// `system.multi_tenant_enabled`; without it, everybody goes to the default tenant.
-    pub multi_tenant: bool,
-}
-
-impl Default for Switches {
-    fn default() -> Self {
-        Self { default_tenant: None, unknown_host: UnknownHost::Reject, multi_tenant: true }
-    }
-}
 
 /// What an update means for whoever keeps something of the tenants it touched.
 #[derive(Default)]

@@ -13,11 +13,13 @@ mod chain;
 mod compare;
 mod fold;
 mod idempotency;
+pub mod installation;
 mod plans;
 mod projections;
 mod read;
 mod rebuild;
 mod reseal;
+pub mod servers;
 mod tables;
 mod verify;
 

@@ -134,8 +134,7 @@ impl Setting {
 
     /// This installation's id.
     pub async fn installation(&self) -> Result<String, BackupError> {
-        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
-            .fetch_one(self.store.pool())
+        kernel::store::installation::installation_id(self.store.pool())
             .await
             .doing(|| "reading the system database".into())
     }

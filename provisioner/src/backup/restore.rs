@@ -233,18 +233,13 @@ async fn as_new(
     }
     let plan = original.as_ref().map_or("basic", |tenant| tenant.plan_type.as_str());
     let plan_type = if Plan::use_by_tenant(unit.connection(), plan).await? { plan } else { "basic" };
-    let max_connections: Option<(String,)> = sqlx::query_as(
-        "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",
-    )
-    .fetch_optional(unit.connection())
-    .await?;
     let name = options.name.clone().or_else(|| original.as_ref().map(|tenant| tenant.tenant_name.clone()));
     let create = Command::Create {
         tenant_name: name.unwrap_or_else(|| new_id.to_string()),
         domain: None,
         plan_type: plan_type.to_owned(),
         server: server_id.clone(),
-        max_connections: max_connections.and_then(|(value,)| value.parse().ok()).unwrap_or(20),
+        max_connections: kernel::store::installation::default_connections(unit.connection()).await?,
     };
     unit.execute(new_id, ACTOR, create).await?;
     let job = NewJob { kind: JobKind::RestoreNew, tenant_id: new_id.clone(), server: server_id.clone(), patience };

@@ -13,9 +13,9 @@ use super::source::{Source, begin_copying};
 use crate::server::{self, Dialect, Found, Mark, Server};
 use kernel::database::migrate::MigrateError;
 use kernel::database::{self, migrate, sql};
-use kernel::domain::{Tenant, TenantId, TenantState};
+use kernel::domain::{Tenant, TenantState};
 use kernel::process::config::Settings;
-use kernel::store::Store;
+use kernel::store::{Store, installation};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Executor, MySqlConnection, Row};
 
@@ -218,12 +218,7 @@ fn refused(what: &str, error: &sqlx::Error) -> LegacyError {
 }
 
 async fn default_tenant(store: &Store) -> Result<Tenant, LegacyError> {
-    let id: String =
-        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.default_tenant'")
-            .fetch_one(store.pool())
-            .await?;
-    let tenant_id: TenantId =
-        id.parse().map_err(|error| LegacyError::Refused(format!("system.default_tenant is no tenant id: {error}")))?;
+    let tenant_id = installation::default_tenant(store.pool()).await?;
     let tenant = store.tenant(&tenant_id).await?;
     match tenant {
         Some(tenant) if matches!(tenant.state, TenantState::Active | TenantState::Maintenance) => Ok(tenant),
@@ -238,10 +233,7 @@ async fn default_tenant(store: &Store) -> Result<Tenant, LegacyError> {
 }
 
 async fn check_mark(store: &Store, tenant: &Tenant, server: &Server) -> Result<(), LegacyError> {
-    let installation: String =
-        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
-            .fetch_one(store.pool())
-            .await?;
+    let installation = installation::installation_id(store.pool()).await?;
     let name = &tenant.database.name;
     let mut connection = database::connect(&server.administrator(name))
         .await

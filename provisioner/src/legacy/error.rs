@@ -3,7 +3,9 @@
 use crate::saga::StepError;
 use kernel::database;
 use kernel::database::sql::Unquotable;
+use kernel::default_tenant::DefaultTenantError;
 use kernel::store::CommandError;
+use kernel::store::installation::DefaultTenantUnknown;
 use std::process::ExitCode;
 
 /// See the module.
@@ -56,6 +58,27 @@ pub const FAILED: u8 = 1;
 pub const REFUSED: u8 = 3;
 /// It looked, and found something wrong.
 pub const FOUND: u8 = 4;
+
+impl From<DefaultTenantUnknown> for LegacyError {
+    fn from(error: DefaultTenantUnknown) -> Self {
+        match error {
+            DefaultTenantUnknown::Database(error) => Self::Database(error),
+            unusable => Self::Refused(unusable.to_string()),
+        }
+    }
+}
+
+impl From<DefaultTenantError> for LegacyError {
+    fn from(error: DefaultTenantError) -> Self {
+        match error {
+            DefaultTenantError::Unknown(error) => error.into(),
+            DefaultTenantError::Setting(error) => Self::Setting(error),
+            DefaultTenantError::Command(CommandError::Database(error)) => Self::Database(error),
+            DefaultTenantError::Command(error) => Self::Command(error),
+            error @ DefaultTenantError::NoPlan => Self::Refused(error.to_string()),
+        }
+    }
+}
 
 impl LegacyError {
     /// What kind of failure it is, for the metric of them.

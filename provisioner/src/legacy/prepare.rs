@@ -13,17 +13,21 @@ use crate::worker::Worker;
 use kernel::crypto::KeyRing;
 use kernel::database::migrate::{self, MigrateError};
 use kernel::database::{self, sql};
-use kernel::domain::{Command, DomainName, Rejection, TenantId, TenantState};
-use kernel::jobs::{self, JobKind, Lane, NewJob};
+use kernel::default_tenant::{self, Ensured};
+use kernel::domain::{TenantId, TenantState};
+use kernel::jobs::Lane;
 use kernel::process::config::Settings;
 use kernel::process::shutdown::Shutdown;
-use kernel::store::{CommandError, Store};
+use kernel::store::{Store, installation};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How long the default tenant may take to become active.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The database server whose administrator this program is told by `TENANT_DB_ADMIN_URL`.
+const SERVER: &str = "main";
 
 /// Makes what is missing.
 pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
@@ -46,51 +50,13 @@ pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
         Err(error) => return Err(LegacyError::Refused(error.to_string())),
     }
     let store = Store::new(database::pool(&url, 4)?);
-    let id: String =
-        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.default_tenant'")
-            .fetch_one(store.pool())
-            .await?;
-    let id: TenantId =
-        id.parse().map_err(|error| LegacyError::Refused(format!("system.default_tenant is no tenant id: {error}")))?;
-    match store.tenant(&id).await?.map(|tenant| tenant.state) {
-        None => create(settings, &store, &id).await?,
-        Some(TenantState::Provisioning) => {}
-        Some(_) => return Ok(()),
+    let Ensured { tenant_id, created } = default_tenant::ensure(settings, &store, ACTOR, Some(SERVER)).await?;
+    if created {
+        eprintln!("created the default tenant {tenant_id}");
     }
-    provision(settings, store, &id).await
-}
-
-async fn create(settings: &Settings, store: &Store, id: &TenantId) -> Result<(), LegacyError> {
-    let domain: String = settings.get("DEFAULT_TENANT_DOMAIN")?;
-    let domain: Option<DomainName> = match domain.as_str() {
-        "" => None,
-        domain => Some(domain.parse().map_err(|error| kernel::process::config::wrong("DEFAULT_TENANT_DOMAIN", error))?),
-    };
-    let max_connections: String = sqlx::query_scalar(
-        "SELECT config_value FROM saas_system_config WHERE config_key = 'database.default_max_connections'",
-    )
-    .fetch_one(store.pool())
-    .await?;
-    let create = Command::Create {
-        tenant_name: "默认租户".into(),
-        domain,
-        plan_type: "basic".into(),
-        server: "main".into(),
-        max_connections: max_connections.parse().unwrap_or(50),
-    };
-    let patience = settings.seconds("JOB_PATIENCE")?;
-    let job = NewJob { kind: JobKind::Provision, tenant_id: id.clone(), server: "main".into(), patience };
-    let mut unit = store.begin().await?;
-    match unit.execute(id, ACTOR, create).await {
-        Ok(_) => {
-            jobs::enqueue(unit.connection(), &job).await?;
-            unit.commit().await?;
-            eprintln!("created the default tenant {id}");
-            Ok(())
-        }
-        // A control plane that starts at the same moment was faster.
-        Err(CommandError::Rejected(Rejection::Exists)) => Ok(unit.rollback().await?),
-        Err(error) => Err(error.into()),
+    match store.tenant(&tenant_id).await?.map(|tenant| tenant.state) {
+        Some(TenantState::Provisioning) => provision(settings, store, &tenant_id).await,
+        _ => Ok(()),
     }
 }
 
@@ -102,13 +68,10 @@ async fn provision(settings: &Settings, store: Store, id: &TenantId) -> Result<(
     let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
     sql::literal(&account_host)?;
     let servers = Server::from_settings(settings).map_err(|error| LegacyError::Refused(format!("{error:#}")))?;
-    let Some(server) = servers.into_iter().find(|server| server.id == "main") else {
+    let Some(server) = servers.into_iter().find(|server| server.id == SERVER) else {
         return Err(LegacyError::Refused("the setting TENANT_DB_ADMIN_URL is missing".into()));
     };
-    let installation: String =
-        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
-            .fetch_one(store.pool())
-            .await?;
+    let installation = installation::installation_id(store.pool()).await?;
     let backups = BackupStore::from_settings(settings)?;
     let retention = Retention::from_settings(settings)?;
     let server = Arc::new(server);

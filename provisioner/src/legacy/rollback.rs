@@ -271,11 +271,7 @@ async fn begin_maintenance(destination: &Destination) -> Result<(), LegacyError>
 
 /// Switches between many tenants and one.
 pub async fn set_multi_tenant(destination: &Destination, enabled: bool) -> Result<(), LegacyError> {
-    sqlx::query("UPDATE saas_system_config SET config_value = ? WHERE config_key = 'system.multi_tenant_enabled'")
-        .bind(if enabled { "true" } else { "false" })
-        .execute(destination.store.pool())
-        .await?;
-    Ok(())
+    Ok(kernel::store::installation::set_multi_tenant(destination.store.pool(), enabled).await?)
 }
 
 impl fmt::Display for RolledBack {
