@@ -11,8 +11,8 @@ use super::manifest::Kept;
 use super::restore::{ACTOR, work};
 use super::store::Subject;
 use super::wish::Wish;
-use crate::saga::{StepError, rotate};
-use crate::server::{Found, Mark, find};
+use crate::saga::rotate;
+use crate::server::{Found, Mark, ServerError, find};
 use chrono::{DateTime, Utc};
 use kernel::database;
 use kernel::domain::{Command, Position, Tenant, TenantId, TenantState};
@@ -126,7 +126,7 @@ async fn look_at_former(
     let Some(former) = former.filter(|former| former.id != wanted) else { return Ok(()) };
     let mut connection = match former.connect().await {
         Ok(connection) => connection,
-        Err(StepError::Database(error)) if database::is_unreachable(&error) => return Ok(()),
+        Err(ServerError::Database(error)) if database::is_unreachable(&error) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let dialect = former.learn_dialect(&mut connection).await?;

@@ -1,7 +1,7 @@
 //! Why a backup was not taken, found, opened or loaded.
 
 use crate::legacy::LegacyError;
-use crate::saga::StepError;
+use crate::server::ServerError;
 use kernel::crypto::CryptoError;
 use kernel::database::sql::Unquotable;
 use kernel::jobs::JobError;
@@ -58,8 +58,8 @@ pub enum BackupError {
     #[error(transparent)]
     Tables(#[from] LegacyError),
     /// The database server refused something.
-    #[error("the database server failed")]
-    Server(#[source] Box<StepError>),
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// An event could not be recorded.
     #[error("an event could not be recorded")]
     Command(#[from] CommandError),
@@ -86,31 +86,6 @@ impl BackupError {
             Self::Damaged(_) | Self::NotEqual(_) => FOUND,
             _ => FAILED,
         })
-    }
-}
-
-impl From<StepError> for BackupError {
-    fn from(error: StepError) -> Self {
-        Self::Server(Box::new(error))
-    }
-}
-
-/// What it means for a step: what is damaged stays damaged, a store or server may come back.
-impl From<BackupError> for StepError {
-    fn from(error: BackupError) -> Self {
-        match error {
-            BackupError::Server(error) => *error,
-            BackupError::Job(error) => Self::Job(error),
-            BackupError::System(error) => Self::Job(JobError::Database(error)),
-            BackupError::Database { source, .. } => Self::Database(source),
-            BackupError::Tables(LegacyError::At { source, .. } | LegacyError::Database(source)) => {
-                Self::Database(source)
-            }
-            BackupError::Store { .. } | BackupError::Stream(_) | BackupError::Changed(_) => {
-                Self::Transient(kernel::error::chain(&error))
-            }
-            error => Self::Permanent(kernel::error::chain(&error)),
-        }
     }
 }
 

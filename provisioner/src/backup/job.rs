@@ -107,5 +107,5 @@ async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
         catalogue::tested(pool, &kept.manifest, error.as_deref()).await.map_err(JobError::from)?;
     }
     loaded?;
-    dropped
+    Ok(dropped?)
 }

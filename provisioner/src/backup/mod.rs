@@ -30,6 +30,7 @@ mod take;
 mod wish;
 
 pub use command::{BackupOptions, run};
+pub use error::BackupError;
 pub use manifest::Kept;
 pub use prune::Retention;
 pub use restore::{RestoreOptions, run as run_restore};

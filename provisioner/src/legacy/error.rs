@@ -1,6 +1,6 @@
 //! Why a command of the migrator did not do what it was asked.
 
-use crate::saga::StepError;
+use crate::server::ServerError;
 use kernel::database;
 use kernel::database::sql::Unquotable;
 use kernel::default_tenant::DefaultTenantError;
@@ -36,8 +36,8 @@ pub enum LegacyError {
     #[error("an event could not be recorded")]
     Command(#[from] CommandError),
     /// The tenant's database server refused something.
-    #[error("the tenant's database server failed")]
-    Server(#[from] StepError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// A setting is missing or wrong.
     #[error(transparent)]
     Setting(#[from] kernel::process::config::ConfigError),

@@ -4,7 +4,6 @@ use super::progress::Progress;
 use super::{ACTOR, Context, Saga, Step, StepError, Tools, audit, elsewhere, moving, purge, restore, rotate};
 use crate::backup::job as backup;
 use crate::server::Session;
-use kernel::database;
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::{Command, Rejection, Tenant, TenantId};
 use kernel::error::chain;
@@ -301,15 +300,4 @@ async fn outcome(
         | (JobKind::Move | JobKind::Migrate | JobKind::RestoreElsewhere | JobKind::Audit, _) => None,
         (JobKind::Backup | JobKind::RestoreTest, _) => None,
     })
-}
-
-/// An error of the system database is not the step's: the lease ends by itself and the job is taken up again.
-impl From<kernel::store::CommandError> for StepError {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::Database(error) if database::is_unreachable(&error) => Self::Job(JobError::Database(error)),
-            CommandError::Rejected(rejection) => Self::Permanent(rejection.to_string()),
-            error => Self::Transient(error.to_string()),
-        }
-    }
 }

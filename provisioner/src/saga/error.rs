@@ -1,7 +1,13 @@
 //! Why a step failed, and whether trying again makes sense.
 
+use crate::backup::BackupError;
+use crate::legacy::LegacyError;
+use crate::server::ServerError;
+use kernel::crypto::CryptoError;
 use kernel::database;
+use kernel::database::sql::Unquotable;
 use kernel::jobs::JobError;
+use kernel::store::CommandError;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,27 +21,61 @@ pub enum StepError {
     /// It will not pass by itself.
     #[error("{0}")]
     Permanent(String),
-    /// The database server's error. [`StepError::reason`] says it in our words.
-    #[error("the database server failed")]
-    Database(#[from] sqlx::Error),
-    /// A sealed password does not open, a name is not fit for SQL.
+    /// A database server failed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A stored row or password is not what this program can use.
     #[error("{0}")]
     Unfit(&'static str),
-    /// The job belongs to somebody else now.
+    /// Another worker has the job, or the system database failed.
     #[error(transparent)]
     Job(#[from] JobError),
 }
 
+impl From<sqlx::Error> for StepError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Server(error.into())
+    }
+}
+
+impl From<Unquotable> for StepError {
+    fn from(error: Unquotable) -> Self {
+        Self::Server(error.into())
+    }
+}
+
 /// Only sealing asks with `?`: opening says whose password it was.
-impl From<kernel::crypto::CryptoError> for StepError {
-    fn from(_: kernel::crypto::CryptoError) -> Self {
+impl From<CryptoError> for StepError {
+    fn from(_: CryptoError) -> Self {
         Self::Unfit("the primary encryption key has sealed as much as is safe")
     }
 }
 
-impl From<kernel::database::sql::Unquotable> for StepError {
-    fn from(_: kernel::database::sql::Unquotable) -> Self {
-        Self::Unfit("a name or literal is not fit for SQL")
+/// An error of the system database is not the step's: the lease ends by itself and the job is taken up again.
+impl From<CommandError> for StepError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Database(error) if database::is_unreachable(&error) => Self::Job(JobError::Database(error)),
+            CommandError::Rejected(rejection) => Self::Permanent(rejection.to_string()),
+            error => Self::Transient(error.to_string()),
+        }
+    }
+}
+
+/// What is damaged stays damaged; a store or server may come back.
+impl From<BackupError> for StepError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Server(error) => Self::Server(error),
+            BackupError::Job(error) => Self::Job(error),
+            BackupError::System(error) => Self::Job(JobError::Database(error)),
+            BackupError::Database { source, .. } => source.into(),
+            BackupError::Tables(LegacyError::At { source, .. } | LegacyError::Database(source)) => source.into(),
+            BackupError::Store { .. } | BackupError::Stream(_) | BackupError::Changed(_) => {
+                Self::Transient(kernel::error::chain(&error))
+            }
+            error => Self::Permanent(kernel::error::chain(&error)),
+        }
     }
 }
 
@@ -45,39 +85,15 @@ impl StepError {
         match self {
             Self::Transient(_) | Self::NotYet(_) | Self::Job(_) => true,
             Self::Permanent(_) | Self::Unfit(_) => false,
-            Self::Database(error) => kernel::jobs::is_transient(error) || unknown_to_us(error),
+            Self::Server(error) => error.may_pass(),
         }
     }
 
-    /// The reason for the operator: our own words, without host names or statements. The server's words are in the log.
+    /// The reason for the operator, without host names, statements or a database's own words.
     pub fn reason(&self, server: &str) -> String {
-        let Self::Database(error) = self else { return self.to_string() };
-        if database::is_unreachable(error) {
-            return format!("database server {server} cannot be reached");
-        }
-        match database::number(error) {
-            Some(1021 | 1041 | 1114 | 1005 | 1030 | 3) => format!("database server {server} has no space left"),
-            Some(1044 | 1045 | 1142 | 1227 | 1410) => {
-                format!(
-                    "the administrator's account of database server {server} lacks a right or its password is wrong"
-                )
-            }
-            Some(1418 | 1419) => format!(
-                "database server {server} lets only SUPER make triggers and functions: set log_bin_trust_function_creators = 1 there"
-            ),
-            Some(1205 | 1213 | 1020) => format!("database server {server} is busy with the same rows or tables"),
-            Some(number) => format!("database server {server} refused a statement (error {number})"),
-            None => format!("database server {server} gave an answer that was not understood"),
+        match self {
+            Self::Server(error) => error.reason(server),
+            error => error.to_string(),
         }
     }
-}
-
-/// Errors that are not known to be permanent are tried again: patience is bounded, a wrong verdict is not.
-fn unknown_to_us(error: &sqlx::Error) -> bool {
-    !matches!(
-        database::number(error),
-        Some(
-            1021 | 1041 | 1114 | 1005 | 1030 | 3 | 1044 | 1045 | 1142 | 1227 | 1410 | 1418 | 1419 | 1064 | 1102 | 1049
-        )
-    )
 }

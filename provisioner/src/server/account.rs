@@ -3,8 +3,7 @@
 //! The plain password is in no statement: the server is given its hash ([`super::password_hash`]), so neither its process list
 //! nor a log of statements shows it.
 
-use super::{Dialect, Session, password_hash};
-use crate::saga::StepError;
+use super::{Dialect, ServerError, Session, password_hash};
 use kernel::database::{self, sql};
 use kernel::domain::TenantId;
 use secrecy::SecretString;
@@ -43,21 +42,21 @@ pub struct Account<'a> {
 }
 
 impl Account<'_> {
-    fn name(&self) -> Result<String, StepError> {
+    fn name(&self) -> Result<String, ServerError> {
         Ok(format!("{}@{}", sql::literal(self.username)?, sql::literal(self.host)?))
     }
 
     /// Creates the user, or gives an existing one this password and these limits; then grants its rights. Repeatable.
-    pub async fn create(&self, session: &mut Session, password: &SecretString) -> Result<(), StepError> {
+    pub async fn create(&self, session: &mut Session, password: &SecretString) -> Result<(), ServerError> {
         self.make(session, password, "ACCOUNT UNLOCK").await
     }
 
     /// The same, and at no moment anybody can log in.
-    pub async fn create_locked(&self, session: &mut Session, password: &SecretString) -> Result<(), StepError> {
+    pub async fn create_locked(&self, session: &mut Session, password: &SecretString) -> Result<(), ServerError> {
         self.make(session, password, "ACCOUNT LOCK").await
     }
 
-    async fn make(&self, session: &mut Session, password: &SecretString, lock: &str) -> Result<(), StepError> {
+    async fn make(&self, session: &mut Session, password: &SecretString, lock: &str) -> Result<(), ServerError> {
         let name = self.name()?;
         let (plugin, hash) = (password_hash::plugin(session.dialect), password_hash::hash(session.dialect, password));
         let hash = sql::literal(&hash)?;
@@ -69,7 +68,7 @@ impl Account<'_> {
         match session.execute(&format!("CREATE USER {name} {identified} {limits} {lock}")).await {
             Ok(()) => {}
             // It exists: from an earlier attempt. CREATE USER IF NOT EXISTS would keep its old password.
-            Err(StepError::Database(error)) if database::number(&error) == Some(1396) => {
+            Err(ServerError::Database(error)) if database::number(&error) == Some(1396) => {
                 session.execute(&format!("ALTER USER {name} {identified} {limits} {lock}")).await?;
             }
             Err(error) => return Err(error),
@@ -78,39 +77,39 @@ impl Account<'_> {
     }
 
     /// Grants the rights on the rows of the tenant's database.
-    pub async fn grant(&self, session: &mut Session) -> Result<(), StepError> {
+    pub async fn grant(&self, session: &mut Session) -> Result<(), ServerError> {
         let (pattern, name) = (sql::grant_pattern(self.database)?, self.name()?);
         session.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {pattern}.* TO {name}")).await
     }
 
     /// Sets how many connections it may have.
-    pub async fn limit(&self, session: &mut Session) -> Result<(), StepError> {
+    pub async fn limit(&self, session: &mut Session) -> Result<(), ServerError> {
         let (name, most) = (self.name()?, self.max_connections);
         session.execute(&format!("ALTER USER {name} WITH MAX_USER_CONNECTIONS {most}")).await
     }
 
     /// Lets nobody log in as the user from now on. Sessions that are open stay open: end them after it. `false`: there is no
     /// such user.
-    pub async fn lock(&self, session: &mut Session) -> Result<bool, StepError> {
+    pub async fn lock(&self, session: &mut Session) -> Result<bool, ServerError> {
         self.alter(session, "ACCOUNT LOCK").await
     }
 
     /// Lets the user log in again, with as many connections as it may have now. `false`: there is no such user.
-    pub async fn unlock(&self, session: &mut Session) -> Result<bool, StepError> {
+    pub async fn unlock(&self, session: &mut Session) -> Result<bool, ServerError> {
         self.alter(session, &format!("WITH MAX_USER_CONNECTIONS {} ACCOUNT UNLOCK", self.max_connections)).await
     }
 
-    async fn alter(&self, session: &mut Session, what: &str) -> Result<bool, StepError> {
+    async fn alter(&self, session: &mut Session, what: &str) -> Result<bool, ServerError> {
         match session.execute(&format!("ALTER USER {} {what}", self.name()?)).await {
             Ok(()) => Ok(true),
             // The server's word for "no such user"; reading its list of users would need a right on its own tables.
-            Err(StepError::Database(error)) if database::number(&error) == Some(1396) => Ok(false),
+            Err(ServerError::Database(error)) if database::number(&error) == Some(1396) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Removes the user, if it is there.
-    pub async fn drop(&self, session: &mut Session) -> Result<(), StepError> {
+    pub async fn drop(&self, session: &mut Session) -> Result<(), ServerError> {
         session.execute(&format!("DROP USER IF EXISTS {}", self.name()?)).await
     }
 }

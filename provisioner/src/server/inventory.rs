@@ -3,8 +3,7 @@
 //! Everything comes out of the server's own lists in a handful of statements, however many tenants there are. Users need the
 //! right to read `mysql.*`; without it they are unknown ([`Inventory::users`] is `None`), and nothing is concluded from that.
 
-use super::{Dialect, Mark, Session};
-use crate::saga::StepError;
+use super::{Dialect, Mark, ServerError, Session};
 use kernel::database;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
@@ -63,17 +62,17 @@ pub struct Inventory {
 
 impl Session {
     /// Looks at everything in `scope`.
-    pub async fn inventory(&mut self, scope: Scope<'_>) -> Result<Inventory, StepError> {
+    pub async fn inventory(&mut self, scope: Scope<'_>) -> Result<Inventory, ServerError> {
         let databases = self.databases(scope.database).await?;
         let users = match self.users(scope.users).await {
-            Err(StepError::Database(error)) if is_refused(&error) => None,
+            Err(ServerError::Database(error)) if is_refused(&error) => None,
             users => Some(users?),
         };
         let sessions = self.count_sessions(scope.users).await?;
         Ok(Inventory { databases, users, sessions })
     }
 
-    async fn databases(&mut self, only: Option<&str>) -> Result<BTreeMap<String, DatabaseSeen>, StepError> {
+    async fn databases(&mut self, only: Option<&str>) -> Result<BTreeMap<String, DatabaseSeen>, ServerError> {
         let marks = match self.dialect {
             Dialect::MariaDb => "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE TRUE",
             Dialect::MySql => {
@@ -100,12 +99,12 @@ impl Session {
         Ok(databases)
     }
 
-    async fn rows(&mut self, query: &str, bound: Option<&str>) -> Result<Vec<MySqlRow>, StepError> {
+    async fn rows(&mut self, query: &str, bound: Option<&str>) -> Result<Vec<MySqlRow>, ServerError> {
         let query = bound.into_iter().fold(sqlx::query(query), |query, value| query.bind(value.to_owned()));
         Ok(query.persistent(false).fetch_all(self.connection()).await?)
     }
 
-    async fn users(&mut self, prefix: &str) -> Result<Vec<UserSeen>, StepError> {
+    async fn users(&mut self, prefix: &str) -> Result<Vec<UserSeen>, ServerError> {
         let list = match self.dialect {
             // Several ways to log in are none that we made.
             Dialect::MariaDb => {
@@ -139,7 +138,7 @@ impl Session {
         Ok(users)
     }
 
-    async fn rights(&mut self, prefix: &str) -> Result<BTreeMap<String, BTreeSet<Right>>, StepError> {
+    async fn rights(&mut self, prefix: &str) -> Result<BTreeMap<String, BTreeSet<Right>>, ServerError> {
         let roles = match self.dialect {
             Dialect::MariaDb => "SELECT User AS u, Host AS h, CONCAT('role ', Role) AS o FROM mysql.roles_mapping",
             Dialect::MySql => {
@@ -181,7 +180,7 @@ impl Session {
     }
 
     /// What everybody has rights on, by an anonymous user, by `PUBLIC` or by a role that nobody can refuse.
-    pub async fn open_to_all(&mut self) -> Result<Vec<String>, StepError> {
+    pub async fn open_to_all(&mut self) -> Result<Vec<String>, ServerError> {
         let everybody = match self.dialect {
             Dialect::MariaDb => {
                 "SELECT '*.*' FROM mysql.global_priv
@@ -197,7 +196,7 @@ impl Session {
              UNION ALL SELECT CONCAT(Db, '.', Table_name) FROM mysql.tables_priv WHERE User IN ('', 'PUBLIC')"
         );
         match self.rows(&query, None).await {
-            Err(StepError::Database(error)) if is_refused(&error) => Ok(Vec::new()),
+            Err(ServerError::Database(error)) if is_refused(&error) => Ok(Vec::new()),
             rows => rows?.iter().map(|row| Ok(text(row, 0)?)).collect(),
         }
     }

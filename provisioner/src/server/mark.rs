@@ -5,8 +5,7 @@
 //! no such comment; there it is the comment of a table made right after it, and a database without the table is ours
 //! only if it is empty and an earlier attempt of the same job may have created it.
 
-use super::{Dialect, Session};
-use crate::saga::StepError;
+use super::{Dialect, ServerError, Session};
 use kernel::database::{self, migrate, sql};
 use kernel::domain::TenantId;
 use sha2::{Digest, Sha256};
@@ -59,12 +58,14 @@ impl Mark {
 
     /// Whether the schema is that of this program; an error when a migration was changed after it had been applied, or
     /// the database is newer than this program.
-    pub fn is_current(&self) -> Result<bool, StepError> {
+    pub fn is_current(&self) -> Result<bool, ServerError> {
         if self.schema > migrate::tenant_schema() {
-            return Err(StepError::Permanent("the database has a newer schema than this program knows".into()));
+            let (tenant_id, known) = (self.tenant_id.to_string(), migrate::tenant_schema());
+            return Err(ServerError::NewerSchema { tenant_id, found: self.schema, known });
         }
         if self.sum != sum(self.schema) {
-            return Err(StepError::Permanent("a tenant migration was changed after it had been applied".into()));
+            let (tenant_id, schema) = (self.tenant_id.to_string(), self.schema);
+            return Err(ServerError::MigrationChanged { tenant_id, schema });
         }
         Ok(self.schema == migrate::tenant_schema())
     }
@@ -118,13 +119,13 @@ pub enum Found {
 
 impl Session {
     /// Looks at the database.
-    pub async fn find(&mut self, name: &str) -> Result<Found, StepError> {
+    pub async fn find(&mut self, name: &str) -> Result<Found, ServerError> {
         let dialect = self.dialect;
         find(self.connection(), dialect, name).await
     }
 
     /// Creates the database with its mark. `false`: a database of this name exists.
-    pub async fn create_database(&mut self, database: &str, mark: &Mark) -> Result<bool, StepError> {
+    pub async fn create_database(&mut self, database: &str, mark: &Mark) -> Result<bool, ServerError> {
         let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
         let charset = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci";
         let created = match self.dialect {
@@ -133,7 +134,7 @@ impl Session {
         };
         match created {
             Ok(()) => {}
-            Err(StepError::Database(error)) if database::number(&error) == Some(1007) => return Ok(false),
+            Err(ServerError::Database(error)) if database::number(&error) == Some(1007) => return Ok(false),
             Err(error) => return Err(error),
         }
         if self.dialect == Dialect::MySql {
@@ -143,7 +144,7 @@ impl Session {
     }
 
     /// Writes the mark of an existing database of ours.
-    pub async fn mark(&mut self, database: &str, mark: &Mark) -> Result<(), StepError> {
+    pub async fn mark(&mut self, database: &str, mark: &Mark) -> Result<(), ServerError> {
         let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
         match self.dialect {
             Dialect::MariaDb => self.execute(&format!("ALTER DATABASE {name} COMMENT {comment}")).await,
@@ -159,7 +160,7 @@ impl Session {
     }
 
     /// Drops the database, if its mark names this owner; anything else of this name is left alone.
-    pub async fn drop_database(&mut self, database: &str, owner: &Mark, may_be_ours: bool) -> Result<(), StepError> {
+    pub async fn drop_database(&mut self, database: &str, owner: &Mark, may_be_ours: bool) -> Result<(), ServerError> {
         match self.find(database).await? {
             Found::Marked(mark) if mark.is_of(owner) => {}
             Found::Unmarked { empty: true } if self.dialect == Dialect::MySql && may_be_ours => {}
@@ -168,18 +169,18 @@ impl Session {
         self.execute(&format!("DROP DATABASE IF EXISTS {}", sql::identifier(database)?)).await?;
         match self.find(database).await? {
             Found::Absent => Ok(()),
-            _ => Err(StepError::Transient("the database is still there after it was dropped".into())),
+            _ => Err(ServerError::NotDropped { database: database.to_owned() }),
         }
     }
 
     /// Names of the tables in the database, the mark's excluded.
-    pub async fn tables(&mut self, name: &str) -> Result<Vec<String>, StepError> {
+    pub async fn tables(&mut self, name: &str) -> Result<Vec<String>, ServerError> {
         tables(self.connection(), name).await
     }
 }
 
 /// Looks at a database, over any administrator's connection.
-pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str) -> Result<Found, StepError> {
+pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str) -> Result<Found, ServerError> {
     let comment = match dialect {
         Dialect::MariaDb => "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
         Dialect::MySql => {
@@ -197,7 +198,7 @@ pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str
     Ok(Found::Unmarked { empty: tables(connection, name).await?.is_empty() })
 }
 
-async fn tables(connection: &mut MySqlConnection, name: &str) -> Result<Vec<String>, StepError> {
+async fn tables(connection: &mut MySqlConnection, name: &str) -> Result<Vec<String>, ServerError> {
     let show = format!("SHOW TABLES FROM {}", sql::identifier(name)?);
     let rows = connection.fetch_all(show.as_str()).await?;
     let names = rows.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;

@@ -4,6 +4,7 @@
 //! [`account`] makes and removes a tenant's database user, [`password_hash`] is what the server is told of its password.
 
 pub mod account;
+mod error;
 pub mod inventory;
 mod mark;
 pub mod password_hash;
@@ -12,13 +13,13 @@ mod session;
 mod sessions;
 mod storage;
 
+pub use error::ServerError;
 pub use kernel::database::engine::Dialect;
 pub use mark::{Found, MARK_TABLE, Mark, find};
 pub use register::{first_look, keep_registered};
 pub use session::Session;
 pub use storage::keep_measured;
 
-use crate::saga::StepError;
 use anyhow::Context;
 use kernel::database;
 use kernel::process::config::{Settings, wrong};
@@ -71,12 +72,13 @@ impl Server {
 
     /// The turn to make databases, users or tables. A server does that one after the other, under its dictionary's lock: more
     /// than a few at once only wait for each other there, and hold up everybody else's statements meanwhile.
-    pub async fn ddl_turn(&self) -> Result<SemaphorePermit<'_>, StepError> {
-        self.ddl_turns.acquire().await.map_err(|_| StepError::Unfit("turns have ended"))
+    pub async fn ddl_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // `None` would mean that the semaphore was closed, which nothing does.
+        self.ddl_turns.acquire().await.ok()
     }
 
     /// A connection of the administrator, bounded by [`database::ACQUIRE_TIMEOUT`].
-    pub async fn connect(&self) -> Result<MySqlConnection, StepError> {
+    pub async fn connect(&self) -> Result<MySqlConnection, ServerError> {
         Ok(database::connect(&self.admin).await?)
     }
 

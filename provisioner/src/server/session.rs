@@ -4,8 +4,7 @@
 //! that holds the lock. There is no reconnect: a session that was killed stays dead, and with it the worker that thought it
 //! still had the job.
 
-use super::{Dialect, Server};
-use crate::saga::StepError;
+use super::{Dialect, Server, ServerError};
 use kernel::database;
 use kernel::database::sql;
 use kernel::domain::TenantId;
@@ -24,12 +23,12 @@ pub struct Session {
 impl Session {
     /// Connects and takes the tenant's lock, from its holder if need be: the caller has the job's lease, so the holder
     /// has lost it.
-    pub async fn open(server: &Server, tenant_id: &TenantId) -> Result<Self, StepError> {
+    pub async fn open(server: &Server, tenant_id: &TenantId) -> Result<Self, ServerError> {
         Self::open_as(server, &format!("tenant:{tenant_id}")).await
     }
 
     /// The same with another lock, for work that is no tenant's.
-    pub async fn open_as(server: &Server, lock: &str) -> Result<Self, StepError> {
+    pub async fn open_as(server: &Server, lock: &str) -> Result<Self, ServerError> {
         let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
         let mut session = Self { connection, dialect };
@@ -37,7 +36,7 @@ impl Session {
         Ok(session)
     }
 
-    async fn lock(&mut self, name: &str) -> Result<(), StepError> {
+    async fn lock(&mut self, name: &str) -> Result<(), ServerError> {
         for wait in [0, LOCK_WAIT] {
             let (locked,): (Option<i64>,) =
                 sqlx::query_as("SELECT GET_LOCK(?, ?)").bind(name).bind(wait).fetch_one(&mut self.connection).await?;
@@ -54,7 +53,7 @@ impl Session {
                 let _ = self.connection.execute(format!("KILL {holder}").as_str()).await;
             }
         }
-        Err(StepError::Transient("the tenant's lock is held by somebody who cannot be ended".into()))
+        Err(ServerError::LockHeld { lock: name.to_owned() })
     }
 
     /// The connection, for bound statements.
@@ -63,13 +62,13 @@ impl Session {
     }
 
     /// Runs statements that take no bound values. Their names and literals come from `kernel::database::sql`.
-    pub async fn execute(&mut self, statements: &str) -> Result<(), StepError> {
+    pub async fn execute(&mut self, statements: &str) -> Result<(), ServerError> {
         self.connection.execute(sqlx::raw_sql(statements)).await?;
         Ok(())
     }
 
     /// Makes a database the one that names without one are of.
-    pub async fn enter(&mut self, database: &str) -> Result<(), StepError> {
+    pub async fn enter(&mut self, database: &str) -> Result<(), ServerError> {
         self.execute(&format!("USE {}", sql::identifier(database)?)).await
     }
 
@@ -81,16 +80,13 @@ impl Session {
 
 impl Server {
     /// The server's dialect, asked once: a server does not change its kind while a process runs.
-    pub async fn learn_dialect(&self, connection: &mut MySqlConnection) -> Result<Dialect, StepError> {
+    pub async fn learn_dialect(&self, connection: &mut MySqlConnection) -> Result<Dialect, ServerError> {
         if let Some(dialect) = self.dialect.get() {
             return Ok(*dialect);
         }
         match Dialect::of(connection).await? {
             Ok((dialect, _)) => Ok(*self.dialect.get_or_init(|| dialect)),
-            Err(version) => Err(StepError::Permanent(format!(
-                "database server {} is too old ({version}): MariaDB 10.6 or MySQL 8.0 is needed",
-                self.id
-            ))),
+            Err(version) => Err(ServerError::TooOld { server: self.id.clone(), version }),
         }
     }
 }

@@ -3,8 +3,7 @@
 //! A session outlives a lock, a new password, the loss of all rights and even the drop of its user; only `KILL` ends it. And a `KILL`
 //! of nobody reports success, so what counts is the process list, looked at until it is empty.
 
-use super::{Dialect, Session};
-use crate::saga::StepError;
+use super::{Dialect, ServerError, Session};
 use kernel::database::{self, sql};
 use sqlx::{Executor, Row};
 use std::collections::BTreeMap;
@@ -20,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Session {
     /// Ends all sessions of `username`, whose account is locked. Returns when two looks at the process list in a row found
     /// none: a login that had passed the lock's check just before may appear between them.
-    pub async fn end_sessions_of(&mut self, username: &str) -> Result<(), StepError> {
+    pub async fn end_sessions_of(&mut self, username: &str) -> Result<(), ServerError> {
         let deadline = Instant::now() + PATIENCE;
         let mut empty_looks = 0;
         loop {
@@ -30,7 +29,7 @@ impl Session {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(StepError::Transient("sessions of the tenant's account do not end".into()));
+                return Err(ServerError::SessionsRemain { username: username.to_owned() });
             }
             self.kill(username, &sessions).await?;
             tokio::time::sleep(PAUSE).await;
@@ -38,7 +37,7 @@ impl Session {
     }
 
     /// Ids of the sessions of `username`.
-    pub async fn sessions_of(&mut self, username: &str) -> Result<Vec<u64>, StepError> {
+    pub async fn sessions_of(&mut self, username: &str) -> Result<Vec<u64>, ServerError> {
         if self.dialect == Dialect::MySql {
             let all = self.shown_sessions().await?;
             return Ok(all.into_iter().filter(|(_, user)| user == username).map(|(id, _)| id).collect());
@@ -49,7 +48,7 @@ impl Session {
     }
 
     /// How many sessions the users have whose names begin with `prefix`, also of users that are gone.
-    pub async fn count_sessions(&mut self, prefix: &str) -> Result<BTreeMap<String, u32>, StepError> {
+    pub async fn count_sessions(&mut self, prefix: &str) -> Result<BTreeMap<String, u32>, ServerError> {
         let mut counts = BTreeMap::new();
         if self.dialect == Dialect::MySql {
             for (_, user) in self.shown_sessions().await? {
@@ -69,12 +68,12 @@ impl Session {
     /// Ids and users of all sessions of a MySQL server. Its `information_schema.PROCESSLIST` cannot be read, whichever columns are
     /// asked for, while anybody's statement has bytes in it that are no text (error 3854), and
     /// `performance_schema.processlist` is empty where that is switched off.
-    async fn shown_sessions(&mut self) -> Result<Vec<(u64, String)>, StepError> {
+    async fn shown_sessions(&mut self) -> Result<Vec<(u64, String)>, ServerError> {
         let rows = self.connection().fetch_all("SHOW PROCESSLIST").await?;
         rows.iter().map(|row| Ok((row.try_get_unchecked::<u64, _>(0)?, database::text(row, 1)?))).collect()
     }
 
-    async fn kill(&mut self, username: &str, sessions: &[u64]) -> Result<(), StepError> {
+    async fn kill(&mut self, username: &str, sessions: &[u64]) -> Result<(), ServerError> {
         let statements: Vec<String> = match self.dialect {
             _ if sessions.is_empty() => Vec::new(),
             // Without a host: it would be compared with where each session comes from, not with the account's own.
@@ -85,7 +84,7 @@ impl Session {
             match self.execute(&statement).await {
                 Ok(()) => {}
                 // It has ended by itself.
-                Err(StepError::Database(error)) if database::number(&error) == Some(1094) => {}
+                Err(ServerError::Database(error)) if database::number(&error) == Some(1094) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -6,9 +6,7 @@
 //! **Design note.** One look at the server's list of files tells all tenants' sizes; `information_schema.TABLES` would open
 //! every table of every tenant, which takes a hundred times as long.
 
-use super::{Dialect, Server};
-use crate::saga::StepError;
-use kernel::database;
+use super::{Dialect, Server, ServerError};
 use kernel::error::chain;
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry::names;
@@ -42,15 +40,23 @@ pub async fn keep_measured(server: Arc<Server>, store: Store, period: Duration, 
     }
 }
 
-async fn measure(server: &Server, store: &Store, period: Duration) -> Result<(), StepError> {
-    if !take_turn(server, store, period).await.map_err(kernel::jobs::JobError::from)? {
+/// Why a server was not measured.
+#[derive(Debug, thiserror::Error)]
+enum MeasureError {
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("the system database failed")]
+    System(#[source] sqlx::Error),
+}
+
+async fn measure(server: &Server, store: &Store, period: Duration) -> Result<(), MeasureError> {
+    if !take_turn(server, store, period).await.map_err(MeasureError::System)? {
         return Ok(());
     }
-    let mut connection = database::connect(&server.admin).await?;
+    let mut connection = server.connect().await?;
     let dialect = server.learn_dialect(&mut connection).await?;
-    let sizes = sizes(&mut connection, dialect).await?;
-    let recorded = record(server, store, &sizes).await;
-    recorded.map_err(kernel::jobs::JobError::from)?;
+    let sizes = sizes(&mut connection, dialect).await.map_err(ServerError::from)?;
+    record(server, store, &sizes).await.map_err(MeasureError::System)?;
     tracing::debug!(server = server.id, databases = sizes.len(), "storage was measured");
     Ok(())
 }

@@ -6,11 +6,10 @@
 //! stopped and wakes up again records nothing.
 
 use super::count::{Counting, DAYS};
+use super::error::CountError;
 use super::{POLL, Statistician};
-use crate::saga::StepError;
 use crate::server::Mark;
 use chrono::{Days, NaiveDate};
-use kernel::database;
 use kernel::domain::TenantId;
 use kernel::error::chain;
 use kernel::process::retry::{Waits, wait_after};
@@ -199,9 +198,9 @@ impl Statistician {
                     progress.collected.fetch_add(1, Ordering::Relaxed);
                     kept = Some(connection);
                 }
-                Err(StepError::Job(error)) => return Err(error_of_system(error)),
+                Err(CountError::Job(error)) => return Err(error_of_system(error)),
                 Err(error) => {
-                    let broken = matches!(&error, StepError::Database(error) if database::is_unreachable(error));
+                    let broken = error.is_unreachable();
                     if broken && let Err(away) = self.server.connect().await {
                         return Err(Stop::Away(away.reason(&self.server.id)));
                     }
@@ -223,7 +222,7 @@ impl Statistician {
         connection: &mut MySqlConnection,
         collection: &Collection,
         due: &Due,
-    ) -> Result<(), StepError> {
+    ) -> Result<(), CountError> {
         let dialect = self.server.learn_dialect(connection).await?;
         let mark = Mark::new(&self.installation, &due.tenant_id);
         let days: Vec<NaiveDate> = due.from.iter_days().take_while(|day| *day <= collection.to).collect();
@@ -237,11 +236,11 @@ impl Statistician {
                 Ok(figures)
             };
             let figures = tokio::time::timeout(TENANT_DEADLINE, counting).await;
-            let figures = figures.unwrap_or_else(|_| Err(StepError::Transient("counting took too long".into())))?;
+            let figures = figures.unwrap_or_else(|_| Err(CountError::TooLong))?;
             collection.record(self.store.pool(), due.tenant_id.as_str(), &figures).await.map_err(
                 |error| match error {
-                    CollectionError::Lost => StepError::Job(kernel::jobs::JobError::Lost),
-                    CollectionError::Database(error) => StepError::Job(error.into()),
+                    CollectionError::Lost => CountError::Job(kernel::jobs::JobError::Lost),
+                    CollectionError::Database(error) => CountError::Job(error.into()),
                 },
             )?;
             kernel::process::failpoint::hit("collect.recorded").await;

@@ -3,8 +3,8 @@
 //! Each table is read by itself: a join of two would multiply the rows of one by those of the other. Several days are one
 //! statement, over a list of days made on the spot.
 
-use crate::saga::StepError;
-use crate::server::{Found, Mark, find};
+use super::error::CountError;
+use crate::server::{Found, Mark, ServerError, find};
 use chrono::NaiveDate;
 use kernel::database::sql;
 use kernel::domain::TenantId;
@@ -34,15 +34,15 @@ impl Counting<'_> {
         &mut self,
         dialect: crate::server::Dialect,
         days: &[NaiveDate],
-    ) -> Result<Vec<Figures>, StepError> {
+    ) -> Result<Vec<Figures>, CountError> {
         let tenant_id = &self.mark.tenant_id;
         let database = tenant_id.database_name();
         match find(self.connection, dialect, &database).await? {
             Found::Marked(mark) if mark.is_of(self.mark) => {}
-            Found::Absent => return Err(StepError::Permanent("the tenant's database is not there".into())),
-            _ => return Err(StepError::Permanent("the tenant's database is not the tenant's".into())),
+            Found::Absent => return Err(ServerError::Missing { database }.into()),
+            _ => return Err(ServerError::NotOwned { database, tenant_id: tenant_id.to_string() }.into()),
         }
-        let name = sql::identifier(&database)?;
+        let name = sql::identifier(&database).map_err(ServerError::from)?;
         let list = vec!["SELECT CAST(? AS DATE) AS day"; days.len()].join(" UNION ALL ");
         let orders = format!(
             "SELECT d.day, COUNT(DISTINCT o.user_id), COUNT(DISTINCT o.order_bid),
@@ -95,7 +95,7 @@ impl Counting<'_> {
     }
 
     /// Keeps the figures in the tenant's own `tenant_statistics`, one row a day.
-    pub async fn keep(&mut self, days: &[Figures]) -> Result<(), StepError> {
+    pub async fn keep(&mut self, days: &[Figures]) -> Result<(), CountError> {
         let insert = format!(
             "INSERT INTO {}.tenant_statistics
                  (stat_date, total_users, active_users, total_orders, total_revenue, total_study_records) VALUES {}
@@ -103,7 +103,7 @@ impl Counting<'_> {
                  active_users = GREATEST(COALESCE(tenant_statistics.active_users, 0), VALUES(active_users)),
                  total_orders = VALUES(total_orders), total_revenue = VALUES(total_revenue),
                  total_study_records = VALUES(total_study_records), updated_at = CURRENT_TIMESTAMP",
-            sql::identifier(&self.mark.tenant_id.database_name())?,
+            sql::identifier(&self.mark.tenant_id.database_name()).map_err(ServerError::from)?,
             vec!["(?, ?, ?, ?, ?, ?)"; days.len()].join(", "),
         );
         let mut query = sqlx::query(&insert).persistent(false);
@@ -129,7 +129,7 @@ async fn active_users(
     system: &MySqlPool,
     tenant_id: &TenantId,
     days: &[NaiveDate],
-) -> Result<BTreeMap<NaiveDate, u64>, StepError> {
+) -> Result<BTreeMap<NaiveDate, u64>, CountError> {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(BTreeMap::new()) };
     let rows: Vec<(NaiveDate, i64)> = sqlx::query_as(
         "SELECT DATE(created_at), COUNT(DISTINCT NULLIF(user_id, '')) FROM saas_access_logs
@@ -140,6 +140,6 @@ async fn active_users(
     .bind(last)
     .fetch_all(system)
     .await
-    .map_err(|error| StepError::Job(error.into()))?;
+    .map_err(|error| CountError::Job(error.into()))?;
     Ok(rows.into_iter().map(|(day, users)| (day, u64::try_from(users).unwrap_or(0))).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::Statistician;
 use super::count::Counting;
-use crate::saga::StepError;
+use super::error::CountError;
 use crate::server::Mark;
 use chrono::NaiveDateTime;
 use kernel::error::chain;
@@ -36,7 +36,7 @@ impl Statistician {
             let found_some = !asked.is_empty();
             for (tenant_id, began) in asked {
                 let counted = timeout(DEADLINE, self.now(&mut kept, &tenant_id, began)).await;
-                let counted = counted.unwrap_or_else(|_| Err(StepError::Transient("counting took too long".into())));
+                let counted = counted.unwrap_or_else(|_| Err(CountError::TooLong));
                 let counted = counted.map_err(|error| {
                     tracing::warn!(tenant_id, cause = %chain(&error), "a tenant could not be counted");
                     error.reason(&self.server.id)
@@ -62,8 +62,8 @@ impl Statistician {
         kept: &mut Option<MySqlConnection>,
         tenant_id: &str,
         began: NaiveDateTime,
-    ) -> Result<Figures, StepError> {
-        let tenant_id = tenant_id.parse().map_err(|_| StepError::Unfit("the tenant's id is not one"))?;
+    ) -> Result<Figures, CountError> {
+        let tenant_id = tenant_id.parse().map_err(|_| CountError::NoTenant)?;
         let mark = Mark::new(&self.installation, &tenant_id);
         let mut repeated = kept.is_none();
         loop {
@@ -76,12 +76,10 @@ impl Statistician {
             match counting.count(dialect, &[began.date()]).await {
                 Ok(mut figures) => {
                     *kept = Some(connection);
-                    return figures.pop().ok_or(StepError::Transient("there are no figures".into()));
+                    return figures.pop().ok_or(CountError::NoFigures);
                 }
                 // A connection that was kept may have died since.
-                Err(StepError::Database(error)) if !repeated && kernel::database::is_unreachable(&error) => {
-                    repeated = true
-                }
+                Err(error) if !repeated && error.is_unreachable() => repeated = true,
                 Err(error) => return Err(error),
             }
         }

@@ -9,6 +9,7 @@
 
 mod collect;
 mod count;
+mod error;
 mod live;
 mod publish;
 

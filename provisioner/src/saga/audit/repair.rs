@@ -4,6 +4,7 @@ use super::expected::{Kept, Presence, presence};
 use super::{Present, audit_of, compare, examine, row};
 use crate::saga::provision::{create_user, verify_login};
 use crate::saga::{Context, StepError};
+use crate::server::ServerError;
 use crate::server::account::Account;
 use kernel::audit::{self, Drift, Finding};
 use kernel::jobs::JobError;
@@ -20,7 +21,9 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     for finding in present.findings.iter().filter(|finding| finding.kind.repair().is_some()) {
         match one(context, &present, finding).await {
             Ok(()) => {}
-            Err(StepError::Database(error)) if kernel::jobs::is_transient(&error) => return Err(error.into()),
+            Err(StepError::Server(ServerError::Database(error))) if kernel::jobs::is_transient(&error) => {
+                return Err(error.into());
+            }
             Err(StepError::Job(error)) => return Err(error.into()),
             Err(error) => {
                 let reason = error.reason(&context.tools.server.id);
@@ -101,14 +104,14 @@ async fn regrant(context: &mut Context<'_>, present: &Present, username: &str) -
     let user = seen.users.iter().flatten().find(|user| user.username == username && user.host == *host);
     let beyond = user.is_some_and(|user| !user.rights.is_subset(&compare::rights(&expected.tenant.database.name)));
     if !beyond {
-        return context.account(username).grant(context.session).await;
+        return Ok(context.account(username).grant(context.session).await?);
     }
     let Kept::Password(password) = &expected.kept else {
         return Err(StepError::Permanent("the user cannot be made anew without its password".into()));
     };
     context.account(username).drop(context.session).await?;
     remake(context, presence(&expected.tenant), username, password).await?;
-    context.session.end_sessions_of(username).await
+    Ok(context.session.end_sessions_of(username).await?)
 }
 
 fn is_ours(context: &Context<'_>, present: &Present) -> bool {
@@ -129,5 +132,5 @@ async fn remake(
         return verify_login::verify(context, &context.tools.server, username, password).await;
     }
     account.create_locked(context.session, password).await?;
-    context.session.end_sessions_of(username).await
+    Ok(context.session.end_sessions_of(username).await?)
 }

@@ -39,10 +39,12 @@ async fn clear(context: &mut Context<'_>) -> Result<(), StepError> {
     match context.session.find(&name).await? {
         Found::Absent => Ok(()),
         Found::Marked(mark) if mark.is_of(&owner) && mark.is_copy() => {
-            context.session.drop_database(&name, &owner, false).await
+            Ok(context.session.drop_database(&name, &owner, false).await?)
         }
         // MySQL marks a database after it has made it.
-        Found::Unmarked { empty: true } if context.repeated => context.session.drop_database(&name, &owner, true).await,
+        Found::Unmarked { empty: true } if context.repeated => {
+            Ok(context.session.drop_database(&name, &owner, true).await?)
+        }
         Found::Marked(_) | Found::Unmarked { .. } => Err(StepError::Permanent(format!(
             "a database named {name} exists on {} already: look at it, and drop it by hand",
             context.tools.server.id

@@ -11,7 +11,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let (name, owner) = (context.database().to_owned(), context.mark());
     match context.session.find(&name).await? {
         Found::Marked(mark) if mark.is_of(&owner) && !mark.is_copy() => Ok(()),
-        Found::Marked(mark) if mark.is_of(&owner) => context.session.mark(&name, &owner.migrated()).await,
+        Found::Marked(mark) if mark.is_of(&owner) => Ok(context.session.mark(&name, &owner.migrated()).await?),
         _ => Err(StepError::Transient("the tenant's database is not here".into())),
     }
 }

@@ -19,5 +19,5 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             account.drop(context.session).await?;
         }
     }
-    context.session.drop_database(&name, &owner, false).await
+    Ok(context.session.drop_database(&name, &owner, false).await?)
 }

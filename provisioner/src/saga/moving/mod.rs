@@ -73,7 +73,7 @@ async fn target(context: &Context<'_>) -> Result<Arc<Server>, StepError> {
 
 /// The administrator's session with the other server, with the tenant's lock there: a worker that lost this job is cut off.
 async fn target_session(context: &Context<'_>) -> Result<Session, StepError> {
-    Session::open(&*target(context).await?, &context.tenant.tenant_id).await
+    Ok(Session::open(&*target(context).await?, &context.tenant.tenant_id).await?)
 }
 
 /// Removes what an earlier attempt has copied. Anything else of this name is not this job's, and in its way.
@@ -81,9 +81,11 @@ async fn clear(context: &Context<'_>, there: &mut Session) -> Result<(), StepErr
     let (name, owner) = (context.database(), context.mark());
     match there.find(name).await? {
         Found::Absent => Ok(()),
-        Found::Marked(mark) if mark.is_of(&owner) && mark.is_copy() => there.drop_database(name, &owner, false).await,
+        Found::Marked(mark) if mark.is_of(&owner) && mark.is_copy() => {
+            Ok(there.drop_database(name, &owner, false).await?)
+        }
         // MySQL marks a database after it has made it.
-        Found::Unmarked { empty: true } if context.repeated => there.drop_database(name, &owner, true).await,
+        Found::Unmarked { empty: true } if context.repeated => Ok(there.drop_database(name, &owner, true).await?),
         Found::Marked(_) | Found::Unmarked { .. } => {
             Err(StepError::Permanent(format!("a database named {name} exists on the other server")))
         }
@@ -100,8 +102,8 @@ async fn lossless(server: &Server, name: &str) -> Result<MySqlConnection, StepEr
 impl From<LegacyError> for StepError {
     fn from(error: LegacyError) -> Self {
         match error {
-            LegacyError::At { source, .. } | LegacyError::Database(source) => Self::Database(source),
-            LegacyError::Server(error) => error,
+            LegacyError::At { source, .. } | LegacyError::Database(source) => source.into(),
+            LegacyError::Server(error) => error.into(),
             LegacyError::Name(_) => Self::Unfit("a table or column has a name that cannot be quoted"),
             error => Self::Permanent(error.to_string()),
         }

@@ -5,6 +5,7 @@ use super::{clear, moved, target_session};
 use crate::backup::objects;
 use crate::saga::provision::create_user::kept_password;
 use crate::saga::{Context, StepError, enforce};
+use crate::server::ServerError;
 use kernel::database;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let cleared = tokio::time::timeout(ANSWER, clear_target(context)).await;
     let away = match &cleared {
         Err(_) => true,
-        Ok(Err(StepError::Database(error))) => database::is_unreachable(error),
+        Ok(Err(StepError::Server(ServerError::Database(error)))) => database::is_unreachable(error),
         Ok(_) => false,
     };
     if away && context.lease.last_attempt {

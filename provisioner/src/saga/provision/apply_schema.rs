@@ -18,7 +18,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 /// Brings a database of the tenant from the schema of its mark to the present one.
 pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<(), StepError> {
     match migrate(context, database, mark).await? {
-        true => context.session.mark(database, &mark.migrated()).await,
+        true => Ok(context.session.mark(database, &mark.migrated()).await?),
         false => Ok(()),
     }
 }
@@ -33,7 +33,7 @@ pub async fn migrate(context: &mut Context<'_>, database: &str, mark: &Mark) -> 
         batch.push_str(&migration.sql);
         batch.push('\n');
     }
-    let _turn = context.tools.server.ddl_turn().await?;
+    let _turn = context.tools.server.ddl_turn().await;
     context.session.execute(&batch).await?;
     let present: HashSet<String> = context.session.tables(database).await?.into_iter().collect();
     if let Some(missing) = expected_tables(u32::MAX).find(|table| !present.contains(*table)) {

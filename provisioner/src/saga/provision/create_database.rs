@@ -6,14 +6,14 @@ use crate::server::{Dialect, Found};
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, mark) = (context.database().to_owned(), context.mark());
-    let _turn = context.tools.server.ddl_turn().await?;
+    let _turn = context.tools.server.ddl_turn().await;
     if context.session.create_database(&database, &mark).await? {
         return Ok(());
     }
     match context.session.find(&database).await? {
         Found::Marked(found) if found.is_of(&mark) => Ok(()),
         Found::Unmarked { empty: true } if context.session.dialect == Dialect::MySql && context.repeated => {
-            context.session.mark(&database, &mark).await
+            Ok(context.session.mark(&database, &mark).await?)
         }
         Found::Absent => Err(StepError::Transient("the database vanished while it was looked at".into())),
         Found::Marked(_) | Found::Unmarked { .. } => {
@@ -24,5 +24,5 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, mark) = (context.database().to_owned(), context.mark());
-    context.session.drop_database(&database, &mark, context.repeated).await
+    Ok(context.session.drop_database(&database, &mark, context.repeated).await?)
 }

@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let [username, _] = context.usernames();
     let password = keep_password(context, &username).await?;
-    let _turn = context.tools.server.ddl_turn().await?;
-    context.account(&username).create(context.session, &password).await
+    let _turn = context.tools.server.ddl_turn().await;
+    Ok(context.account(&username).create(context.session, &password).await?)
 }
 
 pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {

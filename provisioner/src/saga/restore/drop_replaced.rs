@@ -13,5 +13,5 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     kernel::process::failpoint::hit("restore.settled").await;
     let (beside, replaced, owner) = (beside(context), replaced(context), context.mark());
     context.session.drop_database(&beside, &owner, true).await?;
-    context.session.drop_database(&replaced, &owner, true).await
+    Ok(context.session.drop_database(&replaced, &owner, true).await?)
 }

@@ -46,7 +46,7 @@ async fn keep(context: &mut Context<'_>, replaced: &str, all: &[StoredObject]) -
     for (number, text) in (1_i32..).zip(texts).chain([(0, String::new())]) {
         sqlx::query(&insert).bind(number).bind(text).execute(context.session.connection()).await?;
     }
-    context.session.execute("COMMIT").await
+    Ok(context.session.execute("COMMIT").await?)
 }
 
 /// What was kept; `None`: nothing was, or not all of it.

@@ -33,7 +33,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         make_objects(context, &database).await?;
         kernel::process::failpoint::hit("restore.objects").await;
     }
-    context.session.mark(&database, &owner.migrated()).await
+    Ok(context.session.mark(&database, &owner.migrated()).await?)
 }
 
 /// The backup's views, routines, triggers and events. An earlier attempt may have made some of them.

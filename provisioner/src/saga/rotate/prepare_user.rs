@@ -20,7 +20,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Err(StepError::Permanent(format!("the tenant has become {}", context.tenant.state)));
     }
     let password = open(context, &next)?;
-    context.account(&next.username).create(context.session, &password).await
+    Ok(context.account(&next.username).create(context.session, &password).await?)
 }
 
 /// Before the switch only: afterwards nothing of the new user may go.
