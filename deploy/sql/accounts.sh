@@ -1,10 +1,11 @@
 #!/bin/sh
-# Runs files of accounts on a database server, as its administrator:
+# Runs SQL files that create accounts on a database server, as the server's administrator:
 #
 #   DB_HOST=db.example.com ADMIN_PASSWORD_FILE=/run/secrets/root deploy/sql/accounts.sh deploy/sql/system.sql
 #
-# The passwords of the accounts are read from SECRETS (/run/secrets), one file each, named as in the SQL: @NODE_PASSWORD@ is in
-# node_password. They go from files into the client's standard input: never into an argument, which others could read.
+# The script reads the passwords of the accounts from the folder SECRETS (by default /run/secrets), one file each, named
+# as in the SQL: the file node_password holds @NODE_PASSWORD@. It passes them to the client by standard input and never
+# as an argument, because other users of the machine can read arguments.
 set -eu
 
 : "${DB_HOST:?the name of the database server}"
@@ -12,7 +13,7 @@ set -eu
 secrets=${SECRETS:-/run/secrets}
 client=$(command -v mysql || command -v mariadb) || { echo 'accounts.sh: neither mysql nor mariadb is installed' >&2; exit 1; }
 
-# A substitution for each secret that the file names, read by sed from a pipe.
+# Prints a sed substitution for each secret that the file names. sed reads them from a pipe.
 substitutions() {
     printf 's/@HOST@/%s/g\n' "${ACCOUNT_HOST:-%}"
     for name in $(grep -o '@[A-Z_]*_PASSWORD@' "$1" | sort -u | tr -d '@'); do
