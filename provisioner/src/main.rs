@@ -12,6 +12,7 @@ mod saga;
 mod serve;
 mod server;
 mod statistics;
+mod tables;
 mod worker;
 
 use clap::{Parser, Subcommand};

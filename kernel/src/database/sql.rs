@@ -57,7 +57,7 @@ pub const COPY_SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUT
 /// Appends a value as the server's text protocol gave it, as a literal of the same bytes.
 ///
 /// A number stands bare if it has a number's letters, text in UTF-8 becomes a quoted string, everything else hexadecimal
-/// digits. `None` is NULL.
+/// digits. `None` is NULL. What is appended has no line break, so a statement stays one line of a backup.
 pub fn push_value(statement: &mut String, value: Option<&[u8]>, form: Form) {
     use std::fmt::Write;
     let Some(bytes) = value else {
@@ -69,11 +69,12 @@ pub fn push_value(statement: &mut String, value: Option<&[u8]>, form: Form) {
         Some(text) => {
             statement.push('\'');
             let mut rest = text;
-            while let Some(at) = rest.bytes().position(|b| matches!(b, b'\'' | b'\\' | b'\0')) {
+            while let Some(at) = rest.bytes().position(|b| matches!(b, b'\'' | b'\\' | b'\0' | b'\n')) {
                 statement.push_str(&rest[..at]);
                 statement.push_str(match rest.as_bytes()[at] {
                     b'\'' => "''",
                     b'\\' => "\\\\",
+                    b'\n' => "\\n",
                     _ => "\\0",
                 });
                 rest = &rest[at + 1..];

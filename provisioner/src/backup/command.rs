@@ -3,7 +3,7 @@
 use super::catalogue;
 use super::choice::choose;
 use super::dump;
-use super::error::{BackupError, Doing};
+use super::error::BackupError;
 use super::list;
 use super::load::verify;
 use super::manifest::{Kept, Manifest};
@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::store::{BackupStore, Subject};
 use super::take::Taker;
 use crate::server::Server;
+use crate::tables::Doing;
 use clap::{Args, Subcommand};
 use kernel::crypto::KeyRing;
 use kernel::database;
@@ -134,9 +135,8 @@ impl Setting {
 
     /// This installation's id.
     pub async fn installation(&self) -> Result<String, BackupError> {
-        kernel::store::installation::installation_id(self.store.pool())
-            .await
-            .doing(|| "reading the system database".into())
+        let found = kernel::store::installation::installation_id(self.store.pool()).await;
+        Ok(found.doing(|| "reading the system database".into())?)
     }
 }
 

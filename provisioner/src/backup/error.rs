@@ -1,7 +1,7 @@
 //! Why a backup was not taken, found, opened or loaded.
 
-use crate::legacy::LegacyError;
 use crate::server::ServerError;
+use crate::tables::TableError;
 use kernel::crypto::CryptoError;
 use kernel::database::sql::Unquotable;
 use kernel::jobs::JobError;
@@ -33,15 +33,6 @@ pub enum BackupError {
         #[source]
         source: object_store::Error,
     },
-    /// A database failed.
-    #[error("{doing} failed")]
-    Database {
-        /// What was being done.
-        doing: String,
-        /// Why it failed.
-        #[source]
-        source: sqlx::Error,
-    },
     /// Compressing or reading a stream.
     #[error("the stream of a backup failed")]
     Stream(#[from] std::io::Error),
@@ -51,12 +42,9 @@ pub enum BackupError {
     /// A setting is missing or wrong.
     #[error(transparent)]
     Setting(#[from] ConfigError),
-    /// A table or column has a name that cannot be quoted.
+    /// Tables or stored objects could not be read, loaded or compared.
     #[error(transparent)]
-    Name(#[from] Unquotable),
-    /// Tables could not be read.
-    #[error(transparent)]
-    Tables(#[from] LegacyError),
+    Tables(TableError),
     /// The database server refused something.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -89,25 +77,37 @@ impl BackupError {
     }
 }
 
-/// Says what was being done when something failed.
-pub trait Doing<T> {
-    /// Adds it.
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, BackupError>;
-}
-
-impl<T> Doing<T> for Result<T, sqlx::Error> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, BackupError> {
-        self.map_err(|source| BackupError::Database { doing: what(), source })
+/// A stored object that is not fit, and a copy that is not equal, are this error's own variants: exit codes tell them apart.
+impl From<TableError> for BackupError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Refused(why) => Self::Refused(why),
+            error @ TableError::RowTooLong { .. } => Self::Refused(error.to_string()),
+            TableError::NotEqual(how) => Self::NotEqual(how),
+            error => Self::Tables(error),
+        }
     }
 }
 
-impl<T> Doing<T> for Result<T, object_store::Error> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, BackupError> {
+impl From<Unquotable> for BackupError {
+    fn from(error: Unquotable) -> Self {
+        Self::Tables(error.into())
+    }
+}
+
+/// Adds to an error of the backup store what was being done.
+pub trait InStore<T> {
+    /// Turns the error into [`BackupError::Store`], or into [`BackupError::Damaged`] if a file is missing.
+    fn in_store(self, doing: impl FnOnce() -> String) -> Result<T, BackupError>;
+}
+
+impl<T> InStore<T> for Result<T, object_store::Error> {
+    fn in_store(self, doing: impl FnOnce() -> String) -> Result<T, BackupError> {
         self.map_err(|source| match source {
             object_store::Error::NotFound { .. } => {
-                BackupError::Damaged(format!("{} failed: there is no such file", what()))
+                BackupError::Damaged(format!("{} failed: there is no such file", doing()))
             }
-            source => BackupError::Store { doing: what(), source },
+            source => BackupError::Store { doing: doing(), source },
         })
     }
 }

@@ -1,12 +1,13 @@
 //! Loading a backup into a database that nobody uses, and the proof that it holds what the backup says.
 
 use super::dump;
-use super::error::{BackupError, Doing};
+use super::error::BackupError;
 use super::manifest::{Kept, Manifest};
-use super::objects::{self, StoredObject};
 use super::reader::Reader;
 use super::store::{BackupStore, Subject};
-use crate::legacy::progress::Progress;
+use crate::tables::Doing;
+use crate::tables::progress::Progress;
+use crate::tables::stored_objects::{self, StoredObject};
 use kernel::crypto::KeyRing;
 use sqlx::{Executor, MySqlConnection};
 
@@ -65,9 +66,9 @@ pub async fn load(
         Stored::Later => Ok(()),
         Stored::Tried(owner) => {
             objects.retain(|object| object.kind != "EVENT");
-            objects::create(connection, database, Some(owner), &objects).await
+            Ok(stored_objects::create(connection, database, Some(owner), &objects).await?)
         }
-        Stored::Made => objects::create(connection, database, Some(database), &objects).await,
+        Stored::Made => Ok(stored_objects::create(connection, database, Some(database), &objects).await?),
     }
 }
 

@@ -5,8 +5,8 @@
 //! another, makes the key unusable. Sealing the key anew under another key of the ring leaves the rest as it is.
 
 use super::error::BackupError;
-use super::objects::ObjectContent;
 use super::store::{BackupStore, Subject};
+use crate::tables::stored_objects::ObjectContent;
 use chrono::{DateTime, Utc};
 use kernel::crypto::{CryptoError, DataKey, KeyRing, Purpose};
 use kernel::domain::Position;
@@ -62,7 +62,7 @@ pub struct TableContent {
     pub name: String,
     /// Rows.
     pub rows: u64,
-    /// Sum over its rows, in any order; see [`crate::legacy::lane`].
+    /// Sum over its rows, in any order; see [`crate::tables::transfer`].
     pub checksum: String,
 }
 

@@ -19,7 +19,6 @@ pub mod job;
 mod list;
 pub mod load;
 mod manifest;
-pub mod objects;
 mod prune;
 mod reader;
 mod restore;

@@ -1,6 +1,6 @@
 //! The way of a dump into the store: compressed (zstd), sealed in chunks, sent in parts. Memory is bounded by two parts.
 
-use super::error::{BackupError, Doing};
+use super::error::{BackupError, InStore};
 use kernel::crypto::{CHUNK, Chunks, DataKey};
 use object_store::buffered::BufWriter;
 use sha2::{Digest, Sha256};
@@ -66,7 +66,7 @@ impl Sink {
         digest.update(&sealed);
         *stored += sealed.len() as u64;
         kernel::process::failpoint::hit("backup.chunk").await;
-        upload.put(sealed.into()).await.doing(|| "writing into the backup store".into())
+        upload.put(sealed.into()).await.in_store(|| "writing into the backup store".into())
     }
 
     /// The end: the data is in the store.

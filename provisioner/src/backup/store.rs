@@ -7,7 +7,7 @@
 //!
 //! A file is there whole or not at all: a directory gets it by renaming (after it is on the disk), S3 by completing an upload.
 
-use super::error::{BackupError, Doing};
+use super::error::{BackupError, InStore};
 use futures::TryStreamExt;
 use kernel::domain::TenantId;
 use kernel::process::config::{ConfigError, Settings, wrong};
@@ -170,27 +170,27 @@ impl BackupStore {
         range: Range<u64>,
     ) -> Result<Vec<u8>, BackupError> {
         let path = self.path(subject, backup_id, "data");
-        let read = self.objects.get_range(&path, range).await.doing(|| format!("reading {path}"))?;
+        let read = self.objects.get_range(&path, range).await.in_store(|| format!("reading {path}"))?;
         Ok(read.to_vec())
     }
 
     /// Bytes of the data.
     pub async fn data_size(&self, subject: &Subject, backup_id: &str) -> Result<u64, BackupError> {
         let path = self.path(subject, backup_id, "data");
-        Ok(self.objects.head(&path).await.doing(|| format!("reading {path}"))?.size)
+        Ok(self.objects.head(&path).await.in_store(|| format!("reading {path}"))?.size)
     }
 
     /// Writes the manifest, or another one in its place.
     pub async fn put_manifest(&self, subject: &Subject, backup_id: &str, text: String) -> Result<(), BackupError> {
         let path = self.path(subject, backup_id, "manifest");
-        self.objects.put(&path, text.into_bytes().into()).await.doing(|| format!("writing {path}")).map(drop)
+        self.objects.put(&path, text.into_bytes().into()).await.in_store(|| format!("writing {path}")).map(drop)
     }
 
     /// Reads it.
     pub async fn manifest(&self, subject: &Subject, backup_id: &str) -> Result<Vec<u8>, BackupError> {
         let path = self.path(subject, backup_id, "manifest");
         let read = async { self.objects.get(&path).await?.bytes().await };
-        Ok(read.await.doing(|| format!("reading {path}"))?.to_vec())
+        Ok(read.await.in_store(|| format!("reading {path}"))?.to_vec())
     }
 
     /// Removes a backup: the manifest first, so that what is left is none.
@@ -214,7 +214,7 @@ impl BackupStore {
         let whole = (folder != Path::default()).then_some(&folder);
         let mut listed = self.objects.list(whole);
         let mut found: BTreeMap<_, Files> = BTreeMap::new();
-        while let Some(object) = listed.try_next().await.doing(|| "listing the backup store".into())? {
+        while let Some(object) = listed.try_next().await.in_store(|| "listing the backup store".into())? {
             let Some((subject, backup_id, ending)) = self.parse(&object.location) else { continue };
             let files = found.entry((subject, backup_id)).or_default();
             match ending {

@@ -5,12 +5,13 @@
 
 use super::command::Setting;
 use super::dump::RESTORING;
-use super::error::{BackupError, Doing};
+use super::error::BackupError;
 use super::load;
 use super::manifest::{Kept, Manifest};
-use super::objects;
 use super::store::Subject;
 use crate::server::Dialect;
+use crate::tables::Doing;
+use crate::tables::stored_objects;
 use kernel::database::{self, migrate, sql};
 use kernel::process::config::wrong;
 use sqlx::mysql::MySqlConnectOptions;
@@ -42,7 +43,7 @@ pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> 
     let tables = tables(&mut connection, &database).await?;
     if tables.iter().any(|table| table == RESTORING) {
         eprintln!("an earlier restore was killed here: what it has loaded is dropped");
-        objects::drop_all(&mut connection, &database).await?;
+        stored_objects::drop_all(&mut connection, &database).await?;
         // Its sign last.
         for table in tables.iter().filter(|table| *table != RESTORING).chain([&RESTORING.to_owned()]) {
             let drop = format!("SET SESSION foreign_key_checks = 0; DROP TABLE {}", sql::identifier(table)?);
@@ -63,14 +64,15 @@ pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> 
     load::load(&setting.backups, &setting.keys, &Subject::System, kept, &mut connection, &database, stored).await?;
     kernel::process::failpoint::hit("restore.system_loaded").await;
     let end = format!("DROP TABLE {sign}");
-    connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into()).map(drop)
+    connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into())?;
+    Ok(())
 }
 
 /// Connects; a database that is missing altogether is made, if the account may.
 async fn connect(options: &MySqlConnectOptions, name: &str) -> Result<MySqlConnection, BackupError> {
     match database::connect(options).await {
         Err(error) if database::number(&error) == Some(1049) => {}
-        connected => return connected.doing(|| "connecting to the system database".into()),
+        connected => return Ok(connected.doing(|| "connecting to the system database".into())?),
     }
     let anywhere = options.clone().database("");
     let mut connection = database::connect(&anywhere).await.doing(|| "connecting to the system database".into())?;
@@ -78,14 +80,14 @@ async fn connect(options: &MySqlConnectOptions, name: &str) -> Result<MySqlConne
     connection.execute(sqlx::raw_sql(&create)).await.map_err(|_| {
         BackupError::Refused(format!("there is no database {name}, and this account may not create it: create it"))
     })?;
-    database::connect(options).await.doing(|| "connecting to the system database".into())
+    Ok(database::connect(options).await.doing(|| "connecting to the system database".into())?)
 }
 
 async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Vec<String>, BackupError> {
     let list = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_TYPE <> 'VIEW'";
     let reading = || format!("reading what {database} holds");
     let rows = sqlx::query(list).bind(database).fetch_all(connection).await.doing(reading)?;
-    rows.iter().map(|row| kernel::database::text(row, 0).doing(reading)).collect()
+    Ok(rows.iter().map(|row| database::text(row, 0).doing(reading)).collect::<Result<_, _>>()?)
 }
 
 /// What comes next, for people.

@@ -6,12 +6,13 @@
 
 use super::catalogue;
 use super::dump;
-use super::error::{BackupError, Doing};
+use super::error::BackupError;
 use super::manifest::Manifest;
-use super::objects;
 use super::sink::Sink;
 use super::store::{BackupStore, Subject};
 use crate::server::{Dialect, Found, Mark, Server, find};
+use crate::tables::Doing;
+use crate::tables::stored_objects;
 use chrono::Utc;
 use kernel::crypto::{DataKey, KeyRing};
 use kernel::database::{self, migrate};
@@ -99,7 +100,7 @@ impl Taker<'_> {
         let key = DataKey::generate();
         let mut sink = Sink::new(self.backups.write_data(&subject, &backup_id), &key, &backup_id)?;
         let present = dump::tables(&mut connection, &database).await?;
-        let objects = objects::read(&mut connection, &database).await?;
+        let objects = stored_objects::read(&mut connection, &database).await?;
         let mut tables = Vec::new();
         let dumped = async {
             for object in &objects.all {
@@ -113,7 +114,7 @@ impl Taker<'_> {
                 kernel::process::failpoint::hit("backup.table").await;
             }
             // Tables are read in a snapshot, which a change of one of them ends; these are not.
-            if objects::read(&mut connection, &database).await? != objects {
+            if stored_objects::read(&mut connection, &database).await? != objects {
                 return Err(BackupError::Changed(database.clone()));
             }
             Ok(())
@@ -141,7 +142,7 @@ impl Taker<'_> {
             server_version,
             schema_version,
             tables,
-            objects: objects.all.iter().map(objects::StoredObject::content).collect(),
+            objects: objects.all.iter().map(stored_objects::StoredObject::content).collect(),
             left_out: objects.broken,
             dump_bytes: stored.dump_bytes,
             stored_bytes: stored.stored_bytes,

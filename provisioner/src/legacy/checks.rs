@@ -5,6 +5,7 @@ use super::error::is_denied;
 use super::mapping::{MAPPED, REFERENCES};
 use super::members::FIT;
 use super::routes::Route;
+use crate::tables::TableError;
 use kernel::database::{self, sql};
 use serde::Serialize;
 use sqlx::{Executor, MySqlConnection, Row};
@@ -207,7 +208,9 @@ async fn references(
 /// Whether the two columns have collations that the server does not compare: then it is not known what refers to what.
 pub fn is_incomparable(error: &LegacyError) -> bool {
     match error {
-        LegacyError::Database(error) | LegacyError::At { source: error, .. } => database::number(error) == Some(1267),
+        LegacyError::Tables(TableError::Database(error) | TableError::At { source: error, .. }) => {
+            database::number(error) == Some(1267)
+        }
         _ => false,
     }
 }

@@ -7,9 +7,8 @@
 
 use super::checks::NAMED;
 use super::destination::Destination;
-use super::error::Doing;
+use super::direction::Direction;
 use super::import::{self, Wishes};
-use super::lane::Direction;
 use super::mapping::Place;
 use super::members::ACTOR;
 use super::rollback::{changed_since_cut_over, set_multi_tenant};
@@ -19,6 +18,7 @@ use super::state::{self, Stage};
 use super::verify::{self, Report};
 use super::work::Worker;
 use super::{LegacyError, backup, plan, sync};
+use crate::tables::Doing;
 use kernel::domain::{Command, Rejection};
 use kernel::store::CommandError;
 use serde::Serialize;

@@ -3,7 +3,8 @@
 //! It reads our own files, whose form is one column a line; a test compares what it finds with what a server says.
 
 use super::mapping::Place;
-use super::schema::{Column, Table};
+use crate::tables::column::Column;
+use crate::tables::schema::Table;
 use kernel::database::migrate;
 use sqlx::migrate::Migration;
 use std::collections::BTreeMap;

@@ -5,19 +5,22 @@
 //! installation's mark.
 
 use super::LegacyError;
-use super::error::Doing;
 use super::mapping::Place;
-use super::routes::{Change, Route, Tables};
-use super::schema;
-use super::source::{Source, begin_copying};
+use super::routes::{Change, Route};
+use super::source::Source;
 use crate::server::{self, Dialect, Found, Mark, Server};
+use crate::tables::Doing;
+use crate::tables::definition::{define, read_definition};
+use crate::tables::schema;
+use crate::tables::schema::Tables;
+use crate::tables::session::begin_copying;
 use kernel::database::migrate::MigrateError;
 use kernel::database::{self, migrate, sql};
 use kernel::domain::{Tenant, TenantState};
 use kernel::process::config::Settings;
 use kernel::store::{Store, installation};
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{Executor, MySqlConnection, Row};
+use sqlx::{Executor, MySqlConnection};
 
 /// Connections of the pool: events are appended one after the other.
 const POOL: u32 = 3;
@@ -91,7 +94,7 @@ impl Destination {
 
     /// The tables of a place.
     pub async fn tables(&self, place: Place) -> Result<Tables, LegacyError> {
-        schema::read(&mut self.connect(place).await?, self.database(place)).await
+        Ok(schema::read(&mut self.connect(place).await?, self.database(place)).await?)
     }
 
     /// Whether a table has rows.
@@ -130,7 +133,7 @@ impl Destination {
         for change in changes {
             let statement = match change {
                 Change::Create { table } => {
-                    let create = definition(&mut reader, table).await?;
+                    let create = read_definition(&mut reader, table).await?;
                     create.replacen("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1)
                 }
                 Change::Add { table, column, definition } => {
@@ -138,8 +141,8 @@ impl Destination {
                     format!("ALTER TABLE {name} ADD COLUMN {quoted} {definition}")
                 }
                 Change::Widen { table, column, column_type } => {
-                    let line =
-                        widened(&definition(&mut connection, table).await?, column, column_type).ok_or_else(|| {
+                    let line = widened(&read_definition(&mut connection, table).await?, column, column_type)
+                        .ok_or_else(|| {
                             LegacyError::Stopped(format!(
                                 "the definition of {table}.{column} in the tenant's database is not understood"
                             ))
@@ -153,21 +156,6 @@ impl Destination {
         }
         Ok(())
     }
-}
-
-/// Runs a statement that another server has told of a table of its own.
-pub async fn define(connection: &mut MySqlConnection, statement: &str) -> Result<(), sqlx::Error> {
-    let mut changed = connection.execute(sqlx::raw_sql(statement)).await;
-    if changed.as_ref().is_err_and(|error| database::number(error) == Some(UNKNOWN_COLLATION)) {
-        changed = connection.execute(sqlx::raw_sql(&with_known_collations(statement))).await;
-    }
-    changed.map(drop)
-}
-
-/// The server's own statement that makes a table.
-pub async fn definition(connection: &mut MySqlConnection, table: &str) -> Result<String, LegacyError> {
-    let show = format!("SHOW CREATE TABLE {}", sql::identifier(table)?);
-    Ok(database::text(&connection.fetch_one(show.as_str()).await?, 1)?)
 }
 
 /// A column's line of a table's definition with another type in the place of its own: defaults, comments and everything else
@@ -184,33 +172,6 @@ fn widened(definition: &str, column: &str, column_type: &str) -> Option<String> 
         (None, None) => rest.len(),
     };
     Some(format!("{name} {column_type}{}", &rest[end..]))
-}
-
-const UNKNOWN_COLLATION: u16 = 1273;
-
-/// MySQL's and MariaDB's newest collations are unknown to each other. What a carried table is sorted by there is not what makes
-/// it what it is: it gets the collation that all other tables have.
-fn with_known_collations(definition: &str) -> String {
-    let known = |word: &str| match ["utf8mb4_0900_", "utf8mb4_uca1400_"].iter().any(|newest| word.starts_with(newest)) {
-        true => "utf8mb4_unicode_ci".to_owned(),
-        false => word.to_owned(),
-    };
-    let mut changed = String::with_capacity(definition.len());
-    for (index, piece) in definition.split("COLLATE").enumerate() {
-        if index == 0 {
-            changed.push_str(piece);
-            continue;
-        }
-        let begin = piece.len() - piece.trim_start_matches([' ', '=']).len();
-        let end = piece[begin..]
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .map_or(piece.len(), |end| begin + end);
-        changed.push_str("COLLATE");
-        changed.push_str(&piece[..begin]);
-        changed.push_str(&known(&piece[begin..end]));
-        changed.push_str(&piece[end..]);
-    }
-    changed
 }
 
 fn refused(what: &str, error: &sqlx::Error) -> LegacyError {
@@ -252,15 +213,9 @@ async fn check_mark(store: &Store, tenant: &Tenant, server: &Server) -> Result<(
     }
 }
 
-/// Most bytes of a statement that a session may be sent.
-pub async fn statement_limit(connection: &mut MySqlConnection) -> Result<usize, LegacyError> {
-    let row = connection.fetch_one("SELECT CAST(@@max_allowed_packet AS UNSIGNED)").await?;
-    Ok(usize::try_from(row.try_get::<u64, _>(0)?).unwrap_or(usize::MAX))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{widened, with_known_collations};
+    use super::widened;
 
     #[test]
     fn a_wider_column_keeps_everything_else() {
@@ -272,12 +227,5 @@ mod tests {
         assert_eq!(line.as_deref(), Some("`short` varchar(64) NOT NULL DEFAULT ''"));
         assert_eq!(widened(definition, "structure", "longtext").as_deref(), Some("`structure` longtext"));
         assert_eq!(widened(definition, "absent", "longtext"), None);
-    }
-
-    #[test]
-    fn newest_collations_are_replaced_and_nothing_else() {
-        let definition = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_0900_ai_ci, `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_uca1400_ai_ci";
-        let expected = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_unicode_ci, `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_unicode_ci";
-        assert_eq!(with_known_collations(definition), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! Why a command of the migrator did not do what it was asked.
 
 use crate::server::ServerError;
+use crate::tables::TableError;
 use kernel::database;
 use kernel::database::sql::Unquotable;
 use kernel::default_tenant::DefaultTenantError;
@@ -17,21 +18,9 @@ pub enum LegacyError {
     /// It was under way and could not go on; the same command goes on where it was.
     #[error("{0}")]
     Stopped(String),
-    /// A database failed, at some work.
-    #[error("{doing} failed")]
-    At {
-        /// What was being done.
-        doing: String,
-        /// Why it failed.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// A database failed.
-    #[error("a database failed")]
-    Database(#[from] sqlx::Error),
-    /// A table or column has a name that cannot be quoted.
+    /// Tables could not be read, copied or compared.
     #[error(transparent)]
-    Name(#[from] Unquotable),
+    Tables(#[from] TableError),
     /// Members or domains could not be recorded.
     #[error("an event could not be recorded")]
     Command(#[from] CommandError),
@@ -62,7 +51,7 @@ pub const FOUND: u8 = 4;
 impl From<DefaultTenantUnknown> for LegacyError {
     fn from(error: DefaultTenantUnknown) -> Self {
         match error {
-            DefaultTenantUnknown::Database(error) => Self::Database(error),
+            DefaultTenantUnknown::Database(error) => error.into(),
             unusable => Self::Refused(unusable.to_string()),
         }
     }
@@ -73,7 +62,7 @@ impl From<DefaultTenantError> for LegacyError {
         match error {
             DefaultTenantError::Unknown(error) => error.into(),
             DefaultTenantError::Setting(error) => Self::Setting(error),
-            DefaultTenantError::Command(CommandError::Database(error)) => Self::Database(error),
+            DefaultTenantError::Command(CommandError::Database(error)) => error.into(),
             DefaultTenantError::Command(error) => Self::Command(error),
             error @ DefaultTenantError::NoPlan => Self::Refused(error.to_string()),
         }
@@ -85,8 +74,8 @@ impl LegacyError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
-            Self::Stopped(_) | Self::Name(_) => "stopped",
-            Self::At { .. } | Self::Database(_) => "database",
+            Self::Tables(TableError::At { .. } | TableError::Database(_)) => "database",
+            Self::Stopped(_) | Self::Tables(_) => "stopped",
             Self::Command(_) => "event",
             Self::Server(_) => "server",
             Self::Setting(_) => "setting",
@@ -103,20 +92,20 @@ impl LegacyError {
     }
 }
 
-/// Says what was being done when a database failed.
-pub trait Doing<T> {
-    /// Adds it.
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, LegacyError>;
-}
-
-impl<T> Doing<T> for Result<T, sqlx::Error> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, LegacyError> {
-        self.map_err(|source| LegacyError::At { doing: what(), source })
-    }
-}
-
 /// Whether the server says that the account may not do that.
 pub fn is_denied(error: &sqlx::Error) -> bool {
     // Access denied to a database, a table, a column, for a right in general.
     matches!(database::number(error), Some(1044 | 1045 | 1142 | 1143 | 1227 | 1370))
+}
+
+impl From<sqlx::Error> for LegacyError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Tables(error.into())
+    }
+}
+
+impl From<Unquotable> for LegacyError {
+    fn from(error: Unquotable) -> Self {
+        Self::Tables(error.into())
+    }
 }

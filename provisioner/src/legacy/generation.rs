@@ -1,7 +1,7 @@
 //! [`Generation`]: which schema of the old system a source has, recognised by its tables.
 
 use super::mapping::MAPPED;
-use super::routes::Tables;
+use crate::tables::schema::Tables;
 use serde::Serialize;
 
 /// A schema of the old system that is known.

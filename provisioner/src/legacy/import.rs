@@ -9,19 +9,20 @@
 //!
 //! An import that is complete is not repeated: the command says so and changes nothing.
 
-use super::compare::{Pair, compare, newest, rewrite};
-use super::copy::{Commit, copy};
 use super::destination::Destination;
-use super::error::Doing;
-use super::lane::{Direction, Lane, Range};
+use super::direction::{Direction, transfer_of};
 use super::mapping::Place;
 use super::members::{self, ACTOR, AdminsBecome, Members};
-use super::progress::Progress;
 use super::routes::{Route, Routing, Unmapped, resolve};
 use super::source::{How, Snapshot, Source};
 use super::state::{self, Import, Stage, TableState};
 use super::work::{Worker, begin_table, in_parallel};
 use super::{LegacyError, checks};
+use crate::tables::Doing;
+use crate::tables::compare::{Pair, compare, newest, rewrite};
+use crate::tables::copy::{Commit, copy};
+use crate::tables::progress::Progress;
+use crate::tables::transfer::{Range, TableTransfer};
 use kernel::database::sql;
 use kernel::domain::{Command, DomainName, Rejection};
 use kernel::store::CommandError;
@@ -184,10 +185,10 @@ async fn attempt(
     let (copied, repaired) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(&mut workers, &routing.routes, async |worker, route| {
-        let lane = Lane::new(route, Direction::Forward, tenant_id)?;
+        let transfer = transfer_of(route, Direction::Forward, tenant_id)?;
         let state = states.get(&route.table).cloned().unwrap_or_default();
         let before = state.copied_rows;
-        let (rows, otherwise) = table(worker, route, &lane, state, run, &progress).await?;
+        let (rows, otherwise) = table(worker, route, &transfer, state, run, &progress).await?;
         copied.set(copied.get() + rows - before);
         repaired.set(repaired.get() + otherwise);
         progress.table();
@@ -211,7 +212,7 @@ async fn attempt(
 async fn table(
     worker: &mut Worker,
     route: &Route,
-    lane: &Lane,
+    transfer: &TableTransfer,
     mut state: TableState,
     run: u32,
     progress: &Progress,
@@ -227,10 +228,10 @@ async fn table(
     let was_complete = state.complete;
     state.first_run = if resumed { state.first_run } else { run };
     state.last_run = run;
-    state.raise_newest(newest(source, &lane.from).await?);
+    state.raise_newest(newest(source, &transfer.from).await?);
     state::keep_table(checkpoints, &route.table, &state).await?;
     if route.key.is_none() {
-        let rows = rewrite(lane, Pair { from: source, to: writer }, progress).await?;
+        let rows = rewrite(transfer, Pair { from: source, to: writer }, progress).await?;
         state.complete = true;
         state.copied_rows += rows;
         state::keep_table(checkpoints, &route.table, &state).await?;
@@ -239,13 +240,13 @@ async fn table(
     if !was_complete {
         let rest = Range { after: earlier.to, to: None };
         if resumed {
-            let delete = format!("DELETE FROM {} WHERE {}", lane.to.table, lane.to.within(&rest));
+            let delete = format!("DELETE FROM {} WHERE {}", transfer.to.table, transfer.to.within(&rest));
             writer
                 .execute(sqlx::raw_sql(&delete))
                 .await
-                .doing(|| format!("removing what was not recorded of {}", lane.name))?;
+                .doing(|| format!("removing what was not recorded of {}", transfer.name))?;
         }
-        copy(lane, rest, source, writer, Commit::Chunks, progress, async |last, rows| {
+        copy(transfer, rest, source, writer, Commit::Chunks, progress, async |last, rows| {
             state.last_key = last.map(|key| key.to_string()).or(state.last_key.take());
             state.copied_rows += rows;
             Ok(state::keep_table(checkpoints, &route.table, &state).await?)
@@ -257,10 +258,10 @@ async fn table(
     // Rows that an earlier attempt copied are as an earlier snapshot had them.
     let repaired = match (resumed, was_complete, earlier.to) {
         (true, true, _) => {
-            compare(lane, Range::default(), Pair { from: source, to: writer }, true, progress).await?.changes.rows()
+            compare(transfer, Range::default(), Pair { from: source, to: writer }, true, progress).await?.changes.rows()
         }
         (true, false, Some(_)) => {
-            compare(lane, earlier, Pair { from: source, to: writer }, true, progress).await?.changes.rows()
+            compare(transfer, earlier, Pair { from: source, to: writer }, true, progress).await?.changes.rows()
         }
         _ => 0,
     };

@@ -7,7 +7,7 @@
 
 use super::LegacyError;
 use super::destination::Destination;
-use super::progress::Progress;
+use crate::tables::progress::Progress;
 use clap::ValueEnum;
 use kernel::domain::{Command, Role, UserId};
 use kernel::store::CommandError;

@@ -5,7 +5,7 @@
 //! | [`mapping`] | which table goes where: the one list that everything reads |
 //! | [`routes`], [`schema`], [`design`] | what both sides have, whether it fits, and the ways that follow |
 //! | [`source`], [`destination`], [`prepare`], [`state`] | the two sides, and how far the move has come |
-//! | [`lane`], [`copy`], [`compare`] | one table in one direction: copied, compared, made equal |
+//! | [`direction`], [`work`] | tables on their way to the new system or back, several at once |
 //! | [`plan`], [`import`], [`verify`], [`sync`], [`rollback`], [`cutover`] | the commands |
 //!
 //! **Guarantees.** The source is only read, but for `rollback`. Every value stays what it was: rows travel as the text of the
@@ -15,24 +15,20 @@
 
 mod backup;
 mod checks;
-pub(crate) mod compare;
-pub(crate) mod copy;
 mod cutover;
 mod design;
-pub mod destination;
-pub mod error;
+mod destination;
+mod direction;
+mod error;
 mod generation;
 mod import;
-pub mod lane;
 mod mapping;
 mod members;
 mod plan;
 mod prepare;
-pub mod progress;
 mod rollback;
-pub(crate) mod routes;
-pub mod schema;
-pub mod source;
+mod routes;
+mod source;
 mod state;
 mod sync;
 mod verify;

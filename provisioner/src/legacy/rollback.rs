@@ -9,18 +9,20 @@
 //! [`super::mapping`] says what goes back.
 
 use super::LegacyError;
-use super::compare::{Changes, Pair, compare, newest, sum};
 use super::destination::Destination;
-use super::error::{Doing, is_denied};
-use super::lane::{Direction, Lane, Range};
+use super::direction::{Direction, transfer_of};
+use super::error::is_denied;
 use super::mapping::Place;
 use super::members::ACTOR;
-use super::progress::Progress;
 use super::routes::Routing;
 use super::source::{How, Source};
 use super::state::{self, Import, Stage};
 use super::verify::{self, Report};
 use super::work::{Worker, begin_table, in_parallel};
+use crate::tables::Doing;
+use crate::tables::compare::{Changes, Pair, compare, newest, sum};
+use crate::tables::progress::Progress;
+use crate::tables::transfer::Range;
 use clap::ValueEnum;
 use kernel::database::sql;
 use kernel::domain::{Command, Rejection};
@@ -149,15 +151,15 @@ async fn data(
     let states = state::tables(&mut system).await?;
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(&mut workers, &routing.routes, async |worker, route| {
-        let lane = Lane::new(route, Direction::Back, tenant_id)?;
+        let transfer = transfer_of(route, Direction::Back, tenant_id)?;
         let (from, to) = worker.ends(route, Direction::Back);
         begin_table(to, route).await?;
-        let found = compare(&lane, Range::default(), Pair { from, to }, !wishes.dry_run, &progress).await?;
+        let found = compare(&transfer, Range::default(), Pair { from, to }, !wishes.dry_run, &progress).await?;
         progress.table();
         if !wishes.dry_run {
             // These rows are the old database's own from now on: a later synchronisation must not take them for foreign.
             let mut state = states.get(&route.table).cloned().unwrap_or_default();
-            state.raise_newest(newest(&mut worker.source, &lane.to).await?);
+            state.raise_newest(newest(&mut worker.source, &transfer.to).await?);
             state::keep_table(&mut worker.checkpoints, &route.table, &state).await?;
         }
         if found.changes.rows() > 0 {
@@ -194,7 +196,7 @@ async fn check_rights(workers: &mut [Worker], routing: &Routing) -> Result<(), L
                         "the account of LEGACY_DB_URL needs SELECT, INSERT and DELETE on {table} to take rows back"
                     )));
                 }
-                Err(error) => return Err(error).doing(|| format!("looking at the rights on {table}")),
+                checked => drop(checked.doing(|| format!("checking the rights on {table}"))?),
             }
         }
     }
@@ -227,8 +229,8 @@ pub async fn changed_since_cut_over(
     let changed = RefCell::new(Vec::new());
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(workers, &routing.routes, async |worker, route| {
-        let lane = Lane::new(route, Direction::Forward, tenant_id)?;
-        let now = sum(&mut worker.source, &lane.from, &Range::default(), &route.table).await?;
+        let transfer = transfer_of(route, Direction::Forward, tenant_id)?;
+        let now = sum(&mut worker.source, &transfer.from, &Range::default(), &route.table).await?;
         let then = states.get(&route.table).and_then(|state| state.cut_over.clone());
         if then != Some((now.rows, format!("{:x}", now.checksum))) {
             changed.borrow_mut().push(route.table.clone());

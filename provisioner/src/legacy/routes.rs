@@ -5,13 +5,11 @@
 
 use super::generation::Generation;
 use super::mapping::{self, Mapped, Place};
-use super::schema::{Column, Family, Fit, Table};
+use crate::tables::column::{Column, Family, Fit};
+use crate::tables::schema::{Table, Tables};
 use clap::ValueEnum;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Tables of a database by name.
-pub type Tables = BTreeMap<String, Table>;
+use std::collections::BTreeSet;
 
 /// What becomes of tables that the new schema does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
@@ -129,7 +127,7 @@ pub fn resolve(source: &Tables, system: &Tables, tenant: &Tables, unmapped: Unma
         refusals: Vec::new(),
     };
     for (name, table) in source {
-        if table.kind != "BASE TABLE" {
+        if !table.is_base_table() {
             let kind = table.kind.to_ascii_lowercase();
             routing
                 .left
@@ -154,22 +152,6 @@ pub fn resolve(source: &Tables, system: &Tables, tenant: &Tables, unmapped: Unma
     Ok(routing)
 }
 
-/// The ways of all tables of a tenant's database into another one like it.
-pub fn of_copy(tables: &Tables) -> Vec<Route> {
-    let mut routing = Routing {
-        generation: Generation::September2025,
-        routes: Vec::new(),
-        left: Vec::new(),
-        changes: Vec::new(),
-        nulls: Vec::new(),
-        refusals: Vec::new(),
-    };
-    for (name, table) in tables.iter().filter(|(_, table)| table.kind == "BASE TABLE") {
-        routing.carry(name, table, None);
-    }
-    routing.routes
-}
-
 impl Routing {
     /// Names of the tables on the way.
     pub fn tables(&self) -> Vec<String> {
@@ -178,7 +160,7 @@ impl Routing {
 
     fn map(&mut self, name: &str, table: &Table, mapped: &'static Mapped, target: &Table) {
         let mut columns = Vec::new();
-        for column in table.columns.iter().filter(|column| !column.generated) {
+        for column in table.written_columns() {
             let to = mapped.new_name(&column.name);
             let Some(target_column) = target.column(to) else {
                 if mapped.added.contains(&to) {
@@ -220,18 +202,14 @@ impl Routing {
 
     fn carry(&mut self, name: &str, table: &Table, there: Option<&Table>) {
         let columns: Vec<_> = table
-            .columns
-            .iter()
-            .filter(|column| !column.generated)
+            .written_columns()
             .map(|column| RouteColumn { from: column.name.clone(), to: column.name.clone(), column: column.clone() })
             .collect();
         match there {
             None => self.changes.push(Change::Create { table: name.into() }),
             Some(there) => {
-                let names = |table: &Table| {
-                    let names = table.columns.iter().filter(|column| !column.generated).map(|column| &column.name);
-                    names.cloned().collect::<Vec<_>>()
-                };
+                let names =
+                    |table: &Table| table.written_columns().map(|column| column.name.clone()).collect::<Vec<_>>();
                 if names(there) != names(table) {
                     self.refusals.push(format!("the tenant's database has another table {name}, with other columns"));
                 }
@@ -249,18 +227,12 @@ impl Routing {
         columns: Vec<RouteColumn>,
         unique: bool,
     ) {
-        let key = match table.primary_key.as_slice() {
-            [key] => {
-                table.column(key).filter(|column| column.family() == Family::Integer).map(|column| column.name.clone())
-            }
-            _ => None,
-        };
         self.routes.push(Route {
             table: name.into(),
             place,
             mapped,
             columns,
-            key,
+            key: table.ordering_key().map(str::to_owned),
             unique,
             transactional: table.engine.eq_ignore_ascii_case("InnoDB"),
             rows: table.rows,

@@ -8,9 +8,11 @@
 //! nobody else; `FLUSH TABLES WITH READ LOCK` stops a whole server, on which the destination may be too.
 
 use super::LegacyError;
-use super::error::{Doing, is_denied};
-use super::routes::Tables;
-use super::schema;
+use super::error::is_denied;
+use crate::tables::Doing;
+use crate::tables::schema;
+use crate::tables::schema::Tables;
+use crate::tables::session::{begin_copying, begin_snapshot};
 use kernel::database::{self, sql};
 use kernel::process::config::Settings;
 use secrecy::SecretString;
@@ -18,11 +20,6 @@ use serde::Serialize;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, Executor, MySqlConnection};
 use std::time::Duration;
-
-/// Long silences are normal: a connection waits while its chunk is written elsewhere. MySQL tells next ids and numbers of rows as they
-/// were up to a day ago, unless it is asked to look; MariaDB reads over what is between the marks.
-const PATIENCE: &str = "SET SESSION wait_timeout = 86400, SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, \
-                        SESSION innodb_lock_wait_timeout = 50 /*!80000 , SESSION information_schema_stats_expiry = 0 */";
 
 /// Attempts to lock; each waits 5 s for open transactions, in which writers queue up behind.
 const ATTEMPTS: u32 = 3;
@@ -79,14 +76,8 @@ impl Source {
 
     /// Its tables.
     pub async fn tables(&self, connection: &mut MySqlConnection) -> Result<Tables, LegacyError> {
-        schema::read(connection, &self.database).await
+        Ok(schema::read(connection, &self.database).await?)
     }
-}
-
-/// Gives a session the form in which values are read and written without loss.
-pub async fn begin_copying(connection: &mut MySqlConnection) -> Result<(), LegacyError> {
-    connection.execute(format!("{}; {PATIENCE}", sql::COPY_SESSION).as_str()).await?;
-    Ok(())
 }
 
 /// How the connections of a snapshot came to see the same.
@@ -116,13 +107,17 @@ impl Snapshot {
     pub async fn take(source: &Source, tables: &[String], readers: usize) -> Result<Self, LegacyError> {
         let mut lock = source.connect().await?;
         let how = match lock_tables(&mut lock, tables).await {
-            Ok(()) => How::TablesLocked,
             Err(error) if may_do_without(&error) => match lock.execute("FLUSH TABLES WITH READ LOCK").await {
-                Ok(_) => How::ServerLocked,
                 Err(error) if may_do_without(&error) => How::OneConnection,
-                Err(source) => return Err(source).doing(|| "locking the source for a moment".into()),
+                locked => {
+                    locked.doing(|| "locking the source for a moment".into())?;
+                    How::ServerLocked
+                }
             },
-            Err(source) => return Err(source).doing(|| "locking the source's tables for a moment".into()),
+            locked => {
+                locked.doing(|| "locking the source's tables for a moment".into())?;
+                How::TablesLocked
+            }
         };
         let readers = begin(source, if how == How::OneConnection { 1 } else { readers }).await?;
         let _ = lock.execute("UNLOCK TABLES").await;
@@ -183,13 +178,7 @@ async fn begin(source: &Source, readers: usize) -> Result<Vec<MySqlConnection>, 
     let mut connections = Vec::with_capacity(readers);
     for _ in 0..readers.max(1) {
         let mut connection = source.connect().await?;
-        connection
-            .execute(
-                "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-            )
-            .await
-            .doing(|| "beginning a snapshot of the source".into())?;
+        begin_snapshot(&mut connection).await?;
         connections.push(connection);
     }
     Ok(connections)

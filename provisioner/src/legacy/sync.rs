@@ -8,16 +8,18 @@
 //! stops the command before it changes anything. After the cut-over there is no `sync`: the way is `rollback`.
 
 use super::LegacyError;
-use super::compare::{Changes, Pair, compare, newest};
 use super::destination::Destination;
-use super::lane::{Direction, Lane, Range};
+use super::direction::{Direction, transfer_of};
 use super::mapping::Place;
 use super::members::{self, AdminsBecome, Members};
-use super::progress::Progress;
 use super::routes::{Route, Routing};
 use super::source::{Snapshot, Source};
 use super::state::{self, Import, Stage, TableState};
 use super::work::{Worker, begin_table, in_parallel};
+use crate::tables::TableError;
+use crate::tables::compare::{Changes, Pair, compare, newest};
+use crate::tables::progress::Progress;
+use crate::tables::transfer::{Range, TableTransfer};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -116,9 +118,9 @@ pub async fn pass(
     let tables = RefCell::new(BTreeMap::new());
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(workers, &routing.routes, async |worker, route| {
-        let lane = Lane::new(route, Direction::Forward, tenant_id)?;
+        let transfer = transfer_of(route, Direction::Forward, tenant_id)?;
         let state = states.get(&route.table).cloned().unwrap_or_default();
-        let changes = table(worker, route, &lane, state, &progress).await?;
+        let changes = table(worker, route, &transfer, state, &progress).await?;
         progress.table();
         if changes.rows() > 0 {
             tables.borrow_mut().insert(route.table.clone(), changes);
@@ -137,17 +139,17 @@ pub async fn pass(
 async fn table(
     worker: &mut Worker,
     route: &Route,
-    lane: &Lane,
+    transfer: &TableTransfer,
     mut state: TableState,
     progress: &Progress,
 ) -> Result<Changes, LegacyError> {
     // Recorded before the rows are there: a pass that is killed leaves none that looks foreign.
-    state.raise_newest(newest(&mut worker.source, &lane.from).await?);
+    state.raise_newest(newest(&mut worker.source, &transfer.from).await?);
     state.complete = true;
     state::keep_table(&mut worker.checkpoints, &route.table, &state).await?;
     let (from, to) = worker.ends(route, Direction::Forward);
     begin_table(to, route).await?;
-    Ok(compare(lane, Range::default(), Pair { from, to }, true, progress).await?.changes)
+    Ok(compare(transfer, Range::default(), Pair { from, to }, true, progress).await?.changes)
 }
 
 /// Rows that the source cannot have given were written by the new system.
@@ -159,10 +161,10 @@ async fn refuse_foreign_rows(destination: &Destination, routing: &Routing) -> Re
     for route in &routing.routes {
         let Some(state) = states.get(&route.table) else { continue };
         let known = state.newest_key.as_deref().and_then(|key| key.parse::<i128>().ok());
-        let lane = Lane::new(route, Direction::Forward, destination.tenant.tenant_id.as_str())?;
+        let transfer = transfer_of(route, Direction::Forward, destination.tenant.tenant_id.as_str())?;
         let connection = if route.place == Place::System { &mut system } else { &mut tenant };
-        let there = newest(connection, &lane.to).await.map_err(|error| match error {
-            LegacyError::Database(source) => LegacyError::At { doing: format!("reading {}", route.table), source },
+        let there = newest(connection, &transfer.to).await.map_err(|error| match error {
+            TableError::Database(source) => TableError::At { doing: format!("reading {}", route.table), source },
             other => other,
         })?;
         if there > known {

@@ -1,19 +1,20 @@
 //! `verify`: shows that both sides are equal, or where they are not. Changes nothing.
 //!
-//! Rows and checksums are computed by the servers (see [`super::lane`]), the source's in one snapshot. Beside them: every user is a
+//! Rows and checksums are computed by the servers (see [`crate::tables::transfer`]), the source's in one snapshot. Beside them: every user is a
 //! member of the default tenant, no member is without a user, and references that lead nowhere are as many as in the
 //! source.
 
-use super::compare::{Pair, compare};
 use super::destination::Destination;
-use super::lane::{Direction, Lane, Range};
+use super::direction::{Direction, transfer_of};
 use super::mapping::{self, Place};
 use super::members::{self, Completeness};
-use super::progress::Progress;
 use super::routes::{Route, Routing};
 use super::source::{How, Snapshot, Source};
 use super::work::{Worker, in_parallel};
 use super::{LegacyError, checks};
+use crate::tables::compare::{Pair, compare};
+use crate::tables::progress::Progress;
+use crate::tables::transfer::Range;
 use futures::{StreamExt, TryStreamExt};
 use kernel::database::sql;
 use serde::Serialize;
@@ -107,9 +108,9 @@ pub async fn look(
     let tables = RefCell::new(Vec::new());
     let tenant_id = destination.tenant.tenant_id.as_str();
     in_parallel(workers, &routing.routes, async |worker, route| {
-        let lane = Lane::new(route, direction, tenant_id)?;
+        let transfer = transfer_of(route, direction, tenant_id)?;
         let (from, to) = worker.ends(route, direction);
-        let found = compare(&lane, Range::default(), Pair { from, to }, false, &progress).await?;
+        let found = compare(&transfer, Range::default(), Pair { from, to }, false, &progress).await?;
         progress.table();
         let (old, new) = match direction {
             Direction::Forward => (found.from, found.to),

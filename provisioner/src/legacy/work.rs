@@ -2,7 +2,7 @@
 
 use super::LegacyError;
 use super::destination::Destination;
-use super::lane::Direction;
+use super::direction::Direction;
 use super::mapping::Place;
 use super::routes::Route;
 use sqlx::{Executor, MySqlConnection};

@@ -1,8 +1,8 @@
 //! Why a step failed, and whether trying again makes sense.
 
 use crate::backup::BackupError;
-use crate::legacy::LegacyError;
 use crate::server::ServerError;
+use crate::tables::TableError;
 use kernel::crypto::CryptoError;
 use kernel::database;
 use kernel::database::sql::Unquotable;
@@ -69,12 +69,21 @@ impl From<BackupError> for StepError {
             BackupError::Server(error) => Self::Server(error),
             BackupError::Job(error) => Self::Job(error),
             BackupError::System(error) => Self::Job(JobError::Database(error)),
-            BackupError::Database { source, .. } => source.into(),
-            BackupError::Tables(LegacyError::At { source, .. } | LegacyError::Database(source)) => source.into(),
+            BackupError::Tables(error) => error.into(),
             BackupError::Store { .. } | BackupError::Stream(_) | BackupError::Changed(_) => {
                 Self::Transient(kernel::error::chain(&error))
             }
             error => Self::Permanent(kernel::error::chain(&error)),
+        }
+    }
+}
+
+impl From<TableError> for StepError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::At { source, .. } | TableError::Database(source) => source.into(),
+            TableError::Name(error) => error.into(),
+            error => Self::Permanent(error.to_string()),
         }
     }
 }

@@ -21,9 +21,8 @@ pub mod settle;
 pub mod verify_target;
 
 use super::{Context, StepError, Tools};
-use crate::legacy::LegacyError;
-use crate::legacy::source::begin_copying;
 use crate::server::{Found, Server, Session};
+use crate::tables::session::begin_copying;
 use kernel::database;
 use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::JobError;
@@ -97,15 +96,4 @@ async fn lossless(server: &Server, name: &str) -> Result<MySqlConnection, StepEr
     let mut connection = database::connect(&server.administrator(name)).await?;
     begin_copying(&mut connection).await?;
     Ok(connection)
-}
-
-impl From<LegacyError> for StepError {
-    fn from(error: LegacyError) -> Self {
-        match error {
-            LegacyError::At { source, .. } | LegacyError::Database(source) => source.into(),
-            LegacyError::Server(error) => error.into(),
-            LegacyError::Name(_) => Self::Unfit("a table or column has a name that cannot be quoted"),
-            error => Self::Permanent(error.to_string()),
-        }
-    }
 }

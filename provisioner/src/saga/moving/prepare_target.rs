@@ -2,10 +2,10 @@
 //! before it is known that this is possible.
 
 use super::{clear, moved, target_session};
-use crate::backup::objects;
 use crate::saga::provision::create_user::kept_password;
 use crate::saga::{Context, StepError, enforce};
 use crate::server::ServerError;
+use crate::tables::stored_objects;
 use kernel::database;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         }
     }
     context.session.enter(&name).await?;
-    if let Some(what) = objects::read(context.session.connection(), &name).await?.broken.first() {
+    if let Some(what) = stored_objects::read(context.session.connection(), &name).await?.broken.first() {
         return Err(StepError::Permanent(format!(
             "the tenant's database has a {what}: it would not be moved, drop it"
         )));

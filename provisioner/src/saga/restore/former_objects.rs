@@ -2,8 +2,8 @@
 //! dropped before it is known that the restore succeeds. If it fails they are made again, and are the provisioner's own from then on.
 
 use super::replaced;
-use crate::backup::objects::{self, StoredObject};
 use crate::saga::{Context, StepError};
+use crate::tables::stored_objects::{self, StoredObject};
 use kernel::database::{self, sql};
 
 /// Where they are kept, with a row of number 0 that says: all are there.
@@ -14,13 +14,13 @@ pub async fn take_away(context: &mut Context<'_>) -> Result<(), StepError> {
     let (name, replaced) = (context.database().to_owned(), replaced(context));
     if read(context, &replaced).await?.is_none() {
         context.session.enter(&name).await?;
-        let found = objects::read(context.session.connection(), &name).await?;
+        let found = stored_objects::read(context.session.connection(), &name).await?;
         for what in &found.broken {
             tracing::warn!(tenant_id = %context.tenant.tenant_id, what, "it does not work, and is not kept while a backup is restored");
         }
         keep(context, &replaced, &found.all).await?;
     }
-    objects::drop_all(context.session.connection(), &name).await?;
+    stored_objects::drop_all(context.session.connection(), &name).await?;
     Ok(())
 }
 
@@ -30,7 +30,7 @@ pub async fn put_back(context: &mut Context<'_>) -> Result<(), StepError> {
     let Some(all) = read(context, &replaced).await? else { return Ok(()) };
     context.session.enter(&name).await?;
     // What could not be dropped is still there.
-    Ok(objects::complete(context.session.connection(), &name, &all).await?)
+    Ok(stored_objects::complete(context.session.connection(), &name, &all).await?)
 }
 
 async fn keep(context: &mut Context<'_>, replaced: &str, all: &[StoredObject]) -> Result<(), StepError> {

@@ -2,10 +2,11 @@
 //! made as the backup has it.
 
 use super::{Stage, backups, beside, former_objects, kept, rename, replaced, stage, wish};
-use crate::backup::{load, objects};
+use crate::backup::load;
 use crate::saga::provision::create_user::kept_password;
 use crate::saga::{Context, StepError, enforce};
 use crate::server::Found;
+use crate::tables::stored_objects;
 use kernel::jobs::JobError;
 
 pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
@@ -44,8 +45,8 @@ async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), S
     let all = load::objects(store, keys, &wish.subject, &kept).await?;
     context.session.enter(database).await?;
     let connection = context.session.connection();
-    objects::drop_all(connection, database).await?;
-    Ok(objects::create(connection, database, Some(database), &all).await?)
+    stored_objects::drop_all(connection, database).await?;
+    Ok(stored_objects::create(connection, database, Some(database), &all).await?)
 }
 
 /// Nobody logs in as the tenant from here on. A user that was lost with its server is made again, with the kept password.
@@ -73,7 +74,7 @@ pub async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, beside, replaced) = (context.database().to_owned(), beside(context), replaced(context));
     if stage(context).await? == Stage::Swapped {
         // A trigger would hold its table where it is. Those that were in use come back with the next undo.
-        objects::drop_all(context.session.connection(), &database).await?;
+        stored_objects::drop_all(context.session.connection(), &database).await?;
         rename(context, [(&database, &beside), (&replaced, &database)]).await?;
         let mark = context.mark();
         let schema = context.tenant.database.schema_version;

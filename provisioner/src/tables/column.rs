@@ -1,11 +1,6 @@
-//! What tables a database has, as its server tells (`information_schema`).
+//! A column: what kind of values it has, how they are read without loss, and whether they fit into another column.
 
-use super::LegacyError;
-use kernel::database;
-use kernel::database::sql::{self, Form};
-use sqlx::mysql::MySqlRow;
-use sqlx::{MySqlConnection, Row};
-use std::collections::BTreeMap;
+use kernel::database::sql::{self, Form, Unquotable};
 
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,111 +23,6 @@ pub struct Column {
     pub fraction: Option<u64>,
     /// Computed by the server from other columns; never written.
     pub generated: bool,
-}
-
-/// A table.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    /// In their order.
-    pub columns: Vec<Column>,
-    /// Columns of the primary key.
-    pub primary_key: Vec<String>,
-    /// Columns of each other unique key.
-    pub unique_keys: Vec<Vec<String>>,
-    /// `BASE TABLE`, `VIEW`, ...
-    pub kind: String,
-    /// Storage engine.
-    pub engine: String,
-    /// Rows, as the server estimates.
-    pub rows: u64,
-    /// Bytes of data and of indexes, as the server estimates.
-    pub bytes: u64,
-}
-
-impl Table {
-    /// The column of this name.
-    pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|column| column.name == name)
-    }
-}
-
-/// All tables and views of a database that the account may see.
-pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<BTreeMap<String, Table>, LegacyError> {
-    let mut tables = BTreeMap::new();
-    let rows = sqlx::query(
-        "SELECT TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, ''), CAST(COALESCE(TABLE_ROWS, 0) AS UNSIGNED),
-                CAST(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) AS UNSIGNED)
-         FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
-    )
-    .bind(database)
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in &rows {
-        let text = |column| database::text(row, column);
-        let table = Table {
-            kind: text(1)?,
-            engine: text(2)?,
-            rows: row.try_get(3)?,
-            bytes: row.try_get(4)?,
-            ..Table::default()
-        };
-        tables.insert(text(0)?, table);
-    }
-    let rows = sqlx::query(
-        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, EXTRA,
-                CAST(CHARACTER_OCTET_LENGTH AS UNSIGNED), CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED),
-                CAST(NUMERIC_PRECISION AS UNSIGNED), CAST(NUMERIC_SCALE AS UNSIGNED),
-                CAST(DATETIME_PRECISION AS UNSIGNED)
-         FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION",
-    )
-    .bind(database)
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in &rows {
-        let column = column(row)?;
-        if let Some(table) = tables.get_mut(&database::text(row, 0)?) {
-            table.columns.push(column);
-        }
-    }
-    let rows = sqlx::query(
-        "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS
-         WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0 ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
-    )
-    .bind(database)
-    .fetch_all(connection)
-    .await?;
-    let mut unique: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for row in &rows {
-        let text = |column| database::text(row, column);
-        unique.entry((text(0)?, text(1)?)).or_default().push(text(2)?);
-    }
-    for ((table, index), columns) in unique {
-        if let Some(table) = tables.get_mut(&table) {
-            match index.as_str() {
-                "PRIMARY" => table.primary_key = columns,
-                _ => table.unique_keys.push(columns),
-            }
-        }
-    }
-    Ok(tables)
-}
-
-fn column(row: &MySqlRow) -> Result<Column, LegacyError> {
-    let text = |column| database::text(row, column);
-    let number = |column| row.try_get::<Option<u64>, usize>(column);
-    let extra = text(5)?.to_ascii_uppercase();
-    Ok(Column {
-        name: text(1)?,
-        data_type: text(2)?.to_ascii_lowercase(),
-        column_type: text(3)?,
-        nullable: text(4)? == "YES",
-        octets: number(6)?,
-        characters: number(7)?,
-        precision: number(8)?.map(|digits| Ok::<_, sqlx::Error>((digits, number(9)?.unwrap_or(0)))).transpose()?,
-        fraction: number(10)?,
-        // MySQL also says DEFAULT_GENERATED, of a default that is an expression.
-        generated: extra.contains("VIRTUAL") || extra.contains("STORED") || extra.contains("PERSISTENT"),
-    })
 }
 
 /// Kinds of values that are treated alike.
@@ -184,9 +74,9 @@ impl Column {
         }
     }
 
-    /// Expression that reads it without loss.
-    pub fn exact(&self) -> Result<String, LegacyError> {
-        let name = sql::identifier(&self.name)?;
+    /// Expression that reads a column of this type and this name without loss.
+    pub fn exact(&self, name: &str) -> Result<String, Unquotable> {
+        let name = sql::identifier(name)?;
         Ok(match self.family() {
             // A FLOAT shows six digits and has more.
             Family::Float => format!("CAST({name} AS DOUBLE)"),

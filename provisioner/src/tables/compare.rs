@@ -1,15 +1,14 @@
-//! Compares the two ends of a lane, range by range, and makes the far end like the near one.
+//! Compares the two ends of a transfer, range by range, and makes the far end like the near one.
 //!
 //! **Guarantees.** Every row is looked at, whatever its columns say of when it was changed: the old tables have no index on those
 //! columns, statements by hand do not move them, and rows that are gone have none. A range whose rows and checksum agree is
 //! passed over; in another, rows are paired by key. A range is made equal in one transaction, deletions first, so that a kill
 //! leaves it as it was. Ranges are cut so that neither end has more than [`STEP`] rows in one: memory is bounded.
 
-use super::LegacyError;
 use super::copy::{Commit, copy, copy_keys, list};
-use super::error::Doing;
-use super::lane::{End, Lane, Range};
 use super::progress::Progress;
+use super::transfer::{End, Range, TableTransfer};
+use super::{Doing, TableError};
 use serde::Serialize;
 use sqlx::{Executor, MySqlConnection, Row};
 use std::collections::HashMap;
@@ -25,7 +24,7 @@ const NAMED: usize = 20;
 pub struct Sum {
     /// Rows.
     pub rows: u64,
-    /// See [`super::lane`].
+    /// See [`super::transfer`].
     pub checksum: u128,
 }
 
@@ -77,31 +76,35 @@ pub struct Pair<'a> {
 
 /// Compares the rows of `whole`; with `repair`, makes the far end equal.
 pub async fn compare(
-    lane: &Lane,
+    transfer: &TableTransfer,
     whole: Range,
     mut pair: Pair<'_>,
     repair: bool,
     progress: &Progress,
-) -> Result<Compared, LegacyError> {
+) -> Result<Compared, TableError> {
     let mut found = Compared::default();
-    if lane.from.key.is_none() {
-        return without_key(lane, pair, repair, progress).await;
+    if transfer.from.key.is_none() {
+        return without_key(transfer, pair, repair, progress).await;
     }
     let mut after = whole.after;
     loop {
         let rest = Range { after, to: whole.to };
-        let (near, far) =
-            tokio::join!(bound(pair.from, &lane.from, &rest, &lane.name), bound(pair.to, &lane.to, &rest, &lane.name));
+        let (near, far) = tokio::join!(
+            bound(pair.from, &transfer.from, &rest, &transfer.name),
+            bound(pair.to, &transfer.to, &rest, &transfer.name)
+        );
         let to = match (near?, far?) {
             (Some(near), Some(far)) => Some(near.min(far)),
             (near, far) => near.or(far),
         };
         let range = Range { after, to: to.or(whole.to) };
-        let (near, far) =
-            tokio::join!(sum(pair.from, &lane.from, &range, &lane.name), sum(pair.to, &lane.to, &range, &lane.name));
+        let (near, far) = tokio::join!(
+            sum(pair.from, &transfer.from, &range, &transfer.name),
+            sum(pair.to, &transfer.to, &range, &transfer.name)
+        );
         let (near, far) = (near?, far?);
         if near != far {
-            pair_rows(lane, &range, &mut pair, repair, &mut found.changes).await?;
+            pair_rows(transfer, &range, &mut pair, repair, &mut found.changes).await?;
         }
         found.from.add(near);
         found.to.add(far);
@@ -118,7 +121,7 @@ async fn bound(
     end: &End,
     range: &Range,
     name: &str,
-) -> Result<Option<i128>, LegacyError> {
+) -> Result<Option<i128>, TableError> {
     let row = connection
         .fetch_optional(sqlx::raw_sql(&end.bound(range, STEP)))
         .await
@@ -127,7 +130,7 @@ async fn bound(
 }
 
 /// Rows and checksum of a range.
-pub async fn sum(connection: &mut MySqlConnection, end: &End, range: &Range, name: &str) -> Result<Sum, LegacyError> {
+pub async fn sum(connection: &mut MySqlConnection, end: &End, range: &Range, name: &str) -> Result<Sum, TableError> {
     let row = connection
         .fetch_one(sqlx::raw_sql(&end.checksum(range)))
         .await
@@ -136,7 +139,7 @@ pub async fn sum(connection: &mut MySqlConnection, end: &End, range: &Range, nam
 }
 
 /// The highest key of an end.
-pub async fn newest(connection: &mut MySqlConnection, end: &End) -> Result<Option<i128>, LegacyError> {
+pub async fn newest(connection: &mut MySqlConnection, end: &End) -> Result<Option<i128>, TableError> {
     let Some(query) = end.newest() else { return Ok(None) };
     let row = connection.fetch_one(sqlx::raw_sql(&query)).await?;
     match row.try_get_unchecked::<Option<&[u8]>, _>(0)? {
@@ -145,20 +148,20 @@ pub async fn newest(connection: &mut MySqlConnection, end: &End) -> Result<Optio
     }
 }
 
-fn number<T: std::str::FromStr>(row: &sqlx::mysql::MySqlRow, column: usize) -> Result<T, LegacyError> {
+fn number<T: std::str::FromStr>(row: &sqlx::mysql::MySqlRow, column: usize) -> Result<T, TableError> {
     let text: &str = row.try_get_unchecked(column)?;
     text.parse().map_err(|_| sqlx::Error::Decode(format!("{text} is no whole number").into()).into())
 }
 
 /// Finds which rows of a range differ.
 async fn pair_rows(
-    lane: &Lane,
+    transfer: &TableTransfer,
     range: &Range,
     pair: &mut Pair<'_>,
     repair: bool,
     changes: &mut Changes,
-) -> Result<(), LegacyError> {
-    let (near, far) = tokio::join!(hashes(pair.from, &lane.from, range), hashes(pair.to, &lane.to, range));
+) -> Result<(), TableError> {
+    let (near, far) = tokio::join!(hashes(pair.from, &transfer.from, range), hashes(pair.to, &transfer.to, range));
     let (near, mut far) = (near?, far?);
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     for (key, hash) in near {
@@ -187,14 +190,14 @@ async fn pair_rows(
     if !repair || named.is_empty() {
         return Ok(());
     }
-    let Some(key) = &lane.to.key else { return Ok(()) };
-    let writing = || format!("writing {}", lane.name);
+    let Some(key) = &transfer.to.key else { return Ok(()) };
+    let writing = || format!("writing {}", transfer.name);
     pair.to.execute("START TRANSACTION").await.doing(writing)?;
     for keys in unwanted.chunks(1000) {
-        let delete = format!("DELETE FROM {} WHERE {key} IN ({})", lane.to.table, list(keys));
+        let delete = format!("DELETE FROM {} WHERE {key} IN ({})", transfer.to.table, list(keys));
         pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
     }
-    copy_keys(lane, &wanted, pair.from, pair.to).await?;
+    copy_keys(transfer, &wanted, pair.from, pair.to).await?;
     kernel::process::failpoint::hit("legacy.before_repair").await;
     pair.to.execute("COMMIT").await.doing(writing)?;
     Ok(())
@@ -204,7 +207,7 @@ async fn hashes(
     connection: &mut MySqlConnection,
     end: &End,
     range: &Range,
-) -> Result<HashMap<i128, [u8; 32]>, LegacyError> {
+) -> Result<HashMap<i128, [u8; 32]>, TableError> {
     let rows = connection.fetch_all(sqlx::raw_sql(&end.hashes(range))).await?;
     rows.iter()
         .map(|row| {
@@ -217,10 +220,17 @@ async fn hashes(
 }
 
 /// Rows that have no key to be paired by: all of them are equal, or all are written anew.
-async fn without_key(lane: &Lane, pair: Pair<'_>, repair: bool, progress: &Progress) -> Result<Compared, LegacyError> {
+async fn without_key(
+    transfer: &TableTransfer,
+    pair: Pair<'_>,
+    repair: bool,
+    progress: &Progress,
+) -> Result<Compared, TableError> {
     let all = Range::default();
-    let (near, far) =
-        tokio::join!(sum(pair.from, &lane.from, &all, &lane.name), sum(pair.to, &lane.to, &all, &lane.name));
+    let (near, far) = tokio::join!(
+        sum(pair.from, &transfer.from, &all, &transfer.name),
+        sum(pair.to, &transfer.to, &all, &transfer.name)
+    );
     let (from, to) = (near?, far?);
     let mut changes = Changes::default();
     progress.add(from.rows, 0);
@@ -229,7 +239,7 @@ async fn without_key(lane: &Lane, pair: Pair<'_>, repair: bool, progress: &Progr
         changes.extra = to.rows.saturating_sub(from.rows);
         changes.changed = u64::from(from.rows == to.rows);
         if repair {
-            rewrite(lane, pair, progress).await?;
+            rewrite(transfer, pair, progress).await?;
         }
     }
     Ok(Compared { from, to, changes })
@@ -237,17 +247,17 @@ async fn without_key(lane: &Lane, pair: Pair<'_>, repair: bool, progress: &Progr
 
 /// Writes all rows of a table anew, in one transaction: for one without a key there is no place to go on from.
 /// Returns how many rows that are.
-pub async fn rewrite(lane: &Lane, pair: Pair<'_>, progress: &Progress) -> Result<u64, LegacyError> {
-    let writing = || format!("writing {}", lane.name);
+pub async fn rewrite(transfer: &TableTransfer, pair: Pair<'_>, progress: &Progress) -> Result<u64, TableError> {
+    let writing = || format!("writing {}", transfer.name);
     pair.to.execute("START TRANSACTION").await.doing(writing)?;
-    let delete = format!("DELETE FROM {}", lane.to.table);
+    let delete = format!("DELETE FROM {}", transfer.to.table);
     pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
     let mut copied = 0;
     let count = async |_, rows| {
         copied += rows;
         Ok(())
     };
-    copy(lane, Range::default(), pair.from, pair.to, Commit::Caller, progress, count).await?;
+    copy(transfer, Range::default(), pair.from, pair.to, Commit::Caller, progress, count).await?;
     pair.to.execute("COMMIT").await.doing(writing)?;
     Ok(copied)
 }

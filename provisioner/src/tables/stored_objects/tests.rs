@@ -1,5 +1,7 @@
 //! What is taken out of statements, and in which order views are made.
 
+use super::definer::without_definer;
+use super::read::in_order;
 use super::*;
 
 fn view(name: &str, statement: &str) -> StoredObject {

@@ -1,0 +1,132 @@
+//! What tables a database has, as its server tells (`information_schema`).
+
+use super::TableError;
+use super::column::{Column, Family};
+use kernel::database;
+use sqlx::mysql::MySqlRow;
+use sqlx::{MySqlConnection, Row};
+use std::collections::BTreeMap;
+
+/// A table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// In their order.
+    pub columns: Vec<Column>,
+    /// Columns of the primary key.
+    pub primary_key: Vec<String>,
+    /// Columns of each other unique key.
+    pub unique_keys: Vec<Vec<String>>,
+    /// `BASE TABLE`, `VIEW`, ...
+    pub kind: String,
+    /// Storage engine.
+    pub engine: String,
+    /// Rows, as the server estimates.
+    pub rows: u64,
+    /// Bytes of data and of indexes, as the server estimates.
+    pub bytes: u64,
+}
+
+impl Table {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether it is an ordinary table: no view, no sequence, no table with a history.
+    pub fn is_base_table(&self) -> bool {
+        self.kind == "BASE TABLE"
+    }
+
+    /// The columns that rows are written with: all that the server does not compute itself.
+    pub fn written_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !column.generated)
+    }
+
+    /// The column whose whole numbers order the rows, if the primary key is one such column: chunks are cut by it.
+    pub fn ordering_key(&self) -> Option<&str> {
+        let [key] = self.primary_key.as_slice() else { return None };
+        self.column(key).filter(|column| column.family() == Family::Integer).map(|column| column.name.as_str())
+    }
+}
+
+/// Tables by name.
+pub type Tables = BTreeMap<String, Table>;
+
+/// All tables and views of a database that the account may see.
+pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Tables, TableError> {
+    let mut tables = BTreeMap::new();
+    let rows = sqlx::query(
+        "SELECT TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, ''), CAST(COALESCE(TABLE_ROWS, 0) AS UNSIGNED),
+                CAST(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) AS UNSIGNED)
+         FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?",
+    )
+    .bind(database)
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &rows {
+        let text = |column| database::text(row, column);
+        let table = Table {
+            kind: text(1)?,
+            engine: text(2)?,
+            rows: row.try_get(3)?,
+            bytes: row.try_get(4)?,
+            ..Table::default()
+        };
+        tables.insert(text(0)?, table);
+    }
+    let rows = sqlx::query(
+        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, EXTRA,
+                CAST(CHARACTER_OCTET_LENGTH AS UNSIGNED), CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED),
+                CAST(NUMERIC_PRECISION AS UNSIGNED), CAST(NUMERIC_SCALE AS UNSIGNED),
+                CAST(DATETIME_PRECISION AS UNSIGNED)
+         FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION",
+    )
+    .bind(database)
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &rows {
+        let column = column(row)?;
+        if let Some(table) = tables.get_mut(&database::text(row, 0)?) {
+            table.columns.push(column);
+        }
+    }
+    let rows = sqlx::query(
+        "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS
+         WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0 ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
+    )
+    .bind(database)
+    .fetch_all(connection)
+    .await?;
+    let mut unique: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for row in &rows {
+        let text = |column| database::text(row, column);
+        unique.entry((text(0)?, text(1)?)).or_default().push(text(2)?);
+    }
+    for ((table, index), columns) in unique {
+        if let Some(table) = tables.get_mut(&table) {
+            match index.as_str() {
+                "PRIMARY" => table.primary_key = columns,
+                _ => table.unique_keys.push(columns),
+            }
+        }
+    }
+    Ok(tables)
+}
+
+fn column(row: &MySqlRow) -> Result<Column, TableError> {
+    let text = |column| database::text(row, column);
+    let number = |column| row.try_get::<Option<u64>, usize>(column);
+    let extra = text(5)?.to_ascii_uppercase();
+    Ok(Column {
+        name: text(1)?,
+        data_type: text(2)?.to_ascii_lowercase(),
+        column_type: text(3)?,
+        nullable: text(4)? == "YES",
+        octets: number(6)?,
+        characters: number(7)?,
+        precision: number(8)?.map(|digits| Ok::<_, sqlx::Error>((digits, number(9)?.unwrap_or(0)))).transpose()?,
+        fraction: number(10)?,
+        // MySQL also says DEFAULT_GENERATED, of a default that is an expression.
+        generated: extra.contains("VIRTUAL") || extra.contains("STORED") || extra.contains("PERSISTENT"),
+    })
+}

@@ -1,0 +1,191 @@
+//! One table in one direction: the statements that read, write, delete and compare its rows.
+//!
+//! **The checksum of a row** is the SHA-256 of all its columns in the order of the source, each with its length, NULL marked apart,
+//! text in UTF-8, long values by their own SHA-256; that of many rows is the sum of the first 60 bits of theirs, so it depends
+//! on no order and two equal rows do not cancel out. Both servers compute it by the same expression, with the names of their
+//! own columns. (MD5 would be as good here, but MySQL has it no more from 9.6 on.)
+
+use super::column::{Column, Family};
+use super::schema::Table;
+use kernel::database::sql::{self, Form, Unquotable};
+
+/// One end of a transfer.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Quoted name of the table.
+    pub table: String,
+    /// Quoted name of the ordering key, if there is one.
+    pub key: Option<String>,
+    /// Rows that count: a condition, or `TRUE`.
+    pub filter: String,
+    /// SHA-256 of a row, in hexadecimal digits.
+    hash: String,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct TableTransfer {
+    /// Name of the table, for people.
+    pub name: String,
+    /// Where rows come from.
+    pub from: End,
+    /// Where they go.
+    pub to: End,
+    /// How each column is read.
+    select: Vec<String>,
+    /// How each column's values are written.
+    pub forms: Vec<Form>,
+    /// Place of the key among the columns.
+    pub key_index: Option<usize>,
+    /// `INSERT INTO t (columns) VALUES `.
+    pub insert: String,
+}
+
+/// Longest text, in bytes, that is part of a row's checksum as it is; SHA-256 stands for a longer one.
+const SHORT: u64 = 4096;
+
+/// A column of a transfer.
+#[derive(Clone, Copy, Debug)]
+pub struct TransferColumn<'a> {
+    /// Its type.
+    pub column: &'a Column,
+    /// Its name at the near end.
+    pub from: &'a str,
+    /// Its name at the far end.
+    pub to: &'a str,
+    /// Expression of the near end that is written in the place of NULL.
+    pub null_as: Option<&'a str>,
+}
+
+impl<'a> TransferColumn<'a> {
+    fn same(column: &'a Column) -> Self {
+        Self { column, from: &column.name, to: &column.name, null_as: None }
+    }
+}
+
+impl TableTransfer {
+    /// From one table to another of the same name. `key` is the column that orders the rows; `filter` is the condition that
+    /// rows of the near end must meet to count.
+    pub fn new(
+        table: &str,
+        key: Option<&str>,
+        filter: String,
+        columns: &[TransferColumn<'_>],
+    ) -> Result<Self, Unquotable> {
+        let (mut select, mut hashed, mut written) = (Vec::new(), Vec::new(), Vec::new());
+        for TransferColumn { column, from, to, null_as } in columns {
+            let expression = column.exact(from)?;
+            select.push(match null_as {
+                Some(instead) => format!("COALESCE({expression}, {instead})"),
+                None => expression,
+            });
+            hashed.push(column.exact(to)?);
+            written.push(sql::identifier(to)?.to_string());
+        }
+        let types = || columns.iter().map(|column| column.column);
+        let to = End {
+            table: sql::identifier(table)?.to_string(),
+            key: key.map(sql::identifier).transpose()?.map(|key| key.to_string()),
+            filter: "TRUE".into(),
+            hash: row_hash(types().zip(&hashed)),
+        };
+        Ok(Self {
+            name: table.to_owned(),
+            insert: format!("INSERT INTO {} ({}) VALUES ", to.table, written.join(", ")),
+            from: End { filter, hash: row_hash(types().zip(&select)), ..to.clone() },
+            to,
+            forms: types().map(Column::form).collect(),
+            select,
+            key_index: columns.iter().position(|column| Some(column.from) == key),
+        })
+    }
+
+    /// Of all rows of a table, to one of the same definition.
+    pub fn of_table(name: &str, table: &Table) -> Result<Self, Unquotable> {
+        let columns: Vec<_> = table.written_columns().map(TransferColumn::same).collect();
+        Self::new(name, table.ordering_key(), "TRUE".into(), &columns)
+    }
+
+    /// Reads rows that meet `condition`.
+    pub fn read(&self, condition: &str) -> String {
+        format!("SELECT {} FROM {} WHERE {} AND {condition}", self.select.join(", "), self.from.table, self.from.filter)
+    }
+}
+
+impl End {
+    /// Rows and checksum of a range, in one line of two texts.
+    pub fn checksum(&self, range: &Range) -> String {
+        checksum_of(&self.hash, &self.table, &self.within(range))
+    }
+
+    /// Key and the first 128 bits of the SHA-256 of each row of a range.
+    pub fn hashes(&self, range: &Range) -> String {
+        let key = self.key.as_deref().unwrap_or("NULL");
+        format!("SELECT CAST({key} AS CHAR), LEFT({}, 32) FROM {} WHERE {}", self.hash, self.table, self.within(range))
+    }
+
+    /// The key of the `step`-th row of a range.
+    pub fn bound(&self, range: &Range, step: u64) -> String {
+        let key = self.key.as_deref().unwrap_or("NULL");
+        format!(
+            "SELECT CAST({key} AS CHAR) FROM {} WHERE {} ORDER BY {key} LIMIT 1 OFFSET {}",
+            self.table,
+            self.within(range),
+            step.saturating_sub(1)
+        )
+    }
+
+    /// The highest key.
+    pub fn newest(&self) -> Option<String> {
+        self.key.as_deref().map(|key| format!("SELECT CAST(MAX({key}) AS CHAR) FROM {}", self.table))
+    }
+
+    /// Condition that a row counts and is in a range.
+    pub fn within(&self, range: &Range) -> String {
+        let mut condition = self.filter.clone();
+        if let Some(key) = &self.key {
+            if let Some(after) = range.after {
+                condition.push_str(&format!(" AND {key} > {after}"));
+            }
+            if let Some(to) = range.to {
+                condition.push_str(&format!(" AND {key} <= {to}"));
+            }
+        }
+        condition
+    }
+}
+
+/// Keys after one and up to another; without them, without end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// The key before the first.
+    pub after: Option<i128>,
+    /// The last key.
+    pub to: Option<i128>,
+}
+
+/// SHA-256 of a row, in hexadecimal digits: of columns with the expressions that read them.
+fn row_hash<'a>(values: impl Iterator<Item = (&'a Column, &'a String)>) -> String {
+    let piece = |(column, value): (&Column, &String)| {
+        let text = format!("CONVERT({value} USING utf8mb4)");
+        let short = column.octets.is_some_and(|octets| octets <= SHORT);
+        match column.family() {
+            Family::Integer | Family::Decimal | Family::Float | Family::Bits => format!("IFNULL(CONCAT({value}), 'N')"),
+            Family::Text if short => format!("IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"),
+            Family::Text => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
+            Family::Bytes => format!("IFNULL(CONCAT(LENGTH({value}), ':', SHA2({value}, 256)), 'N')"),
+            Family::Other if column.is_date() => format!("IFNULL(CONCAT({value}), 'N')"),
+            Family::Other => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
+        }
+    };
+    let pieces: Vec<_> = values.map(piece).collect();
+    format!("SHA2(CONCAT_WS('|', {}), 256)", pieces.join(", "))
+}
+
+/// Rows and checksum of the rows of `table` that meet `condition`, in one line of two texts. `hash` is that of a row.
+fn checksum_of(hash: &str, table: &str, condition: &str) -> String {
+    format!(
+        "SELECT CAST(COUNT(*) AS CHAR), CAST(COALESCE(SUM(CAST(CONV(LEFT({hash}, 15), 16, 10) AS UNSIGNED)), 0) AS CHAR) \
+         FROM {table} WHERE {condition}"
+    )
+}
