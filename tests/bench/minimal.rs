@@ -1,11 +1,12 @@
-//! The least that can answer `GET /api/orders`: what the data plane's throughput is measured against.
+//! A minimal handler for `GET /api/orders`, which the throughput of the data plane is measured against.
 //!
-//! It asks the same question of the same database and gives the same JSON, with the same web framework and the same
-//! driver. It has what any handler needs (a pool, a query, a serialiser) and nothing of what a tenant costs: no token, no
-//! membership, no routing, no limits, no metrics, no budget of connections, one hard-wired pool. The pool does not ping a
-//! connection before use, although the driver's default is to: that makes it faster, and the comparison stricter.
+//! It sends the same query to the same database and answers with the same JSON, with the same web framework and driver.
+//! It has what any handler needs (a pool, a query, a serialiser) and nothing that serves tenants: no token, no
+//! membership, no routing, no limits, no metrics, no budget of connections, and one hard-wired pool. Unlike the
+//! driver's default, the pool does not ping a connection before use, which makes the handler faster and the comparison
+//! stricter.
 //!
-//! Settings: `MINIMAL_LISTEN`, `MINIMAL_DB_URL` (the environment, because it holds a password), `MINIMAL_TENANT`.
+//! It reads its settings from the environment: `MINIMAL_LISTEN`, `MINIMAL_DB_URL` and `MINIMAL_TENANT`.
 
 use std::sync::Arc;
 
@@ -21,18 +22,18 @@ use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::{ConnectOptions, MySqlPool, Row};
 use tokio::net::TcpListener;
 
-/// The data plane's.
+/// The data plane uses the same allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As many as the data plane may use for one tenant in the comparison.
+/// As many connections as the data plane may use for one tenant in the comparison.
 const CONNECTIONS: u32 = 10;
 
-/// Word for word the data plane's statement for the first page of all orders.
+/// The statement of the data plane for the first page of all orders, word for word.
 const ORDERS: &str =
     "SELECT order_bid, shifu_bid, user_id, payable_price, paid_price, status, created_at, id FROM order_orders
              FORCE INDEX (idx_list) WHERE deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
-/// A page, and one more that would tell of a next page.
+/// A page, and one more order that shows whether there is a next page.
 const LIMIT: u32 = 20 + 1;
 
 #[derive(Clone)]
@@ -62,7 +63,8 @@ struct Order<'r> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let setting = |name: &str| std::env::var(name).with_context(|| format!("the setting {name} is missing"));
-    let options: MySqlConnectOptions = setting("MINIMAL_DB_URL")?.parse().context("MINIMAL_DB_URL is no address")?;
+    let options: MySqlConnectOptions =
+        setting("MINIMAL_DB_URL")?.parse().context("MINIMAL_DB_URL is not a valid address")?;
     let pool = MySqlPoolOptions::new()
         .max_connections(CONNECTIONS)
         .min_connections(CONNECTIONS)
@@ -72,7 +74,7 @@ async fn main() -> Result<()> {
     let app = App { pool, tenant: setting("MINIMAL_TENANT")?.into() };
     let router = Router::new()
         .route("/api/orders", get(orders))
-        // How whoever starts it sees that it serves.
+        // `cargo dev bench` asks this route whether the handler serves.
         .route("/readyz", get(|| async {}))
         .with_state(app);
     axum::serve(TcpListener::bind(setting("MINIMAL_LISTEN")?).await?, router).await?;
@@ -96,7 +98,7 @@ fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
         order_bid: row.try_get(0)?,
         shifu_bid: row.try_get(1)?,
         user_id: row.try_get(2)?,
-        // The digits of a DECIMAL travel as text; unchecked, because the driver wants a number type for them.
+        // MySQL sends a DECIMAL as text. The read is unchecked, because the driver expects a numeric type here.
         payable_price: row.try_get_unchecked(3)?,
         paid_price: row.try_get_unchecked(4)?,
         status: row.try_get(5)?,

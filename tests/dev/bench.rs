@@ -1,8 +1,8 @@
-//! `cargo dev bench`: how fast the system is, as ratios to what is measured beside it in the same run.
+//! `cargo dev bench` measures how fast the system is, as ratios to a minimal form of the same work.
 //!
 //! An absolute figure says more about the machine than about the program, and on a shared machine it changes by the
-//! minute. So everything here is measured in turns with something that does the same work in the barest way, on the same
-//! servers, and only the ratio of the two is judged.
+//! minute. Every benchmark therefore takes turns with a minimal program that does the same work on the same servers,
+//! and only the ratio of the two has a goal.
 
 mod backup;
 mod bare;
@@ -38,67 +38,71 @@ use url::Url;
 use crate::interrupt::Interrupt;
 use crate::{compile, say};
 
-/// Connections of the node to tenants' databases: as many as the clients, who ask a tenant several times at once, can
-/// use of 200 tenants. With fewer, connections are opened and closed all the time, and that is what is measured.
+/// Connections of the node to tenants' databases: as many as the clients can use on 200 tenants, with several requests
+/// to a tenant at once. With fewer, the node would open and close connections all the time, and the benchmark would
+/// measure that.
 const BUDGET: u32 = 1000;
 
-/// What is measured is what would be deployed.
+/// The benchmarks measure the programs as they would be deployed.
 const PROFILE: &str = "release";
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Also ask this server the same requests, in turns with ours
+    /// Also send the same requests to this server, in turns with the data node
     ///
-    /// It must serve the tenants t0001 to t0200 under the hosts t0001.example.com ..., each with 20 orders, five of each of
-    /// its users (t0007 has u0007-1 to u0007-4): `GET /api/orders` and `GET /api/users/{user_id}/orders`, as {"orders":
-    /// [...]}. The requests carry a token that it may ignore. The processes that listen on its port are its own.
+    /// The server must answer `GET /api/orders` and `GET /api/users/{user_id}/orders` with {"orders": [...]}. It must
+    /// serve the tenants t0001 to t0200 at the hosts t0001.example.com and so on. Each tenant has 20 orders and four
+    /// users with five orders each: t0007 has u0007-1 to u0007-4. The requests carry a token, which the server may
+    /// ignore. All processes that listen on its port count as its own.
     #[arg(long, value_name = "URL")]
     reference: Option<Url>,
-    /// Start that server with this shell command, on our databases
+    /// Start that server with this shell command, on the databases of the benchmark
     ///
-    /// SYSTEM_DB_URL, TENANT_DB_ADMIN_URL and REDIS_URL are in its environment; the tenants exist already, t0001 in the
-    /// database ai_shifu_tenant_t0001. It has two minutes until it listens, and is killed at the end.
+    /// The command finds SYSTEM_DB_URL, TENANT_DB_ADMIN_URL and REDIS_URL in its environment. The tenants already
+    /// exist: t0001 has the database ai_shifu_tenant_t0001, and so on. The server must listen within two minutes, and
+    /// is killed at the end.
     #[arg(long, value_name = "COMMAND", requires = "reference")]
     reference_command: Option<String>,
-    /// Measure this alone
+    /// Run only this benchmark
     #[arg(long, value_enum, value_name = "WHAT")]
     #[arg(requires_if("reference", "reference"))]
     only: Option<Part>,
-    /// How often each side has its turn [default: creation 8, the others 4; a verdict needs 3 quiet ones]
+    /// Measure each side this many times [default: 8 for creation, 4 for the others; a verdict needs 3 quiet rounds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// Length of each run under load
+    /// Put each side under load for this many seconds in each round
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Print the findings as JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// One tenant after the other, against the bare SQL of the same database
+    /// Creates one tenant after the other, against bare SQL that makes the same database
     Creation,
-    /// A hundred tenants at once, against the bare SQL on the best number of connections
+    /// Creates a hundred tenants at once, against bare SQL on the best number of connections
     Parallel,
-    /// GET /api/orders, against a minimal handler without tenants and tokens
+    /// Requests GET /api/orders, against a minimal handler without tenants and tokens
     Orders,
-    /// Lists of orders with 1 tenant and with 200, against the server of --reference
+    /// Requests lists of orders of 1 tenant and of 200 tenants, against the server of --reference
     Reference,
-    /// Other tenants beside one whose database hangs, against themselves without it
+    /// Requests orders of tenants while the database of another tenant hangs, against the same without it
     Neighbours,
-    /// The import of an old database, against `mariadb-dump | mariadb`
+    /// Imports a legacy database, against `mariadb-dump | mariadb`
     Legacy,
-    /// A backup of a tenant, against `mariadb-dump | zstd`
+    /// Backs up a tenant, against `mariadb-dump | zstd`
     Backup,
-    /// Two thousand tenants on one node; takes minutes, so only when asked for
+    /// Puts two thousand tenants on one node; runs only with --only, because it takes minutes
     Thousands,
 }
 
 pub async fn bench(args: BenchArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     let tools: Vec<_> = install::SERVERS.into_iter().chain([install::Tool::Wrk]).collect();
     interrupt.after(install::ensure(&tools), "the installation").await?;
-    // All in one call: both sides of a comparison get the same dependencies with the same features.
+    // One call compiles everything, so that both sides of a comparison get the same dependencies with the same
+    // features.
     interrupt.or(compile::services(true)).await?;
     let load = machine::load();
     let folder = Folder::make()?;
@@ -117,12 +121,12 @@ async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Repo
         .with_env("provisioner", "PROVISIONER_WORKERS", "4")
         .with_env("data-plane", "DATA_PLANE_CONNECTIONS", BUDGET.to_string())
         .with_env("data-plane", "DATA_PLANE_TENANT_CONNECTIONS", "10");
-    // Another implementation may need thousands of them; ours has its budget.
+    // The server of --reference may need thousands of connections; the data node has its budget.
     options.mariadb.max_connections = 4000;
     options.profile = PROFILE.to_owned();
     options.verbose = true;
     let mut stack = Stack::start(options).await?;
-    let machine = Machine::look(&stack, load).await?;
+    let machine = Machine::read(&stack, load).await?;
     let admin = stack.admin();
     let watch = Watch::new(&mut stack);
     let mut bare = Bare::new(&stack.urls.root)?;
@@ -148,7 +152,7 @@ async fn measure(args: &BenchArgs, folder: &Folder, load: String) -> Result<Repo
         comparisons.push(neighbours::measure(&mut stack, &tenants, rounds(4), args.seconds).await?);
     }
     if let Some(url) = args.reference.as_ref().filter(|_| args.wants(Part::Reference)) {
-        // Killed when it is dropped.
+        // Dropping the value kills the server.
         let _server = match &args.reference_command {
             Some(command) => Some(reference::start(command, &stack, url).await?),
             None => None,
@@ -170,14 +174,14 @@ impl BenchArgs {
         }
     }
 
-    /// Tenants with orders that these parts need.
+    /// The number of tenants with orders that the requested parts need.
     fn tenants(&self) -> usize {
         let needs = [(Part::Orders, 1), (Part::Neighbours, 21), (Part::Reference, reference::MANY)];
         needs.into_iter().filter(|(part, _)| self.wants(*part)).map(|(_, count)| count).max().unwrap_or(0)
     }
 }
 
-/// The folder of this run: removed at the end, with whatever still runs in it.
+/// The folder of this run. It is removed at the end, and processes that still run in it are stopped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -188,7 +192,7 @@ impl Folder {
         Ok(Self(dir))
     }
 
-    /// Stops and removes the runs that were killed before they could do so themselves.
+    /// Stops and removes earlier runs that were killed before they could clean up.
     fn sweep() {
         for entry in std::fs::read_dir(paths::dev()).into_iter().flatten().flatten() {
             let name = entry.file_name();

@@ -1,8 +1,9 @@
-//! A backup of a tenant against the barest one: `mariadb-dump --single-transaction | zstd`, into a file.
+//! Measures a backup of a tenant against `mariadb-dump --single-transaction | zstd` into a file.
 //!
-//! Ours is the whole command `provisioner backup`: one moment of every table, compressed at the same level, sealed in chunks under a key of
-//! its own, with a checksum of every table that a restore is compared with (which reads all rows a second time), in a directory, on the disk. The
-//! other one makes the same SQL and ends when its file is on the disk.
+//! One side is the whole command `provisioner backup`. It writes one moment of every table to the disk, compressed at
+//! the same level and sealed in chunks under a key of its own. It also reads all rows a second time, for the checksum
+//! of every table that a restore is compared with. The other side makes the same SQL and ends when its file is on the
+//! disk.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -18,9 +19,9 @@ use super::foreign::Watch;
 use super::legacy::{client, options};
 use super::report::{Comparison, Figure, Goal, Turn};
 
-/// Rows of the tenant.
+/// Number of rows of the tenant.
 const ROWS: u64 = 400_000;
-/// The same ones in every run.
+/// The seed of the rows: every run has the same rows.
 const SEED: u64 = 1;
 const TENANT: &str = "bench-backup";
 const DATABASE: &str = "ai_shifu_tenant_bench-backup";
@@ -65,13 +66,13 @@ pub async fn measure(stack: &mut Stack, rounds: usize) -> Result<Comparison> {
     Ok(Comparison::new("backup", "speed of a backup / mariadb-dump and zstd", Goal::AtLeast(0.5), turns, figures))
 }
 
-/// Seconds, and megabytes of SQL before they were compressed.
+/// Returns the seconds it took, and the megabytes of SQL before compression.
 async fn ours(stack: &Stack) -> Result<(f64, f64)> {
     let env: Env = vec![("BACKUP_STORE".to_owned(), format!("file://{}/backups", stack.dir().display()))];
     let begun = Instant::now();
     let said = stack.run(Role::Provisioner, &["backup", TENANT, "--json"], &env).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let said: serde_json::Value = serde_json::from_str(&said).context("what the backup says")?;
+    let said: serde_json::Value = serde_json::from_str(&said).context("read the output of `provisioner backup`")?;
     Ok((seconds, said["dump_bytes"].as_f64().context("its size")? / 1e6))
 }
 

@@ -1,8 +1,9 @@
-//! A tenant's database made by bare SQL: what provisioning is measured against.
+//! Makes a tenant's database with bare SQL, which provisioning is measured against.
 //!
-//! It ends with the same database, user, rights, 21 tables and 6 configuration rows, from the very migration files, and
-//! does nothing else: no job, no lease, no event, no password to seal, no check afterwards. All of it is one batch on a
-//! connection that is open already, as the server's administrator: one round trip, the fastest form that we know of.
+//! The result is the same database, user, rights, 21 tables and 6 configuration rows, from the same migration files.
+//! Nothing else happens: there is no job, no lease, no event, no password to seal and no check afterwards. Everything
+//! is one batch on an open connection of the server's administrator, and takes one round trip. We know of no faster
+//! form.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use harness::paths;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Executor, MySqlConnection};
 
-/// The rows that provisioning writes.
+/// The configuration rows that provisioning writes.
 const CONFIGURATION: &str = "
 INSERT INTO tenant_config (config_key, config_value, config_type, description) VALUES
     ('tenant.name', 'Bench', 'string', '租户名称'),
@@ -56,7 +57,7 @@ impl Bare {
         )
     }
 
-    /// Removes what was made since the last time.
+    /// Removes the databases that were made since the last call.
     pub async fn drop_made(&mut self) -> Result<()> {
         let mut connection = self.connect().await?;
         while self.dropped < self.made {
@@ -69,14 +70,14 @@ impl Bare {
     }
 }
 
-/// Runs a batch, and says how long it took.
+/// Runs a batch and returns how long it took.
 pub async fn run(connection: &mut MySqlConnection, batch: &str) -> Result<Duration> {
     let begun = Instant::now();
-    connection.execute(sqlx::raw_sql(batch)).await.context("make a database by bare SQL")?;
+    connection.execute(sqlx::raw_sql(batch)).await.context("make a database with bare SQL")?;
     Ok(begun.elapsed())
 }
 
-/// The tenants' migrations, in order.
+/// The text of the tenants' migrations, in order.
 fn schema() -> Result<String> {
     let folder = paths::workspace().join("migrations/tenant");
     let mut files: Vec<_> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;

@@ -1,11 +1,11 @@
-//! Creating tenants one at a time: from the accepted command to the active tenant, against the bare SQL.
+//! Measures creating tenants one at a time, from the accepted command to the active tenant, against bare SQL.
 //!
-//! Ours is everything that happens on the way (the job and its lease, five steps, the events, a look at the result as the
-//! tenant's own user) as a client sees it, who reads the live stream of events. One that asks for the operation every 2 ms
-//! instead was seen to slow both sides by half: it is answered by the same two cores and the same database server.
+//! A creation includes the job and its lease, five steps, the events, and a check of the result as the tenant's own
+//! user. The client reads the live stream of events. A client that polled the operation every 2 ms instead slowed both
+//! sides by half, because the same two cores and the same database server answer it.
 //!
-//! The two sides take turns in small groups, and change places every round: what one leaves behind for the disk to write
-//! meets both equally often.
+//! The two sides take turns in small groups, and the side that begins changes every round, so that pending disk writes
+//! of one side slow both equally often.
 
 use std::time::{Duration, Instant};
 
@@ -19,31 +19,31 @@ use super::bare::{self, Bare};
 use super::foreign::Watch;
 use super::report::{Comparison, Figure, Goal, Spread, Turn};
 
-/// Tenants of a side, per round.
+/// Number of tenants of each side in a round.
 const GROUP: usize = 5;
-/// Far longer than a creation takes.
+/// A limit that is far longer than a creation takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One tenant, in milliseconds.
+/// The times of one creation, in milliseconds.
 struct Ours {
-    /// The answer to the command itself.
+    /// Until the answer to the command.
     accepted: f64,
     /// From that answer to the arrival of `tenant.activated`.
     active: f64,
-    /// The same span by the database's clock: between the two events.
+    /// The time between the two events, by the database's clock.
     events: f64,
 }
 
-/// One group of each side.
+/// The measurements of one round.
 #[derive(Default)]
 struct Round {
     ours: Vec<Ours>,
-    /// Milliseconds a tenant.
+    /// Milliseconds for each tenant.
     bare: Vec<f64>,
 }
 
 impl Round {
-    /// Median milliseconds of ours and of the bare SQL.
+    /// The median milliseconds of a creation and of the bare SQL.
     fn medians(&self) -> (f64, f64) {
         let ours = Spread::of(self.ours.iter().map(|ours| ours.active));
         (ours.median, Spread::of(self.bare.iter().copied()).median)
@@ -76,7 +76,7 @@ pub async fn measure(admin: &Admin, bare: &mut Bare, watch: &Watch, rounds: usiz
     Ok(Comparison::new("creation", "accepted to active / bare SQL", Goal::AtMost(1.5), turns, figures))
 }
 
-/// A group of each side; which one begins changes with the round's number.
+/// Measures a group of each side. The side that begins changes with the number of the round.
 async fn round(admin: &Admin, bare: &mut Bare, connection: &mut MySqlConnection, number: usize) -> Result<Round> {
     let mut round = Round::default();
     for turn in 0..2 {
@@ -102,13 +102,13 @@ async fn create(admin: &Admin, tenant_id: &str) -> Result<Ours> {
     Ok(Ours { accepted: millis(accepted - asked), active: millis(active), events: events(admin, tenant_id).await? })
 }
 
-/// Asks for a tenant.
+/// Sends the command to create a tenant.
 pub async fn post(admin: &Admin, tenant_id: &str) -> Result<()> {
     let body = json!({"tenant_id": tenant_id, "tenant_name": "Bench"});
     admin.post("/admin/tenants", body).await?.expect::<Created>(202).map(drop)
 }
 
-/// The newest position.
+/// The newest position of the event log.
 pub async fn newest(admin: &Admin) -> Result<u64> {
     let mut after = 0;
     loop {
@@ -119,7 +119,7 @@ pub async fn newest(admin: &Admin) -> Result<u64> {
     }
 }
 
-/// Reads the stream until so many tenants have become active. One that fails ends the measurement.
+/// Reads the stream until this many tenants have become active. A failed tenant ends the measurement.
 pub async fn wait_for_active(live: &mut Live, tenants: usize) -> Result<()> {
     let mut active = 0;
     let waiting = async {

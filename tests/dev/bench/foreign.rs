@@ -1,10 +1,9 @@
-//! How much of the processors others used while something was measured.
+//! Measures how much of the processors other programs used during a measurement.
 //!
-//! Taking turns is not enough: a load from outside does not meet both sides alike. With both cores full of compilers the
-//! bare SQL became six to fifteen times slower, and was seen to take longer than provisioning, which contains it. Why
-//! the two suffer differently is not established; that a ratio from such a round says nothing, whichever way it points,
-//! is. So a round in which others were busy gets no say in the verdict. What decides is the load alone, never the ratio
-//! that came out.
+//! Taking turns is not enough, because a load from outside does not slow both sides alike. With compilers on both cores
+//! the bare SQL became six to fifteen times slower, and even took longer than provisioning, which contains it. We do
+//! not know why the two suffer differently, but a ratio from such a round says nothing. A round in which other programs
+//! were busy therefore does not count for the verdict. Only this load decides that, never the ratio of the round.
 
 use std::fs;
 
@@ -12,17 +11,18 @@ use anyhow::{Context, Result};
 use harness::process::Process;
 use harness::stack::Stack;
 
-/// Up to this share of the processors' time, a round is quiet.
+/// A round is quiet if other programs used at most this share of the processors.
 pub const QUIET: f64 = 0.2;
 
-/// Linux counts processor time for programs in hundredths of a second (USER_HZ), whatever it counts in itself.
+/// Linux reports the processor time of processes in hundredths of a second (USER_HZ), independent of its internal
+/// clock.
 const TICK_MILLIS: f64 = 10.0;
 
-/// Knows which processes are ours.
+/// The processes that belong to the measurement.
 pub struct Watch {
     /// Each process of a stack leads a group of its own.
     groups: Vec<Group>,
-    /// Further processes that are measured.
+    /// Further processes that belong to the measurement.
     measured: Vec<i32>,
 }
 
@@ -51,7 +51,7 @@ impl Watch {
         Self { groups, measured: Vec::new() }
     }
 
-    /// The same, and more processes that are measured.
+    /// Adds processes that belong to the measurement.
     pub fn with(mut self, pids: &[i32]) -> Self {
         self.measured.extend(pids);
         self
@@ -67,16 +67,16 @@ impl Watch {
         Ok(Moment { all, busy: all - idle, ours: self.ours() })
     }
 
-    /// The share of the processors that others have used since, a hypervisor's other guests among them.
+    /// The share of the processors that other programs, and other guests of the hypervisor, have used since `begun`.
     pub fn others_since(&self, begun: &Moment) -> Result<f64> {
         let now = self.now()?;
         let others = (now.busy - begun.busy) - (now.ours - begun.ours);
-        // The files are not read at the same instant, so a little less than nothing is possible.
+        // The files are not read at the same instant, so the difference can be slightly negative.
         Ok((others / (now.all - begun.all)).max(0.0))
     }
 
-    /// Processor time of each of our processes so far, in milliseconds: the servers and services by name, and `bench`,
-    /// which is the client and the load.
+    /// Processor time so far of each process of the measurement, in milliseconds: the servers and services by name, and
+    /// `bench` for the client and its load generator.
     pub fn by_process(&self) -> Vec<(String, f64)> {
         let times = self.times();
         let of = |id: Option<i32>| -> f64 {
@@ -90,7 +90,7 @@ impl Watch {
         self.times().into_iter().map(|(_, ticks)| ticks).sum()
     }
 
-    /// Ticks of each process of ours, with its group; `None` is this process.
+    /// Ticks of each process of the measurement, with its group; `None` is this process.
     fn times(&self) -> Vec<(Option<i32>, f64)> {
         let own = std::process::id().to_string();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -103,7 +103,7 @@ impl Watch {
             };
             let group: i32 = fields.get(2)?.parse().ok()?;
             match pid == own {
-                // With its ended children: the load generator is one.
+                // This includes ended children, such as the load generator.
                 true => Some((None, time(11..15))),
                 false => {
                     let ours = self.groups.iter().any(|ours| ours.id == group);

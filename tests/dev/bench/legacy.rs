@@ -1,9 +1,9 @@
-//! Moving the old database in, against the barest copy of it: `mariadb-dump --single-transaction old | mariadb new`.
+//! Measures the import of a legacy database against `mariadb-dump --single-transaction old | mariadb new`.
 //!
-//! Ours is the whole command `provisioner legacy import`: it looks at both schemas, copies every row into the new one,
-//! records checkpoints and makes every user a member by an event. The copy has one connection on each side and keeps the
-//! old tables as they are. Both read the same rows from one server and write them to another, in turns, into tables that
-//! are empty at the beginning.
+//! One side is the whole command `provisioner legacy import`. It compares both schemas, copies every row into the new
+//! one, records checkpoints and makes every user a member by an event. The other side copies the old tables unchanged,
+//! with one connection to each server. Both sides take turns, read the same rows from one server and write them to
+//! another, into tables that are empty at the beginning.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -23,16 +23,16 @@ use tokio::process::Command;
 use super::foreign::Watch;
 use super::report::{Comparison, Figure, Goal, Turn};
 
-/// Rows of the old database.
+/// Number of rows of the legacy database.
 const ROWS: u64 = 200_000;
-/// The same ones in every run.
+/// The seed of the rows: every run has the same rows.
 const SEED: u64 = 1;
-/// The old database, an empty one by which a turn is undone, and what the bare copy makes.
+/// The legacy database, an empty one whose import undoes a turn, and the target of the plain copy.
 const OLD: &str = "ai_shifu";
 const EMPTY: &str = "ai_shifu_empty";
 const COPY: &str = "bench_bare_legacy";
 
-/// What one import said.
+/// The result of one import.
 struct Imported {
     rows: f64,
     megabytes: f64,
@@ -47,7 +47,7 @@ pub async fn measure(stack: &mut Stack, rounds: usize) -> Result<Comparison> {
         schema::create(&old.root_url(), database, Generation::September2025).await?;
     }
     fill::fill(&old.root_url(), OLD, SEED, ROWS).await?;
-    // Each table has its share, rounded.
+    // The share of each table is rounded, so the sum differs from `ROWS`.
     let rows = checksum::of_database(&old.root_url(), OLD).await?.values().map(|sum| sum.rows).sum();
     let mut system = connect(&stack.urls.root).await?;
     eprintln!("legacy: warming up");
@@ -92,7 +92,9 @@ async fn import(stack: &Stack, old: &MariaDb, expected: u64) -> Result<Imported>
     let begun = Instant::now();
     let said = run_import(stack, old, OLD).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let number = |field: &str| said[field].as_f64().with_context(|| format!("the import says no {field}: {said}"));
+    let number = |field: &str| {
+        said[field].as_f64().with_context(|| format!("the output of the import has no field {field}: {said}"))
+    };
     let rows = number("rows")?;
     ensure!(rows == expected as f64, "the import moved {rows} of {expected} rows");
     Ok(Imported { rows, megabytes: number("bytes")? / 1e6, seconds })
@@ -103,10 +105,10 @@ async fn run_import(stack: &Stack, old: &MariaDb, database: &str) -> Result<serd
     url.set_path(database);
     let env: Env = vec![("LEGACY_DB_URL".to_owned(), url.to_string())];
     let said = stack.run(Role::Provisioner, &["legacy", "import", "--json"], &env).await?;
-    serde_json::from_str(&said).context("what the import says")
+    serde_json::from_str(&said).context("read the output of `provisioner legacy import`")
 }
 
-/// Makes the destination as it was: rows by hand, members by an import of nothing, which lets them leave.
+/// Undoes a turn: it deletes the rows itself, and imports an empty database, which removes the members.
 async fn undo(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) -> Result<()> {
     let tables = checksum::tables(&old.root_url(), OLD).await?;
     let names = tables.iter().map(|table| format!("`{}`.`{}`", destination::database(&table.name), table.name));
@@ -114,11 +116,11 @@ async fn undo(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) ->
     let forget = "DELETE FROM ai_shifu_system.saas_legacy_tables; DELETE FROM ai_shifu_system.saas_legacy_import";
     sqlx::raw_sql(&format!("{empty} {forget}")).execute(&mut *connection).await.context("empty the destination")?;
     run_import(stack, old, EMPTY).await?;
-    // What the empty one brought along: its own revision.
+    // The import of the empty database stored its own revision.
     sqlx::raw_sql(&format!("{empty} {forget}")).execute(connection).await.map(drop).context("empty the destination")
 }
 
-/// The bare copy, into a database of its own on the server of the tenants.
+/// Makes the plain copy, into a database of its own on the tenants' server.
 async fn copy(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) -> Result<Duration> {
     let make = format!("DROP DATABASE IF EXISTS {COPY}; CREATE DATABASE {COPY}");
     sqlx::raw_sql(&make).execute(&mut *connection).await?;
@@ -144,12 +146,12 @@ async fn copy(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) ->
 pub fn client(program: &str, options: &std::path::Path) -> Result<Command> {
     let path = install::program(program).with_context(|| format!("{program} is not installed"))?;
     let mut command = Command::new(path);
-    // First: it keeps the machine's own configuration out.
+    // This must be the first argument. It keeps the client from reading the machine's own configuration.
     command.arg(format!("--defaults-file={}", options.display())).stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
 }
 
-/// A file with an account, since arguments can be read by everybody.
+/// Writes the account into a file, because other users of the machine can read arguments.
 pub fn options(stack: &Stack, name: &str, url: &str) -> Result<std::path::PathBuf> {
     let options = url::Url::parse(url)?;
     let file = stack.dir().join(format!("{name}.cnf"));

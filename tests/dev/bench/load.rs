@@ -1,7 +1,7 @@
-//! Load from `wrk`, and what it cost the processes that served it.
+//! Puts load on a server with `wrk`, and measures what it costs the processes that serve it.
 //!
-//! The headers, a token among them, reach `wrk` in a file that only this user can read: arguments are visible to the
-//! whole machine.
+//! `wrk` reads the headers, which include a token, from a file that only this user can read, because arguments are
+//! visible to all users of the machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +18,7 @@ use super::processes::{memory_mib, processor_seconds};
 const THREADS: u32 = 2;
 const CONNECTIONS: u32 = 32;
 
-/// Requests, one after the other and then from the beginning, on 32 connections for some seconds.
+/// Sends the requests one after the other, and then again from the first, on 32 connections for some seconds.
 pub struct Load {
     script: PathBuf,
     seconds: u32,
@@ -31,34 +31,34 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// Who serves it.
+/// A server that is measured.
 pub struct Server<'n> {
     pub name: &'n str,
     pub url: String,
-    /// Its processes, if they are ours to look at.
+    /// Its processes; empty if they cannot be seen.
     pub pids: Vec<i32>,
 }
 
-/// What came of it.
+/// The result of one run.
 pub struct Run {
     pub requests_per_second: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
-    /// Processor time of the serving processes.
+    /// Processor time of the server's processes, in milliseconds for each request.
     pub server_ms: Option<f64>,
-    /// Their memory at the end.
+    /// Memory of the server's processes at the end.
     pub memory_mib: Option<f64>,
 }
 
-/// A run of each side.
+/// One run of each side.
 pub struct Pair {
     pub ours: Run,
     pub other: Run,
-    /// Share of the processors that others used.
+    /// Share of the processors that other programs used.
     pub others: f64,
 }
 
-/// What the script prints.
+/// What the script prints at the end.
 #[derive(Deserialize)]
 struct Outcome {
     requests: f64,
@@ -71,12 +71,12 @@ struct Outcome {
 }
 
 impl Load {
-    /// `name` is that of the script in `dir`.
+    /// Writes the script `name` into `dir`.
     pub fn new(dir: &Path, name: &str, requests: &[Request], seconds: u32) -> Result<Self> {
         let mut script = String::new();
         for Request { path, headers } in requests {
             let headers: String = headers.iter().map(|(name, value)| format!("[{name:?}] = {value:?}, ")).collect();
-            // One request needs no code at each turn, which costs the load generator something.
+            // A single request needs no Lua code at each turn, which would cost the load generator time.
             script += &match requests.len() {
                 1 => format!("wrk.path = {path:?}\nwrk.headers = {{ {headers}}}\n"),
                 _ => format!("table.insert(list, {{ {path:?}, {{ {headers}}} }})\n"),
@@ -90,12 +90,12 @@ impl Load {
         Ok(Self { script: file, seconds })
     }
 
-    /// One run. An answer that is no success makes the run worthless, so it is an error.
+    /// Makes one run. An answer that is no success makes the run worthless, so it is an error.
     pub async fn run(&self, server: &Server<'_>) -> Result<Run> {
         self.run_for(self.seconds, server).await
     }
 
-    /// Opens connections, fills caches, lets the processor's clock rise.
+    /// Lets the server open connections and fill caches, and the processor raise its clock.
     pub async fn warm_up(&self, server: &Server<'_>, seconds: u32) -> Result<()> {
         self.run_for(seconds, server).await.map(drop)
     }
@@ -107,7 +107,7 @@ impl Load {
         let before = used()?;
         let mut wrk = Command::new(install::program("wrk").context("wrk is not installed")?);
         wrk.args([format!("-t{THREADS}"), format!("-c{CONNECTIONS}"), format!("-d{seconds}s")]);
-        // Its default of 2 s would leave out the slowest answers of a slow server.
+        // The default of 2 s would leave out the slowest answers of a slow server.
         wrk.args(["--timeout", "10s", "-s"]);
         wrk.arg(&self.script).arg(&server.url).stdin(Stdio::null()).kill_on_drop(true);
         let output = wrk.output().await?;
@@ -120,7 +120,7 @@ impl Load {
         ensure!(requests > 0.0, "{name} answered nothing");
         ensure!(
             refused + broken + late == 0,
-            "of {requests} requests to {name}, {refused} were refused, {broken} broke off and {late} took over ten seconds"
+            "of {requests} requests to {name}, {refused} were refused, {broken} broke off, {late} took over 10 s"
         );
         let server_ms = before.zip(after).map(|(before, after)| (after - before) * 1000.0 / requests);
         Ok(Run {
@@ -133,8 +133,8 @@ impl Load {
     }
 }
 
-/// Takes turns between two servers. Of a server whose process is unknown, nobody can tell its own work from that of
-/// others: then others are watched during our turn only.
+/// Takes turns between two servers. The work of a server whose processes are unknown cannot be told apart from that of
+/// other programs, so then only the turn of `ours` is watched.
 pub async fn alternate(
     load: &Load,
     ours: &Server<'_>,
@@ -157,7 +157,7 @@ pub async fn alternate(
     Ok(runs)
 }
 
-/// Each thread goes through the list by itself, and begins somewhere else.
+/// Each thread goes through the whole list, and each begins at another place.
 const LIST: &str = "\
 local list, built, at, threads = {}, {}, 0, 0
 function setup(thread) thread:set('number', threads); threads = threads + 1 end
@@ -168,7 +168,7 @@ end
 function request() at = at % #built + 1; return built[at] end
 ";
 
-/// Runs in wrk at the end. Its own summary rounds the latencies and cannot be parsed without guessing.
+/// Runs in wrk at the end. The summary of wrk itself rounds the latencies and is hard to parse.
 const DONE: &str = r#"
 function done(summary, latency)
     local e = summary.errors

@@ -1,4 +1,4 @@
-//! The machine under a run.
+//! Describes the machine and the servers that a run was measured on.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::{Connection, MySqlConnection};
 use tokio::process::Command;
 
-/// What a reader must know to judge the figures.
+/// What a reader needs to know to judge the figures.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     pub date: String,
@@ -18,7 +18,7 @@ pub struct Machine {
     pub processor: String,
     pub memory_gib: f64,
     pub kernel: String,
-    /// Processes that wanted a processor when the run began, averaged over a minute: others on the machine.
+    /// The load average of the minute before the run, which other processes on the machine caused.
     pub load: String,
     pub mariadb: String,
     pub rabbitmq: String,
@@ -28,7 +28,7 @@ pub struct Machine {
 
 impl Machine {
     /// Asks the machine and the servers of the stack.
-    pub async fn look(stack: &Stack, load: String) -> Result<Self> {
+    pub async fn read(stack: &Stack, load: String) -> Result<Self> {
         let mut connection = MySqlConnection::connect(&stack.urls.root).await?;
         let mariadb = sqlx::query_scalar("SELECT VERSION()").fetch_one(&mut connection).await?;
         connection.close().await?;
@@ -71,7 +71,7 @@ fn memory_gib() -> Option<f64> {
     Some(kib / (1024.0 * 1024.0))
 }
 
-/// The value of the first line `name : value`.
+/// The value of the first line of the form `name : value`.
 fn field(file: &str, name: &str) -> Option<String> {
     let content = fs::read_to_string(file).ok()?;
     let line = content.lines().find(|line| line.starts_with(name))?;
@@ -80,12 +80,12 @@ fn field(file: &str, name: &str) -> Option<String> {
 
 async fn first_line(program: &str, argument: &str) -> Result<String> {
     let path = install::program(program).with_context(|| format!("{program} is not installed"))?;
-    // Not its exit code: wrk answers the question for its version with a failure.
+    // The exit code is ignored, because `wrk -v` prints its version and fails.
     let output = Command::new(path).arg(argument).output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }
 
-fn word_after<'t>(text: &'t str, mark: &str) -> &'t str {
-    let rest = text.split_once(mark).map_or(text, |(_, rest)| rest);
+fn word_after<'t>(text: &'t str, prefix: &str) -> &'t str {
+    let rest = text.split_once(prefix).map_or(text, |(_, rest)| rest);
     rest.split(' ').next().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! What a tenant with 200 requests hanging in its database costs the others: the slowest hundredth of their answers,
-//! with it and without it, in turns. An answer that fails ends the measurement.
+//! Measures what a tenant with 200 requests that hang in its database costs other tenants. It compares the 99th
+//! percentile of their answers with and without that tenant, in turns. A failed answer ends the measurement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +18,9 @@ use super::report::{Comparison, Figure, Goal};
 use super::tenants::{BenchTenant, Question, answers};
 
 const HANGING: usize = 200;
-/// The others that are asked.
+/// Number of other tenants under load.
 const OTHERS: usize = 20;
-/// Until all of them hang or wait.
+/// The time until all requests hang or wait.
 const SETTLE: Duration = Duration::from_secs(1);
 
 pub async fn measure(stack: &mut Stack, tenants: &[BenchTenant], rounds: usize, seconds: u32) -> Result<Comparison> {
@@ -57,7 +57,7 @@ pub async fn measure(stack: &mut Stack, tenants: &[BenchTenant], rounds: usize, 
     Ok(Comparison::new("neighbours", what, Goal::AtMost(2.0), turns(&runs, |run| run.p99_ms), figures))
 }
 
-/// A tenant whose table is locked, and 200 clients that ask for it all the same.
+/// A tenant whose table is locked, and 200 clients that request it nevertheless.
 struct Hanging {
     lock: MySqlConnection,
     over: Arc<AtomicBool>,
@@ -80,7 +80,7 @@ impl Hanging {
                     let reply = api.request("GET", &request.path, &headers).await?;
                     if matches!(reply.status, 429 | 503) {
                         refused += 1;
-                        // As it was told to.
+                        // The answer asks for this pause in `Retry-After`.
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 }
@@ -91,7 +91,7 @@ impl Hanging {
         Ok(Self { lock, over, clients })
     }
 
-    /// How many of its requests were refused meanwhile.
+    /// Unlocks the table, and returns how many requests of the tenant were refused.
     async fn end(mut self) -> Result<u64> {
         self.over.store(true, Ordering::SeqCst);
         self.lock.execute("UNLOCK TABLES").await?;
@@ -99,7 +99,7 @@ impl Hanging {
         while let Some(client) = self.clients.join_next().await {
             refused += client??;
         }
-        ensure!(refused > 0, "nothing hung");
+        ensure!(refused > 0, "no request was refused, so none hung");
         Ok(refused)
     }
 }

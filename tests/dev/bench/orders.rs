@@ -1,8 +1,8 @@
-//! `GET /api/orders` with 20 rows, on 32 connections: the data node against the least that can answer.
+//! Measures `GET /api/orders` with 20 rows on 32 connections: the data node against a minimal handler.
 //!
-//! The data node does all that it does for any tenant: finds it by its domain, checks the token and the membership, takes
-//! a turn and a connection of the budget, measures the request. Both sides have 10 connections to the very same
-//! database, and before the load both must have given the same answer, field by field.
+//! The data node does everything that it does for any tenant. It finds the tenant by its domain, checks the token and
+//! the membership, takes a turn and a connection of the budget, and measures the request. Both sides have 10
+//! connections to the same database. Before the load begins, both must give the same answer, field by field.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use super::load::{Load, Pair, Run, Server, alternate};
 use super::report::{Comparison, Figure, Goal, Turn};
 use super::tenants::{BenchTenant, Question, answers};
 
-/// It connects ten times before it serves.
+/// The minimal handler opens ten connections before it serves.
 const READY: Duration = Duration::from_secs(10);
 
 pub async fn measure(stack: &mut Stack, tenant: &BenchTenant, rounds: usize, seconds: u32) -> Result<Comparison> {
     let dir = stack.dir().to_path_buf();
     let ours = data_node(stack);
-    // Killed when this function ends.
+    // The process is killed when this function returns.
     let (process, url) = start_minimal(&dir, tenant, &tenant.database_url(stack)).await?;
     let minimal = Server { name: "minimal handler", url, pids: vec![process.pid()] };
     let requests = tenant.requests(Question::Orders);
     let a = answers(&ours.url, Question::Orders, &requests).await?;
     let b = answers(&minimal.url, Question::Orders, &requests).await?;
-    ensure!(a == b, "the answers differ, so their speed cannot be compared:\n{a}\n{b}");
+    ensure!(a == b, "the two answers differ, so the speed of the servers cannot be compared:\n{a}\n{b}");
     let load = Load::new(&dir, "orders", &requests, seconds)?;
     eprintln!("orders: warming up");
     load.warm_up(&ours, 2).await?;
@@ -68,12 +68,12 @@ async fn start_minimal(dir: &Path, tenant: &BenchTenant, database_url: &str) -> 
     Ok((process, url))
 }
 
-/// What `of` a run is of ours, divided by that of the other side, round by round.
+/// The ratio of `of` between the two sides, for each round.
 pub fn turns(runs: &[Pair], of: impl Fn(&Run) -> f64) -> Vec<Turn> {
     runs.iter().map(|pair| Turn { ratio: of(&pair.ours) / of(&pair.other), others: pair.others }).collect()
 }
 
-/// Everything that was measured of both sides.
+/// All measurements of both sides.
 pub fn figures([ours, other]: [&Server<'_>; 2], runs: &[Pair]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (server, side) in [(ours, (|pair| &pair.ours) as Side), (other, |pair| &pair.other)] {

@@ -1,12 +1,12 @@
-//! Creating many tenants at once, against the bare SQL on as many connections as serve it best.
+//! Measures creating many tenants at once, against bare SQL on the best number of connections.
 //!
-//! Ours: one provisioner with four workers; the commands are sent as fast as they are accepted, and the clock runs from the
-//! first of them to the arrival of the last `tenant.activated` on the live stream. Bare: the same number of databases on 1, 2
-//! and 4 connections, each taking the next one as soon as it is done; the best of the three counts, because which one is best
-//! depends on the machine.
+//! One side is a provisioner with four workers. The client sends the commands as fast as the control plane accepts
+//! them, and measures from the first command until the last `tenant.activated` arrives on the live stream. The other
+//! side makes the same number of databases on 1, 2 and 4 connections, each of which takes the next database as soon as
+//! it is done. The best of the three counts, because it depends on the machine which one that is.
 //!
-//! The databases of the bare side are dropped after every round, outside the timing, and the server gets a moment to
-//! finish that before the next.
+//! After every round the databases of the bare SQL are dropped, outside the timing, and the server has a moment to
+//! finish that.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,28 +21,28 @@ use super::creation::{newest, post, wait_for_active};
 use super::foreign::Watch;
 use super::report::{Comparison, Figure, Goal, Turn};
 
-/// Tenants of a side, per round: enough that beginning and end, in which not every worker has something to do, count little
-/// in a rate.
+/// Number of tenants of each side in a round. With so many, the beginning and the end, when some workers are idle,
+/// affect the rate little.
 const TENANTS: usize = 100;
-/// Commands on their way; what a control plane takes at once is bounded.
+/// Number of commands in flight, because a control plane limits the requests in progress.
 const AT_ONCE: usize = 32;
 const WARM_UP: usize = 8;
-/// Connections of the bare side.
+/// Numbers of connections of the bare SQL.
 const CONNECTIONS: [usize; 3] = [1, 2, 4];
-/// The process that both sides use.
+/// The name of the process that both sides use.
 const DATABASE: &str = "mariadb";
-/// After the drops.
+/// A pause after the databases are dropped.
 const REST: Duration = Duration::from_secs(1);
 
-/// One round, in tenants a second.
+/// The measurements of one round, in tenants a second.
 struct Round {
     ours: f64,
     bare: [f64; CONNECTIONS.len()],
-    /// Share of the processors that others used.
+    /// Share of the processors that other programs used.
     others: f64,
-    /// Processor time of each process while ours had its turn, in milliseconds a tenant.
+    /// Processor time of each process during the turn of the provisioner, in milliseconds for each tenant.
     spent: Vec<(String, f64)>,
-    /// The database server's while the bare SQL had its turns.
+    /// Processor time of the database server during the turns of the bare SQL.
     bare_spent: f64,
 }
 
@@ -77,7 +77,7 @@ pub async fn measure(admin: &Admin, bare: &mut Bare, watch: &Watch, rounds: usiz
     Ok(Comparison::new("parallel", "tenants/s / best of bare SQL", Goal::AtLeast(0.85), turns, figures))
 }
 
-/// Every side once; which one begins changes with the round's number.
+/// Measures each side once. The side that begins changes with the number of the round.
 async fn round(admin: &Admin, bare: &mut Bare, watch: &Watch, tenants: usize, number: usize) -> Result<Round> {
     let mut round =
         Round { ours: 0.0, bare: [0.0; CONNECTIONS.len()], others: 0.0, spent: Vec::new(), bare_spent: 0.0 };
@@ -105,7 +105,7 @@ async fn round(admin: &Admin, bare: &mut Bare, watch: &Watch, tenants: usize, nu
     Ok(round)
 }
 
-/// What each process has spent between two looks, in milliseconds a tenant.
+/// Processor time of each process between two measurements, in milliseconds for each tenant.
 fn spent(before: Vec<(String, f64)>, after: Vec<(String, f64)>, tenants: usize) -> Vec<(String, f64)> {
     before
         .into_iter()

@@ -1,4 +1,4 @@
-//! What processes have used: who serves an address, their processor time, their memory.
+//! Finds the processes that serve an address, and reads their processor time and memory.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,8 +6,8 @@ use std::fs;
 use anyhow::{Context, Result};
 use url::Url;
 
-/// The processes of this machine that listen on the port of `url`: a server of several processes shares one socket.
-/// None when the server is on another machine, or belongs to somebody we may not look at.
+/// The processes of this machine that listen on the port of `url`. Several processes of a server may share one socket.
+/// The list is empty if the server is on another machine, or if this user may not see its processes.
 pub fn listeners(url: &Url) -> Vec<i32> {
     /// `TCP_LISTEN`.
     const LISTENING: &str = "0A";
@@ -32,14 +32,15 @@ pub fn listeners(url: &Url) -> Vec<i32> {
     processes().filter(holds).collect()
 }
 
-/// Seconds of processor time that these processes have used so far, all their threads together.
+/// Seconds of processor time that all threads of these processes have used so far.
 pub fn processor_seconds(pids: &[i32]) -> Result<f64> {
-    /// The kernel's unit in this file, whatever its own clock: `USER_HZ`.
+    /// The kernel's unit in this file (`USER_HZ`), which is independent of its internal clock.
     const TICKS_PER_SECOND: f64 = 100.0;
     let mut seconds = 0.0;
     for pid in pids {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process is gone")?;
-        // The second field is a name in parentheses, which may itself contain spaces; user and system time are 14 and 15.
+        // The second field is a name in parentheses and may contain spaces. User and system time are the fields 14 and
+        // 15.
         let (_, fields) = stat.rsplit_once(") ").context("the kernel's statistics of a process")?;
         let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
         seconds += ticks.sum::<f64>() / TICKS_PER_SECOND;
@@ -47,12 +48,13 @@ pub fn processor_seconds(pids: &[i32]) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Mebibytes of memory that these processes have, what they share with each other counted once.
+/// Mebibytes of memory of these processes. Memory that they share counts once.
 pub fn memory_mib(pids: &[i32]) -> Result<f64> {
     let mut mib = 0.0;
     for pid in pids {
-        let kept = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("the measured process is gone")?;
-        let line = kept.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel's memory statistics")?;
+        let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("the measured process is gone")?;
+        let line =
+            memory.lines().find_map(|line| line.strip_prefix("Pss:")).context("the kernel's memory statistics")?;
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().context("the kernel's memory statistics")?;
         mib += kib / 1024.0;
     }

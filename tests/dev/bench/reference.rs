@@ -1,9 +1,9 @@
-//! The same requests in alternation against another implementation: lists of orders of a tenant and of a user, with one
-//! tenant and with two hundred.
+//! Sends the same requests in turns to the data node and to another implementation: lists of orders of a tenant and of
+//! a user, with one tenant and with two hundred.
 //!
-//! What counts is requests per second; what one costs in processor time of the service; how long the slowest hundredth
-//! takes, and how much memory the service has, when two hundred tenants are busy. The other server is only asked, or
-//! started by a command that is given; its processes are those that listen on the port of its address.
+//! The goals concern requests per second and the processor time of a request. With two hundred busy tenants they also
+//! concern the 99th percentile and the memory of the service. The other server already runs, or the given command
+//! starts it. Its processes are those that listen on the port of its address.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use super::processes::listeners;
 use super::report::{Comparison, Goal};
 use super::tenants::{BenchTenant, Question, answers};
 
-/// Tenants of the large cases.
+/// Number of tenants in the large cases.
 pub const MANY: usize = 200;
-/// It may have databases to fill.
+/// The other server may have to fill databases before it listens.
 const READY: Duration = Duration::from_secs(120);
 /// With many tenants, every process of the other side opens connections to each of them.
 const WARM_UP: u32 = 10;
@@ -32,7 +32,7 @@ struct Case {
     name: &'static str,
     question: Question,
     tenants: usize,
-    /// Requests per second, at least so many times those of the other side.
+    /// The goal: at least this many times the requests per second of the other side.
     throughput: f64,
 }
 
@@ -43,7 +43,7 @@ const CASES: [Case; 4] = [
     Case { name: "user's orders, 200 tenants", question: Question::OrdersOfUser, tenants: MANY, throughput: 15.0 },
 ];
 
-/// Starts the other server with a shell, where it finds the databases in its environment. It ends with the value.
+/// Starts the other server with a shell. It finds the databases in its environment, and is killed with the value.
 pub async fn start(command: &str, stack: &Stack, url: &Url) -> Result<Process> {
     let launch = Launch::new("reference", "/bin/sh", stack.dir())
         .args(["-c", command])
@@ -54,7 +54,7 @@ pub async fn start(command: &str, stack: &Stack, url: &Url) -> Result<Process> {
     let address = (url.host_str().context("an address without a host")?, url.port_or_known_default().unwrap_or(80));
     wait::until_ok(READY, "the other server to listen", async || {
         process.check()?;
-        tokio::net::TcpStream::connect(address).await.map(drop).context("it does not")
+        tokio::net::TcpStream::connect(address).await.map(drop).context("the other server does not listen")
     })
     .await?;
     Ok(process)
@@ -73,13 +73,11 @@ pub async fn measure(
     let mut other = Server { name: "reference", url: url.as_str().trim_end_matches('/').to_owned(), pids: Vec::new() };
     let mut comparisons = Vec::new();
     for case in &CASES {
-        // It serves by now, so all its processes are there.
+        // The server has answered here, so all its processes exist afterwards.
         case.ask([&ours, &other], tenants).await?;
         other.pids = listeners(url);
         if other.pids.is_empty() {
-            eprintln!(
-                "the processes of {url} cannot be seen: neither their processor time nor their memory is compared"
-            );
+            eprintln!("the processes of {url} are not visible, so their processor time and memory are not compared");
         }
         let runs = case.measure(&dir, [&ours, &other], Watch::new(stack), tenants, rounds, seconds).await?;
         comparisons.extend(case.comparisons([&ours, &other], &runs));
@@ -92,7 +90,7 @@ impl Case {
         tenants[..self.tenants].iter().flat_map(|tenant| tenant.requests(self.question)).collect()
     }
 
-    /// Everything once, of both sides.
+    /// Sends every request once to both sides, and checks the answers.
     async fn ask(&self, sides: [&Server<'_>; 2], tenants: &[BenchTenant]) -> Result<()> {
         let requests = self.requests(tenants);
         eprintln!("{}: {} requests, asked once and then as warm-up", self.name, requests.len());

@@ -1,7 +1,7 @@
-//! What the benchmarks found: ratios with their goals, the figures behind them, the machine they come from.
+//! The results of the benchmarks: ratios with their goals, the figures behind them, and the machine.
 //!
-//! Only ratios are judged, and only those of quiet rounds ([`super::foreign`] says why). Both sides of a ratio were
-//! measured in turns within one run; the figures depend on the machine and are there to explain.
+//! Only the ratios of quiet rounds count for the verdict ([`super::foreign`] says why). Both sides of a ratio were
+//! measured in turns within one run. The figures depend on the machine and only explain the ratios.
 
 use std::cmp::Ordering;
 
@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::foreign::QUIET;
 use super::machine::Machine;
 
-/// A verdict needs so many quiet rounds: the fewest that have a middle.
+/// A verdict needs this many quiet rounds: the median of fewer means little.
 const ENOUGH: usize = 3;
 
-/// The least, the middle and the most of several measurements.
+/// Minimum, median and maximum of several measurements.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Spread {
     pub min: f64,
@@ -22,7 +22,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// Panics if there is no value.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -35,7 +35,7 @@ impl Spread {
     }
 }
 
-/// What a ratio should be.
+/// The goal of a ratio.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
@@ -59,7 +59,7 @@ impl Goal {
     }
 }
 
-/// One figure on the way to a ratio, over the rounds.
+/// A figure that explains a ratio, over all rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     pub name: String,
@@ -74,29 +74,29 @@ impl Figure {
     }
 }
 
-/// What one round gave.
+/// The result of one round.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Turn {
     pub ratio: f64,
-    /// Share of the processors that others used meanwhile.
+    /// Share of the processors that other programs used during the round.
     pub others: f64,
 }
 
-/// One comparison.
+/// The comparison of two sides.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     pub name: &'static str,
-    /// What is divided by what.
+    /// The two quantities of the ratio.
     pub what: &'static str,
     pub goal: Goal,
-    /// The median over the quiet rounds against the goal; null when too few were quiet to tell.
+    /// Whether the median of the quiet rounds meets the goal; null if too few rounds were quiet.
     pub met: Option<bool>,
-    /// Over the quiet rounds; over all, when there is no verdict.
+    /// The ratio over the quiet rounds, or over all rounds if there is no verdict.
     pub ratio: Spread,
     pub quiet: usize,
-    /// Every round, in order.
+    /// All rounds, in order.
     pub rounds: Vec<Turn>,
-    /// Over all rounds.
+    /// The figures over all rounds.
     pub figures: Vec<Figure>,
 }
 
@@ -124,7 +124,7 @@ impl Comparison {
     }
 }
 
-/// Everything that a run found.
+/// All results of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub machine: Machine,
@@ -132,7 +132,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// For people: the ratios first, then the figures behind them.
+    /// The report as text: first the ratios, then the figures behind them.
     pub fn text(&self) -> String {
         let mut text = format!("{}\n\n", self.machine.text());
         text += &row("RATIO", ["min", "median", "max"], "goal");
@@ -146,7 +146,7 @@ impl Report {
             let met = format!("{met} ({quiet} of {} rounds quiet)", rounds.len());
             text += &row(&format!("{name}: {what}"), numbers(ratio), &format!("{:<8} {met}", goal.text()));
         }
-        // Some have no figures but those of the comparison before.
+        // Some comparisons share the figures of the one before and have none of their own.
         for comparison in self.comparisons.iter().filter(|comparison| comparison.figures.len() > 1) {
             text += "\n";
             text += &row(&comparison.name.to_uppercase(), ["min", "median", "max"], "");
@@ -159,7 +159,7 @@ impl Report {
 }
 
 fn numbers(spread: &Spread) -> [String; 3] {
-    // Three digits that count: the fourth is noise.
+    // Three significant digits: the fourth is noise.
     [spread.min, spread.median, spread.max].map(|number| match number.abs() {
         100.0.. => format!("{number:.0}"),
         10.0.. => format!("{number:.1}"),
@@ -187,7 +187,7 @@ mod tests {
     fn a_busy_machine_gets_no_verdict_and_its_rounds_no_say() {
         let turns = |rounds: &[(f64, f64)]| rounds.iter().map(|&(ratio, others)| Turn { ratio, others }).collect();
         let judge = |rounds: &[(f64, f64)]| Comparison::new("n", "w", Goal::AtMost(1.5), turns(rounds), Vec::new());
-        // The good ratios are the ones of the busy rounds.
+        // Only the busy rounds have good ratios.
         let found = judge(&[(1.6, 0.1), (0.5, 0.9), (1.7, 0.0), (0.5, 0.8), (1.8, 0.2), (0.5, 0.7), (0.5, 0.7)]);
         assert_eq!((found.met, found.ratio.median, found.quiet), (Some(false), 1.7, 3));
         assert_eq!(judge(&[(1.0, 0.1), (1.0, 0.1), (1.0, 0.3)]).met, None);
@@ -197,7 +197,7 @@ mod tests {
     fn a_goal_is_met_on_its_limit() {
         assert!(Goal::AtMost(1.5).is_met(1.5) && !Goal::AtMost(1.5).is_met(1.51));
         assert!(Goal::AtLeast(0.85).is_met(0.85) && !Goal::AtLeast(0.85).is_met(0.84));
-        // A division by nothing meets no goal.
+        // A division by zero meets no goal.
         assert!(!Goal::AtMost(1.5).is_met(f64::NAN));
     }
 }

@@ -1,7 +1,8 @@
-//! The tenants of the request benchmarks: `t0001`, `t0002`, ... with domains, users, tokens, and 20 orders each.
+//! Makes the tenants of the request benchmarks: `t0001`, `t0002` and so on, with domains, users, tokens and 20 orders
+//! each.
 //!
-//! Tenant `t0007` has the domain `t0007.example.com` and the users `u0007-1` (its admin) to `u0007-4`, of whom everybody
-//! has five of the orders. Another server that is compared must have the same.
+//! Tenant `t0007` has the domain `t0007.example.com` and the users `u0007-1` (its admin) to `u0007-4`, each with five
+//! of the orders. The server of `--reference` must have the same tenants.
 
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use sqlx::{Connection, MySqlConnection};
 
 use super::load::Request;
 
-/// A full page of the list when none is asked for.
+/// Orders of a tenant: a full page of the list, by the default page size.
 pub const ORDERS: usize = 20;
 pub const USERS: usize = 4;
-/// For all of them together.
+/// The limit for creating all tenants together.
 const CREATED: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(60);
 
@@ -25,21 +26,21 @@ pub struct BenchTenant {
     pub id: String,
     number: usize,
     domain: String,
-    /// Of its first user, an admin.
+    /// The token of its first user, an admin.
     authorization: String,
 }
 
-/// A question that can be measured.
+/// A kind of request that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// `GET /api/orders`.
     Orders,
-    /// `GET /api/users/{user_id}/orders`, each of the users in turn.
+    /// `GET /api/users/{user_id}/orders`, for each of the users in turn.
     OrdersOfUser,
 }
 
 impl BenchTenant {
-    /// Makes `count` tenants through the public API; users and orders as the legacy application would write them.
+    /// Makes `count` tenants through the public API. It writes users and orders as the legacy application would.
     pub async fn make(stack: &Stack, count: usize) -> Result<Vec<Self>> {
         let admin = stack.admin();
         let mut root = MySqlConnection::connect(&stack.urls.root).await?;
@@ -69,7 +70,7 @@ impl BenchTenant {
         format!("{}/ai_shifu_tenant_{}", stack.urls.root.trim_end_matches('/'), self.id)
     }
 
-    /// What is asked, of whichever server.
+    /// The requests, which are the same for every server.
     pub fn requests(&self, question: Question) -> Vec<Request> {
         let request = |path: String| Request {
             path,
@@ -95,13 +96,13 @@ impl Question {
     }
 }
 
-/// Waits until a server answers every one of these requests with all the orders there are; the first answer.
+/// Waits until the server answers each of these requests with all orders. Returns the first answer.
 pub async fn answers(url: &str, question: Question, requests: &[Request]) -> Result<serde_json::Value> {
     let api = TenantApi::new(url);
     let mut first = None;
     for Request { path, headers } in requests {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        // A data node hears of a new tenant a moment after it has become active.
+        // A data node learns of a new tenant a moment after the tenant has become active.
         let answer = wait::until_ok(SOON, "all orders in an answer", async || {
             let reply = api.request("GET", path, &headers).await?;
             let orders = reply.json["orders"].as_array().map_or(0, Vec::len);
@@ -118,7 +119,7 @@ pub async fn answers(url: &str, question: Question, requests: &[Request]) -> Res
         .await?;
         first.get_or_insert(answer);
     }
-    first.context("nothing is asked")
+    first.context("there is no request")
 }
 
 /// The id of the n-th tenant.
@@ -126,11 +127,11 @@ fn id(number: usize) -> String {
     format!("t{number:04}")
 }
 
-/// Asks for all of them, and waits for all of them.
+/// Requests all tenants, then waits for all of them.
 pub async fn create(admin: &Admin, ids: &[String]) -> Result<()> {
     let mut operations = Vec::with_capacity(ids.len());
     for id in ids {
-        // The largest plan: 32 connections ask at once, and it is not the limit of a small plan that is measured.
+        // The load has 32 connections, and the limits of a smaller plan would be measured instead of the node.
         let body = json!({"tenant_id": id, "tenant_name": "Bench", "tenant_domain": format!("{id}.example.com"),
                           "plan_type": "enterprise"});
         let created: Created = admin.post("/admin/tenants", body).await?.expect(202)?;

@@ -1,5 +1,5 @@
-//! Two thousand tenants on one node: what an idle one costs in memory, and that all of them together never have more
-//! connections than the node's budget.
+//! Measures two thousand tenants on one node: how much memory an idle tenant costs, and that all tenants together never
+//! have more connections than the budget of the node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -21,10 +21,10 @@ use super::tenants::create;
 const TENANTS: usize = 2000;
 const BATCH: usize = 100;
 const SOON: Duration = Duration::from_secs(60);
-/// Connections of tenants' users as the server counts them.
+/// Counts the connections of tenants' users on the server.
 const OPEN: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'";
 
-/// `budget` is the node's.
+/// Takes the connection `budget` of the node.
 pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32) -> Result<Comparison> {
     let node = data_node(stack);
     let admin = stack.admin();
@@ -83,7 +83,7 @@ pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32
     Ok(Comparison::new("thousands", "most connections / the node's budget", Goal::AtMost(1.0), turns, figures))
 }
 
-/// Counts the connections again and again.
+/// Counts the connections every 50 ms until it ends.
 struct Sampler {
     over: Arc<AtomicBool>,
     most: Arc<AtomicI64>,
