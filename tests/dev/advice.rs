@@ -1,11 +1,11 @@
-//! What to try: commands with the real addresses and tokens, to be pasted as they are.
+//! Commands to try, printed with the real addresses and tokens so that the developer can paste them unchanged.
 
 use std::fmt::Write;
 
 use harness::demo::Demo;
 use harness::stack::Stack;
 
-/// For a stack in the foreground.
+/// What `cargo dev run` prints when the stack is ready.
 pub fn what_to_try(stack: &mut Stack, demo: &Demo) -> String {
     let control = stack.control_plane_url().to_owned();
     let data = stack.data_planes[0].url().to_owned();
@@ -20,23 +20,23 @@ ready
   Console                     {control}/
   Administrator's token       {token}
 
-Create a tenant; it answers at once, and the work goes on behind:
+Create a tenant. The call answers at once, and a worker does the work afterwards:
   curl -sS -X POST {control}/admin/tenants -H 'X-Admin-Token: {token}' \\
     -H 'Content-Type: application/json' -d '{{\"tenant_id\":\"acme\",\"tenant_name\":\"Acme\",\"tenant_domain\":\"acme.localhost\"}}'
 
-Watch its operation, step by step (the id is in the answer above):
+Watch its operation, step by step (the answer above contains the id):
   curl -sS -H 'X-Admin-Token: {token}' {control}/admin/operations/OPERATION_ID
 
 Read its events, or follow all events live:
   curl -sS -H 'X-Admin-Token: {token}' {control}/admin/tenants/acme/events
   curl -sSN -H 'X-Admin-Token: {token}' -H 'Accept: text/event-stream' '{control}/admin/events?after=0'
 
-Call the API of the demo tenant, by its domain, as its admin:
+Call the API of the demo tenant by its domain, as the tenant's admin:
   curl -sS -H 'Authorization: Bearer {user_token}' 'http://{domain}:{port}/api/orders'
 
-Suspend it, and call again:
+Suspend the demo tenant, call its API again to see the refusal, then resume the tenant:
   curl -sS -X POST -H 'X-Admin-Token: {token}' -H 'Content-Type: application/json' \\
-    -d '{{\"reason\":\"to see it\"}}' {control}/admin/tenants/demo/suspend
+    -d '{{\"reason\":\"a trial\"}}' {control}/admin/tenants/demo/suspend
   curl -sS -X POST -H 'X-Admin-Token: {token}' {control}/admin/tenants/demo/resume
 
 Logs
@@ -49,11 +49,11 @@ Logs
     text
 }
 
-/// For a stack in the background.
+/// What `cargo dev up` prints when the stack is ready.
 pub fn what_next(stack: &Stack) -> String {
     format!(
-        "up; console: {}/\n  eval \"$(cargo dev env)\"   addresses and tokens into this shell\n  \
-         cargo dev status         what runs\n  cargo dev down           stop it",
+        "the stack is up; console: {}/\n  eval \"$(cargo dev env)\"   set its addresses and tokens in this shell\n  \
+         cargo dev status         show what runs\n  cargo dev down           stop the stack",
         stack.control_plane_url()
     )
 }

@@ -1,4 +1,4 @@
-//! `cargo dev up` and `cargo dev down`: the stack in the background. Both may be repeated.
+//! `cargo dev up` and `cargo dev down` start and stop the stack in the background. Repeating either does no harm.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::state::{Lock, State};
 use crate::{StackArgs, advice, say, stack_up, state, status};
 
-/// The services drain for 10 s at most; the servers then take a few more.
+/// A service drains for 10 s at most, and then needs a moment to exit.
 const SERVICE: Duration = Duration::from_secs(15);
 const FOREGROUND: Duration = Duration::from_secs(60);
 
@@ -25,11 +25,11 @@ pub async fn up(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     stack_up::prepare(&args, &existing, &mut interrupt).await?;
     if let Some(state) = State::load().ok().flatten() {
         if !args.fresh && state.background && state.args == args && is_current(&state).await {
-            say("already up; `cargo dev env` tells the addresses");
+            say("the stack is already up; `cargo dev env` prints its addresses");
             return Ok(ExitCode::SUCCESS);
         }
         if state.is_alive() {
-            eprintln!("stopping the stack that is up, because it is to change");
+            eprintln!("stopping the running stack, because its options or its programs have changed");
         }
     }
     stop_all().await?;
@@ -42,9 +42,9 @@ pub async fn up(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether everything is healthy and runs the binaries that were just compiled.
+/// Whether every part is healthy and runs the programs that were just compiled.
 async fn is_current(state: &State) -> bool {
-    status::look(state).await.iter().all(|row| row.healthy)
+    status::check(state).await.iter().all(|row| row.healthy)
         && !state.parts.iter().filter_map(|part| part.process()).any(|process| process.is_outdated())
 }
 
@@ -53,7 +53,7 @@ pub async fn down() -> Result<ExitCode> {
     let _lock = match Lock::try_take()? {
         Ok(lock) => lock,
         Err(pid) => {
-            // A run in the foreground, or a start: it stops what it has started.
+            // The other process runs the stack in the foreground or starts it. At SIGTERM it stops what it has started.
             if pid <= 0 || !is_dev(pid) {
                 bail!("another `cargo dev` of this checkout is busy");
             }
@@ -65,7 +65,7 @@ pub async fn down() -> Result<ExitCode> {
     };
     stopped |= stop_all().await?;
     State::clear();
-    say(if stopped { "stopped; the data stays for the next start" } else { "nothing was running" });
+    say(if stopped { "the stack is stopped; its data stays for the next start" } else { "nothing was running" });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,7 +74,7 @@ fn is_dev(pid: i32) -> bool {
         .is_ok_and(|line| line.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"dev")))
 }
 
-/// Stops whatever runs of this checkout's stack, the services first. Says whether there was anything.
+/// Stops everything that runs of this checkout's stack, the services first. Returns whether anything ran.
 async fn stop_all() -> Result<bool> {
     let mut stopped = false;
     let state = State::load().unwrap_or_else(|error| {
@@ -105,7 +105,7 @@ async fn stop_all() -> Result<bool> {
         stopped = true;
         mariadb.stop().await?;
     }
-    // What the state does not know: left over from a run that was killed half-way.
+    // The state does not list processes of a start that was killed before it had saved the state.
     stopped |= !process::kill_recorded(&dir).is_empty();
     Ok(stopped)
 }

@@ -1,4 +1,4 @@
-//! Calls cargo. It runs in a process group of its own, which is stopped as a whole when the work is given up.
+//! Calls cargo in a process group of its own. When the work is abandoned, the whole group is stopped.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-/// A cargo call that takes its compilers with it when dropped.
+/// A cargo call. Dropping it also stops the compilers that cargo started.
 pub struct Cargo {
     pub child: Child,
     group: Option<Pid>,
@@ -21,10 +21,9 @@ impl Cargo {
         Ok(Self { child, group })
     }
 
-    /// Waits for its end.
     pub async fn status(&mut self) -> Result<std::process::ExitStatus> {
         let status = self.child.wait().await?;
-        // The id is free for others from here on.
+        // From here on the system may give the id to another process.
         self.group = None;
         Ok(status)
     }
@@ -33,17 +32,17 @@ impl Cargo {
 impl Drop for Cargo {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            // Cargo's own children die with it; its files are made for that.
+            // This also ends cargo's children. Cargo's files survive an interruption.
             let _ = killpg(group, Signal::SIGTERM);
         }
     }
 }
 
-/// A cargo command in the workspace, with the cargo that runs us.
+/// A command of the cargo that runs this program, in the workspace.
 ///
-/// Without what that cargo tells us of our own package: the build script of `ring` watches these variables, so with them
-/// it, and TLS, SQLx and everything above would be compiled anew whenever `cargo dev` follows a plain `cargo`, or the
-/// other way round.
+/// It does not inherit the variables in which that cargo describes the package of this program. The build script of
+/// `ring` watches these variables, so cargo would compile `ring`, TLS, SQLx and every crate above them again whenever
+/// `cargo dev` runs after a plain `cargo`, or a plain `cargo` after `cargo dev`.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(paths::workspace());
@@ -56,15 +55,15 @@ pub fn command(args: &[&str]) -> Command {
     command
 }
 
-/// Compiles; the progress goes to the terminal.
+/// Runs a cargo command that compiles, and shows its progress in the terminal.
 pub async fn build(args: &[&str]) -> Result<()> {
     let status = Cargo::start(&mut command(args))?.status().await?;
     ensure!(status.success(), "`cargo {}` failed ({status})", args.join(" "));
     Ok(())
 }
 
-/// Compiles the three services. All packages are named, as the alias `cargo dev` and `cargo test --workspace` do: with
-/// fewer, cargo would choose other features for what they share, and compile it twice.
+/// Compiles the three services. It builds the whole workspace, as the alias `cargo dev` and `cargo test --workspace`
+/// do: with fewer packages cargo would select other features for shared dependencies and compile these twice.
 pub async fn services(release: bool) -> Result<()> {
     let mut args = vec!["build", "--workspace", "--bins", "--locked"];
     if release {

@@ -1,13 +1,14 @@
-//! Ctrl-C and SIGTERM, at any moment: work is given up by dropping it, and dropping stops what it had started.
+//! Handles Ctrl-C and SIGTERM at any moment. A signal abandons the work by dropping it, and dropping stops everything
+//! that the work had started.
 //!
-//! The children are in process groups of their own, so the terminal's Ctrl-C reaches this process alone.
+//! The children are in process groups of their own, so the terminal's Ctrl-C reaches only this process.
 
 use std::fmt;
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The work was given up because of a signal.
+/// A signal interrupted the work.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -19,7 +20,7 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Remembers a signal until somebody asks: none is lost between two pieces of work.
+/// Stores a signal until the next call asks for it, so that none is lost between two pieces of work.
 pub struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
@@ -44,7 +45,7 @@ impl Interrupt {
         }
     }
 
-    /// Does the work, or gives it up at a signal.
+    /// Does the work, or abandons it at a signal.
     pub async fn or<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
@@ -53,13 +54,13 @@ impl Interrupt {
         }
     }
 
-    /// Does work that must not be left half done; a signal takes effect after it.
+    /// Does work that must not be left half done. A signal takes effect after the work.
     pub async fn after<T>(&mut self, work: impl Future<Output = Result<T>>, what: &str) -> Result<T> {
         tokio::pin!(work);
         tokio::select! {
             biased;
             () = self.arrived() => {
-                eprintln!("\nstopping when {what} has ended, because breaking it off would damage it");
+                eprintln!("\nstopping as soon as {what} has ended, because an interruption would damage it");
                 work.await?;
                 Err(Interrupted.into())
             }

@@ -1,4 +1,4 @@
-//! `cargo dev run`: the stack in the foreground.
+//! `cargo dev run` runs the stack in the foreground until Ctrl-C, or until one of its processes ends.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,19 +12,19 @@ use crate::interrupt::Interrupt;
 use crate::state::{Lock, State};
 use crate::{StackArgs, advice, say, stack_up, state};
 
-/// How soon the death of a process is noticed.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often to check that all processes still run.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 
 pub async fn run(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
     let _lock = Lock::take()?;
     if State::load().ok().flatten().is_some_and(|state| state.background && state.is_alive()) {
         bail!(
-            "the stack runs in the background already; `cargo dev down` stops it, `cargo dev env` tells its addresses"
+            "the stack already runs in the background; `cargo dev down` stops it, `cargo dev env` prints its addresses"
         );
     }
-    // A run that was killed could not stop its children.
+    // An earlier run that was killed could not stop its children.
     for name in process::kill_recorded(&state::dir()) {
-        eprintln!("stopped a {name} left over from a killed run");
+        eprintln!("stopped {name}, which an earlier killed run had left running");
     }
     let existing = stack_up::existing();
     stack_up::prepare(&args, &existing, &mut interrupt).await?;
@@ -36,7 +36,7 @@ pub async fn run(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
     let dead = loop {
         tokio::select! {
             () = interrupt.arrived() => break None,
-            () = tokio::time::sleep(LOOK) => {
+            () = tokio::time::sleep(CHECK_EVERY) => {
                 if let Some(dead) = first_dead(&mut stack) {
                     break Some(dead);
                 }
@@ -44,7 +44,7 @@ pub async fn run(args: StackArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
         }
     };
     if let Some((name, log)) = &dead {
-        eprintln!("error: {name} has ended by itself\n{}", files::tail(log, 30));
+        eprintln!("error: {name} ended unexpectedly; the end of its log:\n{}", files::tail(log, 30));
     }
     eprintln!("stopping");
     State::clear();

@@ -1,4 +1,4 @@
-//! From nothing to a ready stack: install, compile, start, fill. The same for the foreground and the background.
+//! Brings up a ready stack: it installs, compiles, starts, and makes the demo tenant. `run` and `up` share it.
 
 use anyhow::Result;
 use harness::demo::{self, Demo};
@@ -38,7 +38,7 @@ pub async fn start(args: &StackArgs, existing: Existing, interrupt: &mut Interru
     let start = async {
         let stack = Stack::start(options).await.inspect_err(|error| {
             if !args.fresh && error.to_string().contains("migrate failed") {
-                eprintln!("with the data of an older version? `--fresh` starts with new databases");
+                eprintln!("the data may be of another version; `--fresh` starts with new databases");
             }
         })?;
         eprintln!("making the demo tenant");
@@ -55,8 +55,8 @@ pub async fn start(args: &StackArgs, existing: Existing, interrupt: &mut Interru
     interrupt.or(start).await
 }
 
-/// The servers given in the environment. The ones that `cargo dev env` itself exported are no others: whoever
-/// evaluated it in this shell wants the private servers back.
+/// The servers that the environment names. Addresses that `cargo dev env` exported do not count: a developer who
+/// evaluated them in this shell wants the private servers again.
 pub fn existing() -> Existing {
     let own: Vec<u16> = ["mariadb", "rabbitmq", "redis"]
         .iter()
@@ -81,7 +81,7 @@ pub fn existing() -> Existing {
         encryption_keys: None,
     };
     if existing.system.is_some() {
-        // The credentials in that database are sealed with keys of its own.
+        // The credentials in that database are sealed with the keys of its installation.
         existing.encryption_keys = std::env::var("ENCRYPTION_KEYS").ok();
     }
     for (name, given) in [
@@ -97,7 +97,7 @@ pub fn existing() -> Existing {
     existing
 }
 
-/// Removes the data of earlier starts, when that is asked for. Only when nothing runs.
+/// Removes the data of earlier starts if `--fresh` is given. The caller makes sure that nothing runs.
 pub fn clear_if_fresh(args: &StackArgs) -> Result<()> {
     if args.fresh && state::dir().exists() {
         std::fs::remove_dir_all(state::dir())?;

@@ -1,4 +1,4 @@
-//! What runs in this checkout: one lock, so that there is one stack, and one file that says what it consists of.
+//! The stack of this checkout: a lock allows only one stack, and a file lists its parts.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StackArgs;
 
-/// Where the stack's data is.
+/// The folder of the stack's data.
 pub fn dir() -> PathBuf {
     paths::dev().join("run")
 }
@@ -24,7 +24,7 @@ fn file() -> PathBuf {
     dir().join("state.json")
 }
 
-/// Held while a stack is started, stopped or run in the foreground.
+/// The lock that a process holds while it starts or stops the stack, or runs it in the foreground.
 pub struct Lock(File);
 
 impl Lock {
@@ -35,10 +35,10 @@ impl Lock {
         }
     }
 
-    /// The lock, or the id of the process that has it.
+    /// Takes the lock, or returns the id of the process that holds it.
     pub fn try_take() -> Result<std::result::Result<Self, i32>> {
         private_dir(&paths::dev())?;
-        // Beside the data, which `--fresh` removes.
+        // The lock is not in the folder of the data, because `--fresh` removes that folder.
         let path = paths::dev().join("lock");
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
         if file.try_lock().is_err() {
@@ -52,7 +52,7 @@ impl Lock {
         Ok(Ok(Self(file)))
     }
 
-    /// Waits until whoever has it lets go.
+    /// Waits until the process that holds the lock releases it, and takes it.
     pub async fn wait(limit: Duration) -> Result<Self> {
         wait::until(limit, "the other `cargo dev` to stop", async || Self::try_take().ok()?.ok()).await
     }
@@ -68,9 +68,9 @@ impl Drop for Lock {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Part {
     pub name: String,
-    /// With its secrets.
+    /// The address, with its secrets.
     pub url: String,
-    /// Where its process is recorded; none for a server that somebody else runs.
+    /// The folder in which its process is recorded; `None` for a server that `cargo dev` did not start.
     pub dir: Option<PathBuf>,
 }
 
@@ -80,7 +80,7 @@ pub struct State {
     pub background: bool,
     pub args: StackArgs,
     pub parts: Vec<Part>,
-    /// What `env` prints.
+    /// The variables that `cargo dev env` prints.
     pub exports: BTreeMap<String, String>,
 }
 
@@ -90,7 +90,7 @@ impl State {
         let urls = stack.urls.clone();
         let own = |there: bool, name: &str| there.then(|| dir.join(name));
         let mut parts = vec![
-            // With the account of the migrations: it has a database, and it is at home in both cases.
+            // The migrator's account has a database, and it exists on a private server and on a given one.
             Part {
                 name: "mariadb".into(),
                 url: urls.system.migrator.clone(),
@@ -120,19 +120,19 @@ impl State {
     }
 
     pub fn load() -> Result<Option<Self>> {
-        read_json(&file()).context("`cargo dev down` and `cargo dev run --fresh` start anew")
+        read_json(&file()).context("`cargo dev down` followed by `cargo dev run --fresh` starts again from nothing")
     }
 
     pub fn save(&self) -> Result<()> {
         write_json(&file(), self)
     }
 
-    /// Nothing runs any more.
+    /// Removes the file, because nothing runs any more.
     pub fn clear() {
         let _ = std::fs::remove_file(file());
     }
 
-    /// Whether anything of it runs.
+    /// Whether any part runs.
     pub fn is_alive(&self) -> bool {
         self.parts.iter().any(|part| part.process().is_some())
     }

@@ -1,4 +1,4 @@
-//! `cargo dev status` and `cargo dev env`: what runs, and how to reach it.
+//! `cargo dev status` shows what runs, and `cargo dev env` prints how to reach it.
 
 use std::process::ExitCode;
 
@@ -10,26 +10,26 @@ use url::Url;
 use crate::say;
 use crate::state::{Part, State};
 
-/// Exit code of `status` when something is down.
+/// Exit code of `status` when a part is down.
 const NOT_HEALTHY: u8 = 3;
 
-/// What a stack has at least.
+/// The parts that every stack has.
 const NAMES: [&str; 6] = ["mariadb", "rabbitmq", "redis", "control-plane", "provisioner", "data-plane"];
 
-/// One line of `status`; its fields are a contract.
+/// One line of `status`. Scripts read its fields, so their names must not change.
 #[derive(Serialize)]
 pub struct Row {
     pub name: String,
-    /// None when it is down, or when somebody else runs it.
+    /// `None` when the part is down, or when `cargo dev` did not start it.
     pub pid: Option<i32>,
-    /// Without secrets.
+    /// The address without secrets.
     pub url: Option<String>,
     pub healthy: bool,
 }
 
 pub async fn status(json: bool) -> Result<ExitCode> {
     let rows = match State::load()? {
-        Some(state) => look(&state).await,
+        Some(state) => check(&state).await,
         None => {
             NAMES.map(|name| Row { name: name.to_owned(), pid: None, url: None, healthy: false }).into_iter().collect()
         }
@@ -48,11 +48,11 @@ pub async fn status(json: bool) -> Result<ExitCode> {
 }
 
 /// Asks every part whether it serves.
-pub async fn look(state: &State) -> Vec<Row> {
+pub async fn check(state: &State) -> Vec<Row> {
     let mut rows = Vec::new();
     for part in &state.parts {
         let process = part.process();
-        // A stranger may have taken the port of a process of ours that died.
+        // Another program may have taken the port of a process that died.
         let healthy = (process.is_some() || part.dir.is_none()) && ask(part).await.is_ok();
         rows.push(Row {
             name: part.name.clone(),
@@ -75,7 +75,7 @@ async fn ask(part: &Part) -> Result<()> {
 
 fn without_secrets(url: &str) -> Option<String> {
     let mut url = Url::parse(url).ok()?;
-    // Both fail only for URLs without a host.
+    // These two calls fail only for URLs without a host.
     url.set_username("").ok()?;
     url.set_password(None).ok()?;
     url.set_query(None);
@@ -84,10 +84,10 @@ fn without_secrets(url: &str) -> Option<String> {
 
 pub fn env() -> Result<ExitCode> {
     let Some(state) = State::load()?.filter(State::is_alive) else {
-        bail!("nothing is running; `cargo dev up` starts the stack");
+        bail!("no stack is running; `cargo dev up` starts one");
     };
     for (name, value) in &state.exports {
-        // Inside single quotes a shell changes nothing, and a single quote ends them.
+        // A shell changes nothing inside single quotes, so only a single quote must be escaped.
         say(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
-//! `cargo dev test`: the whole test suite, on servers of its own.
+//! `cargo dev test` runs the test suite on servers of its own.
 //!
 //! Every end-to-end test starts its own MariaDB, Redis and services. RabbitMQ takes eight seconds to start, so the
-//! tests share one and separate their names by a prefix.
+//! tests share one broker, and a prefix separates their exchanges and queues.
 
 use std::io::{IsTerminal, Write};
 use std::process::{ExitCode, Stdio};
@@ -21,21 +21,21 @@ use crate::interrupt::Interrupt;
 
 #[derive(Args)]
 pub struct TestArgs {
-    /// Only tests whose name contains this
+    /// Run only the tests whose name contains this text
     filter: Option<String>,
-    /// Say which tests there are, and run none
+    /// List the names of the tests and run none
     #[arg(long)]
     list: bool,
-    /// The kind of database server: MySQL is fetched with debootstrap, which needs root
+    /// Use this kind of database server; MySQL is fetched with debootstrap, which needs root
     #[arg(long, value_enum, default_value = "mariadb")]
     database: Database,
-    /// Run the long tests instead: those that are too slow for every change
+    /// Run the long tests instead, which are too slow to run at every change
     #[arg(long)]
     long: bool,
-    /// Keep the data and the logs of the tests
+    /// Leave the data and the logs of the tests on the disk, and print where they are
     #[arg(long)]
     keep: bool,
-    /// Further options for the tests, such as --nocapture
+    /// Pass further options to the test programs, such as --nocapture
     #[arg(last = true)]
     options: Vec<String>,
 }
@@ -46,10 +46,10 @@ enum Database {
     Mysql,
 }
 
-/// An end-to-end test mostly waits for its servers; more than this, and the servers wait for the machine.
+/// How many tests run at once. A test mostly waits for its servers; with more tests the servers wait for the machine.
 const THREADS: &str = "3";
 
-/// Addresses of other servers: a test that used them by mistake would change somebody's data.
+/// Addresses of other servers. A test that used one of them by mistake would change the data of another installation.
 const FOREIGN: [&str; 5] = ["SYSTEM_DB_URL", "TENANT_DB_ADMIN_URL", "AMQP_URL", "REDIS_URL", "LEGACY_DB_URL"];
 
 pub async fn test(args: TestArgs, mut interrupt: Interrupt) -> Result<ExitCode> {
@@ -85,7 +85,7 @@ pub async fn test(args: TestArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
     Ok(summary.exit_code())
 }
 
-/// The folder of this run: removed at the end, with whatever still runs in it.
+/// The folder of this run. It is removed at the end, and processes that still run in it are stopped.
 struct RunDir(std::path::PathBuf, bool);
 
 impl RunDir {
@@ -100,7 +100,7 @@ impl Drop for RunDir {
     fn drop(&mut self) {
         if self.1 {
             harness::process::kill_recorded(&self.0);
-            eprintln!("kept {}", self.0.display());
+            eprintln!("the data of the tests is in {}", self.0.display());
         } else {
             leftovers::remove(&self.0);
         }
@@ -123,11 +123,11 @@ async fn run_tests(args: &TestArgs, env: &[(&str, &str)]) -> Result<Summary> {
         command.arg("--list");
     }
     if args.long {
-        // They are marked `#[ignore = "long: why"]`, so that `cargo test` leaves them out as well.
+        // Long tests carry `#[ignore = "long: why"]`, so that a plain `cargo test` leaves them out too.
         command.arg("--ignored");
     }
     if std::io::stdout().is_terminal() {
-        // It sees a pipe, not the terminal.
+        // Cargo sees a pipe instead of the terminal, and would print no colours.
         command.args(["--color", "always"]);
     }
     FOREIGN.iter().for_each(|name| {
