@@ -102,8 +102,8 @@ impl New {
             max_connections: installation::default_connections(unit.connection()).await?,
         };
         unit.execute(&self.tenant_id, actor, command).await?;
-        let (tenant_id, patience) = (self.tenant_id.clone(), self.patience);
-        jobs::enqueue(unit.connection(), &NewJob { kind: JobKind::Provision, tenant_id, server, patience }).await?;
+        let job = NewJob::for_tenant(JobKind::Provision, &self.tenant_id, server, self.patience);
+        jobs::enqueue(unit.connection(), &[job]).await?;
         Ok(unit.commit().await?)
     }
 }

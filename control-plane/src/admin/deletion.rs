@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use kernel::domain::{Command, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, ApiPath};
-use kernel::jobs::{JobKind, NewJob};
+use kernel::jobs::JobKind;
 use kernel::store::UnitOfWork;
 use serde::Deserialize;
 use serde_json::json;
@@ -101,8 +101,6 @@ impl Write for Purge {
         operations::hold(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Purge).await?;
         operations::none_in_progress(unit, &self.tenant_id).await?;
-        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
-        let job = NewJob { kind: JobKind::Purge, tenant_id, server, patience: self.patience };
-        operations::start(unit, &tenant, &job).await
+        operations::start(unit, &tenant, JobKind::Purge, self.patience).await
     }
 }

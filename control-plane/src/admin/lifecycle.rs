@@ -44,9 +44,8 @@ impl Write for Change {
 /// Has the tenant's new state, or its new plan's number of connections, enforced at its database server too: nodes refuse
 /// what they know of, the server refuses everybody. The answer does not wait for it.
 pub async fn enforce(unit: &mut UnitOfWork, tenant: &Tenant, patience: Duration) -> Result<(), sqlx::Error> {
-    let (tenant_id, server) = (tenant.tenant_id.clone(), tenant.database.server.clone());
-    let job = NewJob { kind: JobKind::Enforce, tenant_id, server, patience };
-    jobs::enqueue(unit.connection(), &job).await.map(drop)
+    let job = NewJob::for_tenant(JobKind::Enforce, &tenant.tenant_id, &tenant.database.server, patience);
+    jobs::enqueue(unit.connection(), &[job]).await.map(drop)
 }
 
 async fn one(app: &App, caller: &Caller, id: &str, command: Command) -> Result<Answer, ApiError> {
@@ -169,8 +168,6 @@ impl Write for Retry {
                 .with("detail", detail)
                 .into());
         }
-        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
-        let job = NewJob { kind: JobKind::Provision, tenant_id, server, patience: self.patience };
-        operations::start(unit, &tenant, &job).await
+        operations::start(unit, &tenant, JobKind::Provision, self.patience).await
     }
 }

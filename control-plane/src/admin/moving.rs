@@ -8,7 +8,7 @@ use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::State;
 use kernel::domain::{Command, TenantId};
 use kernel::http::{ApiError, ApiPath};
-use kernel::jobs::{JobKind, NewJob};
+use kernel::jobs::JobKind;
 use kernel::store::{UnitOfWork, servers};
 use serde::Deserialize;
 use std::time::Duration;
@@ -59,8 +59,6 @@ impl Write for Move {
         let tenant = unit.execute(&self.tenant_id, actor, command).await?;
         operations::none_in_progress(unit, &self.tenant_id).await?;
         // The workers of the server that it leaves do it.
-        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
-        let job = NewJob { kind: JobKind::Move, tenant_id, server, patience: self.patience };
-        operations::start(unit, &tenant, &job).await
+        operations::start(unit, &tenant, JobKind::Move, self.patience).await
     }
 }

@@ -12,8 +12,8 @@ use kernel::jobs::{self, JobKind, NewJob, Operation};
 use kernel::store::UnitOfWork;
 use serde::Serialize;
 use serde_json::json;
+use std::time::Duration;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 /// An operation: slow work that was asked for, and what became of it.
 #[utoipa::path(get, path = "/admin/operations/{operation_id}", tag = "operations", params(("operation_id" = String, Path, format = "uuid")), responses(
@@ -34,14 +34,19 @@ pub struct Started<'a> {
     tenant: &'a Tenant,
 }
 
-/// Enqueues `job`; the answer is 202 with the operation and its tenant.
-pub async fn start(unit: &mut UnitOfWork, tenant: &Tenant, job: &NewJob) -> Result<Answer, Refusal> {
-    let operation_id = jobs::enqueue(unit.connection(), job).await?;
-    started(unit, tenant, operation_id).await
+/// Enqueues a job for the workers of the tenant's server; the answer is 202 with the operation and its tenant.
+pub async fn start(
+    unit: &mut UnitOfWork,
+    tenant: &Tenant,
+    kind: JobKind,
+    patience: Duration,
+) -> Result<Answer, Refusal> {
+    start_job(unit, tenant, NewJob::for_tenant(kind, &tenant.tenant_id, &tenant.database.server, patience)).await
 }
 
-/// The same answer for a job that has been enqueued.
-pub async fn started(unit: &mut UnitOfWork, tenant: &Tenant, operation_id: Uuid) -> Result<Answer, Refusal> {
+/// Enqueues a job of the tenant, with the same answer.
+pub async fn start_job(unit: &mut UnitOfWork, tenant: &Tenant, job: NewJob) -> Result<Answer, Refusal> {
+    let operation_id = jobs::enqueue(unit.connection(), &[job]).await?[0];
     let body = json!(Started { operation: jobs::find(unit.connection(), operation_id).await?, tenant });
     let location = Some(format!("/admin/operations/{operation_id}"));
     Ok(Answer { status: StatusCode::ACCEPTED, location, body })

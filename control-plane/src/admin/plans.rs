@@ -171,9 +171,10 @@ async fn enforce_all(unit: &mut UnitOfWork, plan_type: &str, patience: Duration)
     .fetch_all(unit.connection())
     .await?;
     let jobs = tenants.into_iter().filter_map(|(tenant_id, server)| {
-        Some(NewJob { kind: JobKind::Enforce, tenant_id: tenant_id.parse::<TenantId>().ok()?, server, patience })
+        let tenant_id: TenantId = tenant_id.parse().ok()?;
+        Some(NewJob::for_tenant(JobKind::Enforce, &tenant_id, server, patience))
     });
-    jobs::enqueue_all(unit.connection(), &jobs.collect::<Vec<_>>()).await
+    jobs::enqueue(unit.connection(), &jobs.collect::<Vec<_>>()).await.map(drop)
 }
 
 /// Remove a plan that no tenant has.

@@ -8,7 +8,7 @@ use crate::write::{Answer, Refusal, Write, answer};
 use axum::extract::State;
 use kernel::domain::{Command, TenantId};
 use kernel::http::{ApiError, ApiPath};
-use kernel::jobs::{JobKind, NewJob};
+use kernel::jobs::JobKind;
 use kernel::store::UnitOfWork;
 use std::time::Duration;
 
@@ -34,8 +34,6 @@ impl Write for Rotate {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         let tenant = unit.execute(&self.tenant_id, actor, Command::RotateDatabase).await?;
         operations::none_in_progress(unit, &self.tenant_id).await?;
-        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
-        let job = NewJob { kind: JobKind::Rotate, tenant_id, server, patience: self.patience };
-        operations::start(unit, &tenant, &job).await
+        operations::start(unit, &tenant, JobKind::Rotate, self.patience).await
     }
 }

@@ -11,7 +11,7 @@ use axum::extract::State;
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::{Command, TenantId};
 use kernel::http::{ApiError, ApiPath, Code};
-use kernel::jobs::{self, JobKind};
+use kernel::jobs::{JobKind, NewJob};
 use kernel::store::UnitOfWork;
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ impl Write for Migrate {
         if let Some((operation_id,)) = open {
             return Err(ApiError::from(Code::OperationInProgress).with("operation_id", operation_id).into());
         }
-        let of_tenant = (self.tenant_id.clone(), tenant.database.server.clone());
-        let ids = jobs::enqueue_migrations(unit.connection(), &[of_tenant], tenant_schema(), self.patience).await?;
-        operations::started(unit, &tenant, ids[0]).await
+        let server = &tenant.database.server;
+        let job = NewJob::for_tenant(JobKind::Migrate, &self.tenant_id, server, self.patience);
+        operations::start_job(unit, &tenant, job.needs_schema(tenant_schema())).await
     }
 }

@@ -18,7 +18,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::crypto::{KeyRing, Purpose};
 use kernel::domain::{Command, SettingKey, SettingType, TenantId};
 use kernel::http::{ApiError, ApiPath, Code};
-use kernel::jobs::{JobKind, NewJob};
+use kernel::jobs::JobKind;
 use kernel::store::UnitOfWork;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -278,8 +278,6 @@ impl Write for Change {
         .bind(tenant.position.0)
         .execute(unit.connection())
         .await?;
-        let (tenant_id, server) = (self.tenant_id.clone(), tenant.database.server.clone());
-        let job = NewJob { kind: JobKind::Configure, tenant_id, server, patience: self.patience };
-        operations::start(unit, &tenant, &job).await
+        operations::start(unit, &tenant, JobKind::Configure, self.patience).await
     }
 }

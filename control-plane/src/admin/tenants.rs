@@ -109,9 +109,8 @@ impl Write for CreateTenant {
         if let Some((domain, ownership)) = to_prove {
             tenant = domains::request(unit, actor, &self.tenant_id, domain, ownership).await?;
         }
-        let job =
-            NewJob { kind: JobKind::Provision, tenant_id: self.tenant_id.clone(), server, patience: self.patience };
-        let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+        let job = NewJob::for_tenant(JobKind::Provision, &self.tenant_id, server, self.patience);
+        let operation_id = jobs::enqueue(unit.connection(), &[job]).await?[0];
         Ok(Answer {
             status: StatusCode::ACCEPTED,
             location: Some(format!("/admin/operations/{operation_id}")),

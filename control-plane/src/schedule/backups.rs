@@ -4,7 +4,7 @@
 
 use super::{Lead, Run, RunError};
 use crate::serve::App;
-use kernel::jobs::{self, JobKind, NewBackupJob};
+use kernel::jobs::{self, JobKind, NewJob};
 use std::time::Duration;
 
 /// Asked for by one transaction.
@@ -33,10 +33,7 @@ pub async fn back_up(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError>
         .bind(BATCH)
         .fetch_all(&mut *tx)
         .await?;
-        for (tenant_id, server) in &tenants {
-            let job = NewBackupJob { kind: JobKind::Backup, subject: tenant_id, server, patience: PATIENCE };
-            jobs::enqueue_backup(&mut tx, &job).await?;
-        }
+        jobs::enqueue(&mut tx, &of_backups(JobKind::Backup, &tenants)).await?;
         tx.commit().await?;
         asked += tenants.len() as u64;
         if tenants.len() < BATCH as usize {
@@ -59,8 +56,8 @@ async fn system(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
     if asked.is_some() {
         return Ok(0);
     }
-    let job = NewBackupJob { kind: JobKind::Backup, subject: "", server: "main", patience: PATIENCE };
-    jobs::enqueue_backup(&mut tx, &job).await?;
+    let job = NewJob::for_server(JobKind::Backup, "main", PATIENCE).about_backup_of("");
+    jobs::enqueue(&mut tx, &[job]).await?;
     tx.commit().await?;
     Ok(1)
 }
@@ -88,10 +85,12 @@ pub async fn test(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
     .bind(left)
     .fetch_all(&mut *tx)
     .await?;
-    for (tenant_id, server) in &tenants {
-        let job = NewBackupJob { kind: JobKind::RestoreTest, subject: tenant_id, server, patience: PATIENCE };
-        jobs::enqueue_backup(&mut tx, &job).await?;
-    }
+    jobs::enqueue(&mut tx, &of_backups(JobKind::RestoreTest, &tenants)).await?;
     tx.commit().await?;
     Ok(tenants.len() as u64)
+}
+
+/// A job of `kind` for each of the tenants, on the server that the tenant is on.
+fn of_backups(kind: JobKind, tenants: &[(String, String)]) -> Vec<NewJob> {
+    tenants.iter().map(|(id, server)| NewJob::for_server(kind, server, PATIENCE).about_backup_of(id)).collect()
 }

@@ -7,7 +7,7 @@ use crate::schema::BEHIND;
 use crate::serve::App;
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::TenantId;
-use kernel::jobs;
+use kernel::jobs::{self, JobKind, NewJob};
 
 /// Asked for by one transaction.
 const BATCH: u32 = 200;
@@ -29,13 +29,17 @@ pub async fn migrate_behind(app: &App, lead: &Lead) -> Result<u64, RunError> {
         .bind(BATCH)
         .fetch_all(&mut *tx)
         .await?;
-        let tenants: Vec<(TenantId, String)> =
-            behind.iter().filter_map(|(id, server)| Some((id.parse().ok()?, server.clone()))).collect();
-        jobs::enqueue_migrations(&mut tx, &tenants, tenant_schema(), app.patience).await?;
+        let migrations = behind.iter().filter_map(|(tenant_id, server)| {
+            let tenant_id: TenantId = tenant_id.parse().ok()?;
+            let job = NewJob::for_tenant(JobKind::Migrate, &tenant_id, server, app.patience);
+            Some(job.needs_schema(tenant_schema()))
+        });
+        let migrations: Vec<NewJob> = migrations.collect();
+        jobs::enqueue(&mut tx, &migrations).await?;
         tx.commit().await?;
         kernel::process::failpoint::hit("schedule.asked").await;
-        asked += tenants.len() as u64;
-        if behind.len() < BATCH as usize || tenants.is_empty() {
+        asked += migrations.len() as u64;
+        if behind.len() < BATCH as usize || migrations.is_empty() {
             return Ok(asked);
         }
     }

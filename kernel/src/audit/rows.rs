@@ -53,14 +53,11 @@ pub async fn enqueue(
     server: &str,
     tenant: Option<&TenantId>,
 ) -> Result<Uuid, sqlx::Error> {
-    let operation_id = match tenant {
-        Some(tenant_id) => {
-            let (tenant_id, server) = (tenant_id.clone(), server.to_owned());
-            let job = NewJob { kind: JobKind::Audit, tenant_id, server, patience: PATIENCE };
-            jobs::enqueue(connection, &job).await?
-        }
-        None => jobs::enqueue_for_server(connection, JobKind::Audit, server, PATIENCE).await?,
+    let job = match tenant {
+        Some(tenant_id) => NewJob::for_tenant(JobKind::Audit, tenant_id, server, PATIENCE),
+        None => NewJob::for_server(JobKind::Audit, server, PATIENCE),
     };
+    let operation_id = jobs::enqueue(connection, &[job]).await?[0];
     sqlx::query("INSERT INTO saas_audit_jobs (operation_id, audit_id, server_id, tenant_id) VALUES (?, ?, ?, ?)")
         .bind(operation_id.to_string())
         .bind(audit_id)

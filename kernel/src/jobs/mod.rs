@@ -6,13 +6,12 @@
 //! Times are the database's. A job ends `succeeded` or `failed` with a reason; while its steps are being undone it is
 //! still `running`, because it has left something behind.
 
+mod enqueue;
 mod kind;
 mod lease;
 mod operation;
 
+pub use enqueue::{NewJob, enqueue};
 pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_queue};
 pub use lease::{JobError, Lease, StepRecord, claim, claim_one, is_transient, next_due};
-pub use operation::{
-    NewBackupJob, NewJob, Operation, Step, active_operation, enqueue, enqueue_all, enqueue_backup, enqueue_for_server,
-    enqueue_migrations, find, give_up,
-};
+pub use operation::{Operation, Step, active_operation, find, give_up};

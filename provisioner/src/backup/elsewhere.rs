@@ -67,9 +67,8 @@ pub async fn ask(
     let commands = [Command::CancelMove, Command::StartMove { server: wanted.server.to_owned() }];
     unit.execute_all(id, ACTOR, commands).await?;
     let patience = settings.seconds("JOB_PATIENCE")?;
-    let (kind, server) = (JobKind::RestoreElsewhere, wanted.server.to_owned());
-    let operation_id =
-        jobs::enqueue(unit.connection(), &NewJob { kind, tenant_id: id.clone(), server, patience }).await?;
+    let job = NewJob::for_tenant(JobKind::RestoreElsewhere, id, wanted.server, patience);
+    let operation_id = jobs::enqueue(unit.connection(), &[job]).await?[0];
     let wish = Wish {
         subject: Subject::Tenant(id.clone()),
         backup_id: Some(kept.manifest.backup_id.clone()),

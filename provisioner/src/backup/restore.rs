@@ -191,8 +191,8 @@ async fn in_place(
     if ends_maintenance {
         unit.execute(id, ACTOR, Command::SetMaintenance { enabled: true }).await?;
     }
-    let job = NewJob { kind: JobKind::Restore, tenant_id: id.clone(), server: server.clone(), patience };
-    let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+    let job = NewJob::for_tenant(JobKind::Restore, id, &server, patience);
+    let operation_id = jobs::enqueue(unit.connection(), &[job]).await?[0];
     let wish = Wish {
         subject: subject.clone(),
         backup_id: Some(kept.manifest.backup_id.clone()),
@@ -242,8 +242,8 @@ async fn as_new(
         max_connections: kernel::store::installation::default_connections(unit.connection()).await?,
     };
     unit.execute(new_id, ACTOR, create).await?;
-    let job = NewJob { kind: JobKind::RestoreNew, tenant_id: new_id.clone(), server: server_id.clone(), patience };
-    let operation_id = jobs::enqueue(unit.connection(), &job).await?;
+    let job = NewJob::for_tenant(JobKind::RestoreNew, new_id, &server_id, patience);
+    let operation_id = jobs::enqueue(unit.connection(), &[job]).await?[0];
     let wish = Wish {
         subject: Subject::Tenant(source.clone()),
         backup_id: Some(kept.manifest.backup_id.clone()),

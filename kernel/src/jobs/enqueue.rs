@@ -1,0 +1,83 @@
+//! Enqueueing jobs, one or many, in the transaction of their reason.
+
+use super::JobKind;
+use crate::domain::TenantId;
+use crate::process::telemetry::traces;
+use sqlx::{MySql, MySqlConnection, QueryBuilder};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Jobs inserted by one statement.
+const BATCH: usize = 500;
+
+/// A job to be enqueued.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    kind: JobKind,
+    tenant_id: Option<TenantId>,
+    server: String,
+    patience: Duration,
+    schema_version: Option<u32>,
+    backup_of: Option<String>,
+}
+
+impl NewJob {
+    /// A job for a tenant, which the workers of `server` take. A failing job is tried again for `patience` before it is
+    /// undone.
+    pub fn for_tenant(kind: JobKind, tenant_id: &TenantId, server: impl Into<String>, patience: Duration) -> Self {
+        Self { tenant_id: Some(tenant_id.clone()), ..Self::for_server(kind, server, patience) }
+    }
+
+    /// A job for a server and for no tenant. A failing job is tried again for `patience`.
+    pub fn for_server(kind: JobKind, server: impl Into<String>, patience: Duration) -> Self {
+        Self { kind, tenant_id: None, server: server.into(), patience, schema_version: None, backup_of: None }
+    }
+
+    /// Leaves the job to workers that know the tenant schema `version`: an older program would find nothing to do.
+    #[must_use]
+    pub fn needs_schema(self, version: u32) -> Self {
+        Self { schema_version: Some(version), ..self }
+    }
+
+    /// Says whose backup the job takes or tests: a tenant's, or that of the system database (empty).
+    #[must_use]
+    pub fn about_backup_of(self, subject: impl Into<String>) -> Self {
+        Self { backup_of: Some(subject.into()), ..self }
+    }
+}
+
+/// Enqueues jobs on `connection`, which is that of the unit of work they belong to. Returns their ids, in the order of
+/// `jobs`. Every job carries the trace of the present span.
+pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Result<Vec<Uuid>, sqlx::Error> {
+    let traceparent = traces::current();
+    let ids: Vec<Uuid> = jobs.iter().map(|_| Uuid::now_v7()).collect();
+    for (jobs, ids) in jobs.chunks(BATCH).zip(ids.chunks(BATCH)) {
+        let mut insert = QueryBuilder::<MySql>::new(
+            "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, schema_version, traceparent, status,
+                                          next_attempt_at, give_up_at, created_at) ",
+        );
+        insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
+            row.push_bind(id.to_string())
+                .push_bind(job.tenant_id.as_ref().map_or("", TenantId::as_str))
+                .push_bind(&job.server)
+                .push_bind(job.kind.as_str())
+                .push_bind(job.schema_version)
+                .push_bind(&traceparent)
+                .push("'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ")
+                .push_bind_unseparated(job.patience.as_secs())
+                .push_unseparated(" SECOND, UTC_TIMESTAMP(6)");
+        });
+        insert.build().execute(&mut *connection).await?;
+        let backups = jobs.iter().zip(ids).filter_map(|(job, id)| Some((id, job.backup_of.as_ref()?)));
+        let backups: Vec<_> = backups.collect();
+        if !backups.is_empty() {
+            let mut insert =
+                QueryBuilder::<MySql>::new("INSERT INTO saas_backup_jobs (operation_id, source_tenant_id) ");
+            insert.push_values(backups, |mut row, (id, subject)| {
+                row.push_bind(id.to_string()).push_bind(subject);
+            });
+            insert.build().execute(&mut *connection).await?;
+        }
+    }
+    Ok(ids)
+}
