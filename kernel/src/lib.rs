@@ -9,6 +9,7 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod jobs;
+pub mod lease;
 pub mod process;
 pub mod start;
 pub mod statistics;

@@ -2,7 +2,7 @@
 //!
 //! A run that is taken up again asks only for what it has not asked for yet.
 
-use super::{Lead, Run, RunError};
+use super::{Lease, Run, RunError};
 use crate::serve::App;
 use kernel::jobs::{self, JobKind, NewJob};
 use std::time::Duration;
@@ -13,14 +13,14 @@ const BATCH: u32 = 200;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A backup of every tenant that has data, and of the system database.
-pub async fn back_up(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+pub async fn back_up(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
     if !app.plan.backups {
         return Ok(0);
     }
     let mut asked = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;
-        lead.hold(&mut tx).await?;
+        lease.hold(&mut tx).await?;
         let tenants: Vec<(String, String)> = sqlx::query_as(
             "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t
              WHERE JSON_UNQUOTE(JSON_EXTRACT(t.snapshot, '$.state')) IN ('active', 'suspended', 'maintenance', 'deleted')
@@ -40,12 +40,12 @@ pub async fn back_up(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError>
             break;
         }
     }
-    Ok(asked + system(app, lead, run).await?)
+    Ok(asked + system(app, lease, run).await?)
 }
 
-async fn system(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+async fn system(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
     let mut tx = app.store.pool().begin().await?;
-    lead.hold(&mut tx).await?;
+    lease.hold(&mut tx).await?;
     let asked: Option<(String,)> = sqlx::query_as(
         "SELECT o.operation_id FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
          WHERE j.source_tenant_id = '' AND o.kind = 'backup' AND (o.status IN ('pending', 'running') OR o.created_at >= ?) LIMIT 1",
@@ -63,12 +63,12 @@ async fn system(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
 }
 
 /// A test of the tenants whose newest backups have waited longest for one.
-pub async fn test(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+pub async fn test(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
     if !app.plan.backups {
         return Ok(0);
     }
     let mut tx = app.store.pool().begin().await?;
-    lead.hold(&mut tx).await?;
+    lease.hold(&mut tx).await?;
     let (begun,): (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM saas_operations WHERE kind = 'restore_test' AND created_at >= ?")
             .bind(run.started_at)

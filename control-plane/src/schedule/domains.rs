@@ -4,7 +4,7 @@
 //! up the others for ever, nor the schedules that come after.
 
 use super::tenants::ask;
-use super::{Lead, RunError};
+use super::{Lease, RunError};
 use crate::admin::{ExpiredDomain, ProvenDomain};
 use crate::ownership::Verdict;
 use crate::serve::App;
@@ -20,12 +20,12 @@ const FORGOTTEN: u32 = 500;
 
 const ACTOR: &str = "schedule:domain-verification";
 
-pub async fn verify_pending(app: &App, lead: &Lead) -> Result<u64, RunError> {
+pub async fn verify_pending(app: &App, lease: &Lease) -> Result<u64, RunError> {
     let mut done = 0;
     let expired =
         "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at <= UTC_TIMESTAMP(6) LIMIT ?";
     for (domain, tenant_id, _) in pending(app, expired, FORGOTTEN).await? {
-        done += ask(app, lead, ACTOR, &ExpiredDomain { tenant_id, domain }).await?;
+        done += ask(app, lease, ACTOR, &ExpiredDomain { tenant_id, domain }).await?;
     }
     let waiting = "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at > UTC_TIMESTAMP(6) ORDER BY RAND() LIMIT ?";
     for some in pending(app, waiting, LOOKS).await?.chunks(AT_ONCE) {
@@ -35,7 +35,7 @@ pub async fn verify_pending(app: &App, lead: &Lead) -> Result<u64, RunError> {
             if verdict == Verdict::Proven {
                 let proven =
                     ProvenDomain { tenant_id: tenant_id.clone(), domain: domain.clone(), challenge: challenge.clone() };
-                done += ask(app, lead, ACTOR, &proven).await?;
+                done += ask(app, lease, ACTOR, &proven).await?;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Removes rows that only tell of the past and are old: answers to idempotency keys, ended operations with their steps,
 //! ended runs and collections, rows of the access log. Events are never removed, and nothing that has not ended is.
 
-use super::{Lead, RunError};
+use super::{Lease, RunError};
 use crate::serve::App;
 use sqlx::{MySql, QueryBuilder};
 
@@ -16,7 +16,7 @@ const FAILURES: &str = "DELETE FROM saas_collection_failures WHERE failed_at < U
 /// They are of use until the event is published.
 const TRACES: &str = "DELETE FROM saas_event_traces WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
 
-pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
+pub async fn remove_old(app: &App, lease: &Lease) -> Result<u64, RunError> {
     let plan = &app.plan;
     let keys = "DELETE FROM saas_idempotency_keys WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
     // The newest run of a schedule stays: it says when that was done last, however long ago.
@@ -24,23 +24,23 @@ pub async fn remove_old(app: &App, lead: &Lead) -> Result<u64, RunError> {
                   AND run_id NOT IN (SELECT run_id FROM (SELECT r.run_id FROM saas_schedule_runs r JOIN
                     (SELECT schedule, MAX(slot) AS slot FROM saas_schedule_runs GROUP BY schedule) newest
                     ON newest.schedule = r.schedule AND newest.slot = r.slot) kept) LIMIT ?";
-    let mut removed = rows(app, lead, keys, plan.key_days).await?;
+    let mut removed = rows(app, lease, keys, plan.key_days).await?;
     let requests = "DELETE FROM saas_access_logs WHERE created_at < UTC_TIMESTAMP() - INTERVAL ? DAY LIMIT ?";
-    removed += rows(app, lead, runs, plan.run_days).await?;
-    removed += rows(app, lead, COLLECTIONS, plan.run_days).await?;
-    rows(app, lead, FAILURES, plan.run_days).await?;
-    rows(app, lead, TRACES, 1).await?;
-    removed += rows(app, lead, requests, plan.access_log_days).await?;
-    removed += operations(app, lead, plan.operation_days).await?;
-    removed += audits(app, lead, plan.operation_days).await?;
+    removed += rows(app, lease, runs, plan.run_days).await?;
+    removed += rows(app, lease, COLLECTIONS, plan.run_days).await?;
+    rows(app, lease, FAILURES, plan.run_days).await?;
+    rows(app, lease, TRACES, 1).await?;
+    removed += rows(app, lease, requests, plan.access_log_days).await?;
+    removed += operations(app, lease, plan.operation_days).await?;
+    removed += audits(app, lease, plan.operation_days).await?;
     Ok(removed)
 }
 
-async fn rows(app: &App, lead: &Lead, delete: &'static str, days: u32) -> Result<u64, RunError> {
+async fn rows(app: &App, lease: &Lease, delete: &'static str, days: u32) -> Result<u64, RunError> {
     let mut removed = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;
-        lead.hold(&mut tx).await?;
+        lease.hold(&mut tx).await?;
         let deleted = sqlx::query(delete).bind(days).bind(BATCH).execute(&mut *tx).await?.rows_affected();
         tx.commit().await?;
         removed += deleted;
@@ -51,12 +51,12 @@ async fn rows(app: &App, lead: &Lead, delete: &'static str, days: u32) -> Result
 }
 
 /// The newest audit stays, as the newest run does.
-async fn audits(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> {
+async fn audits(app: &App, lease: &Lease, days: u32) -> Result<u64, RunError> {
     let mut removed = 0;
     // Ids are in the order of their making (UUID 7). What belongs to an audit goes before it.
     for table in ["saas_audit_findings", "saas_audit_jobs", "saas_audits"] {
         let mut tx = app.store.pool().begin().await?;
-        lead.hold(&mut tx).await?;
+        lease.hold(&mut tx).await?;
         let delete = format!(
             "DELETE FROM {table} WHERE audit_id IN (SELECT audit_id FROM (SELECT audit_id FROM saas_audits
              WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
@@ -68,11 +68,11 @@ async fn audits(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> {
     Ok(removed)
 }
 
-async fn operations(app: &App, lead: &Lead, days: u32) -> Result<u64, RunError> {
+async fn operations(app: &App, lease: &Lease, days: u32) -> Result<u64, RunError> {
     let mut removed = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;
-        lead.hold(&mut tx).await?;
+        lease.hold(&mut tx).await?;
         let ended: Vec<(String,)> = sqlx::query_as(
             "SELECT operation_id FROM saas_operations WHERE status IN ('succeeded', 'failed')
                AND finished_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?",

@@ -1,14 +1,16 @@
 //! Waits for the role of the leader; as the leader, gives due slots their runs and does them, one after another.
 
-use super::lease::Lead;
 use super::{Run, RunError, SCHEDULES, Schedule, find, runs};
 use crate::serve::App;
 use kernel::error::chain;
+use kernel::lease::{Lease, Role};
 use kernel::process::health::{Health, Part};
 use kernel::process::telemetry::names;
 use std::time::Duration;
 
-/// How often to look for due slots, and for the role.
+/// A leader that does not renew its lease for so long loses the role.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often the leader checks for due slots, and other processes for the role.
 const LOOK: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(2);
 /// Longest time for one run: all of them ask for slow things instead of doing them.
@@ -16,13 +18,16 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Leads, or waits for its turn, until the process stops.
 pub async fn lead(app: App, health: Health) {
-    let owner = format!("{}:{}", std::process::id(), uuid::Uuid::new_v4());
+    let role = Role::new("scheduler", LEASE);
     loop {
         let term = async {
-            let Some(lead) = Lead::begin(&app.store, &owner).await? else { return Ok(()) };
-            tracing::info!(epoch = lead.epoch, "this process leads the schedules");
+            let Some(lease) = role.take(app.store.pool()).await? else { return Ok(()) };
+            tracing::info!(epoch = lease.epoch(), "this process leads the schedules");
             metrics::gauge!(names::SCHEDULER_IS_LEADER).set(1.0);
-            tokio::select! { lost = lead.keep(&app.store) => Err(lost), ended = work(&app, &lead, &health) => ended }
+            tokio::select! {
+                lost = lease.keep(app.store.pool()) => Err(lost.into()),
+                ended = work(&app, &lease, &health) => ended,
+            }
         };
         let ended: Result<(), RunError> =
             tokio::select! { ended = term => ended, () = app.shutdown.requested() => break };
@@ -33,24 +38,24 @@ pub async fn lead(app: App, health: Health) {
         }
         tokio::select! { () = tokio::time::sleep(WAIT) => {}, () = app.shutdown.requested() => break }
     }
-    Lead::release(&owner, app.store.pool()).await;
+    role.release(app.store.pool()).await;
 }
 
-async fn work(app: &App, lead: &Lead, health: &Health) -> Result<(), RunError> {
+async fn work(app: &App, lease: &Lease, health: &Health) -> Result<(), RunError> {
     loop {
         for schedule in &SCHEDULES {
             if let Some(expression) = app.plan.expression(schedule) {
-                runs::give_due_slot_its_run(&app.store, lead, schedule, expression).await?;
+                runs::give_due_slot_its_run(&app.store, lease, schedule, expression).await?;
             }
         }
-        while let Some(run) = runs::claim(&app.store, lead).await? {
+        while let Some(run) = runs::claim(&app.store, lease).await? {
             kernel::process::failpoint::hit("schedule.claimed").await;
             let ended = match find(&run.schedule) {
-                Some(schedule) => one(app, lead, schedule, &run).await?,
+                Some(schedule) => one(app, lease, schedule, &run).await?,
                 None => Err("this program has no such schedule".to_owned()),
             };
             kernel::process::failpoint::hit("schedule.before_end").await;
-            runs::end(&app.store, lead, &run, &ended).await?;
+            runs::end(&app.store, lease, &run, &ended).await?;
         }
         health.tell("scheduler", Part::Healthy);
         tokio::time::sleep(LOOK).await;
@@ -58,9 +63,9 @@ async fn work(app: &App, lead: &Lead, health: &Health) -> Result<(), RunError> {
 }
 
 /// Does one run. An error of the term itself ends the term, and the run is taken up again.
-async fn one(app: &App, lead: &Lead, schedule: &Schedule, run: &Run) -> Result<Result<u64, String>, RunError> {
+async fn one(app: &App, lease: &Lease, schedule: &Schedule, run: &Run) -> Result<Result<u64, String>, RunError> {
     let name = schedule.name;
-    let ended = match tokio::time::timeout(DEADLINE, (schedule.work)(app, lead, run)).await {
+    let ended = match tokio::time::timeout(DEADLINE, (schedule.work)(app, lease, run)).await {
         Ok(Ok(items)) => Ok(items),
         Ok(Err(RunError::Lost)) => return Err(RunError::Lost),
         Ok(Err(RunError::Database(error))) if kernel::jobs::is_transient(&error) => return Err(error.into()),

@@ -17,7 +17,6 @@ mod command;
 mod domains;
 mod history;
 mod leader;
-mod lease;
 mod rotation;
 mod runs;
 mod schema;
@@ -26,12 +25,12 @@ mod tenants;
 
 pub use command::{ScheduleCommand, run as run_command};
 pub use leader::lead;
-pub use lease::Lead;
 pub use runs::{Due, Report, RequestRun, Run, register, report};
 
 use crate::serve::App;
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 use futures::future::BoxFuture;
+use kernel::lease::{Lease, LeaseError};
 use kernel::process::config::{ConfigError, Settings, wrong};
 use std::str::FromStr;
 
@@ -44,7 +43,7 @@ pub struct Schedule {
     /// What it does, for people.
     pub about: &'static str,
     /// Does it; returns how many things it asked for or removed. May be repeated at any moment.
-    work: for<'a> fn(&'a App, &'a Lead, &'a Run) -> BoxFuture<'a, Result<u64, RunError>>,
+    work: for<'a> fn(&'a App, &'a Lease, &'a Run) -> BoxFuture<'a, Result<u64, RunError>>,
 }
 
 /// All of them.
@@ -53,55 +52,55 @@ pub const SCHEDULES: [Schedule; 9] = [
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
         about: "purge deleted tenants whose retention has passed",
-        work: |app, lead, _| Box::pin(tenants::purge_expired(app, lead)),
+        work: |app, lease, _| Box::pin(tenants::purge_expired(app, lease)),
     },
     Schedule {
         name: "history-retention",
         setting: "SCHEDULE_HISTORY_RETENTION",
         about: "remove old idempotency keys, ended operations, ended runs and rows of the access log",
-        work: |app, lead, _| Box::pin(history::remove_old(app, lead)),
+        work: |app, lease, _| Box::pin(history::remove_old(app, lease)),
     },
     Schedule {
         name: "credential-rotation",
         setting: "SCHEDULE_CREDENTIAL_ROTATION",
         about: "rotate credentials older than ROTATION_MAX_AGE_DAYS",
-        work: |app, lead, run| Box::pin(rotation::rotate_old(app, lead, run)),
+        work: |app, lease, run| Box::pin(rotation::rotate_old(app, lease, run)),
     },
     Schedule {
         name: "daily-statistics",
         setting: "SCHEDULE_DAILY_STATISTICS",
         about: "have the days that are over counted, and today so far",
-        work: |app, lead, run| Box::pin(statistics::collect(app, lead, run)),
+        work: |app, lease, run| Box::pin(statistics::collect(app, lease, run)),
     },
     Schedule {
         name: "audit",
         setting: "SCHEDULE_AUDIT",
         about: "compare the database servers with the events, and repair what is safe if AUDIT_REPAIR says so",
-        work: |app, lead, _| Box::pin(audit::begin(app, lead)),
+        work: |app, lease, _| Box::pin(audit::begin(app, lease)),
     },
     Schedule {
         name: "schema-migration",
         setting: "SCHEDULE_SCHEMA_MIGRATION",
         about: "have tenants that are behind brought to the schema of this version",
-        work: |app, lead, _| Box::pin(schema::migrate_behind(app, lead)),
+        work: |app, lease, _| Box::pin(schema::migrate_behind(app, lease)),
     },
     Schedule {
         name: "backup",
         setting: "SCHEDULE_BACKUP",
         about: "have a backup taken of every tenant and of the system database, and old ones removed",
-        work: |app, lead, run| Box::pin(backups::back_up(app, lead, run)),
+        work: |app, lease, run| Box::pin(backups::back_up(app, lease, run)),
     },
     Schedule {
         name: "restore-test",
         setting: "SCHEDULE_RESTORE_TEST",
         about: "have the backups that waited longest for it loaded and compared, RESTORE_TESTS_AT_ONCE of them",
-        work: |app, lead, run| Box::pin(backups::test(app, lead, run)),
+        work: |app, lease, run| Box::pin(backups::test(app, lease, run)),
     },
     Schedule {
         name: "domain-verification",
         setting: "SCHEDULE_DOMAIN_VERIFICATION",
         about: "look for the records of domains that wait for their proof, forget those whose time has passed",
-        work: |app, lead, _| Box::pin(domains::verify_pending(app, lead)),
+        work: |app, lease, _| Box::pin(domains::verify_pending(app, lease)),
     },
 ];
 
@@ -122,6 +121,15 @@ pub enum RunError {
     /// The system database failed.
     #[error("the system database failed")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<LeaseError> for RunError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Lost(_) => Self::Lost,
+            LeaseError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 /// What the schedules are told by the settings.

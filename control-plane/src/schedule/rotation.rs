@@ -5,11 +5,11 @@
 //! it does not take the turn of others.
 
 use super::tenants::ask;
-use super::{Lead, Run, RunError};
+use super::{Lease, Run, RunError};
 use crate::admin::Rotate;
 use crate::serve::App;
 
-pub async fn rotate_old(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+pub async fn rotate_old(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
     if app.plan.rotation_days == 0 {
         return Ok(0);
     }
@@ -39,7 +39,7 @@ pub async fn rotate_old(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunErr
     let mut requested = 0;
     for tenant_id in old.into_iter().filter_map(|(id,)| id.parse().ok()) {
         let rotate = Rotate { tenant_id, patience: app.patience };
-        requested += ask(app, lead, "schedule:credential-rotation", &rotate).await?;
+        requested += ask(app, lease, "schedule:credential-rotation", &rotate).await?;
     }
     Ok(requested)
 }

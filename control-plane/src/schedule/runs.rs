@@ -1,6 +1,6 @@
 //! The rows of schedules and of their runs.
 
-use super::{Expression, Lead, Plan, RunError, SCHEDULES, Schedule};
+use super::{Expression, Lease, Plan, RunError, SCHEDULES, Schedule};
 use crate::write::{Answer, Refusal, Write};
 use axum::http::StatusCode;
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -80,7 +80,7 @@ pub async fn register(pool: &MySqlPool) -> Result<(), sqlx::Error> {
 /// The newest slot that has come gets its run, unless it has had it.
 pub async fn give_due_slot_its_run(
     store: &Store,
-    lead: &Lead,
+    lease: &Lease,
     schedule: &Schedule,
     expression: &Expression,
 ) -> Result<(), RunError> {
@@ -91,7 +91,7 @@ pub async fn give_due_slot_its_run(
             .await?;
     let Some(slot) = expression.due(last.and_utc(), now.and_utc()) else { return Ok(()) };
     let mut tx = store.pool().begin().await?;
-    lead.hold(&mut tx).await?;
+    lease.hold(&mut tx).await?;
     let moved = sqlx::query("UPDATE saas_schedules SET last_slot = ? WHERE name = ? AND last_slot < ?")
         .bind(slot.naive_utc())
         .bind(schedule.name)
@@ -127,9 +127,9 @@ async fn insert(
 
 /// Takes up the oldest run that has not ended. The leader does one at a time, so one that is `running` was left by a leader
 /// before, or by this one when the database failed.
-pub async fn claim(store: &Store, lead: &Lead) -> Result<Option<Run>, RunError> {
+pub async fn claim(store: &Store, lease: &Lease) -> Result<Option<Run>, RunError> {
     let mut tx = store.pool().begin().await?;
-    lead.hold(&mut tx).await?;
+    lease.hold(&mut tx).await?;
     let open: Option<(String,)> = sqlx::query_as(
         "SELECT run_id FROM saas_schedule_runs WHERE status IN ('pending', 'running') ORDER BY created_at LIMIT 1",
     )
@@ -140,8 +140,8 @@ pub async fn claim(store: &Store, lead: &Lead) -> Result<Option<Run>, RunError> 
         "UPDATE saas_schedule_runs SET status = 'running', owner = ?, epoch = ?, attempts = attempts + 1,
                 started_at = COALESCE(started_at, UTC_TIMESTAMP(6)) WHERE run_id = ?",
     )
-    .bind(&lead.owner)
-    .bind(lead.epoch)
+    .bind(lease.owner())
+    .bind(lease.epoch())
     .bind(&run_id)
     .execute(&mut *tx)
     .await?;
@@ -151,7 +151,7 @@ pub async fn claim(store: &Store, lead: &Lead) -> Result<Option<Run>, RunError> 
 }
 
 /// Records what became of a run.
-pub async fn end(store: &Store, lead: &Lead, run: &Run, ended: &Result<u64, String>) -> Result<(), RunError> {
+pub async fn end(store: &Store, lease: &Lease, run: &Run, ended: &Result<u64, String>) -> Result<(), RunError> {
     let error: Option<String> = ended.as_ref().err().map(|error| error.chars().take(ERROR_CHARS).collect());
     let recorded = sqlx::query(
         "UPDATE saas_schedule_runs SET status = IF(? IS NULL, 'succeeded', 'failed'), error = ?, items = ?,
@@ -161,7 +161,7 @@ pub async fn end(store: &Store, lead: &Lead, run: &Run, ended: &Result<u64, Stri
     .bind(&error)
     .bind(ended.as_ref().ok())
     .bind(&run.run_id)
-    .bind(lead.epoch)
+    .bind(lease.epoch())
     .execute(store.pool())
     .await?;
     if recorded.rows_affected() == 0 { Err(RunError::Lost) } else { Ok(()) }

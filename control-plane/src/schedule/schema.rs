@@ -2,7 +2,7 @@
 //!
 //! A tenant whose migration has failed is asked for again a day later, or when somebody asks; the others do not wait for it.
 
-use super::{Lead, RunError};
+use super::{Lease, RunError};
 use crate::schema::BEHIND;
 use crate::serve::App;
 use kernel::database::migrate::tenant_schema;
@@ -12,11 +12,11 @@ use kernel::jobs::{self, JobKind, NewJob};
 /// Asked for by one transaction.
 const BATCH: u32 = 200;
 
-pub async fn migrate_behind(app: &App, lead: &Lead) -> Result<u64, RunError> {
+pub async fn migrate_behind(app: &App, lease: &Lease) -> Result<u64, RunError> {
     let mut asked = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;
-        lead.hold(&mut tx).await?;
+        lease.hold(&mut tx).await?;
         let behind: Vec<(String, String)> = sqlx::query_as(&format!(
             "SELECT s.tenant_id, s.server_id FROM saas_tenant_snapshots s WHERE {BEHIND}
                AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = s.tenant_id AND o.kind = 'migrate'

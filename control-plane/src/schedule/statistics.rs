@@ -4,11 +4,11 @@
 //! taken up again by another leader asks for nothing twice.
 
 use super::tenants::ask;
-use super::{Lead, Run, RunError};
+use super::{Lease, Run, RunError};
 use crate::serve::App;
 use crate::statistics::AskCollection;
 
-pub async fn collect(app: &App, lead: &Lead, run: &Run) -> Result<u64, RunError> {
+pub async fn collect(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
     let wish = AskCollection { request_id: run.run_id.clone(), days: None };
-    ask(app, lead, "schedule:daily-statistics", &wish).await
+    ask(app, lease, "schedule:daily-statistics", &wish).await
 }

@@ -1,14 +1,18 @@
-//! The present figures of one tenant. Only workers may log in to a tenant's database, so the control plane puts a question
-//! into a row, rings, and reads the answer there.
+//! The present figures of one tenant. Only workers may log in to a tenant's database, so the control plane writes a question into
+//! the tenant's row, rings, and reads the answer there.
 //!
-//! **Guarantees.** An answer counts for a question only if its counting began after the question. Many questions at once
-//! are answered by one or two countings. A question that nobody answers is forgotten by whoever asked.
+//! **Guarantees.** An answer counts for a question only if its counting began after the question. Many questions at once are
+//! answered by one or two countings. A worker answers under a claim of the row; a worker that was paused until its claim ran out
+//! cannot answer any more. The control plane stops waiting for a question that no worker answers.
+//!
+//! **Design note.** A claim is not a row of `saas_leases`: workers answer for different tenants side by side, each for a moment, and
+//! the time at which the claim began is its epoch.
 
 use super::{Figures, HAS_DATABASE};
 use chrono::NaiveDateTime;
 use sqlx::MySqlPool;
 
-/// A worker that has claimed a question and gives no answer for so long has lost it.
+/// A worker that gives no answer for so long has lost its claim.
 const CLAIM_SECONDS: u32 = 10;
 
 /// The newest answer.
@@ -84,7 +88,7 @@ pub async fn claim_asked(
     Ok(claimed)
 }
 
-/// Answers, with figures or with the reason why there are none. An older counting does not replace a newer one.
+/// Answers, with figures or with the reason why there are none, if the claim that began at `began` still stands.
 pub async fn reply(
     pool: &MySqlPool,
     tenant_id: &str,
@@ -92,17 +96,19 @@ pub async fn reply(
     counted: Result<&Figures, &str>,
 ) -> Result<(), sqlx::Error> {
     let figures = counted.ok().map(|figures| serde_json::to_string(figures).expect("figures are plain data"));
-    sqlx::query(
+    sqlx::query(&format!(
         "UPDATE saas_live_statistics SET began_at = ?, claimed_until = NULL, counted_at = IF(? IS NULL, counted_at, ?),
                 figures = COALESCE(?, figures), reason = ?
-         WHERE tenant_id = ? AND (began_at IS NULL OR began_at < ?)",
-    )
+         WHERE tenant_id = ? AND (began_at IS NULL OR began_at < ?)
+           AND claimed_until = ? + INTERVAL {CLAIM_SECONDS} SECOND"
+    ))
     .bind(began)
     .bind(&figures)
     .bind(began)
     .bind(&figures)
     .bind(counted.err().map(|reason| reason.chars().take(300).collect::<String>()))
     .bind(tenant_id)
+    .bind(began)
     .bind(began)
     .execute(pool)
     .await

@@ -1,29 +1,34 @@
-//! Looks at the tenants' databases: one round over all of a server's, again and again and whenever somebody wants to know.
+//! Checks the tenants' databases: rounds over all databases of a server, at intervals and whenever the control plane requests one.
 //!
-//! **Guarantees.** A database is healthy if the tenant's own user could log in just now, with the kept password, and read an
-//! order and a study record: what a node needs, and nothing else. Each look ends in time, so one that hangs holds up nobody;
-//! a server that is away is noticed by itself, and its tenants are told of together instead of one after the other.
-//! Of several processes one does a round.
+//! **Guarantees.** A database is healthy if the tenant's own user could log in just now, with the stored password, and read an
+//! order and a study record: what a node needs, and nothing else. Each check has a deadline, so one that hangs does not hold up the
+//! others. When a server does not answer, the round records that for all its tenants at once instead of checking one after the
+//! other. One process at a time does the rounds of a server: it holds the lease `health:SERVER`, and every write of a round renews
+//! that lease in its transaction, so a process that was paused can record nothing after another has taken over.
 
 mod check;
 mod round;
 
 use crate::server::Server;
 use kernel::crypto::KeyRing;
+use kernel::lease::{Lease, LeaseError, Role};
 use kernel::process::retry::Waits;
 use kernel::process::shutdown::Shutdown;
 use kernel::store::Store;
-use sqlx::MySqlPool;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Without a doorbell, look for a wish this often.
+/// Without a doorbell, the checker polls for requested rounds this often.
 const POLL: Duration = Duration::from_millis(500);
-/// A round that shows no result for so long is not being done any more.
-const LEASE_SECONDS: u32 = 30;
+/// A round that records nothing for so long has lost its lease.
+const LEASE: Duration = Duration::from_secs(30);
 
-/// Looks at the tenant databases of one server.
+/// Whether a round of a server is due. `lease_until` is for programs that do not take the lease `health:SERVER`: see migration 22.
+const DUE: &str = "(lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
+    AND (began_at IS NULL OR began_at < wanted_at OR began_at <= UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND)";
+
+/// Checks the tenant databases of one server.
 pub struct Checker {
     /// The system database.
     pub store: Store,
@@ -31,31 +36,32 @@ pub struct Checker {
     pub keys: KeyRing,
     /// The tenants' server.
     pub server: Arc<Server>,
-    /// Looks at once, at most.
+    /// Most checks at the same time.
     pub connections: usize,
-    /// Time between two rounds that nobody wished for.
+    /// Time between two rounds that were not requested.
     pub every: Duration,
-    /// Rung when somebody wants to know.
+    /// Rung when the control plane may have requested a round.
     pub asked: Arc<Notify>,
 }
 
 impl Checker {
-    /// Looks until the process is asked to stop.
+    /// Checks until the process is asked to stop.
     pub async fn run(self, shutdown: Shutdown) {
+        let role = Role::of_server("health", &self.server.id, LEASE);
         let mut waits = Waits::new(POLL, Duration::from_secs(10));
         while !shutdown.is_requested() {
-            let wait = match self.claim(self.store.pool()).await {
-                Ok(true) => {
-                    let done = tokio::select! { done = self.round() => done, () = shutdown.requested() => return };
+            let wait = match self.begin(&role).await {
+                Ok(Some(lease)) => {
+                    let done = tokio::select! { done = self.round(lease) => done, () = shutdown.requested() => return };
                     match done {
                         Ok(()) => POLL,
                         Err(error) => {
-                            tracing::warn!(cause = %error, "a look at the tenant databases was broken off");
+                            tracing::warn!(cause = %error, "a round of checks of the tenant databases was broken off");
                             waits.next_wait()
                         }
                     }
                 }
-                Ok(false) => {
+                Ok(None) => {
                     waits.reset();
                     POLL
                 }
@@ -69,32 +75,53 @@ impl Checker {
         }
     }
 
-    /// Whether a round is due, and this process does it.
-    async fn claim(&self, pool: &MySqlPool) -> Result<bool, sqlx::Error> {
-        let claimed = sqlx::query(&format!(
-            "UPDATE saas_health_rounds SET began_at = UTC_TIMESTAMP(6),
-                    lease_until = UTC_TIMESTAMP(6) + INTERVAL {LEASE_SECONDS} SECOND
-             WHERE server_id = ? AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
-               AND (began_at IS NULL OR began_at < wanted_at OR began_at <= UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND)"
-        ))
-        .bind(&self.server.id)
-        .bind(self.every.as_micros() as u64)
-        .execute(pool)
-        .await?
-        .rows_affected();
-        if claimed == 0 {
-            // The first time there is no row.
-            sqlx::query(
-                "INSERT INTO saas_health_rounds (server_id, wanted_at)
-                 SELECT ?, UTC_TIMESTAMP(6) FROM (SELECT 1) one
-                 WHERE NOT EXISTS (SELECT 1 FROM saas_health_rounds r WHERE r.server_id = ?)",
-            )
-            .bind(&self.server.id)
-            .bind(&self.server.id)
-            .execute(pool)
-            .await
-            .ok();
+    /// Begins a round, if one is due and no other process is doing one.
+    async fn begin(&self, role: &Role) -> Result<Option<Lease>, LeaseError> {
+        let pool = self.store.pool();
+        let due: Option<(bool,)> =
+            sqlx::query_as(&format!("SELECT ({DUE}) <> 0 FROM saas_health_rounds WHERE server_id = ?"))
+                .bind(self.every.as_micros() as u64)
+                .bind(&self.server.id)
+                .fetch_optional(pool)
+                .await?;
+        match due {
+            Some((true,)) => {}
+            Some((false,)) => return Ok(None),
+            None => {
+                self.request_first().await?;
+                return Ok(None);
+            }
         }
-        Ok(claimed == 1)
+        let Some(mut lease) = role.take(pool).await? else { return Ok(None) };
+        let mut tx = pool.begin().await?;
+        lease.renew(&mut *tx).await?;
+        let begun = sqlx::query(&format!(
+            "UPDATE saas_health_rounds SET began_at = UTC_TIMESTAMP(6),
+                    lease_until = UTC_TIMESTAMP(6) + INTERVAL {} SECOND WHERE ({DUE}) AND server_id = ?",
+            LEASE.as_secs()
+        ))
+        .bind(self.every.as_micros() as u64)
+        .bind(&self.server.id)
+        .execute(&mut *tx)
+        .await?;
+        if begun.rows_affected() == 1 {
+            tx.commit().await?;
+            return Ok(Some(lease));
+        }
+        lease.end(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(None)
+    }
+
+    /// Makes the server's row, which requests its first round.
+    async fn request_first(&self) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO saas_health_rounds (server_id, wanted_at) VALUES (?, UTC_TIMESTAMP(6))
+             ON DUPLICATE KEY UPDATE server_id = saas_health_rounds.server_id",
+        )
+        .bind(&self.server.id)
+        .execute(self.store.pool())
+        .await
+        .map(drop)
     }
 }

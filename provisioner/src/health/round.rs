@@ -1,8 +1,9 @@
 //! A round: all tenants of the server, a few at a time.
 
 use super::check::{Finding, Patient};
-use super::{Checker, LEASE_SECONDS};
+use super::{Checker, LEASE};
 use futures::StreamExt;
+use kernel::lease::{Lease, LeaseError};
 use kernel::process::telemetry::names;
 use sqlx::QueryBuilder;
 use std::sync::OnceLock;
@@ -11,11 +12,11 @@ use tokio::time::timeout;
 
 /// Longest time for the server itself to answer.
 const PROBE: Duration = Duration::from_secs(2);
-/// Findings written at once.
+/// Most findings in one statement.
 const BATCH: usize = 100;
 
 impl Checker {
-    pub(super) async fn round(&self) -> Result<(), sqlx::Error> {
+    pub(super) async fn round(&self, mut lease: Lease) -> Result<(), LeaseError> {
         let patients = self.patients(None).await?;
         let away = OnceLock::new();
         if let Err(reason) = self.probe().await {
@@ -28,25 +29,29 @@ impl Checker {
             let sick = batch.iter().filter(|finding| finding.reason.is_some()).count();
             unhealthy += u32::try_from(sick).unwrap_or(u32::MAX);
             healthy += u32::try_from(batch.len() - sick).unwrap_or(u32::MAX);
-            self.record(&batch).await?;
+            self.record(&mut lease, &batch).await?;
         }
         let reason = away.get();
-        sqlx::query(
-            "DELETE FROM saas_tenant_health WHERE server_id = ?
-               AND checked_at < (SELECT began_at FROM saas_health_rounds WHERE server_id = ?)",
-        )
-        .bind(&self.server.id)
-        .bind(&self.server.id)
-        .execute(self.store.pool())
-        .await?;
+        let mut tx = self.store.pool().begin().await?;
+        lease.renew(&mut *tx).await?;
         sqlx::query(
             "UPDATE saas_health_rounds SET ended_at = UTC_TIMESTAMP(6), done_began_at = began_at, lease_until = NULL, reason = ?
              WHERE server_id = ?",
         )
         .bind(reason)
         .bind(&self.server.id)
-        .execute(self.store.pool())
+        .execute(&mut *tx)
         .await?;
+        sqlx::query(
+            "DELETE FROM saas_tenant_health WHERE server_id = ?
+               AND checked_at < (SELECT began_at FROM saas_health_rounds WHERE server_id = ?)",
+        )
+        .bind(&self.server.id)
+        .bind(&self.server.id)
+        .execute(&mut *tx)
+        .await?;
+        lease.end(&mut *tx).await?;
+        tx.commit().await?;
         let server = &self.server.id;
         metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "healthy").set(healthy);
         metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "unhealthy").set(unhealthy);
@@ -93,7 +98,9 @@ impl Checker {
         finding
     }
 
-    async fn record(&self, findings: &[Finding]) -> Result<(), sqlx::Error> {
+    async fn record(&self, lease: &mut Lease, findings: &[Finding]) -> Result<(), LeaseError> {
+        let mut tx = self.store.pool().begin().await?;
+        lease.renew(&mut *tx).await?;
         let mut insert = QueryBuilder::new(
             "INSERT INTO saas_tenant_health
                  (tenant_id, server_id, status, reason, response_us, total_orders, total_study_records, checked_at) ",
@@ -113,15 +120,14 @@ impl Checker {
                response_us = VALUES(response_us), total_orders = VALUES(total_orders),
                total_study_records = VALUES(total_study_records), checked_at = VALUES(checked_at)",
         );
-        insert.build().execute(self.store.pool()).await?;
-        // The round is alive.
-        sqlx::query(&format!(
-            "UPDATE saas_health_rounds SET lease_until = UTC_TIMESTAMP(6) + INTERVAL {LEASE_SECONDS} SECOND
-             WHERE server_id = ?"
-        ))
+        insert.build().execute(&mut *tx).await?;
+        sqlx::query(
+            "UPDATE saas_health_rounds SET lease_until = UTC_TIMESTAMP(6) + INTERVAL ? SECOND WHERE server_id = ?",
+        )
+        .bind(LEASE.as_secs())
         .bind(&self.server.id)
-        .execute(self.store.pool())
-        .await
-        .map(drop)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
     }
 }

@@ -1,13 +1,15 @@
 //! How much each tenant's database takes, by the sizes of its files.
 //!
-//! **Guarantees.** A server is measured by one process at a time and once in each period, however many processes there are.
-//! A tenant that uses more than its plan allows is reported (log, metric, admin API) and goes on being served.
+//! **Guarantees.** A server is measured by one process at a time and once in each period, however many processes there are: the
+//! process that measures holds the lease `storage:SERVER`, also when it records. A tenant that uses more than its plan allows is
+//! reported (log, metric, admin API) and continues to be served.
 //!
-//! **Design note.** One look at the server's list of files tells all tenants' sizes; `information_schema.TABLES` would open
-//! every table of every tenant, which takes a hundred times as long.
+//! **Design note.** The server's list of files gives the sizes of all tenants at once. `information_schema.TABLES` would open every
+//! table of every tenant, which takes a hundred times as long.
 
 use super::{Dialect, Server, ServerError};
 use kernel::error::chain;
+use kernel::lease::{Lease, LeaseError, Role};
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry::names;
 use kernel::store::Store;
@@ -21,22 +23,29 @@ const BATCH: usize = 500;
 
 /// Longest time for one measurement.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than a measurement takes: nothing renews the lease meanwhile.
+const LEASE: Duration = Duration::from_secs(70);
 
 /// Measures a server every `period`, until the process stops.
 pub async fn keep_measured(server: Arc<Server>, store: Store, period: Duration, shutdown: Shutdown) {
-    let mut told = HashSet::new();
-    // Looks more often than it measures: another process may have measured, and may be gone.
-    let look = (period / 4).clamp(Duration::from_millis(500), Duration::from_secs(60));
+    let mut reported = HashSet::new();
+    let role = Role::of_server("storage", &server.id, LEASE);
+    // Polls more often than it measures: another process may have measured, and may be gone.
+    let poll = (period / 4).clamp(Duration::from_millis(500), Duration::from_secs(60));
     loop {
-        match tokio::time::timeout(LIMIT, measure(&server, &store, period)).await {
+        let measured = tokio::time::timeout(LIMIT, measure(&role, &server, &store, period)).await;
+        match &measured {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(server = server.id, cause = %chain(&error), "storage was not measured"),
+            Ok(Err(error)) => tracing::warn!(server = server.id, cause = %chain(error), "storage was not measured"),
             Err(_) => tracing::warn!(server = server.id, "storage was not measured in time"),
         }
-        if let Err(error) = report(&server, &store, &mut told).await {
+        if !matches!(measured, Ok(Ok(()))) {
+            role.release(store.pool()).await;
+        }
+        if let Err(error) = report(&server, &store, &mut reported).await {
             tracing::warn!(server = server.id, cause = %chain(&error), "the use of storage is not known");
         }
-        tokio::select! { () = tokio::time::sleep(look) => {}, () = shutdown.requested() => return }
+        tokio::select! { () = tokio::time::sleep(poll) => {}, () = shutdown.requested() => return }
     }
 }
 
@@ -45,23 +54,22 @@ pub async fn keep_measured(server: Arc<Server>, store: Store, period: Duration, 
 enum MeasureError {
     #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("the system database failed")]
-    System(#[source] sqlx::Error),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
 }
 
-async fn measure(server: &Server, store: &Store, period: Duration) -> Result<(), MeasureError> {
-    if !take_turn(server, store, period).await.map_err(MeasureError::System)? {
-        return Ok(());
-    }
+async fn measure(role: &Role, server: &Server, store: &Store, period: Duration) -> Result<(), MeasureError> {
+    let Some(lease) = begin(role, server, store, period).await? else { return Ok(()) };
     let mut connection = server.connect().await?;
     let dialect = server.learn_dialect(&mut connection).await?;
     let sizes = sizes(&mut connection, dialect).await.map_err(ServerError::from)?;
-    record(server, store, &sizes).await.map_err(MeasureError::System)?;
+    record(lease, server, store, &sizes).await?;
     tracing::debug!(server = server.id, databases = sizes.len(), "storage was measured");
     Ok(())
 }
 
-async fn take_turn(server: &Server, store: &Store, period: Duration) -> Result<bool, sqlx::Error> {
+/// Begins a measurement, if one is due and no other process is measuring.
+async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) -> Result<Option<Lease>, LeaseError> {
     sqlx::query(
         "INSERT INTO saas_storage_measurements (server_id, begun_at) VALUES (?, '2000-01-01')
          ON DUPLICATE KEY UPDATE server_id = saas_storage_measurements.server_id",
@@ -69,15 +77,34 @@ async fn take_turn(server: &Server, store: &Store, period: Duration) -> Result<b
     .bind(&server.id)
     .execute(store.pool())
     .await?;
-    let taken = sqlx::query(
+    let (due,): (bool,) = sqlx::query_as(
+        "SELECT (begun_at <= UTC_TIMESTAMP(6) - INTERVAL ? SECOND) <> 0 FROM saas_storage_measurements WHERE server_id = ?",
+    )
+    .bind(period.as_secs())
+    .bind(&server.id)
+    .fetch_one(store.pool())
+    .await?;
+    if !due {
+        return Ok(None);
+    }
+    let Some(lease) = role.take(store.pool()).await? else { return Ok(None) };
+    let mut tx = store.pool().begin().await?;
+    lease.hold(&mut tx).await?;
+    let begun = sqlx::query(
         "UPDATE saas_storage_measurements SET begun_at = UTC_TIMESTAMP(6)
          WHERE server_id = ? AND begun_at <= UTC_TIMESTAMP(6) - INTERVAL ? SECOND",
     )
     .bind(&server.id)
     .bind(period.as_secs())
-    .execute(store.pool())
+    .execute(&mut *tx)
     .await?;
-    Ok(taken.rows_affected() == 1)
+    if begun.rows_affected() == 1 {
+        tx.commit().await?;
+        return Ok(Some(lease));
+    }
+    lease.end(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(None)
 }
 
 /// Bytes of files by database.
@@ -96,8 +123,8 @@ async fn sizes(connection: &mut MySqlConnection, dialect: Dialect) -> Result<Has
     Ok(rows.into_iter().map(|(name, bytes)| (name.replace("@002d", "-"), bytes)).collect())
 }
 
-/// Keeps what was found for this server's tenants, and forgets the others.
-async fn record(server: &Server, store: &Store, sizes: &HashMap<String, u64>) -> Result<(), sqlx::Error> {
+/// Stores the sizes of this server's tenants in place of the former ones, and ends the lease.
+async fn record(lease: Lease, server: &Server, store: &Store, sizes: &HashMap<String, u64>) -> Result<(), LeaseError> {
     let tenants: Vec<(String, String)> = sqlx::query_as(
         "SELECT s.tenant_id, d.db_name FROM saas_tenant_snapshots s
          JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id WHERE s.server_id = ?",
@@ -108,6 +135,7 @@ async fn record(server: &Server, store: &Store, sizes: &HashMap<String, u64>) ->
     let found: Vec<(String, u64)> =
         tenants.into_iter().filter_map(|(id, name)| Some((id, *sizes.get(&name)?))).collect();
     let mut tx = store.pool().begin().await?;
+    lease.hold(&mut tx).await?;
     sqlx::query("DELETE FROM saas_tenant_storage WHERE server_id = ?").bind(&server.id).execute(&mut *tx).await?;
     for rows in found.chunks(BATCH) {
         let mut insert =
@@ -115,17 +143,18 @@ async fn record(server: &Server, store: &Store, sizes: &HashMap<String, u64>) ->
         insert.push_values(rows, |mut row, (tenant_id, bytes)| {
             row.push_bind(tenant_id).push_bind(&server.id).push_bind(bytes).push("UTC_TIMESTAMP(6)");
         });
-        // A tenant that has been moved here since.
+        // A tenant that has been moved here since the last measurement has a row of its former server.
         insert.push(
             " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), bytes = VALUES(bytes), measured_at = VALUES(measured_at)",
         );
         insert.build().execute(&mut *tx).await?;
     }
-    tx.commit().await
+    lease.end(&mut *tx).await?;
+    Ok(tx.commit().await?)
 }
 
-/// Logs who has come to use too much, once; counts them.
-async fn report(server: &Server, store: &Store, told: &mut HashSet<String>) -> Result<(), sqlx::Error> {
+/// Logs each tenant once that has come to use more than its plan allows, and sets the gauge that counts them.
+async fn report(server: &Server, store: &Store, reported: &mut HashSet<String>) -> Result<(), sqlx::Error> {
     let over: Vec<(String, u64, u64)> = sqlx::query_as(
         "SELECT u.tenant_id, u.bytes, p.storage_bytes FROM saas_tenant_storage u
          JOIN saas_tenant_snapshots s ON s.tenant_id = u.tenant_id JOIN saas_plans p ON p.plan_type = s.plan_type
@@ -136,10 +165,10 @@ async fn report(server: &Server, store: &Store, told: &mut HashSet<String>) -> R
     .await?;
     metrics::gauge!(names::TENANTS_OVER_STORAGE, "server" => server.id.clone()).set(over.len() as f64);
     for (tenant_id, bytes, allowed) in &over {
-        if !told.contains(tenant_id) {
+        if !reported.contains(tenant_id) {
             tracing::warn!(tenant_id, bytes, allowed, "a tenant uses more storage than its plan allows");
         }
     }
-    *told = over.into_iter().map(|(tenant_id, ..)| tenant_id).collect();
+    *reported = over.into_iter().map(|(tenant_id, ..)| tenant_id).collect();
     Ok(())
 }
