@@ -97,12 +97,10 @@ async fn measure(
     if backups {
         measure_backups(store).await?;
     }
-    let tenants: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT CONVERT(JSON_UNQUOTE(JSON_EXTRACT(snapshot, '$.state')) USING utf8mb4) AS state, COUNT(*)
-         FROM saas_tenant_snapshots GROUP BY state",
-    )
-    .fetch_all(store.pool())
-    .await?;
+    let tenants: Vec<(String, i64)> =
+        sqlx::query_as("SELECT state, COUNT(*) FROM saas_tenant_snapshots GROUP BY state")
+            .fetch_all(store.pool())
+            .await?;
     for state in TenantState::ALL {
         let count = tenants.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, count)| *count);
         metrics::gauge!(names::TENANTS, "state" => state.as_str()).set(count as f64);

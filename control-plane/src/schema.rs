@@ -7,7 +7,7 @@ use sqlx::{FromRow, MySqlConnection};
 use utoipa::ToSchema;
 
 /// Whether the tenant of a snapshot `s` has a database with a schema older than the one that is bound.
-pub const BEHIND: &str = "CAST(JSON_EXTRACT(s.snapshot, '$.database.schema_version') AS UNSIGNED) BETWEEN 1 AND ? - 1";
+pub const BEHIND: &str = "s.has_database = 1 AND s.schema_version < ?";
 
 /// Most failures shown.
 const SHOWN: u32 = 100;
@@ -43,7 +43,7 @@ struct Failure {
 #[derive(FromRow)]
 struct Failed {
     tenant_id: String,
-    schema_version: u64,
+    schema_version: u32,
     operation_id: String,
     error: Option<String>,
     finished_at: NaiveDateTime,
@@ -52,7 +52,7 @@ struct Failed {
 /// How many tenants have a database, and how many of them are behind.
 pub async fn count(connection: &mut MySqlConnection) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(&format!(
-        "SELECT CAST(COALESCE(SUM(CAST(JSON_EXTRACT(s.snapshot, '$.database.schema_version') AS UNSIGNED) > 0), 0) AS SIGNED),
+        "SELECT CAST(COALESCE(SUM(s.has_database), 0) AS SIGNED),
                 CAST(COALESCE(SUM({BEHIND}), 0) AS SIGNED) FROM saas_tenant_snapshots s"
     ))
     .bind(tenant_schema())
@@ -69,7 +69,7 @@ pub async fn report(connection: &mut MySqlConnection) -> Result<Report, sqlx::Er
     .fetch_one(&mut *connection)
     .await?;
     let failed: Vec<Failed> = sqlx::query_as(&format!(
-        "SELECT s.tenant_id, CAST(JSON_EXTRACT(s.snapshot, '$.database.schema_version') AS UNSIGNED) AS schema_version,
+        "SELECT s.tenant_id, s.schema_version,
                 o.operation_id, o.error, o.finished_at
          FROM saas_tenant_snapshots s JOIN saas_operations o ON o.tenant_id = s.tenant_id AND o.kind = 'migrate' AND o.status = 'failed'
          WHERE {BEHIND} AND NOT EXISTS (SELECT 1 FROM saas_operations n
@@ -81,7 +81,7 @@ pub async fn report(connection: &mut MySqlConnection) -> Result<Report, sqlx::Er
     .await?;
     let failed = failed.into_iter().map(|row| Failure {
         tenant_id: row.tenant_id,
-        schema_version: u32::try_from(row.schema_version).unwrap_or(0),
+        schema_version: row.schema_version,
         operation_id: row.operation_id,
         error: row.error,
         finished_at: row.finished_at.and_utc(),

@@ -1,10 +1,10 @@
 //! A role that one process holds at a time, with one epoch: a row of `saas_leases`.
 //!
-//! **Guarantees.** A role has one holder: the process that took the lease last, for as long as it renews the lease in time. Each
-//! taking raises the epoch. A holder that was paused and wakes up again finds another epoch in the row, so a write that holds the
-//! lease in its transaction ([`Lease::hold`], [`Lease::renew`]) fails with [`LeaseError::Lost`] and changes nothing. The database's
-//! clock decides when a lease ends; beside it, the holder counts on its own monotonic clock from the moment it asked, so it stops
-//! no later than the database lets another process begin.
+//! **Guarantees.** A role has one holder: the process that took the lease last, for as long as it renews the lease in
+//! time. Each taking raises the epoch. A holder that was paused and wakes up again finds another epoch in the row, so a
+//! write that holds the lease in its transaction ([`Lease::hold`], [`Lease::renew`]) fails with [`LeaseError::Lost`]
+//! and changes nothing. The database's clock decides when a lease ends; beside it, the holder counts on its own
+//! monotonic clock from the moment it asked, so it stops no later than the database lets another process begin.
 
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 use std::time::{Duration, Instant};
@@ -178,8 +178,8 @@ impl Lease {
         Ok(())
     }
 
-    /// Renews the lease again and again until it is lost; returns why. A renewal that fails is tried again for as long as the lease
-    /// lasts by this process's own clock.
+    /// Renews the lease again and again until it is lost; returns why. A renewal that fails is tried again for as long
+    /// as the lease lasts by this process's own clock.
     pub async fn keep(&self, pool: &MySqlPool) -> LeaseError {
         let mut lease = self.clone();
         let (every, retry) = (self.role.duration / 5, self.role.duration / 20);
@@ -199,7 +199,8 @@ impl Lease {
         }
     }
 
-    /// Makes sure that this process has the role until the transaction of `connection` ends: no other can take it meanwhile.
+    /// Makes sure that this process has the role until the transaction of `connection` ends: no other can take it
+    /// meanwhile.
     pub async fn hold(&self, connection: &mut MySqlConnection) -> Result<(), LeaseError> {
         let held: Option<(u32,)> =
             sqlx::query_as("SELECT epoch FROM saas_leases WHERE name = ? AND epoch = ? FOR UPDATE")

@@ -11,20 +11,16 @@ const MOST: u32 = 1000;
 /// A job that has been due for so long, and that nobody holds, waits for a worker that is not there.
 const STUCK_SECONDS: u32 = 300;
 
-/// Tenants without a job, by state. The state that counts is the one before a deletion.
-const CREDENTIALS: &str =
-    "SELECT d.tenant_id FROM saas_tenant_databases d JOIN saas_tenant_snapshots s ON s.tenant_id = d.tenant_id
-     WHERE NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = d.tenant_id AND o.status IN ('pending', 'running'))
-       AND JSON_UNQUOTE(COALESCE(JSON_EXTRACT(s.snapshot, '$.before_deletion.state'), JSON_EXTRACT(s.snapshot, '$.state')))";
-
 /// All of it.
 pub async fn look(connection: &mut MySqlConnection) -> Result<Vec<Finding>, sqlx::Error> {
     let looks = [
         (
             Drift::CredentialMissing,
-            format!(
-                "{CREDENTIALS} IN ('active', 'suspended', 'maintenance') AND (d.db_username = '' OR d.db_password_encrypted = '')"
-            ),
+            "SELECT d.tenant_id FROM saas_tenant_databases d JOIN saas_tenant_snapshots s ON s.tenant_id = d.tenant_id
+             WHERE s.has_database = 1 AND (d.db_username = '' OR d.db_password_encrypted = '')
+               AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = d.tenant_id
+                               AND o.status IN ('pending', 'running'))"
+                .to_owned(),
         ),
         (
             Drift::RotationLeft,

@@ -23,7 +23,7 @@ pub async fn back_up(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunErro
         lease.hold(&mut tx).await?;
         let tenants: Vec<(String, String)> = sqlx::query_as(
             "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t
-             WHERE JSON_UNQUOTE(JSON_EXTRACT(t.snapshot, '$.state')) IN ('active', 'suspended', 'maintenance', 'deleted')
+             WHERE t.has_database = 1
                AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
                     WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'backup'
                       AND (o.status IN ('pending', 'running') OR o.created_at >= ?))
@@ -77,7 +77,7 @@ pub async fn test(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> 
     let left = i64::from(app.plan.restore_tests).saturating_sub(begun).max(0);
     let tenants: Vec<(String, String)> = sqlx::query_as(
         "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t JOIN saas_backups b ON b.tenant_id = t.tenant_id
-         WHERE JSON_UNQUOTE(JSON_EXTRACT(t.snapshot, '$.state')) IN ('active', 'suspended', 'maintenance', 'deleted')
+         WHERE t.has_database = 1
            AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
                 WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'restore_test' AND o.status IN ('pending', 'running'))
          GROUP BY t.tenant_id, t.server_id ORDER BY MAX(COALESCE(b.tested_at, '2000-01-01')), t.tenant_id LIMIT ?",

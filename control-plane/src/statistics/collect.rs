@@ -5,7 +5,7 @@ use crate::write::{Answer, Refusal, Write};
 use axum::http::StatusCode;
 use chrono::{NaiveDate, NaiveDateTime};
 use kernel::http::ApiError;
-use kernel::statistics::HAS_DATABASE;
+use kernel::statistics::IS_COUNTED;
 use kernel::store::UnitOfWork;
 use serde::Serialize;
 use serde_json::json;
@@ -39,7 +39,7 @@ impl Write for AskCollection {
             return Err(ApiError::invalid("to", "to", "a day that has begun (UTC)").into());
         }
         let servers: Vec<(String,)> = sqlx::query_as(&format!(
-            "SELECT DISTINCT s.server_id FROM saas_tenant_snapshots s WHERE {HAS_DATABASE} ORDER BY s.server_id"
+            "SELECT DISTINCT s.server_id FROM saas_tenant_snapshots s WHERE {IS_COUNTED} ORDER BY s.server_id"
         ))
         .fetch_all(unit.connection())
         .await?;

@@ -46,10 +46,7 @@ impl Tenant {
         // Whatever a command changes, it does not change a tenant that is gone.
         let present = || allow(&[Provisioning, Active, Suspended, Maintenance, Failed]);
         // A deleted tenant that had failed has none.
-        let with_database = || match tenant.database.host {
-            Some(_) => allow(&[Active, Suspended, Maintenance, Deleted]),
-            None => Err(Rejection::State(tenant.state)),
-        };
+        let with_database = || if tenant.has_database() { Ok(()) } else { Err(Rejection::State(tenant.state)) };
         Ok(match command {
             Command::Create { .. } => unreachable!("answered above"),
             Command::CompleteProvisioning { server, host, port, schema_version } => {

@@ -1,6 +1,7 @@
 //! The tenant's present: what its events come to, as the API shows it and every projection keeps it.
 //!
-//! It is only ever folded from events ([`Tenant::apply`]); which events a command brings about is for [`Tenant::decide`].
+//! It is only ever folded from events ([`Tenant::apply`]); which events a command brings about is for
+//! [`Tenant::decide`].
 
 use super::{DomainName, Position, RecordedEvent, TenantEvent, TenantId, TenantState, Version};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,7 +23,8 @@ pub struct Database {
     pub max_connections: u32,
     /// Newest tenant migration applied; 0 before provisioning.
     pub schema_version: u32,
-    /// The server it is being copied to: until that is over, nobody writes, and an active tenant is refused as in maintenance.
+    /// The server it is being copied to: until that is over, nobody writes, and an active tenant is refused as in
+    /// maintenance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,
 }
@@ -95,12 +97,19 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// Whether it has a database: it was provisioned and has not been purged. Queries ask the column
+    /// `saas_tenant_snapshots.has_database`, which the database computes by the same rule.
+    pub fn has_database(&self) -> bool {
+        self.database.host.is_some()
+    }
+
     /// What is asked for a domain that waits for its proof.
     pub fn pending_domain(&self, domain: &DomainName) -> Option<&PendingDomain> {
         self.pending_domains.iter().find(|pending| pending.domain == *domain)
     }
 
-    /// The present after `recorded`. Folding a tenant's whole stream from `None` gives the same value as the store keeps.
+    /// The present after `recorded`. Folding a tenant's whole stream from `None` gives the same value as the store
+    /// keeps.
     ///
     /// # Panics
     /// When the stream does not begin with `tenant.created`: a log like that was not written by this program, and going

@@ -1,14 +1,14 @@
-//! The present figures of one tenant. Only workers may log in to a tenant's database, so the control plane writes a question into
-//! the tenant's row, rings, and reads the answer there.
+//! The present figures of one tenant. Only workers may log in to a tenant's database, so the control plane writes a
+//! question into the tenant's row, rings, and reads the answer there.
 //!
-//! **Guarantees.** An answer counts for a question only if its counting began after the question. Many questions at once are
-//! answered by one or two countings. A worker answers under a claim of the row; a worker that was paused until its claim ran out
-//! cannot answer any more. The control plane stops waiting for a question that no worker answers.
+//! **Guarantees.** An answer counts for a question only if its counting began after the question. Many questions at
+//! once are answered by one or two countings. A worker answers under a claim of the row; a worker that was paused until
+//! its claim ran out cannot answer any more. The control plane stops waiting for a question that no worker answers.
 //!
-//! **Design note.** A claim is not a row of `saas_leases`: workers answer for different tenants side by side, each for a moment, and
-//! the time at which the claim began is its epoch.
+//! **Design note.** A claim is not a row of `saas_leases`: workers answer for different tenants side by side, each for
+//! a moment, and the time at which the claim began is its epoch.
 
-use super::{Figures, HAS_DATABASE};
+use super::{Figures, IS_COUNTED};
 use chrono::NaiveDateTime;
 use sqlx::MySqlPool;
 
@@ -61,7 +61,7 @@ pub async fn claim_asked(
 ) -> Result<Vec<(String, NaiveDateTime)>, sqlx::Error> {
     let open: Vec<(String,)> = sqlx::query_as(&format!(
         "SELECT l.tenant_id FROM saas_live_statistics l JOIN saas_tenant_snapshots s ON s.tenant_id = l.tenant_id
-         WHERE l.asked_at > UTC_TIMESTAMP(6) - INTERVAL {CLAIM_SECONDS} SECOND AND s.server_id = ? AND {HAS_DATABASE}
+         WHERE l.asked_at > UTC_TIMESTAMP(6) - INTERVAL {CLAIM_SECONDS} SECOND AND s.server_id = ? AND {IS_COUNTED}
            AND (l.began_at IS NULL OR l.began_at < l.asked_at)
            AND (l.claimed_until IS NULL OR l.claimed_until <= UTC_TIMESTAMP(6)) LIMIT ?"
     ))

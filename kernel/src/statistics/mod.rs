@@ -1,13 +1,13 @@
 //! Statistics of tenants: what is counted, and how the control plane asks the workers for it.
 //!
-//! **What a figure means.** Counted is what is not `deleted`. A day is a day in UTC; a total is up to its end. `total_users`
-//! are users with an order, `active_users` users in the access log of the day, `paid_orders` orders of status 502,
-//! `total_revenue` the `paid_price` of these, `total_study_records` the rows of `learn_progress_records`. Each is counted by
-//! itself: joined, the rows of one table would multiply those of the other.
+//! **What a figure means.** Counted is what is not `deleted`. A day is a day in UTC; a total is up to its end.
+//! `total_users` are users with an order, `active_users` users in the access log of the day, `paid_orders` orders of
+//! status 502, `total_revenue` the `paid_price` of these, `total_study_records` the rows of `learn_progress_records`.
+//! Each is counted by itself: joined, the rows of one table would multiply those of the other.
 //!
-//! **Guarantees.** A day of a tenant is one row, in the tenant's `tenant_statistics` and here; counting it again replaces
-//! it, and nothing is added up over rows. An access log that was removed counts nobody any more, so `active_users` is never
-//! lowered. Whoever counts holds a lease with an epoch ([`Collection`]).
+//! **Guarantees.** A day of a tenant is one row, in the tenant's `tenant_statistics` and here; counting it again
+//! replaces it, and nothing is added up over rows. An access log that was removed counts nobody any more, so
+//! `active_users` is never lowered. Whoever counts holds a lease with an epoch ([`Collection`]).
 
 mod collections;
 mod live;
@@ -19,11 +19,9 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Tenants with a database that may be written to, as a condition on `saas_tenant_snapshots s`: served, under maintenance, or
-/// suspended, and not on the way to another server.
-pub const HAS_DATABASE: &str =
-    "(s.status IN (1, 2) OR (s.status = 0 AND JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.state')) = 'suspended'))
-     AND JSON_EXTRACT(s.snapshot, '$.database.moving_to') IS NULL";
+/// Tenants that are counted, as a condition on `saas_tenant_snapshots s`: they have a database that may be written to,
+/// so they are neither deleted nor being moved to another server.
+pub const IS_COUNTED: &str = "s.has_database = 1 AND s.state <> 'deleted' AND s.moving_to IS NULL";
 
 /// The figures of a tenant on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow, ToSchema)]

@@ -56,13 +56,14 @@ pub(super) async fn compare(
 pub(super) async fn swap(connection: &mut MySqlConnection, projection: &Projection) -> Result<(), sqlx::Error> {
     let (live, shadow) = (projection.live(), projection.shadow());
     let columns = columns(connection, projection).await?;
-    let list = columns.iter().map(|column| column.quoted.as_str()).collect::<Vec<_>>().join(", ");
+    let written: Vec<&Column> = columns.iter().filter(|column| !column.is_generated).collect();
+    let list = written.iter().map(|column| column.quoted.as_str()).collect::<Vec<_>>().join(", ");
     if !projection.kept.is_empty() {
         // Locked, so that nobody changes them between the copy and the swap.
         sqlx::query(&format!("SELECT {list} FROM {live} FOR UPDATE")).execute(&mut *connection).await?;
         let label = all_names(projection.label, |name| format!("l.{name} = s.{name}"));
         // The server would otherwise set columns with ON UPDATE to the time of this very statement.
-        let set = columns.iter().map(|Column { name, quoted, .. }| {
+        let set = written.iter().map(|Column { name, quoted, .. }| {
             let from = if projection.kept.contains(&name.as_str()) { "l" } else { "s" };
             format!("s.{quoted} = {from}.{quoted}")
         });
@@ -78,20 +79,23 @@ struct Column {
     name: String,
     quoted: String,
     is_key: bool,
+    /// The database computes it from others: it is compared, but not written.
+    is_generated: bool,
 }
 
 /// The live table's columns, as the database has them: a migration may have added some.
 async fn columns(connection: &mut MySqlConnection, projection: &Projection) -> Result<Vec<Column>, sqlx::Error> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT CAST(COLUMN_NAME AS CHAR), CAST(COLUMN_KEY AS CHAR) FROM information_schema.COLUMNS
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT CAST(COLUMN_NAME AS CHAR), CAST(COLUMN_KEY AS CHAR), (EXTRA LIKE '% GENERATED%') <> 0
+         FROM information_schema.COLUMNS
          WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
     )
     .bind(projection.table)
     .fetch_all(connection)
     .await?;
-    let column = |(name, key): (String, String)| {
+    let column = |(name, key, is_generated): (String, String, bool)| {
         let quoted = sql::identifier(&name).map_err(|error| sqlx::Error::Decode(error.into()))?.to_string();
-        Ok(Column { name, quoted, is_key: key == "PRI" })
+        Ok(Column { name, quoted, is_key: key == "PRI", is_generated })
     };
     rows.into_iter().map(column).collect()
 }

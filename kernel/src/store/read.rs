@@ -116,7 +116,7 @@ impl Store {
     pub async fn expired(&self, limit: u32) -> Result<Vec<TenantId>, sqlx::Error> {
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT s.tenant_id FROM saas_tenants t JOIN saas_tenant_snapshots s ON s.tenant_id = t.tenant_id
-             WHERE t.deleted = 1 AND s.status = 0 AND JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.state')) = 'deleted'
+             WHERE t.deleted = 1 AND s.status = 0 AND s.state = 'deleted'
                AND STR_TO_DATE(LEFT(JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.purge_after')), 19), '%Y-%m-%dT%H:%i:%s')
                    <= UTC_TIMESTAMP()
              LIMIT ?",
@@ -132,7 +132,7 @@ impl Store {
         let rows: Vec<(u64, String)> = sqlx::query_as(
             "SELECT created_position, snapshot FROM saas_tenant_snapshots
              WHERE created_position > ? AND (? IS NULL OR status = ?)
-               AND (? IS NULL OR JSON_UNQUOTE(JSON_EXTRACT(snapshot, '$.state')) = ?)
+               AND (? IS NULL OR state = ?)
              ORDER BY created_position LIMIT ?",
         )
         .bind(filter.after.0)

@@ -6,7 +6,6 @@
 use super::choice::choose;
 use super::command::{Setting, server, servers, tell};
 use super::error::{BackupError, FAILED};
-use super::job::has_data;
 use super::manifest::Kept;
 use super::restore::{ACTOR, work};
 use super::store::Subject;
@@ -58,7 +57,7 @@ pub async fn ask(
     if tenant.database.server == wanted.server {
         return Err(BackupError::Refused(format!("tenant {id} is on {} already: leave --server out", wanted.server)));
     }
-    if !has_data(&tenant) || tenant.database.host.is_none() {
+    if !tenant.has_database() {
         return Err(BackupError::Refused(format!(
             "tenant {id} is {} and has no database to restore: restore it as a new tenant with --as",
             tenant.state
@@ -224,7 +223,7 @@ async fn on(setting: &Setting, server: &str) -> Result<Vec<TenantId>, BackupErro
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = *last;
         let here = page.into_iter().map(|(_, tenant)| tenant);
-        let here = here.filter(|tenant| has_data(tenant) && tenant.database.server == server);
+        let here = here.filter(|tenant| tenant.has_database() && tenant.database.server == server);
         found.extend(here.filter(|tenant| tenant.database.host.is_some()).map(|tenant| tenant.tenant_id));
     }
 }

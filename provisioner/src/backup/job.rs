@@ -11,7 +11,7 @@ use super::take::Taker;
 use super::wish::Wish;
 use crate::saga::{StepError, Tools};
 use crate::server::{Mark, Session};
-use kernel::domain::{Tenant, TenantState};
+use kernel::domain::Tenant;
 use kernel::jobs::{JobError, JobKind, Lease};
 use kernel::process::telemetry::names;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub async fn act(tools: &Tools, lease: &Lease, retention: Retention) -> Result<(
         Subject::System => None,
         // Moved or gone meanwhile: there is nothing to do here.
         Subject::Tenant(id) => match tools.store.tenant(id).await.map_err(JobError::from)? {
-            Some(tenant) if has_data(&tenant) && tenant.database.server == tools.server.id => Some(tenant),
+            Some(tenant) if tenant.has_database() && tenant.database.server == tools.server.id => Some(tenant),
             _ => return Ok(()),
         },
     };
@@ -35,14 +35,6 @@ pub async fn act(tools: &Tools, lease: &Lease, retention: Retention) -> Result<(
         (JobKind::RestoreTest, Some(tenant)) => test(tools, &tenant).await,
         (_, tenant) => back_up(tools, tenant.as_ref(), retention).await,
     }
-}
-
-/// Whether the tenant has a database.
-pub fn has_data(tenant: &Tenant) -> bool {
-    matches!(
-        tenant.state,
-        TenantState::Active | TenantState::Suspended | TenantState::Maintenance | TenantState::Deleted
-    )
 }
 
 /// Takes a backup, whoever asks.

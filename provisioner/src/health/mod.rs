@@ -1,10 +1,12 @@
-//! Checks the tenants' databases: rounds over all databases of a server, at intervals and whenever the control plane requests one.
+//! Checks the tenants' databases: rounds over all databases of a server, at intervals and whenever the control plane
+//! requests one.
 //!
-//! **Guarantees.** A database is healthy if the tenant's own user could log in just now, with the stored password, and read an
-//! order and a study record: what a node needs, and nothing else. Each check has a deadline, so one that hangs does not hold up the
-//! others. When a server does not answer, the round records that for all its tenants at once instead of checking one after the
-//! other. One process at a time does the rounds of a server: it holds the lease `health:SERVER`, and every write of a round renews
-//! that lease in its transaction, so a process that was paused can record nothing after another has taken over.
+//! **Guarantees.** A database is healthy if the tenant's own user could log in just now, with the stored password, and
+//! read an order and a study record: what a node needs, and nothing else. Each check has a deadline, so one that hangs
+//! does not hold up the others. When a server does not answer, the round records that for all its tenants at once
+//! instead of checking one after the other. One process at a time does the rounds of a server: it holds the lease
+//! `health:SERVER`, and every write of a round renews that lease in its transaction, so a process that was paused can
+//! record nothing after another has taken over.
 
 mod check;
 mod round;
@@ -24,7 +26,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// A round that records nothing for so long has lost its lease.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Whether a round of a server is due. `lease_until` is for programs that do not take the lease `health:SERVER`: see migration 22.
+/// Whether a round of a server is due. `lease_until` is for programs that do not take the lease `health:SERVER`: see
+/// migration 22.
 const DUE: &str = "(lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
     AND (began_at IS NULL OR began_at < wanted_at OR began_at <= UTC_TIMESTAMP(6) - INTERVAL ? MICROSECOND)";
 

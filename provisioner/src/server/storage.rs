@@ -1,11 +1,11 @@
 //! How much each tenant's database takes, by the sizes of its files.
 //!
-//! **Guarantees.** A server is measured by one process at a time and once in each period, however many processes there are: the
-//! process that measures holds the lease `storage:SERVER`, also when it records. A tenant that uses more than its plan allows is
-//! reported (log, metric, admin API) and continues to be served.
+//! **Guarantees.** A server is measured by one process at a time and once in each period, however many processes there
+//! are: the process that measures holds the lease `storage:SERVER`, also when it records. A tenant that uses more than
+//! its plan allows is reported (log, metric, admin API) and continues to be served.
 //!
-//! **Design note.** The server's list of files gives the sizes of all tenants at once. `information_schema.TABLES` would open every
-//! table of every tenant, which takes a hundred times as long.
+//! **Design note.** The server's list of files gives the sizes of all tenants at once. `information_schema.TABLES`
+//! would open every table of every tenant, which takes a hundred times as long.
 
 use super::{Dialect, Server, ServerError};
 use kernel::error::chain;
@@ -109,8 +109,8 @@ async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) ->
 
 /// Bytes of files by database.
 async fn sizes(connection: &mut MySqlConnection, dialect: Dialect) -> Result<HashMap<String, u64>, sqlx::Error> {
-    // One list, two names. A name is `database/table`, the database in the file system's spelling: ours have no letter that
-    // is spelled otherwise but `-`, `@002d`.
+    // One list, two names. A name is `database/table`, the database in the file system's spelling: ours have no letter
+    // that is spelled otherwise but `-`, `@002d`.
     let list = match dialect {
         Dialect::MariaDb => "information_schema.INNODB_SYS_TABLESPACES",
         Dialect::MySql => "information_schema.INNODB_TABLESPACES",

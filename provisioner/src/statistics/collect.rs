@@ -15,7 +15,7 @@ use kernel::error::chain;
 use kernel::process::retry::{Waits, wait_after};
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry::names;
-use kernel::statistics::{self, Collection, CollectionError, Counts, HAS_DATABASE};
+use kernel::statistics::{self, Collection, CollectionError, Counts, IS_COUNTED};
 use sqlx::{Connection, MySqlConnection};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -159,7 +159,7 @@ impl Statistician {
                     EXISTS (SELECT 1 FROM saas_collection_failures f WHERE f.tenant_id = s.tenant_id
                             AND f.collection_id = ?) <> 0
              FROM saas_tenant_snapshots s LEFT JOIN saas_tenants t ON t.tenant_id = s.tenant_id
-             WHERE s.server_id = ? AND {HAS_DATABASE} ORDER BY s.tenant_id"
+             WHERE s.server_id = ? AND {IS_COUNTED} ORDER BY s.tenant_id"
         ))
         .bind(collection.to)
         .bind(collection.to)
