@@ -37,7 +37,7 @@ const LAST_ROWS: Duration = Duration::from_secs(2);
 /// The column `path` has 500 characters; agents are as good with fewer.
 const LONGEST: usize = 500;
 
-/// What a request turns out to be, filled in by whoever finds out ([`crate::sessions::Caller`]).
+/// What a request turns out to be, filled in by whoever finds out ([`crate::admission::Caller`]).
 #[derive(Clone, Default)]
 pub struct Asker(Arc<OnceLock<Arc<UserId>>>, Arc<OnceLock<Arc<TenantId>>>);
 

@@ -5,16 +5,22 @@
 //! database).
 
 mod access_log;
+mod admission;
 mod api;
+mod app;
 mod connections;
+mod follower;
+mod gate;
 mod gauges;
-mod legacy;
+mod legacy_api;
 mod noticeboard;
+mod profiles;
 mod report;
 mod router;
 mod routing;
 mod serve;
 mod sessions;
+mod values;
 
 use clap::{Parser, Subcommand};
 use kernel::error::chain;

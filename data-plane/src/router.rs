@@ -1,55 +1,18 @@
 //! Every route of the process, in one list.
 
 use crate::access_log::{AccessLog, record};
-use crate::api::{self, profiles::Profiles};
-use crate::connections::TenantDatabases;
-use crate::legacy;
-use crate::routing::Routing;
-use crate::sessions::Sessions;
+use crate::api;
+use crate::app::App;
+use crate::legacy_api;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use kernel::http::openapi::{self, Api};
-use kernel::http::{ApiError, Code, MAX_BODY, TrustedProxies, edge};
+use kernel::http::{ApiError, Code, MAX_BODY, edge};
 use kernel::process::health::{self, Health};
 use serde_json::{Value, json};
-use std::ops::Deref;
-use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// Everything a request may use. Every extractor of a request takes a clone, so that is one counter.
-#[derive(Clone)]
-pub struct App(Arc<Parts>);
-
-/// What an [`App`] consists of.
-pub struct Parts {
-    /// Which tenant.
-    pub routing: Arc<Routing>,
-    /// Whose forwarded headers count.
-    pub trusted: Arc<TrustedProxies>,
-    /// Who asks.
-    pub sessions: Arc<Sessions>,
-    /// Who the tenant's users are.
-    pub profiles: Arc<Profiles>,
-    /// Where the tenant's data is.
-    pub databases: TenantDatabases,
-}
-
-impl App {
-    /// Of these parts.
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
-    }
-}
-
-impl Deref for App {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
-    }
-}
 
 /// All routes of the process.
 pub fn router(app: App, log: Option<AccessLog>, health: &Health) -> Router {
@@ -75,7 +38,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(api::users::shifus::shifus))
         .routes(routes!(api::users::activities::activities))
         .routes(routes!(api::users::coupons::coupons))
-        .merge(legacy::routes())
+        .merge(legacy_api::routes())
 }
 
 /// The OpenAPI document of the process.

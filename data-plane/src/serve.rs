@@ -1,13 +1,15 @@
 //! `data-plane serve`: a straight line from settings to the end.
 
 use crate::access_log::AccessLog;
-use crate::api::profiles::Profiles;
+use crate::app::{App, Parts};
 use crate::connections::{Budget, TenantDatabases};
+use crate::follower::Follower;
 use crate::gauges;
 use crate::noticeboard::Noticeboard;
+use crate::profiles::Profiles;
 use crate::report::Reporter;
-use crate::router::{App, Parts, router};
-use crate::routing::{Follower, Routing};
+use crate::router::router;
+use crate::routing::Routing;
 use crate::sessions::{LegacySessions, Sessions, Used};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};

@@ -3,8 +3,8 @@
 //! Only the groups `tenant.` and `features.` are public; whatever else an installation keeps there (keys of a payment
 //! provider) is never read.
 
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::admission::Caller;
+use crate::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,4 @@
-//! What the tenants' users can ask. Every handler takes a [`crate::sessions::Caller`], the only way to a database.
+//! What the tenants' users can ask. Every handler takes a [`crate::admission::Caller`], the only way to a database.
 
 pub mod config;
 mod cursor;
@@ -7,6 +7,4 @@ mod order_stats;
 pub mod orders;
 mod page;
 pub mod price;
-pub mod profiles;
 pub mod users;
-pub mod values;

@@ -7,8 +7,8 @@
 
 use super::orders::{Order, order};
 use super::price::Price;
+use crate::admission::Caller;
 use crate::connections::{TenantDatabase, Work};
-use crate::sessions::Caller;
 use kernel::domain::{Role, UserId};
 use kernel::http::{ApiError, Code};
 use sha2::{Digest, Sha256};

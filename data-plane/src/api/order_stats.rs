@@ -1,6 +1,6 @@
 //! [`OrderStats`]: what a user's orders come to, all of them: counted by the database, or from rows that are at hand anyway.
 
-use super::values::{Moment, Money};
+use crate::values::{Moment, Money};
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;

@@ -7,9 +7,9 @@
 use super::cursor::Cursor;
 use super::new_order::{self, NewOrder};
 use super::page::cut;
-use super::values::{Moment, Money};
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::admission::Caller;
+use crate::app::App;
+use crate::values::{Moment, Money};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;

@@ -1,7 +1,7 @@
 //! Pages of a user's lists: `limit` and `cursor` as asked, as bound, and where the next page begins.
 
 use super::cursor::Cursor;
-use super::values::Moment;
+use crate::values::Moment;
 use kernel::http::{ApiError, parse_limit};
 use serde::Deserialize;
 use sqlx::mysql::{MySqlArguments, MySqlRow};

@@ -17,7 +17,7 @@
 //! gets it: a connection of its own tenant as it is, or the slot of another tenant's idle connection. Somebody whose
 //! tenant has its full share does not hold up those behind.
 
-use super::gate::Gate;
+use crate::gate::Gate;
 use crate::routing::Limits;
 use kernel::domain::TenantId;
 use std::collections::{BTreeMap, HashMap};

@@ -1,23 +1,21 @@
 //! The tenants' databases, as a request uses them: a turn, a connection, rows.
 //!
 //! **Guarantees.** A tenant has at most its plan's number of requests in work and waiting, the rest are refused at once
-//! ([`gate`]), and those beyond its rate before anything else ([`TenantDatabases::admit`]); all connections of the node are
+//! ([`crate::gate`]), and those beyond its rate before anything else ([`TenantDatabases::admit`]); all connections of the node are
 //! one budget ([`pool`], [`ledger`]); servers that fail are left alone for a while ([`servers`]). Every statement ends at the
 //! server: at its limit there ([`SERVER_LIMIT`]), and when its client gives up before. A read, or [`Work`] that may be
 //! repeated, that met a dead connection or a refused login (a restart, a `KILL` after a rotation) is done once more on a new
 //! one, by the route as it is now; if the tenant is served no more, that is the answer. What a client is told is always 503
 //! `tenant_unavailable`, never the database's own words.
 
-mod gate;
 mod ledger;
 mod mysql;
 mod pool;
 mod servers;
 
+use crate::gate::{NoTurn, Turn};
 use crate::noticeboard::Noticeboard;
 use crate::routing::{Route, Routing};
-use gate::NoTurn;
-pub use gate::{Gate, Turn};
 use kernel::crypto::KeyRing;
 use kernel::database;
 use kernel::domain::TenantId;

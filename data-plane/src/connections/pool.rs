@@ -10,9 +10,9 @@
 
 mod reserve;
 
-use super::gate::Gate;
 use super::ledger::{Ask, Ledger, PATIENCE, Taken};
 use super::servers::Servers;
+use crate::gate::Gate;
 use crate::routing::Route;
 use kernel::domain::TenantId;
 use kernel::process::retry::Waits;

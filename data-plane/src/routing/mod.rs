@@ -10,16 +10,14 @@
 //! One task writes ([`Follower`]), so there is no order of updates to get wrong; requests take a read lock for a few
 //! hash look-ups and never wait under it.
 
-mod follower;
 mod freshness;
-mod load;
+pub mod load;
 mod plan;
 mod resolve;
 mod route;
 mod table;
 mod traced;
 
-pub use follower::Follower;
 pub use freshness::Freshness;
 pub use plan::{Limits, Plan, Plans, Rate};
 pub use resolve::Asked;
@@ -50,7 +48,8 @@ impl Routing {
         self.table().tenant(of.tenant_id.as_str())
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+    /// Changes the table. The follower alone calls this.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
         change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))
     }
 }

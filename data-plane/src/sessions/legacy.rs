@@ -12,7 +12,7 @@
 //!   last [`KEPT`] go on, others are told to try again (503), and nobody is taken for logged out.
 
 use super::NoSession;
-use crate::connections::Gate;
+use crate::gate::Gate;
 use crate::routing::Limits;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};

@@ -12,18 +12,16 @@
 //!   queue and not the node.
 //! * What several requests ask at once is looked up once.
 
-mod caller;
 mod legacy;
 mod lookup;
 mod sliding;
-mod token;
+pub mod token;
 
-pub use caller::{Caller, LegacyCaller};
 pub use legacy::LegacySessions;
 pub use lookup::bounded;
 pub use sliding::Used;
 
-use crate::connections::{Gate, Turn};
+use crate::gate::{Gate, Turn};
 use crate::routing::{Limits, Route};
 use kernel::crypto::tokens;
 use kernel::domain::{Position, Role, TenantId, UserId};
@@ -46,7 +44,7 @@ const QUEUE: u32 = 512;
 
 /// Whose session a token is, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Session {
+pub enum Session {
     /// One of ours: good in every tenant of the user.
     Own(Arc<UserId>),
     /// One of the legacy installation: good in the default tenant, which is what became of it.
@@ -150,7 +148,7 @@ impl Sessions {
     }
 
     /// Whose session a token is.
-    async fn session(&self, token: &str) -> Result<Session, NoSession> {
+    pub async fn session(&self, token: &str) -> Result<Session, NoSession> {
         match &self.legacy {
             Some(legacy) if LegacySessions::is_one(token) => legacy.user(token).await.map(Session::Legacy),
             _ => self.user(token).await?.map(Session::Own).ok_or(NoSession::Ended),
@@ -205,7 +203,7 @@ impl Sessions {
     }
 
     /// The role of a user in a tenant; `None`: they do not belong to it.
-    async fn role(&self, route: &Route, user_id: &Arc<UserId>) -> Result<Option<Role>, ApiError> {
+    pub async fn role(&self, route: &Route, user_id: &Arc<UserId>) -> Result<Option<Role>, ApiError> {
         let key = (Arc::clone(&route.tenant_id), Arc::clone(user_id));
         let known = self.known_member(&key, route.position);
         looked_up("member", known.is_some());

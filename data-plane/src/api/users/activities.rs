@@ -1,10 +1,10 @@
 //! The promotions a user took part in.
 
 use super::{belongs, finish};
+use crate::admission::Caller;
 use crate::api::page::{self, PageQuestion};
-use crate::api::values::{Moment, Money};
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::app::App;
+use crate::values::{Moment, Money};
 use axum::extract::State;
 use axum::response::Response;
 use kernel::domain::{TenantId, UserId};

@@ -1,9 +1,9 @@
 //! A user's coupons: how many of each kind, and the ten latest.
 
 use super::{belongs, finish, only, twice};
-use crate::api::values::{Moment, Money};
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::admission::Caller;
+use crate::app::App;
+use crate::values::{Moment, Money};
 use axum::extract::State;
 use axum::response::Response;
 use kernel::domain::{TenantId, UserId};

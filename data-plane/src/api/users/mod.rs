@@ -5,11 +5,11 @@
 //! looked up. Rows come from the tenant's database; the profile, where an answer has one, from [`super::profiles`]. The
 //! caller is known to be a member, so their own courses, promotions and coupons need no system database.
 
-use super::profiles::{Profile, TenantOfUser};
-use super::values::Moment;
+use crate::admission::Caller;
+use crate::app::App;
 use crate::connections::TenantDatabase;
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::profiles::{Profile, TenantOfUser};
+use crate::values::Moment;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

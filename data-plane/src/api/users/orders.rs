@@ -1,11 +1,11 @@
 //! A user's orders, and statistics over all of them.
 
 use super::{allowed, only};
+use crate::admission::Caller;
 use crate::api::order_stats::OrderStats;
 use crate::api::page::{self, PageQuestion};
-use crate::api::values::{Moment, Money};
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::app::App;
+use crate::values::{Moment, Money};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

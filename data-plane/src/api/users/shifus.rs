@@ -1,10 +1,10 @@
 //! The courses a user has paid for, and how far they are.
 
 use super::{belongs, finish};
+use crate::admission::Caller;
 use crate::api::page::{self, PageQuestion};
-use crate::api::values::Moment;
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::app::App;
+use crate::values::Moment;
 use axum::extract::State;
 use axum::response::Response;
 use kernel::domain::{TenantId, UserId};

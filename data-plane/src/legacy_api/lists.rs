@@ -1,9 +1,9 @@
 //! The old calls about a user's progress and coupons, and about a course.
 
+use super::caller::LegacyCaller;
 use super::envelope::{Envelope, success};
 use super::{LegacyError, allowed, amount, rows_of, time};
-use crate::router::App;
-use crate::sessions::LegacyCaller;
+use crate::app::App;
 use axum::extract::State;
 use axum::response::Response;
 use kernel::domain::UserId;

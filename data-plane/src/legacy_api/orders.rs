@@ -1,11 +1,11 @@
 //! The old calls about orders: all of a user, newest first, and a new one.
 
+use super::caller::LegacyCaller;
 use super::envelope::{Envelope, success};
 use super::{LegacyError, allowed, amount, rows_of, time};
 use crate::api::new_order::{self, NewOrder};
 use crate::api::price::Price;
-use crate::router::App;
-use crate::sessions::LegacyCaller;
+use crate::app::App;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;

@@ -7,11 +7,11 @@
 //! **Guarantee.** Rows are read after the head, so what is swapped in is at least as new as the position that is then
 //! claimed; a failed turn claims nothing.
 
-use super::load::{self, LoadError};
-use super::{Changes, Freshness, Routing};
-use crate::api::profiles::Profiles;
 use crate::connections::TenantDatabases;
 use crate::noticeboard::Noticeboard;
+use crate::profiles::Profiles;
+use crate::routing::load::{self, LoadError};
+use crate::routing::{Changes, Freshness, Routing};
 use crate::sessions::Sessions;
 use kernel::database;
 use kernel::error::chain;

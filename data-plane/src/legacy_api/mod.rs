@@ -5,6 +5,7 @@
 //! viewer of the default tenant for anybody's). Lists have no pages; one that is longer than [`MOST_ROWS`] is refused rather
 //! than cut, and every statement has its deadline.
 
+mod caller;
 mod envelope;
 mod error;
 mod json;
@@ -14,8 +15,8 @@ mod orders;
 pub use envelope::envelope;
 pub use error::LegacyError;
 
-use crate::router::App;
-use crate::sessions::Caller;
+use crate::admission::Caller;
+use crate::app::App;
 use axum::middleware::from_fn;
 use kernel::domain::UserId;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
@@ -63,12 +64,12 @@ async fn rows_of(app: &App, caller: &Caller, sql: &'static str, user: &UserId) -
 
 /// A time as the old application writes it; a zero date, which old databases hold for "never", is null.
 fn time(row: &MySqlRow, column: usize) -> Result<Option<String>, sqlx::Error> {
-    let crate::api::values::Moment(time) = row.try_get(column)?;
+    let crate::values::Moment(time) = row.try_get(column)?;
     Ok(time.map(|time| time.format("%Y-%m-%d %H:%M:%S").to_string()))
 }
 
 /// An amount as the old application writes it: the nearest float.
 fn amount(row: &MySqlRow, column: usize) -> Result<f64, sqlx::Error> {
-    let money: crate::api::values::Money<'_> = row.try_get(column)?;
+    let money: crate::values::Money<'_> = row.try_get(column)?;
     money.digits().parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }

@@ -6,10 +6,10 @@
 //! changed in another way after [`FRESH`] from the second question on and after [`STALE`] in any case; while the
 //! system database is away, what was read in the last minutes still answers, and routes that need no profile do not come here.
 
-use super::values::Moment;
-use crate::connections::{Gate, Turn};
+use crate::gate::{Gate, Turn};
 use crate::routing::{Limits, Route};
 use crate::sessions::{bounded, looked_up};
+use crate::values::Moment;
 use kernel::domain::{Position, TenantId, UserId};
 use kernel::http::{ApiError, Code};
 use moka::sync::Cache;

@@ -4,18 +4,14 @@
 //! tenant (404), the membership (403), the tenant's state (403, 503), its rate (429). So only members learn how a tenant is,
 //! and only their requests count against its rate.
 
-use super::{NoSession, Session, token};
 use crate::access_log::Asker;
-use crate::legacy::LegacyError;
-use crate::router::App;
+use crate::app::App;
 use crate::routing::{Asked, Route, Service};
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
-use axum::http::Method;
-use axum::http::header::CONTENT_TYPE;
+use crate::sessions::{Session, token};
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use kernel::domain::{Role, UserId};
-use kernel::http::{ApiError, Code, OfTenant, is_json, read_body};
+use kernel::http::{ApiError, Code, OfTenant};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -55,7 +51,12 @@ impl FromRequestParts<App> for Caller {
 
 impl Caller {
     /// The user of a session as a member of the tenant that was found.
-    async fn admitted(app: &App, parts: &Parts, found: Option<Arc<Route>>, session: Session) -> Result<Self, ApiError> {
+    pub async fn admitted(
+        app: &App,
+        parts: &Parts,
+        found: Option<Arc<Route>>,
+        session: Session,
+    ) -> Result<Self, ApiError> {
         let (Session::Own(user_id) | Session::Legacy(user_id)) = session;
         let asker = parts.extensions.get::<Asker>().cloned().unwrap_or_default();
         asker.is_user(&user_id);
@@ -71,43 +72,5 @@ impl Caller {
             None => app.databases.admit(&route).map(|()| Self { route, user_id, role }),
             Some(refusal) => Err(refusal),
         }
-    }
-}
-
-/// Who calls one of the legacy's own calls: a user of the default tenant, whatever host or tenant the request names. The
-/// token is found where the legacy looks for it ([`token::as_the_legacy`]), so a POST brings its body along.
-pub struct LegacyCaller {
-    /// The user.
-    pub caller: Caller,
-    /// The body of a POST.
-    pub body: Bytes,
-}
-
-impl FromRequest<App> for LegacyCaller {
-    type Rejection = LegacyError;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, LegacyError> {
-        let (parts, body) = request.into_parts();
-        let body = match parts.method {
-            Method::POST if !parts.headers.get(CONTENT_TYPE).is_some_and(is_json) => {
-                return Err(ApiError::from(Code::UnsupportedMediaType).into());
-            }
-            Method::POST => read_body(body).await?,
-            _ => Bytes::new(),
-        };
-        app.routing.freshness.ensure().await;
-        let (default, position) = {
-            let table = app.routing.table();
-            (table.default_tenant(), table.position)
-        };
-        tracing::Span::current().record("position", position.0);
-        let token = token::as_the_legacy(&parts, &body).ok_or(LegacyError::NotLoggedIn)?;
-        let session = app.sessions.session(&token).await.map_err(|why| match why {
-            NoSession::NotOurs => LegacyError::NoUser,
-            NoSession::Ended => LegacyError::TokenExpired,
-            NoSession::Unknown(error) => error.into(),
-        })?;
-        let caller = Caller::admitted(app, &parts, default, session).await?;
-        Ok(Self { caller, body })
     }
 }

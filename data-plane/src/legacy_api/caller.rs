@@ -1,0 +1,49 @@
+//! [`LegacyCaller`]: the extractor that every legacy call begins with.
+
+use super::LegacyError;
+use crate::admission::Caller;
+use crate::app::App;
+use crate::sessions::{NoSession, token};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
+use kernel::http::{ApiError, Code, is_json, read_body};
+
+/// Who calls one of the legacy's own calls: a user of the default tenant, whatever host or tenant the request names. The
+/// token is found where the legacy looks for it ([`token::as_the_legacy`]), so a POST brings its body along.
+pub struct LegacyCaller {
+    /// The user.
+    pub caller: Caller,
+    /// The body of a POST.
+    pub body: Bytes,
+}
+
+impl FromRequest<App> for LegacyCaller {
+    type Rejection = LegacyError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, LegacyError> {
+        let (parts, body) = request.into_parts();
+        let body = match parts.method {
+            Method::POST if !parts.headers.get(CONTENT_TYPE).is_some_and(is_json) => {
+                return Err(ApiError::from(Code::UnsupportedMediaType).into());
+            }
+            Method::POST => read_body(body).await?,
+            _ => Bytes::new(),
+        };
+        app.routing.freshness.ensure().await;
+        let (default, position) = {
+            let table = app.routing.table();
+            (table.default_tenant(), table.position)
+        };
+        tracing::Span::current().record("position", position.0);
+        let token = token::as_the_legacy(&parts, &body).ok_or(LegacyError::NotLoggedIn)?;
+        let session = app.sessions.session(&token).await.map_err(|why| match why {
+            NoSession::NotOurs => LegacyError::NoUser,
+            NoSession::Ended => LegacyError::TokenExpired,
+            NoSession::Unknown(error) => error.into(),
+        })?;
+        let caller = Caller::admitted(app, &parts, default, session).await?;
+        Ok(Self { caller, body })
+    }
+}
