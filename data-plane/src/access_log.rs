@@ -1,10 +1,10 @@
-//! Who asked what: one row of `saas_access_logs` for each request of the tenants' API.
+//! The access log: one row of `saas_access_logs` for each request to the tenants' API.
 //!
-//! **Guarantees.** No request waits for it: a row goes into a queue of `ACCESS_LOG_BUFFER` rows or is dropped, and one task
-//! writes batches. A node writes at most `ACCESS_LOG_ROWS_PER_SECOND`, so that a flood of requests is not one of rows.
-//! While the system database is away the queue fills, and is written when the database is back. Every row that is not
-//! written is counted, with the reason. A batch whose outcome is unknown is written again: a row may then stand twice,
-//! under one request id.
+//! **Guarantees.** No request waits for the log: its row goes into a queue of `ACCESS_LOG_BUFFER` rows or is dropped,
+//! and one task ([`Writer`]) writes the rows in batches. A node writes at most `ACCESS_LOG_ROWS_PER_SECOND`, so that a
+//! flood of requests does not become a flood of rows. While the system database cannot be reached, the queue fills; the
+//! writer empties it when the database is back. Every row that is not written is counted, with the reason. A batch
+//! whose outcome is unknown is written again, so a row may then exist twice, with the same request id.
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header;
@@ -26,35 +26,38 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Rows of one statement.
+/// The most rows of one statement.
 const BATCH: usize = 500;
-/// How long rows are gathered, and how long between attempts while the database is away.
+/// How long the writer collects rows, and how long it waits between attempts while the database cannot be reached.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for one statement.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last rows may take when the process stops.
+/// Longest time to write the last rows when the process stops.
 const LAST_ROWS: Duration = Duration::from_secs(2);
-/// The column `path` has 500 characters; agents are as good with fewer.
+/// The column `path` has 500 characters. User agents are cut to the same length.
 const LONGEST: usize = 500;
 
-/// What a request turns out to be, filled in by whoever finds out ([`crate::admission::Caller`]).
+/// The user and the tenant of a request. Admission fills them in once they are known.
 #[derive(Clone, Default)]
-pub struct Asker(Arc<OnceLock<Arc<UserId>>>, Arc<OnceLock<Arc<TenantId>>>);
+pub struct Attribution {
+    user_id: Arc<OnceLock<Arc<UserId>>>,
+    tenant_id: Arc<OnceLock<Arc<TenantId>>>,
+}
 
-impl Asker {
-    /// The token is this user's.
-    pub fn is_user(&self, user_id: &Arc<UserId>) {
-        let _ = self.0.set(Arc::clone(user_id));
+impl Attribution {
+    /// The request's token belongs to this user.
+    pub fn set_user(&self, user_id: &Arc<UserId>) {
+        let _ = self.user_id.set(Arc::clone(user_id));
     }
 
-    /// The user asks about this tenant, which exists.
-    pub fn asks_about(&self, tenant_id: &Arc<TenantId>) {
-        let _ = self.1.set(Arc::clone(tenant_id));
+    /// The request asks for this tenant, which exists.
+    pub fn set_tenant(&self, tenant_id: &Arc<TenantId>) {
+        let _ = self.tenant_id.set(Arc::clone(tenant_id));
     }
 }
 
 struct Row {
-    asker: Asker,
+    attribution: Attribution,
     request_id: String,
     method: String,
     path: String,
@@ -65,7 +68,7 @@ struct Row {
     at: NaiveDateTime,
 }
 
-/// Takes rows. Clones share the queue.
+/// Takes rows from requests. Clones share the queue.
 #[derive(Clone)]
 pub struct AccessLog {
     queue: mpsc::Sender<Row>,
@@ -73,29 +76,30 @@ pub struct AccessLog {
     trusted: Arc<TrustedProxies>,
 }
 
-/// Writes them.
-pub struct Clerk {
+/// The task that writes the rows to the system database.
+pub struct Writer {
     queue: mpsc::Receiver<Row>,
     pool: MySqlPool,
     health: Health,
 }
 
 impl AccessLog {
-    /// A queue of `buffer` rows, filled at `rate` rows a second at most.
+    /// A queue of `buffer` rows that takes at most `rate` rows a second, and the task that writes them.
     pub fn new(
         rate: NonZeroU32,
         buffer: usize,
         trusted: Arc<TrustedProxies>,
         pool: MySqlPool,
         health: Health,
-    ) -> (Self, Clerk) {
+    ) -> (Self, Writer) {
         let (sender, receiver) = mpsc::channel(buffer);
         let rate = Arc::new(RateLimiter::direct(Quota::per_second(rate)));
-        (Self { queue: sender, rate, trusted }, Clerk { queue: receiver, pool, health })
+        (Self { queue: sender, rate, trusted }, Writer { queue: receiver, pool, health })
     }
 
-    /// Whether there is room for one more row this second. Asked first: beyond the rate a row is not even made.
-    fn has_room(&self) -> bool {
+    /// Whether the rate has room for one more row. Requests check this first, so that beyond the rate no row is even
+    /// built.
+    fn is_within_rate(&self) -> bool {
         let room = self.rate.check().is_ok();
         if !room {
             dropped("rate", 1);
@@ -103,7 +107,7 @@ impl AccessLog {
         room
     }
 
-    fn take(&self, row: Row) {
+    fn enqueue(&self, row: Row) {
         if self.queue.try_send(row).is_err() {
             dropped("buffer", 1);
         }
@@ -114,16 +118,16 @@ fn dropped(reason: &'static str, rows: usize) {
     metrics::counter!(names::ACCESS_LOG_DROPPED, "reason" => reason).increment(rows as u64);
 }
 
-/// The layer around every route of the tenants' API.
+/// The layer around every route of the tenants' API: takes a row for each request.
 pub async fn record(State(log): State<AccessLog>, mut request: Request, next: Next) -> Response {
-    if !log.has_room() {
+    if !log.is_within_rate() {
         return next.run(request).await;
     }
     let (began, at) = (Instant::now(), Utc::now().naive_utc());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let mut row = Row {
-        asker: Asker::default(),
+        attribution: Attribution::default(),
         request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
         method: cut(request.method().as_str(), 10),
         path: cut(request.uri().path(), LONGEST),
@@ -133,11 +137,11 @@ pub async fn record(State(log): State<AccessLog>, mut request: Request, next: Ne
         agent: agent.map(|agent| cut(&agent, LONGEST)),
         at,
     };
-    request.extensions_mut().insert(row.asker.clone());
+    request.extensions_mut().insert(row.attribution.clone());
     let response = next.run(request).await;
     row.status = response.status().as_u16();
     row.millis = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
-    log.take(row);
+    log.enqueue(row);
     response
 }
 
@@ -147,15 +151,15 @@ fn cut(text: &str, most: usize) -> String {
 
 /// Why a batch was not written.
 enum Unwritten {
-    /// It may be, later.
-    Away,
-    /// It will not be: a missing right, say.
+    /// The database could not be reached; the writer tries again later.
+    Unreachable,
+    /// The database refused the rows, because a right is missing for example. The writer drops them.
     Refused,
 }
 
-impl Clerk {
-    /// Writes until the process is asked to stop, and then what is left, for a moment.
-    pub async fn work(mut self, shutdown: Shutdown) {
+impl Writer {
+    /// Writes rows until the process is asked to stop, and then the remaining rows for at most [`LAST_ROWS`].
+    pub async fn run(mut self, shutdown: Shutdown) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let stopping = tokio::select! {
@@ -171,7 +175,7 @@ impl Clerk {
             {
                 batch.push(row);
             }
-            while let Err(Unwritten::Away) = self.write(&mut batch).await {
+            while let Err(Unwritten::Unreachable) = self.write(&mut batch).await {
                 if shutdown.is_requested() {
                     break;
                 }
@@ -182,7 +186,7 @@ impl Clerk {
             }
         }
         let last = tokio::time::timeout(LAST_ROWS, async {
-            // Requests that are being drained still leave rows.
+            // Requests that are being drained still add rows.
             while let Ok(Some(row)) = tokio::time::timeout(PAUSE, self.queue.recv()).await {
                 batch.push(row);
                 if batch.len() == BATCH && self.write(&mut batch).await.is_err() {
@@ -195,7 +199,7 @@ impl Clerk {
         dropped("stopped", batch.len() + self.queue.len());
     }
 
-    /// Writes the batch and empties it, unless it may be written later.
+    /// Writes the batch and empties it, unless the writer may try again later.
     async fn write(&self, batch: &mut Vec<Row>) -> Result<(), Unwritten> {
         if batch.is_empty() {
             return Ok(());
@@ -206,8 +210,8 @@ impl Clerk {
         );
         insert.push_values(batch.iter(), |mut values, row| {
             values
-                .push_bind(row.asker.1.get().map(|tenant_id| tenant_id.as_str().to_owned()))
-                .push_bind(row.asker.0.get().map(|user_id| user_id.as_str().to_owned()))
+                .push_bind(row.attribution.tenant_id.get().map(|tenant_id| tenant_id.as_str().to_owned()))
+                .push_bind(row.attribution.user_id.get().map(|user_id| user_id.as_str().to_owned()))
                 .push_bind(&row.request_id)
                 .push_bind(&row.method)
                 .push_bind(&row.path)
@@ -217,7 +221,7 @@ impl Clerk {
                 .push_bind(&row.agent)
                 .push_bind(row.at);
         });
-        // Batches differ in size, so each text would be a prepared statement of its own.
+        // Batches differ in size, so each would become a prepared statement of its own.
         let written = tokio::time::timeout(TIMEOUT, insert.build().persistent(false).execute(&self.pool)).await;
         let (part, outcome) = match written {
             Ok(Ok(_)) => {
@@ -226,14 +230,16 @@ impl Clerk {
                 (Part::Healthy, Ok(()))
             }
             Ok(Err(error)) if !database::is_unreachable(&error) && !database::is_contention(&error) => {
-                tracing::error!(cause = %chain(&error), rows = batch.len(), "rows of the access log are refused");
+                let rows = batch.len();
+                tracing::error!(cause = %chain(&error), rows, "the system database refuses access log rows");
                 dropped("refused", batch.len());
                 batch.clear();
                 (Part::Degraded("the system database refuses rows".into()), Err(Unwritten::Refused))
             }
-            Ok(Err(_)) | Err(_) => {
-                (Part::Degraded("the system database is away; rows are kept".into()), Err(Unwritten::Away))
-            }
+            Ok(Err(_)) | Err(_) => (
+                Part::Degraded("the system database cannot be reached; rows are queued".into()),
+                Err(Unwritten::Unreachable),
+            ),
         };
         self.health.tell("access_log", part);
         outcome

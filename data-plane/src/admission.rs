@@ -1,12 +1,24 @@
-//! [`Caller`]: the extractor that every tenant route begins with. Without it a handler has no route to a database.
+//! Admission: every route of the tenants' API begins with the extractor [`Caller`], which lets a request in or refuses
+//! it.
 //!
-//! The order of checks is part of the contract: a fresh table, what the request says (400, 422), the token (401), the
-//! tenant (404), the membership (403), the tenant's state (403, 503), its rate (429). So only members learn how a tenant is,
-//! and only their requests count against its rate.
+//! Only a [`Caller`] has a route to a database, so a handler cannot forget the check. The order of the checks is part
+//! of the contract:
+//!
+//! 1. the routing table is fresh;
+//! 2. the request names a tenant in a valid form (400, 422);
+//! 3. its token belongs to a session (401);
+//! 4. the tenant exists (404);
+//! 5. the user is a member of the tenant (403);
+//! 6. the tenant is served (403, 503);
+//! 7. the tenant's rate has room (429).
+//!
+//! So only members learn what state a tenant is in, and only their requests count against its rate. The plan's other
+//! limits, how many requests are at work and waiting, apply when a handler enters the tenant's database
+//! ([`TenantDatabases::enter`](crate::connections::TenantDatabases::enter)).
 
-use crate::access_log::Asker;
+use crate::access_log::Attribution;
 use crate::app::App;
-use crate::routing::{Asked, Route, Service};
+use crate::routing::{Availability, Route, TenantHint};
 use crate::sessions::{Session, token};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
@@ -15,13 +27,13 @@ use kernel::http::{ApiError, Code, OfTenant};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A user who belongs to the tenant they ask, which is served.
+/// A member of the tenant that the request asks for, which is served.
 pub struct Caller {
     /// The tenant.
     pub route: Arc<Route>,
-    /// Who asks.
+    /// The user of the request's token.
     pub user_id: Arc<UserId>,
-    /// What they may do in this tenant.
+    /// The user's role in the tenant.
     pub role: Role,
 }
 
@@ -31,45 +43,49 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         app.routing.freshness.ensure().await;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let asked = Asked::of(parts, peer, &app.trusted)?;
+        let hint = TenantHint::of(parts, peer, &app.trusted)?;
         let (found, default, position) = {
             let table = app.routing.table();
-            (table.resolve(&asked)?, table.default_tenant(), table.position)
+            (table.resolve(&hint)?, table.default_tenant(), table.position)
         };
         tracing::Span::current().record("position", position.0);
-        let token = token::of(parts).ok_or(Code::Unauthenticated)?;
+        let token = token::in_request(parts).ok_or(Code::Unauthenticated)?;
         let session = app.sessions.session(&token).await?;
         let is_default =
             |route: &Arc<Route>| default.as_ref().is_some_and(|default| default.tenant_id == route.tenant_id);
-        // Elsewhere it is no session at all, so it does not tell which tenants there are either.
+        // In other tenants a legacy session does not count at all, so its holder cannot find out which tenants exist.
         if matches!(session, Session::Legacy(_)) && !found.as_ref().is_some_and(is_default) {
             return Err(Code::Unauthenticated.into());
         }
-        Self::admitted(app, parts, found, session).await
+        Self::admit(app, parts, found, session).await
     }
 }
 
 impl Caller {
-    /// The user of a session as a member of the tenant that was found.
-    pub async fn admitted(
+    /// Admits the user of a session to the tenant that was found: the checks from the tenant's existence on.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub async fn admit(
         app: &App,
         parts: &Parts,
         found: Option<Arc<Route>>,
         session: Session,
     ) -> Result<Self, ApiError> {
         let (Session::Own(user_id) | Session::Legacy(user_id)) = session;
-        let asker = parts.extensions.get::<Asker>().cloned().unwrap_or_default();
-        asker.is_user(&user_id);
-        // A deleted tenant has no members who could be told more, so it is not there for anybody.
-        let route = found.filter(|route| route.service != Service::Gone).ok_or(Code::TenantNotFound)?;
+        let attribution = parts.extensions.get::<Attribution>().cloned().unwrap_or_default();
+        attribution.set_user(&user_id);
+        // A deleted tenant has no members who could learn more, so the answer is the same as for a tenant that never
+        // existed.
+        let route = found.filter(|route| route.availability != Availability::Gone).ok_or(Code::TenantNotFound)?;
         tracing::Span::current().record("tenant_id", route.tenant_id.as_str());
         if let Some(of_tenant) = parts.extensions.get::<OfTenant>() {
             of_tenant.tell(route.tenant_id.as_str());
         }
-        asker.asks_about(&route.tenant_id);
+        attribution.set_tenant(&route.tenant_id);
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
-        match route.service.refusal() {
-            None => app.databases.admit(&route).map(|()| Self { route, user_id, role }),
+        match route.availability.refusal() {
+            None => app.databases.check_rate(&route).map(|()| Self { route, user_id, role }),
             Some(refusal) => Err(refusal),
         }
     }

@@ -1,4 +1,4 @@
-//! [`App`]: what every handler may use.
+//! [`App`]: the state that all handlers share.
 
 use crate::connections::TenantDatabases;
 use crate::profiles::Profiles;
@@ -8,26 +8,26 @@ use kernel::http::TrustedProxies;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Everything a request may use. Every extractor of a request takes a clone, so that is one counter.
+/// The state that all handlers share. Every extractor of a request clones it, so a clone costs one reference count.
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
 
 /// What an [`App`] consists of.
 pub struct Parts {
-    /// Which tenant.
+    /// Finds the tenant of a request.
     pub routing: Arc<Routing>,
-    /// Whose forwarded headers count.
+    /// The proxies whose forwarded headers count.
     pub trusted: Arc<TrustedProxies>,
-    /// Who asks.
+    /// Finds the user of a token, and the user's role.
     pub sessions: Arc<Sessions>,
-    /// Who the tenant's users are.
+    /// Reads the names and addresses of users.
     pub profiles: Arc<Profiles>,
-    /// Where the tenant's data is.
+    /// Opens the tenants' databases.
     pub databases: TenantDatabases,
 }
 
 impl App {
-    /// Of these parts.
+    /// Shares the parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }

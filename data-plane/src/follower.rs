@@ -1,11 +1,22 @@
-//! The one task that keeps the routing table, and with it every cache of the node, at the head of the event log.
+//! [`Follower`]: the one task that follows the event log. It alone changes the routing table and invalidates the
+//! caches.
 //!
-//! A turn is always the same work, whatever woke it (a message, the clock, a request that found the table old): read the
-//! head, ask which tenants have events since the last turn, read those tenants again, swap them in, drop what depended on
-//! them. Messages say nothing but "look"; a lost, doubled or reordered one changes only when that happens.
+//! The follower stands above everything that it invalidates. A refresh is always the same work, whether a message, the
+//! clock or a request with an old table woke it: it reads the head of the log, finds the tenants that have events since
+//! the last refresh, reads their rows and replaces their routes. A message only wakes it, so a lost, doubled or
+//! reordered message changes nothing but the time of a refresh.
 //!
-//! **Guarantee.** Rows are read after the head, so what is swapped in is at least as new as the position that is then
-//! claimed; a failed turn claims nothing.
+//! What the follower invalidates:
+//! * When a tenant is suspended, deleted or moved, or has a new database user, the connection pool closes the tenant's
+//!   connections ([`TenantDatabases::retire`]).
+//! * When anything about a tenant changes, the noticeboard withdraws the tenant's notice. Its route gets a newer
+//!   position, so memberships and profiles read before count no more.
+//! * When a session was revoked, all cached sessions are forgotten; when a user was changed, all cached profiles.
+//! * When the log went back, because the system database was restored, everything is read again and every cache is
+//!   emptied.
+//!
+//! **Guarantee.** Rows are read after the head, so the routes are at least as new as the position that the table then
+//! claims. A failed refresh claims nothing.
 
 use crate::connections::TenantDatabases;
 use crate::noticeboard::Noticeboard;
@@ -23,24 +34,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often the head is read when nothing wakes the follower.
+/// How often the follower reads the head when nothing wakes it.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Turns begin at least so far apart: many changes in a short time are one turn. What happens alone is not held up.
-const APART: Duration = Duration::from_millis(50);
+/// Shortest time between the beginnings of two refreshes, so that many changes in a short time need only one. A change
+/// that happens alone is not delayed.
+const MIN_GAP: Duration = Duration::from_millis(50);
 
-/// With more changed tenants than this, one full load is cheaper.
-const MANY: usize = 1000;
+/// With more changed tenants than this, reading all tenants is cheaper.
+const FULL_LOAD_FROM: usize = 1000;
 
-/// See the module.
+/// Follows the event log for one node.
 pub struct Follower {
     options: MySqlConnectOptions,
     connection: Option<MySqlConnection>,
     revocations: Option<u64>,
     changed_users: Option<u64>,
     loaded: bool,
-    /// The table it keeps.
-    pub routing: Arc<Routing>,
+    routing: Arc<Routing>,
     sessions: Arc<Sessions>,
     profiles: Arc<Profiles>,
     databases: TenantDatabases,
@@ -75,65 +86,65 @@ impl Follower {
         }
     }
 
-    /// The first turn: loads everything.
+    /// The first refresh, which reads everything.
     pub async fn load(&mut self) -> Result<(), LoadError> {
-        self.turn().await
+        self.refresh().await
     }
 
-    /// Follows for ever: requests that are drained at the end of the process need a fresh table too.
+    /// Follows until the process ends, because requests that are drained at the end need a fresh table too.
     pub async fn run(mut self) {
         let routing = Arc::clone(&self.routing);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = routing.freshness.wanted() => {}
+                () = routing.freshness.requested() => {}
                 _ = tick.tick() => {}
             }
-            let next = Instant::now() + APART;
-            // What a turn changed is logged and counted in it; here only whether it worked.
-            let _ = self.turn().await;
+            let next = Instant::now() + MIN_GAP;
+            // The refresh itself logs and counts failures.
+            let _ = self.refresh().await;
             tokio::time::sleep_until(next).await;
         }
     }
 
-    async fn turn(&mut self) -> Result<(), LoadError> {
+    async fn refresh(&mut self) -> Result<(), LoadError> {
         let routing = Arc::clone(&self.routing);
         let freshness: &Freshness = &routing.freshness;
-        let began = freshness.mark();
-        let kept = self.connection.take();
-        let was_kept = kept.is_some();
-        let mut turned = self.turn_on(kept).await;
-        if was_kept && matches!(turned, Err(LoadError::Database(_))) {
-            // The server may have closed a connection that was good a second ago (a restart, a KILL).
-            turned = self.turn_on(None).await;
+        let began = freshness.now();
+        let connection = self.connection.take();
+        let was_open = connection.is_some();
+        let mut outcome = self.refresh_on(connection).await;
+        if was_open && matches!(outcome, Err(LoadError::Database(_))) {
+            // The server may have closed a connection that worked a second ago (a restart, a KILL).
+            outcome = self.refresh_on(None).await;
         }
-        match &turned {
+        match &outcome {
             Ok(()) => {
                 freshness.succeeded(began);
                 self.health.tell("system_database", Part::Healthy);
             }
             Err(error) => {
                 if !freshness.is_failing() {
-                    tracing::warn!(cause = %chain(error), "the routing table cannot be kept fresh");
+                    tracing::warn!(cause = %chain(error), "the routing table cannot be refreshed");
                 }
                 freshness.failed();
-                // Whoever asks for the health may be anybody, so without the cause.
+                // The health page is public, so it does not show the cause.
                 let position = routing.table().position;
                 let reason = format!("away; serving what was known at position {position}");
                 self.health.tell("system_database", Part::Degraded(reason));
             }
         }
-        turned
+        outcome
     }
 
-    async fn turn_on(&mut self, kept: Option<MySqlConnection>) -> Result<(), LoadError> {
-        let mut connection = match kept {
+    async fn refresh_on(&mut self, connection: Option<MySqlConnection>) -> Result<(), LoadError> {
+        let mut connection = match connection {
             Some(connection) => connection,
             None => load::bounded(database::connect(&self.options)).await?,
         };
         self.catch_up(&mut connection).await?;
-        // Kept only when every answer was read to its end.
+        // The connection is used again only if every answer was read to its end.
         self.connection = Some(connection);
         Ok(())
     }
@@ -143,33 +154,34 @@ impl Follower {
         let switches = load::switches(connection).await?;
         let plans = load::plans(connection).await?;
         let position = self.routing.table().position;
-        // A head that went back: the system database was restored from a backup, and nothing known is known any more.
+        // If the head went back, the system database was restored from a backup, and nothing in memory is certain any
+        // more.
         let restored = head.events < position;
         let touched = if restored || !self.loaded || head.events == position {
             Vec::new()
         } else {
-            load::touched(connection, position, head.events).await?
+            load::changed_tenants(connection, position, head.events).await?
         };
-        // Before the tenants that were just given them.
+        // Plans are set before the routes of tenants that were just given one.
         let limited = self.routing.change(|table| table.set_plans(plans));
         if limited > 0 && self.loaded {
-            tracing::info!(tenants = limited, "plans have changed");
+            tracing::info!(tenants = limited, "the limits of tenants have changed with their plans");
         }
-        let changes = if restored || !self.loaded || touched.len() > MANY {
-            let routes = load::all(connection).await?;
+        let changes = if restored || !self.loaded || touched.len() > FULL_LOAD_FROM {
+            let routes = load::all_tenants(connection).await?;
             self.routing.change(|table| table.replace(routes))
         } else if touched.is_empty() {
             Changes::default()
         } else {
-            let routes = load::some(connection, &touched).await?;
+            let routes = load::tenants(connection, &touched).await?;
             self.routing.change(|table| table.update(&touched, routes))
         };
-        self.drop_dependants(&changes, restored);
+        self.invalidate(&changes, restored);
         if restored {
             tracing::warn!(
                 known = position.0,
                 now = head.events.0,
-                "the event log went back; everything was read again"
+                "the event log went back: the system database was restored; everything was read again"
             );
             self.sessions.forget_everything();
             self.profiles.forget();
@@ -186,7 +198,7 @@ impl Follower {
             table.position = head.events;
             table.switches = switches;
         });
-        self.routing.traced.included(head.events);
+        self.routing.spans.end(head.events);
         if self.loaded
             && head.events > position
             && let Some(lag) = load::lag(connection, position.next()).await?
@@ -197,21 +209,21 @@ impl Follower {
         Ok(())
     }
 
-    fn drop_dependants(&self, changes: &Changes, restored: bool) {
+    fn invalidate(&self, changes: &Changes, restored: bool) {
         for (tenant_id, generation) in &changes.retired {
             self.databases.retire(tenant_id, *generation);
         }
         if self.loaded {
             let table = self.routing.table();
             for tenant_id in &changes.touched {
-                // After a restore, positions do not mean what they meant.
+                // After a restore, positions cannot be compared with earlier ones.
                 let route = table.tenant(tenant_id.as_str()).filter(|_| !restored);
-                self.noticeboard.take_down(tenant_id, route.map(|route| route.position));
+                self.noticeboard.withdraw(tenant_id, route.map(|route| route.position));
             }
         }
         if !changes.touched.is_empty() {
             metrics::counter!(names::ROUTE_RELOADS).increment(changes.touched.len() as u64);
-            tracing::debug!(tenants = changes.touched.len(), "routes were read again");
+            tracing::debug!(tenants = changes.touched.len(), "the follower has read routes again");
         }
     }
 }

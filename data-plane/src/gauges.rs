@@ -1,4 +1,6 @@
-//! What a node shows of itself in `/metrics`, beside the counters at their places.
+//! The node's gauges in `/metrics`: its position and the age of its routing table, tenants and connections.
+//!
+//! Counters are not here; each is counted where it happens.
 
 use crate::connections::TenantDatabases;
 use crate::routing::Routing;
@@ -7,9 +9,9 @@ use kernel::process::telemetry::names;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keeps the gauges until the process is asked to stop. A task of its own: when the follower is stuck, the age of the
-/// table must go on growing.
-pub async fn keep(routing: Arc<Routing>, databases: TenantDatabases, budget: usize, shutdown: Shutdown) {
+/// Updates the gauges every second, until the process is asked to stop. This is a task of its own, because the age of
+/// the table must keep growing when the follower is stuck.
+pub async fn run(routing: Arc<Routing>, databases: TenantDatabases, budget: usize, shutdown: Shutdown) {
     loop {
         let (position, tenants, served) = {
             let table = routing.table();

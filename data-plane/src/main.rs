@@ -1,8 +1,4 @@
-//! A data node: the API of the tenants' users.
-//!
-//! Read it in the order of a request: [`router`] -> [`sessions`] (who asks, and may they) -> [`routing`] (which tenant,
-//! and is what we know of it fresh) -> [`api`], or [`legacy`] for old clients (the answer) -> [`connections`] (the tenant's
-//! database).
+#![doc = include_str!("../README.md")]
 
 mod access_log;
 mod admission;
@@ -27,16 +23,17 @@ use kernel::error::chain;
 use kernel::process::config::Settings;
 use std::process::ExitCode;
 
-/// A request makes some hundred small allocations on one thread and frees them on another.
+/// A request makes about a hundred small allocations on one thread and frees them on another, which mimalloc does
+/// faster.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Data node of the SaaS: finds the tenant of a request, checks the user, and answers from the tenant's own database.
 ///
-/// A node keeps the whole routing table in memory and follows the event log, so it can be started and stopped at any
-/// time and in any number. It reads the system database (an account with SELECT is enough, INSERT, UPDATE, DELETE on
-/// saas_nodes, where it reports how far it is, UPDATE (token_expired_at) on user_token, which makes sessions last, and INSERT
-/// on saas_access_logs) and logs in to each tenant's database as that tenant's own user.
+/// A node has the whole routing table in memory and follows the event log, so nodes can be started and stopped at any
+/// time and in any number. A node's account on the system database needs SELECT, and in addition INSERT, UPDATE and
+/// DELETE on saas_nodes (the node reports its position there), UPDATE (token_expired_at) on user_token (each use extends
+/// a session), and INSERT on saas_access_logs. A node logs in to each tenant's database as that tenant's own user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.
@@ -44,7 +41,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(
     name = "data-plane",
     version,
-    after_help = "Needed: SYSTEM_DB_URL, AMQP_URL, ENCRYPTION_KEYS (each also as NAME_FILE=/path). Optional: REDIS_URL, LEGACY_SECRET_KEY.
+    after_help = "Needed: SYSTEM_DB_URL, AMQP_URL, ENCRYPTION_KEYS (each also as NAME_FILE=/path).
+Optional: REDIS_URL, LEGACY_SECRET_KEY.
 
 Examples:
   data-plane serve
@@ -60,7 +58,7 @@ struct Cli {
 enum Role {
     /// Serve the tenants' API, until SIGTERM. Ready (/readyz) once the routing table is loaded.
     Serve,
-    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of containers.
+    /// Check whether the process on this machine is ready: exit code 0 or 1. For health checks of containers.
     Ready,
     /// Print the OpenAPI document of the tenants' API.
     Openapi,

@@ -1,9 +1,11 @@
-//! The noticeboard in Redis: `tenant_db_info:{tenant_id}`, 300 s, for tools that want to know what is being served where.
+//! [`Noticeboard`] publishes in Redis where each tenant in use is served: the key `tenant_db_info:{tenant_id}`, for 300
+//! s.
 //!
-//! Nothing reads it here and no request waits for it: notices go through a bounded queue to one task, and when the queue
-//! is full they are dropped. Losing Redis, or all it holds, changes no answer. Notices hold no credential.
+//! Other tools read the notices; no node does. No request waits for Redis: notices go through a bounded queue to one
+//! task ([`Publisher`]), and are dropped when the queue is full. If Redis loses all its data, no answer changes.
+//! Notices contain no credential.
 
-use crate::routing::{Route, Service};
+use crate::routing::{Availability, Route};
 use kernel::database::tls;
 use kernel::domain::{Position, TenantId};
 use kernel::process::config::ConfigError;
@@ -18,23 +20,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Seconds a notice stays up.
-const STAYS: u64 = 300;
+/// Seconds after which a notice expires.
+const LIFETIME: u64 = 300;
 
-/// A tenant in use is put up again after so long, before its notice falls off.
-const AGAIN: Duration = Duration::from_secs(240);
+/// Time after which the notice of a tenant in use is published again, before it expires.
+const RENEW_AFTER: Duration = Duration::from_secs(240);
 
-/// Notices on their way.
+/// The most notices that wait for the publisher.
 const QUEUE: usize = 1024;
 
 /// Longest wait for one answer of Redis.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often Redis is asked how it is.
+/// How often the publisher checks whether Redis answers.
 const PING: Duration = Duration::from_secs(10);
 
-/// Deletes a notice whose position is below the given one, and whatever is no notice.
-const TAKE_DOWN_OLDER: &str = "
+/// Deletes a notice whose position is below the given one, and any value that is not a notice.
+const WITHDRAW_OLDER: &str = "
     local text = redis.call('GET', KEYS[1])
     if not text then return 0 end
     local read, notice = pcall(cjson.decode, text)
@@ -43,12 +45,12 @@ const TAKE_DOWN_OLDER: &str = "
     return redis.call('DEL', KEYS[1])";
 
 enum Notice {
-    Up(Arc<Route>),
-    /// Whatever is older than what is known now; `None`: whatever there is.
-    Down(Arc<TenantId>, Option<Position>),
+    Publish(Arc<Route>),
+    /// With a position: withdraws an older notice only. Without one: withdraws any notice.
+    Withdraw(Arc<TenantId>, Option<Position>),
 }
 
-/// Where requests and the follower leave notices. Clones share it; without Redis it does nothing.
+/// Takes notices from requests and from the follower. Clones share the queue. Without Redis it does nothing.
 #[derive(Clone)]
 pub struct Noticeboard {
     board: Option<Board>,
@@ -57,55 +59,58 @@ pub struct Noticeboard {
 #[derive(Clone)]
 struct Board {
     notices: mpsc::Sender<Notice>,
-    /// Tenants put up lately.
-    up: Cache<Arc<TenantId>, ()>,
+    /// Tenants whose notice was published recently.
+    published: Cache<Arc<TenantId>, ()>,
 }
 
-/// The task behind a [`Noticeboard`].
-pub struct Clerk {
+/// The task that writes the notices to Redis.
+pub struct Publisher {
     client: Client,
     notices: mpsc::Receiver<Notice>,
-    /// Shared with the requests: what could not be put up is not marked as up.
-    up: Cache<Arc<TenantId>, ()>,
+    /// Shared with the board, so that the next request tries again if a notice could not be published.
+    published: Cache<Arc<TenantId>, ()>,
 }
 
 impl Noticeboard {
-    /// A noticeboard at `REDIS_URL`, with the task that keeps it; without a URL there is none.
-    pub fn new(url: Option<&SecretString>) -> Result<(Self, Option<Clerk>), ConfigError> {
+    /// A noticeboard in the Redis at `REDIS_URL` and its task. Without a URL there is no task.
+    ///
+    /// # Errors
+    /// If `REDIS_URL` is wrong.
+    pub fn new(url: Option<&SecretString>) -> Result<(Self, Option<Publisher>), ConfigError> {
         let Some(url) = url else { return Ok((Self { board: None }, None)) };
         let client = kernel::database::redis::client(url)?;
         let (sender, notices) = mpsc::channel(QUEUE);
-        let up = Cache::builder().max_capacity(20_000).time_to_live(AGAIN).build();
-        let clerk = Clerk { client, notices, up: up.clone() };
-        Ok((Self { board: Some(Board { notices: sender, up }) }, Some(clerk)))
+        let published = Cache::builder().max_capacity(20_000).time_to_live(RENEW_AFTER).build();
+        let publisher = Publisher { client, notices, published: published.clone() };
+        Ok((Self { board: Some(Board { notices: sender, published }) }, Some(publisher)))
     }
 
-    /// The tenant is being served.
-    pub fn put_up(&self, route: &Arc<Route>) {
+    /// Publishes that the tenant is served, unless that was done recently.
+    pub fn publish(&self, route: &Arc<Route>) {
         let Some(board) = &self.board else { return };
-        if board.up.contains_key(&route.tenant_id) {
+        if board.published.contains_key(&route.tenant_id) {
             return;
         }
-        // Marked before it is sent: a change that comes between the two leaves no mark, and the next request puts up
-        // what is true then.
-        board.up.insert(Arc::clone(&route.tenant_id), ());
-        if board.notices.try_send(Notice::Up(Arc::clone(route))).is_err() {
-            board.up.invalidate(&route.tenant_id);
+        // The tenant counts as published before the notice is sent. If its route changes between the two, `withdraw`
+        // removes the entry, and the next request publishes the new route.
+        board.published.insert(Arc::clone(&route.tenant_id), ());
+        if board.notices.try_send(Notice::Publish(Arc::clone(route))).is_err() {
+            board.published.invalidate(&route.tenant_id);
         }
     }
 
-    /// What is known of the tenant has changed: it is of position `now`, or the tenant is gone. The board is every node's, so
-    /// what another node has put up since stays.
-    pub fn take_down(&self, tenant: &Arc<TenantId>, now: Option<Position>) {
+    /// Withdraws the notice of a tenant whose route changed: its position is `now`, or the tenant is gone. All nodes
+    /// share the board, so a notice that another node has published since stays.
+    pub fn withdraw(&self, tenant: &Arc<TenantId>, now: Option<Position>) {
         let Some(board) = &self.board else { return };
-        let _ = board.notices.try_send(Notice::Down(Arc::clone(tenant), now));
-        board.up.invalidate(tenant);
+        let _ = board.notices.try_send(Notice::Withdraw(Arc::clone(tenant), now));
+        board.published.invalidate(tenant);
     }
 }
 
-impl Clerk {
-    /// Works until the process is asked to stop.
-    pub async fn work(mut self, health: Health, shutdown: Shutdown) {
+impl Publisher {
+    /// Publishes notices until the process is asked to stop.
+    pub async fn run(mut self, health: Health, shutdown: Shutdown) {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT)
@@ -123,18 +128,18 @@ impl Clerk {
                 Some(notice) = self.notices.recv() => Some(notice),
                 () = shutdown.requested() => return,
             };
-            let order = notice.as_ref().map_or_else(|| redis::pipe().cmd("PING").ignore().clone(), Notice::order);
+            let command = notice.as_ref().map_or_else(|| redis::pipe().cmd("PING").ignore().clone(), Notice::command);
             let mut redis = redis.clone();
-            let done = tokio::time::timeout(2 * TIMEOUT, order.query_async(&mut redis)).await;
+            let done = tokio::time::timeout(2 * TIMEOUT, command.query_async(&mut redis)).await;
             let done: RedisResult<()> =
                 done.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()));
             match done {
                 Ok(()) => health.tell("redis", Part::Healthy),
                 Err(error) => {
-                    tracing::debug!(%error, "a notice was not put up");
-                    if let Some(Notice::Up(route)) = &notice {
-                        // The next request tries again, not the one after the mark has expired.
-                        self.up.invalidate(&route.tenant_id);
+                    tracing::debug!(%error, "a notice was not published in Redis");
+                    if let Some(Notice::Publish(route)) = &notice {
+                        // The next request tries again, instead of the first one after the entry has expired.
+                        self.published.invalidate(&route.tenant_id);
                     }
                     let reason = tls::reason(&error).map(|reason| format!("redis cannot be trusted: {reason}"));
                     health.tell("redis", Part::Degraded(reason.unwrap_or_else(|| "redis does not answer".into())));
@@ -145,23 +150,23 @@ impl Clerk {
 }
 
 impl Notice {
-    fn order(&self) -> Pipeline {
-        let mut order = redis::pipe();
+    fn command(&self) -> Pipeline {
+        let mut command = redis::pipe();
         match self {
-            Self::Up(route) if route.service == Service::Served => {
-                order.set_ex(key(&route.tenant_id), text(route), STAYS).ignore();
+            Self::Publish(route) if route.availability == Availability::Served => {
+                command.set_ex(key(&route.tenant_id), text(route), LIFETIME).ignore();
             }
-            Self::Up(route) => {
-                order.del(key(&route.tenant_id)).ignore();
+            Self::Publish(route) => {
+                command.del(key(&route.tenant_id)).ignore();
             }
-            Self::Down(tenant_id, None) => {
-                order.del(key(tenant_id)).ignore();
+            Self::Withdraw(tenant_id, None) => {
+                command.del(key(tenant_id)).ignore();
             }
-            Self::Down(tenant_id, Some(now)) => {
-                order.cmd("EVAL").arg(TAKE_DOWN_OLDER).arg(1).arg(key(tenant_id)).arg(now.0).ignore();
+            Self::Withdraw(tenant_id, Some(now)) => {
+                command.cmd("EVAL").arg(WITHDRAW_OLDER).arg(1).arg(key(tenant_id)).arg(now.0).ignore();
             }
         }
-        order
+        command
     }
 }
 
@@ -170,15 +175,15 @@ fn key(tenant: &TenantId) -> String {
 }
 
 fn text(route: &Route) -> String {
-    let place = &route.place;
+    let database = &route.database;
     json!({
         "tenant_id": &*route.tenant_id,
         "tenant_name": route.tenant_name,
         "tenant_domain": route.tenant_domain,
-        "database_name": place.name,
-        "db_host": place.host,
-        "db_port": place.port,
-        "db_name": place.name,
+        "database_name": database.name,
+        "db_host": database.host,
+        "db_port": database.port,
+        "db_name": database.name,
         "max_connections": route.max_connections,
         "position": route.position,
     })
@@ -191,7 +196,7 @@ mod tests {
     use crate::routing::route_for_tests;
 
     #[test]
-    fn a_notice_has_the_seeds_members_and_no_credential() {
+    fn a_notice_has_all_members_and_no_credential() {
         let text = text(&route_for_tests("t1"));
         let notice: serde_json::Value = serde_json::from_str(&text).unwrap();
         for member in ["tenant_id", "tenant_name", "tenant_domain", "database_name", "db_host", "db_port", "db_name"] {
@@ -201,22 +206,22 @@ mod tests {
     }
 
     #[test]
-    fn notices_are_few_and_never_wait() {
+    fn a_notice_is_published_once_and_never_waits() {
         let url = SecretString::from("redis://127.0.0.1:1/0");
-        let (board, clerk) = Noticeboard::new(Some(&url)).unwrap();
-        let mut clerk = clerk.unwrap();
+        let (board, publisher) = Noticeboard::new(Some(&url)).unwrap();
+        let mut publisher = publisher.unwrap();
         let route = Arc::new(route_for_tests("t1"));
         for _ in 0..10 {
-            board.put_up(&route);
+            board.publish(&route);
         }
-        assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Up(_))));
-        assert!(clerk.notices.try_recv().is_err());
-        board.take_down(&route.tenant_id, Some(route.position));
-        board.put_up(&route);
-        assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Down(..))));
-        assert!(matches!(clerk.notices.try_recv(), Ok(Notice::Up(_))));
+        assert!(matches!(publisher.notices.try_recv(), Ok(Notice::Publish(_))));
+        assert!(publisher.notices.try_recv().is_err());
+        board.withdraw(&route.tenant_id, Some(route.position));
+        board.publish(&route);
+        assert!(matches!(publisher.notices.try_recv(), Ok(Notice::Withdraw(..))));
+        assert!(matches!(publisher.notices.try_recv(), Ok(Notice::Publish(_))));
         for _ in 0..3 * QUEUE {
-            board.take_down(&route.tenant_id, Some(route.position));
+            board.withdraw(&route.tenant_id, Some(route.position));
         }
         let error = Noticeboard::new(Some(&"http://u:secret@h".into())).err().unwrap().to_string();
         assert!(error.contains("REDIS_URL") && !error.contains("secret"), "{error}");

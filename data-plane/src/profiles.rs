@@ -1,14 +1,17 @@
-//! [`Profiles`]: who a user is and what they are in a tenant, from the system database.
+//! [`Profiles`]: a user's names, addresses and membership, from the system database.
 //!
-//! The only part of an answer that is not in the tenant's database, and no join reaches over both. Bounded: a few
-//! connections at once, a short queue, a deadline. **Guarantees:** a changed membership counts as soon as the routing
-//! table knows of it, a profile changed by the admin API as soon as the follower has read the count of changed users, and one
-//! changed in another way after [`FRESH`] from the second question on and after [`STALE`] in any case; while the
-//! system database is away, what was read in the last minutes still answers, and routes that need no profile do not come here.
+//! This is the only part of an answer that is not in the tenant's database, and no join can reach over both. The
+//! look-ups are bounded: a few connections at once, a short queue, a deadline. **Guarantees.**
+//! * A changed membership takes effect as soon as the routing table includes it.
+//! * A profile that the admin API changes takes effect once the follower has read the count of changed users. One that
+//!   was changed in another way takes effect after [`FRESH`] from the second request on, and after [`STALE`] in any
+//!   case.
+//! * While the system database cannot be reached, profiles read within the last [`OUTAGE_GRACE`] still answer. Routes
+//!   that need no profile do not come here.
 
-use crate::gate::{Gate, Turn};
+use crate::gate::{Gate, Permit};
 use crate::routing::{Limits, Route};
-use crate::sessions::{bounded, looked_up};
+use crate::sessions::{bounded, count_lookup};
 use crate::values::Moment;
 use kernel::domain::{Position, TenantId, UserId};
 use kernel::http::{ApiError, Code};
@@ -21,17 +24,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-/// How long a profile is used without looking again: nothing announces a change that was not made by the admin API.
+/// How long a profile is used without reading it again. Only changes by the admin API are announced.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// How long one is used while it is being read again: whoever asks for it then does not wait.
+/// How long a profile is used while it is being read again in the background, so that no request waits.
 const STALE: Duration = Duration::from_secs(60);
 
-/// How often one is read again in the background when the first try is lost.
-const AGAIN: Duration = Duration::from_secs(3);
+/// Time after which a background read that brought no answer is repeated.
+const RETRY: Duration = Duration::from_secs(3);
 
-/// How long one is used when the system database does not answer.
-const KEPT: Duration = Duration::from_secs(300);
+/// How long a profile is used when the system database does not answer.
+const OUTAGE_GRACE: Duration = Duration::from_secs(300);
 
 const QUEUE: u32 = 256;
 
@@ -44,7 +47,7 @@ pub struct Profile {
     pub email: String,
     pub mobile: String,
     pub user_language: Option<String>,
-    /// What they are in the tenant; `None`: nothing.
+    /// The user's membership; `None`: the user is no member.
     #[serde(skip)]
     pub member: Option<Member>,
 }
@@ -70,18 +73,18 @@ pub struct TenantOfUser {
 #[derive(Clone)]
 struct Known {
     profile: Option<Arc<Profile>>,
-    /// Of the tenant's route, before the profile was read.
+    /// The position of the tenant's route before the profile was read.
     position: Position,
-    /// Changes of users before it was read.
+    /// The epoch before it was read. Every change of users begins a new epoch.
     epoch: u64,
     read: Instant,
-    /// When reading it again began, if it did.
+    /// When reading it again in the background began.
     renewed: Option<Instant>,
 }
 
 type Key = (Arc<TenantId>, UserId);
 
-/// See the module.
+/// Looks up profiles, and caches them.
 pub struct Profiles {
     pool: MySqlPool,
     gate: Gate,
@@ -93,23 +96,27 @@ type Row =
     (String, String, String, String, String, Option<String>, Option<String>, Option<String>, Option<String>, Moment);
 
 impl Profiles {
-    /// Nothing is known yet. At most `concurrency` connections of `pool` are used at once.
+    /// Starts with an empty cache, and uses at most `concurrency` connections of `pool` at once.
     pub fn new(pool: MySqlPool, concurrency: u32) -> Self {
         Self {
             pool,
             gate: Gate::new("profile", Limits::new(concurrency, QUEUE)),
             epoch: AtomicU64::new(0),
-            known: Cache::builder().max_capacity(50_000).time_to_live(KEPT).build(),
+            known: Cache::builder().max_capacity(50_000).time_to_live(OUTAGE_GRACE).build(),
         }
     }
 
-    /// Users were changed: what is known of them counts no more.
+    /// Empties the cache, because users were changed.
     pub fn forget(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.known.invalidate_all();
     }
 
-    /// A user who belongs to the tenant, else 404 or 403.
+    /// The profile of a member of the tenant.
+    ///
+    /// # Errors
+    /// 404 if the user does not exist, 403 if the user is no member of the tenant, 503 if the system database does not
+    /// answer.
     pub async fn member(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Arc<Profile>, ApiError> {
         let profile = self.find(route, user_id).await?.ok_or(Code::UserNotFound)?;
         if profile.member.is_none() { Err(Code::UserNotInTenant.into()) } else { Ok(profile) }
@@ -121,9 +128,9 @@ impl Profiles {
         let counts = |known: &Known| known.position >= route.position && known.epoch == epoch;
         let known = self.known.get(&key).filter(counts);
         let usable = known.as_ref().filter(|known| known.read.elapsed() < STALE);
-        looked_up("profile", usable.is_some());
+        count_lookup("profile", usable.is_some());
         if let Some(known) = usable {
-            let is_renewed = known.renewed.is_some_and(|began| began.elapsed() < AGAIN);
+            let is_renewed = known.renewed.is_some_and(|began| began.elapsed() < RETRY);
             if known.read.elapsed() >= FRESH && !is_renewed {
                 self.known.insert(key.clone(), Known { renewed: Some(Instant::now()), ..known.clone() });
                 let (profiles, route) = (Arc::clone(self), Arc::clone(route));
@@ -137,7 +144,8 @@ impl Profiles {
         }
     }
 
-    /// Reads one, and keeps it. The position is the route's before that: a load that began before a change counts as old.
+    /// Reads a profile and caches it, with the position of the route before the read. So a read that began before a
+    /// change counts as old.
     async fn renew(&self, key: Key, route: &Route) -> Result<Option<Arc<Profile>>, ApiError> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let profile = self.read(route, &key.1).await?.map(Arc::new);
@@ -148,7 +156,7 @@ impl Profiles {
     }
 
     async fn read(&self, route: &Route, user_id: &UserId) -> Result<Option<Profile>, ApiError> {
-        let _turn = self.turn().await?;
+        let _permit = self.permit().await?;
         let rows: Vec<Row> = bounded(
             sqlx::query_as(
                 "SELECT u.user_id, u.username, u.name, u.email, u.mobile, u.user_language,
@@ -163,7 +171,7 @@ impl Profiles {
         )
         .await?;
         let mut profile: Option<Profile> = None;
-        // The collation holds `U1` and `u1` equal, so either side may be somebody else's.
+        // The collation treats `U1` and `u1` as equal, so either side of the join may belong to another user.
         for (id, username, name, email, mobile, user_language, of, role, permissions, joined_at) in rows {
             if id != user_id.as_str() {
                 continue;
@@ -180,9 +188,9 @@ impl Profiles {
         Ok(profile)
     }
 
-    /// The tenants a user belongs to, by id.
+    /// The tenants that a user belongs to, by id.
     pub async fn tenants(&self, user_id: &UserId) -> Result<Vec<TenantOfUser>, ApiError> {
-        let _turn = self.turn().await?;
+        let _permit = self.permit().await?;
         bounded(
             sqlx::query_as(
                 "SELECT t.tenant_id, t.tenant_name, t.tenant_domain, COALESCE(m.role, '') AS role
@@ -197,7 +205,7 @@ impl Profiles {
         .await
     }
 
-    async fn turn(&self) -> Result<Turn, ApiError> {
+    async fn permit(&self) -> Result<Permit, ApiError> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
         self.gate.enter(deadline).await.map_err(|_| Code::Unavailable.into())
     }

@@ -1,4 +1,4 @@
-//! Every route of the process, in one list.
+//! Every route of the process, in one list, and the OpenAPI document that is made from it.
 
 use crate::access_log::{AccessLog, record};
 use crate::api;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// All routes of the process.
+/// The router of the process: the tenants' API, health and metrics, and the pages of the OpenAPI document.
 pub fn router(app: App, log: Option<AccessLog>, health: &Health) -> Router {
     let routes: Router<App> = api().into();
     let mut routes = routes
@@ -27,7 +27,7 @@ pub fn router(app: App, log: Option<AccessLog>, health: &Health) -> Router {
     routes.with_state(app).merge(health.routes()).merge(openapi::pages(document())).layer(from_fn(edge))
 }
 
-/// The list of the routes, and what each says of itself.
+/// The list of the routes of the tenants' API. A new route is added here.
 fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(api::orders::list, api::orders::create))
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_document_is_that_of_the_routes() {
+    fn the_committed_openapi_document_matches_the_routes() {
         let committed = include_str!("../../deploy/openapi/data-plane.json");
         assert_eq!(openapi::unfit(&document(), committed, "data-plane"), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! `data-plane serve`: a straight line from settings to the end.
+//! `data-plane serve`: reads the settings, builds the parts, starts the tasks, and serves until SIGTERM.
 
 use crate::access_log::AccessLog;
 use crate::app::{App, Parts};
@@ -10,7 +10,7 @@ use crate::profiles::Profiles;
 use crate::report::Reporter;
 use crate::router::router;
 use crate::routing::Routing;
-use crate::sessions::{LegacySessions, Sessions, Used};
+use crate::sessions::{LegacySessions, Sessions, UsedSessions};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::crypto::KeyRing;
@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Serves until SIGTERM.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "data-plane")?;
     let address: SocketAddr = settings.get("DATA_PLANE_LISTEN")?;
@@ -47,12 +46,12 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let redis = settings.optional_secret("REDIS_URL")?;
-    let (noticeboard, clerk) = Noticeboard::new(redis.as_ref())?;
+    let (noticeboard, publisher) = Noticeboard::new(redis.as_ref())?;
     let legacy = LegacySessions::new(settings.optional_secret("LEGACY_SECRET_KEY")?.as_ref(), redis.as_ref())?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     let options = database::options(&system_url).context("the setting SYSTEM_DB_URL is wrong")?;
-    // One connection is the follower's own, one writes reports and uses of sessions, one the access log, the rest look up
-    // sessions and members.
+    // The follower has one connection of its own, one writes reports and extends sessions, and one writes the access
+    // log. The others look up sessions and members.
     let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(3).max(1);
     let logs = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
@@ -64,10 +63,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals(settings.seconds("SHUTDOWN_NOTICE")?)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
-    // Profiles share the pool and never have all of it: looking up sessions goes first.
+    // Profiles share the pool, but may use only half of it, because looking up sessions is more important.
     let profiles = Arc::new(Profiles::new(pool.clone(), (lookups / 2).max(1)));
     let looked_up = pool.clone();
-    let used = Used::default();
+    let used = UsedSessions::default();
     let sessions = Arc::new(Sessions::new(pool, lookups, legacy, used.clone()));
     let databases = TenantDatabases::new(keys, budget, Arc::clone(&routing), noticeboard.clone());
     let mut follower = Follower::new(
@@ -80,20 +79,20 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         health.clone(),
     );
     follower.load().await.context("the routing table cannot be loaded from the system database")?;
-    tracing::info!(node, %address, tenants = routing.table().len(), "the tenants' API is served");
+    tracing::info!(node, %address, tenants = routing.table().len(), "the node serves the tenants' API");
 
-    let heard = Arc::clone(&routing);
+    let followed = Arc::clone(&routing);
     let hear = move |what: Heard<'_>| {
         if let Heard::Message { body, traceparent: Some(traceparent) } = what {
-            heard.traced.heard(body, traceparent);
+            followed.spans.open(body, traceparent);
         }
-        heard.freshness.want();
+        followed.freshness.request();
     };
     let name = format!("data-plane {node}");
     shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
     tokio::spawn(follower.run());
     let node_id = format!("{:032x}", u128::from_be_bytes(kernel::crypto::tokens::random()));
-    shutdown.spawn(used.keep(reports.clone(), shutdown.clone()));
+    shutdown.spawn(used.run(reports.clone(), shutdown.clone()));
     let reporter = Reporter {
         node_id,
         node_name: node,
@@ -103,16 +102,16 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         budget: budget.connections,
         lookups: looked_up.clone(),
     };
-    shutdown.spawn(reporter.keep(health.clone(), shutdown.clone()));
+    shutdown.spawn(reporter.run(health.clone(), shutdown.clone()));
     shutdown.spawn(telemetry::watch_system_database(looked_up, shutdown.clone()));
     shutdown.spawn(databases.clone().sweep(idle, shutdown.clone()));
-    shutdown.spawn(gauges::keep(Arc::clone(&routing), databases.clone(), budget.connections, shutdown.clone()));
-    if let Some(clerk) = clerk {
-        shutdown.spawn(clerk.work(health.clone(), shutdown.clone()));
+    shutdown.spawn(gauges::run(Arc::clone(&routing), databases.clone(), budget.connections, shutdown.clone()));
+    if let Some(publisher) = publisher {
+        shutdown.spawn(publisher.run(health.clone(), shutdown.clone()));
     }
     let log = log_rate.map(|rate| {
-        let (log, clerk) = AccessLog::new(rate, log_buffer, Arc::clone(&trusted), logs, health.clone());
-        shutdown.spawn(clerk.work(shutdown.clone()));
+        let (log, writer) = AccessLog::new(rate, log_buffer, Arc::clone(&trusted), logs, health.clone());
+        shutdown.spawn(writer.run(shutdown.clone()));
         log
     });
     let app = App::new(Parts { routing, trusted, sessions, profiles, databases });

@@ -1,4 +1,4 @@
-//! Values as they stand in a tenant's database and in an answer, without loss between the two.
+//! [`Money`] and [`Moment`]: values that pass from a database into an answer without loss.
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
 use serde::{Serialize, Serializer};
@@ -16,7 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct Money<'r>(&'r str);
 
 impl Money<'_> {
-    /// Its digits.
+    /// The digits of the column.
     pub fn digits(&self) -> &str {
         self.0
     }
@@ -60,7 +60,8 @@ impl<'r> Decode<'r, MySql> for Money<'r> {
 pub struct Moment(pub Option<NaiveDateTime>);
 
 impl Moment {
-    /// The text of an answer, written without the detour over a formatter: an answer has twenty of them and more.
+    /// Writes the text of an answer into the buffer and returns its length. Chrono's formatter is slower, and an answer
+    /// often has twenty moments and more.
     fn text(time: &NaiveDateTime, buffer: &mut [u8; 27]) -> usize {
         let mut put = |at: usize, digits: usize, mut number: u32| {
             for place in (at..at + digits).rev() {
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_rfc_3339_in_utc() {
+    fn a_moment_is_rfc_3339_in_utc() {
         assert_eq!(json("2025-01-01T00:00:00"), r#""2025-01-01T00:00:00Z""#);
         assert_eq!(json("1999-12-31T23:59:59.000001"), r#""1999-12-31T23:59:59.000001Z""#);
         assert_eq!(json("9999-12-31T23:59:59.999999"), r#""9999-12-31T23:59:59.999999Z""#);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_reads_back_as_itself() {
+    fn a_moment_survives_a_round_trip_through_json() {
         for text in ["2025-01-01T00:00:00", "2024-02-29T12:34:56.789012"] {
             let back: DateTime<Utc> = serde_json::from_str(&json(text)).unwrap();
             assert_eq!(back.naive_utc(), text.parse::<NaiveDateTime>().unwrap());

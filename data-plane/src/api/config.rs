@@ -1,7 +1,7 @@
-//! `GET /api/config`: what the tenant's pages need to know, from `tenant_config`.
+//! `GET /api/config`: the public configuration of a tenant, from its table `tenant_config`.
 //!
-//! Only the groups `tenant.` and `features.` are public; whatever else an installation keeps there (keys of a payment
-//! provider) is never read.
+//! Only the groups `tenant.` and `features.` are public. The handler never reads anything else that an installation may
+//! store there, such as the keys of a payment provider.
 
 use crate::admission::Caller;
 use crate::app::App;
@@ -20,12 +20,12 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 struct PublicConfig<'a> {
     tenant_id: &'a TenantId,
-    /// Values by key, each of its declared type; null if it is none of that type.
+    /// The values by key, each of its declared type; null if the stored text is not of that type.
     #[schema(value_type = Object)]
     config: Map<String, Value>,
 }
 
-/// What the tenant's pages need to know.
+/// The public configuration of the tenant, for its pages.
 #[utoipa::path(get, path = "/api/config", tag = "tenant", responses(
     (status = 200, description = "The public configuration", body = PublicConfig)))]
 pub async fn show(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {

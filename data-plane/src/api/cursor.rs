@@ -1,29 +1,34 @@
-//! [`Cursor`]: where the next page of a list begins. Opaque to clients: base64url of the last row's time and id.
+//! [`Cursor`]: where the next page of a list begins. Clients treat it as opaque; it is base64url of the last row's time
+//! and id.
 //!
-//! It is a place in the order of the list, not a number of rows to skip, so rows that come or go in between neither
-//! double nor hide others. It grants nothing: the same checks apply to the page it asks for.
+//! A cursor is a position in the order of the list and not a number of rows to skip. So rows that are added or removed
+//! between two pages neither repeat nor hide others. A cursor grants nothing, because the same checks apply to every
+//! page.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDateTime};
 use kernel::http::ApiError;
 
-/// After the row with this time and id.
+/// The page begins after the row with this time and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// `created_at` of the row.
     pub created_at: NaiveDateTime,
-    /// Its id.
+    /// `id` of the row.
     pub id: i64,
 }
 
 impl Cursor {
-    /// As clients get it.
+    /// The text that clients get.
     pub fn encode(self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{}|{}", self.created_at.and_utc().timestamp_micros(), self.id))
     }
 
-    /// As clients give it back; 422 if it is none of ours.
+    /// Reads the text that a client sends back.
+    ///
+    /// # Errors
+    /// 422 `invalid_cursor` if no list has issued it.
     pub fn decode(text: &str) -> Result<Self, ApiError> {
         Self::parse(text).ok_or_else(|| ApiError::invalid("cursor", "cursor", "not a cursor of this list"))
     }
@@ -41,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_comes_back_as_it_was() {
+    fn a_cursor_decodes_to_what_was_encoded() {
         for (time, id) in [
             ("2025-01-01T00:00:00", 1),
             ("1000-01-01T00:00:00", i64::MAX),
@@ -54,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused_with_the_field() {
+    fn an_invalid_cursor_is_refused_with_its_field() {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         for bad in [
             "",

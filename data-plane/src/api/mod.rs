@@ -1,4 +1,7 @@
-//! What the tenants' users can ask. Every handler takes a [`crate::admission::Caller`], the only way to a database.
+//! The tenants' API: one file for each group of routes.
+//!
+//! Every handler takes a [`Caller`](crate::admission::Caller), which has passed admission and is the only way to a
+//! tenant's database. To add a route, write its handler here and list it in `router.rs`.
 
 pub mod config;
 mod cursor;

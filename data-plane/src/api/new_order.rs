@@ -1,13 +1,15 @@
-//! [`NewOrder`]: an order that is about to be in a tenant's database, once.
+//! [`NewOrder`] writes an order into a tenant's database exactly once.
 //!
-//! **Guarantees.** Its id is ours: random, or made of tenant, caller and `Idempotency-Key`, so that the same key finds the
-//! same order. Whoever writes it holds a lock of the server by that id, looks for it, and inserts it only if it is not
-//! there: neither two requests with one key nor a repetition after a lost connection make two of it. (The seed's index on
-//! `order_bid` is not unique, and legacy rows may break one.) Money stays the digits that came in.
+//! **Guarantees.** The id of the order is random, or computed from the tenant, the caller and the `Idempotency-Key`, so
+//! the same key finds the same order. The writer takes a lock of the server on that id, looks for the order, and
+//! inserts it only if it does not exist. So neither two requests with one key nor a repetition after a lost connection
+//! create two orders. (The index on `order_bid` is not unique, and legacy rows might violate a unique one.) The price
+//! keeps exactly the digits that the client sent.
 
 use super::orders::{Order, order};
 use super::price::Price;
 use crate::admission::Caller;
+use crate::app::App;
 use crate::connections::{TenantDatabase, Work};
 use kernel::domain::{Role, UserId};
 use kernel::http::{ApiError, Code};
@@ -17,11 +19,11 @@ use sqlx::mysql::MySqlRow;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Seconds to wait for somebody else who writes the same order.
+/// Seconds to wait while another request writes the same order.
 const LOCK_WAIT: u32 = 2;
 
-/// See the module.
-pub struct NewOrder {
+/// An order that is about to be written.
+struct NewOrder {
     order_bid: Uuid,
     shifu_bid: String,
     user_id: Arc<UserId>,
@@ -29,17 +31,20 @@ pub struct NewOrder {
 }
 
 impl NewOrder {
-    /// An order of `user_id`; `key` is the request's `Idempotency-Key`.
-    pub fn new(caller: &Caller, user_id: Arc<UserId>, shifu_bid: String, price: Price, key: Option<&str>) -> Self {
+    /// An order of `user_id`. `key` is the request's `Idempotency-Key`.
+    fn new(caller: &Caller, user_id: Arc<UserId>, shifu_bid: String, price: Price, key: Option<&str>) -> Self {
         let order_bid = key
-            .map_or_else(Uuid::new_v4, |key| named(&[caller.route.tenant_id.as_str(), caller.user_id.as_str(), key]));
+            .map_or_else(Uuid::new_v4, |key| uuid_of(&[caller.route.tenant_id.as_str(), caller.user_id.as_str(), key]));
         Self { order_bid, shifu_bid, user_id, price }
     }
 
-    /// Writes it, or finds it as the same key has left it; 422 if the key was used for another order.
-    pub async fn write(&self, database: &mut TenantDatabase<'_>) -> Result<Written, ApiError> {
-        let Some(row) = database.done(self).await? else {
-            // The same key, still in work.
+    /// Writes the order, or finds the one that the same key has created before.
+    ///
+    /// # Errors
+    /// 409 while another request with the same key is at work, 422 if the key was used for a different order.
+    async fn write(&self, database: &mut TenantDatabase<'_>) -> Result<Written, ApiError> {
+        let Some(row) = database.run(self).await? else {
+            // Another request with the same key holds the lock.
             return Err(Code::Conflict.into());
         };
         let written = Written(row);
@@ -61,19 +66,20 @@ impl NewOrder {
     }
 }
 
-/// The order's row.
+/// The stored row of an order.
 pub struct Written(MySqlRow);
 
 impl Written {
-    /// The order.
+    /// The order in the row.
     pub fn order(&self) -> Result<Order<'_>, ApiError> {
         order(&self.0).map_err(|error| ApiError::internal(&error))
     }
 }
 
-/// Nothing comes of it while somebody else writes the same order. An error closes the connection, which ends its lock.
+/// The output is `None` while another request writes the same order. An error closes the connection, and that releases
+/// the lock.
 impl Work for NewOrder {
-    type Done = Option<MySqlRow>;
+    type Output = Option<MySqlRow>;
 
     async fn run(&self, connection: &mut MySqlConnection) -> Result<Option<MySqlRow>, sqlx::Error> {
         let lock = format!("order {}", self.order_bid);
@@ -98,7 +104,29 @@ impl Work for NewOrder {
     }
 }
 
-/// Whose order it may be: users order for themselves, admins for anybody. That they are a member is for the caller to see.
+/// Creates an order for `user_id`, who may be another member than the caller.
+///
+/// # Errors
+/// 403 or 404 if the user is no member of the tenant, and the errors of [`NewOrder::write`].
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    user_id: Arc<UserId>,
+    shifu_bid: String,
+    price: Price,
+    key: Option<&str>,
+) -> Result<Written, ApiError> {
+    if user_id != caller.user_id {
+        app.profiles.member(&caller.route, &user_id).await?;
+    }
+    let mut database = app.databases.enter(&caller.route).await?;
+    NewOrder::new(caller, user_id, shifu_bid, price, key).write(&mut database).await
+}
+
+/// The user that an order is for: the caller, or the user that an admin names.
+///
+/// # Errors
+/// 403 if the caller may not order for that user. Whether the user is a member is checked in [`create`].
 pub fn owner(caller: &Caller, named: Option<&str>) -> Result<Arc<UserId>, ApiError> {
     let user_id = match named {
         None => Arc::clone(&caller.user_id),
@@ -111,7 +139,7 @@ pub fn owner(caller: &Caller, named: Option<&str>) -> Result<Arc<UserId>, ApiErr
     }
 }
 
-/// `shifu_bid` as the column takes it; the field's name is the client's.
+/// Checks that a `shifu_bid` fits its column. `field` is the name that the client uses for it.
 pub fn shifu_bid(text: String, field: &'static str) -> Result<String, ApiError> {
     if (1..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(text)
@@ -120,8 +148,8 @@ pub fn shifu_bid(text: String, field: &'static str) -> Result<String, ApiError> 
     }
 }
 
-/// A UUID made of its parts (RFC 9562, version 8), the same for the same parts.
-fn named(parts: &[&str]) -> Uuid {
+/// A UUID computed from `parts` (RFC 9562, version 8): the same parts give the same UUID.
+fn uuid_of(parts: &[&str]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -142,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_names_one_order_of_one_caller_in_one_tenant() {
+    fn a_key_names_one_order_per_caller_and_tenant() {
         let of = |tenant: &str, key: Option<&str>| {
             let caller = Caller { route: Arc::new(route_for_tests(tenant)), ..caller(Role::User) };
             NewOrder::new(&caller, Arc::clone(&caller.user_id), "s".into(), "1".parse().unwrap(), key).order_bid
@@ -151,17 +179,17 @@ mod tests {
         assert_ne!(of("acme", Some("k")), of("acme", Some("l")));
         assert_ne!(of("acme", Some("k")), of("other", Some("k")));
         assert_ne!(of("acme", None), of("acme", None));
-        assert_ne!(named(&["a", "bc"]), named(&["ab", "c"]));
+        assert_ne!(uuid_of(&["a", "bc"]), uuid_of(&["ab", "c"]));
     }
 
     #[test]
-    fn users_order_for_themselves_and_viewers_for_nobody() {
-        let who = |role, named| owner(&caller(role), named).map_err(|error| error.code().name());
-        assert_eq!(who(Role::User, None).unwrap().as_str(), "u1");
-        assert_eq!(who(Role::User, Some("u1")).unwrap().as_str(), "u1");
-        assert_eq!(who(Role::User, Some("U1")).unwrap_err(), "admin_required");
-        assert_eq!(who(Role::Viewer, None).unwrap_err(), "admin_required");
-        assert_eq!(who(Role::Admin, Some("u2")).unwrap().as_str(), "u2");
-        assert_eq!(who(Role::Admin, Some("")).unwrap_err(), "invalid_user_id");
+    fn users_order_for_themselves_and_viewers_not_at_all() {
+        let owner_of = |role, named| owner(&caller(role), named).map_err(|error| error.code().name());
+        assert_eq!(owner_of(Role::User, None).unwrap().as_str(), "u1");
+        assert_eq!(owner_of(Role::User, Some("u1")).unwrap().as_str(), "u1");
+        assert_eq!(owner_of(Role::User, Some("U1")).unwrap_err(), "admin_required");
+        assert_eq!(owner_of(Role::Viewer, None).unwrap_err(), "admin_required");
+        assert_eq!(owner_of(Role::Admin, Some("u2")).unwrap().as_str(), "u2");
+        assert_eq!(owner_of(Role::Admin, Some("")).unwrap_err(), "invalid_user_id");
     }
 }

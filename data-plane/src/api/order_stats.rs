@@ -1,4 +1,5 @@
-//! [`OrderStats`]: what a user's orders come to, all of them: counted by the database, or from rows that are at hand anyway.
+//! [`OrderStats`]: totals over all orders of a user. The database computes them, unless the page shows all orders
+//! anyway.
 
 use crate::values::{Moment, Money};
 use serde::Serialize;
@@ -6,7 +7,7 @@ use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 use utoipa::ToSchema;
 
-/// The status of an order that was paid.
+/// The status of a paid order.
 const PAID: i16 = 502;
 
 /// Over all orders of a user, whatever the page.
@@ -20,8 +21,8 @@ pub struct OrderStats {
 }
 
 impl OrderStats {
-    /// Of all orders of a user, newest first: status, amount paid, time. `None`: an amount is not of the usual form, and
-    /// the database has to add up.
+    /// Computes the totals from all orders of a user, newest first, each with its status, paid amount and time. `None`:
+    /// an amount does not have two decimals, so the database must compute the totals.
     pub fn of<'r>(orders: impl Iterator<Item = (i16, Money<'r>, Moment)>) -> Option<Self> {
         let (mut total_orders, mut paid_orders, mut spent, mut last_order_date) = (0, 0, 0_i64, Moment(None));
         for (status, paid_price, created_at) in orders {
@@ -39,7 +40,7 @@ impl OrderStats {
         Some(Self { total_orders, paid_orders, total_spent, last_order_date })
     }
 
-    /// As the database counted: the same four, in this order.
+    /// Reads the totals that the database computed: the four members in this order.
     pub fn read(row: &MySqlRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             total_orders: row.try_get(0)?,

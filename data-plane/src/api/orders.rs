@@ -1,12 +1,12 @@
-//! `GET /api/orders`: a tenant's orders, newest first, page by page. Admins and viewers see all, users see their own.
-//! `POST /api/orders`: a new one ([`super::new_order`]).
+//! `GET /api/orders` lists a tenant's orders, newest first, page by page: all of them for admins and viewers, the
+//! user's own for users. `POST /api/orders` creates an order ([`new_order`]).
 //!
-//! A list is one round trip. The statements are constants, so each is prepared once per connection: those with filters
-//! are apart from those without, because the common question should be read straight off an index.
+//! A list is one round trip. The statements are constants, so each connection prepares each of them once. Lists with
+//! filters have statements of their own, so that the common list without a filter is read straight from an index.
 
 use super::cursor::Cursor;
-use super::new_order::{self, NewOrder};
-use super::page::cut;
+use super::new_order;
+use super::page::{self, CursorColumns, LIMIT};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::values::{Moment, Money};
@@ -23,35 +23,32 @@ use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
 use utoipa::{IntoParams, ToSchema};
 
-/// Rows of a page when none are asked for, and at most.
-const LIMIT: (u32, u32) = (20, 100);
-
-/// About the size of one order in JSON.
+/// The approximate size of one order in JSON.
 const ORDER_BYTES: usize = 256;
 
-/// The question as sent; every part is checked with its own code.
+/// The query parameters, as the client sent them. A wrong one is refused with an error code of its own.
 #[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Question {
-    /// Most rows of the page; 20 unless told otherwise.
+pub struct ListQuery {
+    /// The most rows of the page; 20 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Only orders of this status.
+    /// Only orders with this status.
     #[param(value_type = Option<u16>, minimum = 501, maximum = 505)]
     status: Option<String>,
-    /// Only orders created then or later.
+    /// Only orders created at this time or later.
     #[param(value_type = Option<DateTime<Utc>>)]
     from: Option<String>,
-    /// Only orders created before.
+    /// Only orders created before this time.
     #[param(value_type = Option<DateTime<Utc>>)]
     to: Option<String>,
 }
 
-/// The question as understood.
+/// A valid request for a list.
 #[derive(Debug, Default, PartialEq)]
-struct Wanted {
+struct ListRequest {
     limit: u32,
     after: Option<Cursor>,
     status: Option<i16>,
@@ -69,7 +66,7 @@ struct Page<'r> {
     next_cursor: Option<String>,
 }
 
-/// An order as lists and the answer to a new one show it.
+/// An order, as lists and the answer to a new order show it.
 #[derive(Serialize, ToSchema)]
 pub struct Order<'r> {
     pub order_bid: &'r str,
@@ -82,22 +79,22 @@ pub struct Order<'r> {
 }
 
 /// A tenant's orders, newest first. Admins and viewers see all, users see their own.
-#[utoipa::path(get, path = "/api/orders", tag = "orders", params(Question), responses(
+#[utoipa::path(get, path = "/api/orders", tag = "orders", params(ListQuery), responses(
     (status = 200, description = "A page", body = Page),
     (status = 422, description = "invalid_limit, invalid_cursor, invalid_status, invalid_from, invalid_to")))]
 pub async fn list(
     caller: Caller,
     State(app): State<App>,
-    ApiQuery(question): ApiQuery<Question>,
+    ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Response, ApiError> {
-    let wanted = question.understand()?;
+    let request = query.parse()?;
     let owner = (!caller.role.sees_all()).then(|| caller.user_id.as_str());
     let (Statement { sql, plain }, arguments) =
-        statement(&wanted, owner).map_err(|error| ApiError::internal(&error))?;
+        statement(&request, owner).map_err(|error| ApiError::internal(&error))?;
     let mut database = app.databases.enter(&caller.route).await?;
     let rows = database.rows_by_index(sql, plain, arguments).await?;
     let page =
-        page(caller.route.tenant_id.as_str(), &rows, wanted.limit).map_err(|error| ApiError::internal(&error))?;
+        list_page(caller.route.tenant_id.as_str(), &rows, request.limit).map_err(|error| ApiError::internal(&error))?;
     let mut body = Vec::with_capacity(ORDER_BYTES * (page.orders.len() + 1));
     serde_json::to_writer(&mut body, &page).map_err(|error| ApiError::internal(&error))?;
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
@@ -113,13 +110,13 @@ pub struct Body {
     /// 0.00 to 99999999.99, exactly.
     #[schema(pattern = r"^[0-9]{1,8}(\.[0-9]{1,2})?$", example = "99.90")]
     payable_price: String,
-    /// Whose it is, if it is not the caller's own: for admins.
+    /// The user who orders, if it is not the caller. Only admins may name another user.
     #[serde(default)]
     #[schema(value_type = Option<UserId>)]
     user_id: Option<String>,
 }
 
-/// The order that was made.
+/// The created order.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CreatedOrder)]
 struct Created<'r> {
@@ -127,17 +124,18 @@ struct Created<'r> {
     order: Order<'r>,
 }
 
-/// Begin an order of the caller, or, asked by an admin, of another member.
+/// Create an order for the caller. An admin may create one for another member.
 ///
-/// Its status is 501. The price is the one that the caller names: whoever takes the money compares it with the course's.
-/// With an `Idempotency-Key` (1 to 255 printable ASCII characters) the same key finds the same order.
+/// Its status is 501. The price is the one that the caller names; the payment service compares it with the price of the
+/// course. With an `Idempotency-Key` (1 to 255 printable ASCII characters), the same key finds the same order.
 #[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = Body,
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)), responses(
     (status = 201, description = "The order", body = Created),
     (status = 403, description = "admin_required"),
     (status = 404, description = "user_not_found"),
     (status = 409, description = "conflict"),
-    (status = 422, description = "invalid_shifu_bid, invalid_payable_price, invalid_user_id, invalid_idempotency_key, idempotency_key_reused")))]
+    (status = 422, description = "invalid_shifu_bid, invalid_payable_price, invalid_user_id, \
+        invalid_idempotency_key, idempotency_key_reused")))]
 pub async fn create(
     caller: Caller,
     State(app): State<App>,
@@ -149,24 +147,20 @@ pub async fn create(
     let price =
         body.payable_price.parse().map_err(|error| ApiError::invalid("payable_price", "payable_price", error))?;
     let key = idempotency_key(&headers)?;
-    if user_id != caller.user_id {
-        app.profiles.member(&caller.route, &user_id).await?;
-    }
-    let mut database = app.databases.enter(&caller.route).await?;
-    let written = NewOrder::new(&caller, user_id, shifu_bid, price, key.as_deref()).write(&mut database).await?;
+    let written = new_order::create(&app, &caller, user_id, shifu_bid, price, key.as_deref()).await?;
     let created = Created { tenant_id: &caller.route.tenant_id, order: written.order()? };
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 
-impl Question {
-    fn understand(self) -> Result<Wanted, ApiError> {
+impl ListQuery {
+    fn parse(self) -> Result<ListRequest, ApiError> {
         let status = self.status.map(|text| match text.parse() {
             Ok(status) if (501..=505).contains(&status) => Ok(status),
             _ => Err(ApiError::invalid("status", "status", "a number from 501 to 505")),
         });
         let from = self.from.map(|text| moment("from", &text));
         let to = self.to.map(|text| moment("to", &text));
-        Ok(Wanted {
+        Ok(ListRequest {
             limit: parse_limit(self.limit.as_deref(), LIMIT.0, LIMIT.1)?,
             after: self.cursor.map(|text| Cursor::decode(&text)).transpose()?,
             status: status.transpose()?,
@@ -179,24 +173,25 @@ impl Question {
 fn moment(name: &'static str, text: &str) -> Result<NaiveDateTime, ApiError> {
     DateTime::parse_from_rfc3339(text)
         .map(|time| time.with_timezone(&Utc).naive_utc())
-        // Years the column cannot have are refused by the database, with an error that would be ours.
+        // The column cannot store other years. Without this check the database would refuse them, with 500 as the
+        // answer.
         .ok()
         .filter(|time| (1000..=9999).contains(&chrono::Datelike::year(time)))
         .ok_or_else(|| ApiError::invalid(name, name, "a time such as 2025-01-31T08:00:00Z"))
 }
 
-/// A statement of the list, and one for tables without its index.
+/// A statement of the list, and the one to use if the table does not have its index.
 struct Statement {
     sql: &'static str,
     plain: &'static str,
 }
 
-/// A statement of the list.
+/// Makes a statement of the list.
 ///
-/// A first page names the index it is read from, end to beginning: choosing among seven takes the server longer than
-/// reading, and of a small table it would rather read and sort everything. Further pages bound `deleted` from both sides
-/// instead of `= 0`: MariaDB would read by that equality alone, and walk over everything newer. Equality under the column's
-/// collation finds a user's rows, equality of bytes decides.
+/// A first page names the index that it is read from, backwards. The server takes longer to choose among seven indexes
+/// than to read the rows, and it would rather read and sort a small table as a whole. Further pages bound `deleted`
+/// from both sides instead of `= 0`, because MariaDB would read by that equality alone and pass over all newer rows.
+/// Equality under the column's collation finds a user's rows by the index, and equality of bytes decides.
 macro_rules! orders {
     (first $index:literal $($condition:literal)*) => {
         Statement {
@@ -219,12 +214,12 @@ macro_rules! orders {
     }};
 }
 
-/// The constant statement for a question, and what is bound to it. One row more than wanted tells whether there is a
-/// next page.
-fn statement(wanted: &Wanted, owner: Option<&str>) -> Result<(Statement, MySqlArguments), sqlx::Error> {
+/// The constant statement for a request, and its arguments. It reads one row more than requested, which shows whether
+/// there is a next page.
+fn statement(request: &ListRequest, owner: Option<&str>) -> Result<(Statement, MySqlArguments), sqlx::Error> {
     let mut arguments = MySqlArguments::default();
-    let filtered = wanted.status.is_some() || wanted.from.is_some() || wanted.to.is_some();
-    let statement = match (owner.is_some(), wanted.after.is_some(), filtered) {
+    let filtered = request.status.is_some() || request.from.is_some() || request.to.is_some();
+    let statement = match (owner.is_some(), request.after.is_some(), filtered) {
         (false, false, false) => orders!(first "idx_list"),
         (false, true, false) => orders!(" AND created_at <= ? AND (created_at < ? OR id < ?)"),
         (true, false, false) => orders!(first "idx_user_list" " AND user_id = ? AND CAST(user_id AS BINARY) = ?"),
@@ -254,32 +249,31 @@ fn statement(wanted: &Wanted, owner: Option<&str>) -> Result<(Statement, MySqlAr
             arguments.add(owner)?;
             arguments.add(owner)?;
         }
-        if let Some(Cursor { created_at, id }) = wanted.after {
+        if let Some(Cursor { created_at, id }) = request.after {
             arguments.add(created_at)?;
             arguments.add(created_at)?;
             arguments.add(id)?;
         }
         if filtered {
-            arguments.add(wanted.status)?;
-            arguments.add(wanted.status)?;
-            for bound in [wanted.from, wanted.to] {
+            arguments.add(request.status)?;
+            arguments.add(request.status)?;
+            for bound in [request.from, request.to] {
                 arguments.add(bound)?;
                 arguments.add(bound)?;
             }
         }
-        arguments.add(wanted.limit + 1)
+        arguments.add(request.limit + 1)
     };
     bind().map_err(sqlx::Error::Encode)?;
     Ok((statement, arguments))
 }
 
-fn page<'r>(tenant_id: &'r str, rows: &'r [MySqlRow], limit: u32) -> Result<Page<'r>, sqlx::Error> {
-    let (shown, next_cursor) = cut(rows, limit, 6, 7)?;
-    let orders = shown.iter().map(order).collect::<Result<Vec<_>, _>>()?;
+fn list_page<'r>(tenant_id: &'r str, rows: &'r [MySqlRow], limit: u32) -> Result<Page<'r>, sqlx::Error> {
+    let (orders, next_cursor) = page::read(rows, limit, CursorColumns { time: 6, id: 7 }, order)?;
     Ok(Page { tenant_id, orders, next_cursor })
 }
 
-/// From the columns in the order of its members.
+/// Reads an order from columns in the order of its members.
 pub fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
     Ok(Order {
         order_bid: row.try_get(0)?,
@@ -296,16 +290,21 @@ pub fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
 mod tests {
     use super::*;
 
-    fn question(pairs: &[(&str, &str)]) -> Result<Wanted, String> {
+    fn parse(pairs: &[(&str, &str)]) -> Result<ListRequest, String> {
         let of = |name| pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned());
-        let question =
-            Question { limit: of("limit"), cursor: of("cursor"), status: of("status"), from: of("from"), to: of("to") };
-        question.understand().map_err(|error| error.code().name())
+        let query = ListQuery {
+            limit: of("limit"),
+            cursor: of("cursor"),
+            status: of("status"),
+            from: of("from"),
+            to: of("to"),
+        };
+        query.parse().map_err(|error| error.code().name())
     }
 
     #[test]
-    fn every_part_is_checked_with_its_own_code() {
-        assert_eq!(question(&[]), Ok(Wanted { limit: 20, ..Wanted::default() }));
+    fn each_wrong_parameter_has_its_own_error_code() {
+        assert_eq!(parse(&[]), Ok(ListRequest { limit: 20, ..ListRequest::default() }));
         for (name, value, code) in [
             ("limit", "0", "invalid_limit"),
             ("limit", "101", "invalid_limit"),
@@ -321,21 +320,21 @@ mod tests {
             ("to", "yesterday", "invalid_to"),
             ("to", "0001-01-01T00:00:00Z", "invalid_to"),
         ] {
-            assert_eq!(question(&[(name, value)]), Err(code.into()), "{name}={value}");
+            assert_eq!(parse(&[(name, value)]), Err(code.into()), "{name}={value}");
         }
-        let wanted = question(&[("limit", "100"), ("status", "502"), ("from", "2025-01-01T08:00:00+08:00")]).unwrap();
-        assert_eq!((wanted.limit, wanted.status), (100, Some(502)));
-        assert_eq!(wanted.from, Some("2025-01-01T00:00:00".parse().unwrap()));
+        let request = parse(&[("limit", "100"), ("status", "502"), ("from", "2025-01-01T08:00:00+08:00")]).unwrap();
+        assert_eq!((request.limit, request.status), (100, Some(502)));
+        assert_eq!(request.from, Some("2025-01-01T00:00:00".parse().unwrap()));
     }
 
     #[test]
-    fn as_many_values_are_bound_as_the_statement_has_places() {
+    fn as_many_arguments_are_bound_as_there_are_placeholders() {
         let time: NaiveDateTime = "2025-01-01T00:00:00".parse().unwrap();
         for owner in [None, Some("u1")] {
             for after in [None, Some(Cursor { created_at: time, id: 1 })] {
                 for status in [None, Some(502)] {
-                    let wanted = Wanted { limit: 20, after, status, ..Wanted::default() };
-                    let (Statement { sql, plain }, arguments) = statement(&wanted, owner).unwrap();
+                    let request = ListRequest { limit: 20, after, status, ..ListRequest::default() };
+                    let (Statement { sql, plain }, arguments) = statement(&request, owner).unwrap();
                     for sql in [sql, plain] {
                         assert_eq!(arguments.len(), sql.matches('?').count(), "{sql}");
                     }
@@ -345,8 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn the_minimal_handler_asks_the_same_question() {
-        let (Statement { sql, .. }, _) = statement(&Wanted { limit: 20, ..Wanted::default() }, None).unwrap();
+    fn the_minimal_handler_runs_the_same_statement() {
+        let (Statement { sql, .. }, _) = statement(&ListRequest { limit: 20, ..ListRequest::default() }, None).unwrap();
         assert!(include_str!("../../../tests/bench/minimal.rs").contains(sql), "{sql}");
     }
 }

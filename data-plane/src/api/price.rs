@@ -1,4 +1,4 @@
-//! [`Price`]: an amount that a client names, exact from its text to the DECIMAL(10,2) column.
+//! [`Price`]: an amount that a client sends, exact from its text to the DECIMAL(10,2) column.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price(u64);
 
-/// Digits before the point that the column has room for.
+/// The most digits before the decimal point that the column can store.
 const WHOLE_DIGITS: usize = 8;
 
-/// Not a price.
+/// The text is not a price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a decimal number from 0.00 to 99999999.99 with at most two decimals, such as \"9.90\"")]
 pub struct InvalidPrice;
@@ -25,8 +25,8 @@ impl FromStr for Price {
 }
 
 impl Price {
-    /// A number with any number of decimals, rounded to hundredths, halves up: as the database does it with a number
-    /// that an old caller computed (`59.699999999999996`).
+    /// Reads a number with any number of decimals and rounds it to hundredths, halves up. The database rounds numbers
+    /// that old clients compute (`59.699999999999996`) in the same way.
     pub fn rounded(text: &str) -> Result<Self, InvalidPrice> {
         let (whole, decimals) = parts(text)?;
         let up = decimals.as_bytes().get(2).is_some_and(|digit| *digit >= b'5');
@@ -41,7 +41,7 @@ impl fmt::Display for Price {
     }
 }
 
-/// The digits before and after the point; without a point, none after it.
+/// The digits before and after the decimal point.
 fn parts(text: &str) -> Result<(&str, &str), InvalidPrice> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     match text.split_once('.') {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_computed_number_is_rounded_as_the_database_rounds() {
+    fn a_price_is_rounded_as_the_database_rounds() {
         for (text, price) in [
             ("59.699999999999996", "59.70"),
             ("0.005", "0.01"),

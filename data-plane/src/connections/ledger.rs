@@ -1,21 +1,24 @@
-//! [`Ledger`]: who has which slot of the node's budget. Arithmetic only: no waiting, no I/O.
+//! [`Ledger`]: which tenant holds which slots of the node's connection budget. Pure arithmetic: it never waits and does
+//! no I/O.
 //!
-//! A *slot* is the right to have one connection open. **Guarantee:** the slots given out (to connections in use, idle, or
-//! being opened or closed) are never more than the budget, and those of a tenant never more than its share; a slot is
-//! given back exactly once, by the one who has it.
+//! A *slot* is the right to have one connection open. **Guarantees.** The slots given out (for connections in use,
+//! idle, being opened or being closed) are never more than the budget, and those of a tenant never more than its share.
+//! Each slot is given back exactly once, by its holder.
 //!
-//! While the budget is used up, a tenant with no connection takes the slot of the one that has been idle longest, whoever's it
-//! is. A tenant that has one, asked several times at once, would take it from the next that is asked, who would open it again;
-//! and a node that opens connections instead of answering gets slower, so that everything seems to have rested for long. So
-//! such a tenant waits for its own first, [`PATIENCE`] long, and then takes only what has rested for [`REST`] or belongs to
-//! a tenant that has more than it.
+//! **When the budget is used up**, a tenant without a connection takes the slot of the connection that has been idle
+//! longest, whichever tenant that belongs to. A tenant that already has connections must be more patient: if it took a
+//! slot for every one of several requests at once, the tenant that lost its connection would soon open it again, and a
+//! node that is busy opening connections answers more slowly, so that all connections seem to have rested for long.
+//! Such a tenant therefore first waits for a connection of its own for [`PATIENCE`], and then takes only a connection
+//! that has rested for [`REST`], or one of a tenant that has more connections than itself.
 //!
-//! When few slots are free, connections that have rested are closed ahead of need ([`Ledger::ahead`]), so that whoever opens
-//! one need not close another first. One slot in [`RESERVE`] is kept free that way.
+//! **Reserve.** When few slots are free, the pool closes connections that have rested ahead of need
+//! ([`Ledger::close_ahead`]), so that a request that opens a connection need not close another one first. One slot in
+//! [`RESERVE`] is kept free that way.
 //!
-//! Whoever gets nothing waits in the order of asking. When something comes back, the first in that order who can use it
-//! gets it: a connection of its own tenant as it is, or the slot of another tenant's idle connection. Somebody whose
-//! tenant has its full share does not hold up those behind.
+//! **Waiting.** A request that gets nothing waits in the order of asking. When a connection or slot comes back, the
+//! first waiter who can use it gets it: a connection of its own tenant as it is, or the slot of another tenant's idle
+//! connection. A waiter whose tenant has its full share does not block those behind it.
 
 use crate::gate::Gate;
 use crate::routing::Limits;
@@ -26,45 +29,46 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// A connection that was in use so recently will be again: opening one costs the server more than a short wait costs a request.
+/// A connection that was in use within this time will probably be used again soon. Opening one costs the server more
+/// than a short wait costs a request.
 pub const REST: Duration = Duration::from_millis(250);
 
-/// How long a tenant that has connections waits for one of them before it looks at those of others: some dozen usual answers.
+/// How long a tenant that has connections waits for one of them before it takes one of another tenant. A usual answer
+/// takes a fraction of this time.
 pub const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Of so many slots of the budget, one is kept free.
+/// One in this many slots of the budget is kept free.
 const RESERVE: usize = 20;
 
-/// What somebody wants.
+/// A request for a connection or a slot.
 #[derive(Clone)]
-pub struct Ask {
-    /// For whom.
+pub struct SlotRequest {
     pub tenant: Arc<TenantId>,
-    /// Of which generation of the tenant's route.
+    /// Generation of the tenant's route; connections of another generation do not serve.
     pub generation: u64,
-    /// Most slots of the tenant.
+    /// The most slots that the tenant may hold.
     pub share: usize,
-    /// A connection that was idle will not do.
+    /// Whether the request needs a newly opened connection.
     pub fresh: bool,
-    /// Only a connection that was idle will do.
+    /// Whether only an idle connection serves, because none can be opened now.
     pub idle_only: bool,
 }
 
-/// What somebody got.
+/// What a request got.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken<T> {
-    /// A connection that was idle, with its slot.
+    /// An idle connection, together with its slot.
     Connection(T),
-    /// A slot to open a connection in, after closing the idle connection that had it.
+    /// A slot in which to open a connection, once the idle connection that occupied it is closed.
     Slot {
-        /// The connection that had the slot.
+        /// The connection that occupied the slot, if any.
         replaces: Option<T>,
     },
 }
 
 struct Account {
     open: usize,
-    /// As the newest question had it.
+    /// The share that the newest request named.
     share: usize,
     generation: u64,
     /// Keys into [`Ledger::idle`], oldest first.
@@ -80,38 +84,37 @@ struct Idle<T> {
 }
 
 struct Waiter<G> {
-    ask: Ask,
+    request: SlotRequest,
     since: Instant,
     grant: oneshot::Sender<G>,
 }
 
-/// See the module. `T` is a connection, `G` what a waiter is handed.
+/// The account of all slots. `T` is a connection, and `G` is what a waiter is handed.
 pub struct Ledger<T, G> {
     budget: usize,
     open: usize,
-    /// Of these, slots of connections that are closed ahead of need.
+    /// How many of the open slots belong to connections that are being closed ahead of need.
     closing: usize,
-    /// Orders both idle connections and waiters.
+    /// A counter that orders both idle connections and waiters.
     ticks: u64,
-    /// Never more than there are tenants in the routing table over the life of the process.
+    /// One for each tenant that was asked for since the process began, so never more than there are tenants.
     accounts: HashMap<Arc<TenantId>, Account>,
     idle: BTreeMap<u64, Idle<T>>,
     waiters: BTreeMap<u64, Waiter<G>>,
 }
 
 impl<T, G> Ledger<T, G> {
-    /// A ledger of `budget` slots.
     pub fn new(budget: usize) -> Self {
         let (accounts, idle, waiters) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { budget, open: 0, closing: 0, ticks: 0, accounts, idle, waiters }
     }
 
-    /// Slots given out, and how many of them have idle connections.
+    /// The number of slots given out, and how many of them hold idle connections.
     pub fn counts(&self) -> (usize, usize) {
         (self.open, self.idle.len())
     }
 
-    /// The same of each tenant that has any, the largest first, at most `most`; and how many wait.
+    /// The same for each tenant that has any, the largest first, at most `most`; and the number of waiters.
     pub fn shares(&self, most: usize) -> (Vec<(Arc<TenantId>, usize, usize)>, usize) {
         let of = |(tenant, account): (&Arc<TenantId>, &Account)| (Arc::clone(tenant), account.open, account.idle.len());
         let mut shares: Vec<_> = self.accounts.iter().filter(|(_, account)| account.open > 0).map(of).collect();
@@ -120,7 +123,7 @@ impl<T, G> Ledger<T, G> {
         (shares, self.waiters.len())
     }
 
-    /// The gate of a tenant, made anew when its limits changed.
+    /// The gate of a tenant. It is replaced when the tenant's limits have changed.
     pub fn gate(&mut self, tenant: &Arc<TenantId>, limits: Limits) -> Arc<Gate> {
         match &mut self.account(tenant).gate {
             Some(gate) if gate.limits() == limits => Arc::clone(gate),
@@ -128,38 +131,39 @@ impl<T, G> Ledger<T, G> {
         }
     }
 
-    /// Takes what is there, for somebody who has waited so long.
-    pub fn take(&mut self, ask: &Ask, waited: Duration) -> Option<Taken<T>> {
-        let account = self.account(&ask.tenant);
-        account.generation = account.generation.max(ask.generation);
-        account.share = ask.share;
-        let room = account.open < ask.share;
-        // The newest one: the others grow old and are closed.
+    /// Takes a connection or a slot if there is one, for a request that has waited for `waited`.
+    pub fn take(&mut self, request: &SlotRequest, waited: Duration) -> Option<Taken<T>> {
+        let account = self.account(&request.tenant);
+        account.generation = account.generation.max(request.generation);
+        account.share = request.share;
+        let room = account.open < request.share;
+        // The newest one is used, so that the others grow old and are closed.
         if let Some(tick) = account.idle.last().copied() {
-            let usable = !ask.fresh && self.idle.get(&tick).is_some_and(|idle| idle.generation == ask.generation);
-            if !usable && ask.idle_only {
+            let usable =
+                !request.fresh && self.idle.get(&tick).is_some_and(|idle| idle.generation == request.generation);
+            if !usable && request.idle_only {
                 return None;
             }
-            self.account(&ask.tenant).idle.pop();
+            self.account(&request.tenant).idle.pop();
             let connection =
-                self.idle.remove(&tick).expect("an account's idle connections are in the ledger").connection;
+                self.idle.remove(&tick).expect("the ledger holds every idle connection of an account").connection;
             return Some(if usable {
                 Taken::Connection(connection)
             } else {
                 Taken::Slot { replaces: Some(connection) }
             });
         }
-        if ask.idle_only || !room {
+        if request.idle_only || !room {
             return None;
         }
         let has = account.open;
         let replaces = if self.open < self.budget { None } else { Some(self.evict(has, waited)?) };
         self.open += 1;
-        self.account(&ask.tenant).open += 1;
+        self.account(&request.tenant).open += 1;
         Some(Taken::Slot { replaces })
     }
 
-    /// Takes the slot of the connection that has been idle longest, for a tenant that `has` so many.
+    /// Takes the connection that has been idle longest, with its slot, for a tenant that has `has` connections.
     fn evict(&mut self, has: usize, waited: Duration) -> Option<T> {
         let oldest = self.idle.first_key_value()?.1;
         let of_owner = self.accounts.get(&oldest.tenant).map_or(0, |account| account.open);
@@ -175,29 +179,29 @@ impl<T, G> Ledger<T, G> {
         Some(idle.connection)
     }
 
-    /// Waits in line. The ticket is for [`Ledger::leave`].
-    pub fn wait(&mut self, ask: Ask) -> (u64, oneshot::Receiver<G>) {
+    /// Enters the queue. The ticket is for [`Ledger::dequeue`].
+    pub fn enqueue(&mut self, request: SlotRequest) -> (u64, oneshot::Receiver<G>) {
         let (grant, granted) = oneshot::channel();
         self.ticks += 1;
-        self.waiters.insert(self.ticks, Waiter { ask, since: Instant::now(), grant });
+        self.waiters.insert(self.ticks, Waiter { request, since: Instant::now(), grant });
         (self.ticks, granted)
     }
 
-    /// Takes what is there for somebody who waits, unless they are being served already.
-    pub fn take_in_line(&mut self, ticket: u64, ask: &Ask) -> Option<Taken<T>> {
+    /// Takes a connection or a slot for a waiter, unless the waiter is being served already.
+    pub fn take_waiting(&mut self, ticket: u64, request: &SlotRequest) -> Option<Taken<T>> {
         let waited = self.waiters.get(&ticket)?.since.elapsed();
-        let taken = self.take(ask, waited)?;
-        self.leave(ticket);
+        let taken = self.take(request, waited)?;
+        self.dequeue(ticket);
         Some(taken)
     }
 
-    /// Waits no more.
-    pub fn leave(&mut self, ticket: u64) {
+    /// Leaves the queue.
+    pub fn dequeue(&mut self, ticket: u64) {
         self.waiters.remove(&ticket);
     }
 
-    /// The first in line who can be served, and with what.
-    pub fn serve_next(&mut self) -> Option<(oneshot::Sender<G>, Ask, Taken<T>)> {
+    /// The first waiter who can be served, and what it gets.
+    pub fn serve_next(&mut self) -> Option<(oneshot::Sender<G>, SlotRequest, Taken<T>)> {
         let mut next = 0;
         while let Some((&ticket, waiter)) = self.waiters.range(next..).next() {
             next = ticket + 1;
@@ -205,24 +209,24 @@ impl<T, G> Ledger<T, G> {
                 self.waiters.remove(&ticket);
                 continue;
             }
-            let (ask, waited) = (waiter.ask.clone(), waiter.since.elapsed());
-            if let Some(taken) = self.take(&ask, waited) {
+            let (request, waited) = (waiter.request.clone(), waiter.since.elapsed());
+            if let Some(taken) = self.take(&request, waited) {
                 let waiter = self.waiters.remove(&ticket)?;
-                return Some((waiter.grant, ask, taken));
+                return Some((waiter.grant, request, taken));
             }
         }
         None
     }
 
-    /// Gives a slot back; its connection is closed.
+    /// Gives a slot back whose connection is closed.
     pub fn free(&mut self, tenant: &Arc<TenantId>) {
         self.open -= 1;
         self.account(tenant).open -= 1;
     }
 
-    /// Keeps a connection for the next one. Gives it back if it is to be closed: it belongs to an older generation, or the
-    /// tenant's share has become smaller.
-    pub fn park(&mut self, tenant: &Arc<TenantId>, generation: u64, connection: T) -> Result<(), T> {
+    /// Stores an idle connection for the next request. Returns it if the pool has to close it, because its generation
+    /// is no longer current or the tenant's share has become smaller.
+    pub fn put_back(&mut self, tenant: &Arc<TenantId>, generation: u64, connection: T) -> Result<(), T> {
         self.ticks += 1;
         let tick = self.ticks;
         let account = self.account(tenant);
@@ -235,8 +239,8 @@ impl<T, G> Ledger<T, G> {
         Ok(())
     }
 
-    /// From now on connections of a tenant below `generation` are not used; returns the idle ones, which keep their
-    /// slots until they are closed.
+    /// From now on no connection of a tenant below `generation` is used. Returns the idle ones, which keep their slots
+    /// until they are closed.
     pub fn retire(&mut self, tenant: &Arc<TenantId>, generation: u64) -> Vec<(u64, T)> {
         let account = self.account(tenant);
         account.generation = account.generation.max(generation);
@@ -244,7 +248,7 @@ impl<T, G> Ledger<T, G> {
         let ticks = std::mem::take(&mut account.idle);
         let mut retired = Vec::new();
         for tick in ticks {
-            let idle = self.idle.remove(&tick).expect("an account's idle connections are in the ledger");
+            let idle = self.idle.remove(&tick).expect("the ledger holds every idle connection of an account");
             if idle.generation < current {
                 retired.push((idle.generation, idle.connection));
             } else {
@@ -255,7 +259,7 @@ impl<T, G> Ledger<T, G> {
         retired
     }
 
-    /// Connections that have been idle since before `limit`; they keep their slots until they are closed.
+    /// Removes the connections that have been idle since before `limit`. They keep their slots until they are closed.
     pub fn expired(&mut self, limit: Instant) -> Vec<(Arc<TenantId>, u64, T)> {
         let mut expired = Vec::new();
         while let Some(oldest) = self.idle.first_entry().filter(|oldest| oldest.get().since <= limit) {
@@ -266,9 +270,10 @@ impl<T, G> Ledger<T, G> {
         expired
     }
 
-    /// A connection to close ahead of need: the one that has been idle longest. It keeps its slot; say [`Ledger::closed`] as it
-    /// is freed. `None`: enough slots are free or about to be, or no connection has rested.
-    pub fn ahead(&mut self) -> Option<(Arc<TenantId>, u64, T)> {
+    /// Removes a connection to close ahead of need: the one that has been idle longest. It keeps its slot; the pool
+    /// calls [`Ledger::closed_ahead`] when it frees the slot. `None`: enough slots are free or about to be, or no
+    /// connection has rested.
+    pub fn close_ahead(&mut self) -> Option<(Arc<TenantId>, u64, T)> {
         if self.budget - self.open + self.closing >= self.budget / RESERVE {
             return None;
         }
@@ -279,8 +284,8 @@ impl<T, G> Ledger<T, G> {
         Some((idle.tenant, idle.generation, idle.connection))
     }
 
-    /// One that was closed ahead of need is closed.
-    pub fn closed(&mut self) {
+    /// A connection from [`Ledger::close_ahead`] is closed.
+    pub fn closed_ahead(&mut self) {
         self.closing -= 1;
     }
 
@@ -289,6 +294,6 @@ impl<T, G> Ledger<T, G> {
             let account = Account { open: 0, share: usize::MAX, generation: 0, idle: Vec::new(), gate: None };
             self.accounts.insert(Arc::clone(tenant), account);
         }
-        self.accounts.get_mut(tenant).expect("it was inserted")
+        self.accounts.get_mut(tenant).expect("the account was inserted above")
     }
 }

@@ -1,4 +1,4 @@
-//! [`LegacyCaller`]: the extractor that every legacy call begins with.
+//! [`LegacyCaller`]: the extractor that every legacy route begins with. It admits users of the default tenant only.
 
 use super::LegacyError;
 use crate::admission::Caller;
@@ -10,12 +10,13 @@ use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use kernel::http::{ApiError, Code, is_json, read_body};
 
-/// Who calls one of the legacy's own calls: a user of the default tenant, whatever host or tenant the request names. The
-/// token is found where the legacy looks for it ([`token::as_the_legacy`]), so a POST brings its body along.
+/// The caller of a legacy route: a user of the default tenant, whatever host or tenant the request names.
+///
+/// The token is read from where the legacy application reads it ([`token::in_legacy_request`]). That includes the body
+/// of a POST, so the extractor reads the body and hands it on.
 pub struct LegacyCaller {
-    /// The user.
     pub caller: Caller,
-    /// The body of a POST.
+    /// The body of a POST; empty for other methods.
     pub body: Bytes,
 }
 
@@ -37,13 +38,13 @@ impl FromRequest<App> for LegacyCaller {
             (table.default_tenant(), table.position)
         };
         tracing::Span::current().record("position", position.0);
-        let token = token::as_the_legacy(&parts, &body).ok_or(LegacyError::NotLoggedIn)?;
+        let token = token::in_legacy_request(&parts, &body).ok_or(LegacyError::NotLoggedIn)?;
         let session = app.sessions.session(&token).await.map_err(|why| match why {
-            NoSession::NotOurs => LegacyError::NoUser,
+            NoSession::Unrecognised => LegacyError::NoUser,
             NoSession::Ended => LegacyError::TokenExpired,
-            NoSession::Unknown(error) => error.into(),
+            NoSession::Unavailable(error) => error.into(),
         })?;
-        let caller = Caller::admitted(app, &parts, default, session).await?;
+        let caller = Caller::admit(app, &parts, default, session).await?;
         Ok(Self { caller, body })
     }
 }

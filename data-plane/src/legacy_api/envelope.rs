@@ -1,4 +1,4 @@
-//! `{"code": 0, "message": "success", "data": ...}`, always with HTTP 200, as old clients read it.
+//! The legacy envelope: `{"code": 0, "message": "success", "data": ...}`, always with HTTP status 200.
 
 use super::{LegacyError, json};
 use axum::extract::Request;
@@ -11,9 +11,10 @@ use kernel::process::telemetry::names;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Any answer to an old call. Without `data` it is an error: 1001 no user, 1004 not logged in, 1005 session over, 401 not the
-/// caller's own, 404 no such course, 2001 wrong parameter, 400, 413 and 415 as in HTTP, -1 anything else.
-// The members of all answers are in alphabetical order, as the old application sorts them.
+/// The answer to a legacy call. Without `data` it is an error: 1001 unknown user, 1004 not logged in, 1005 session
+/// expired, 401 no right to see another user's data, 404 no such course, 2001 wrong parameter, 400, 413 and 415 as in
+/// HTTP, -1 anything else.
+// The members of all answers are in alphabetical order, because the legacy application sorts them.
 #[derive(Serialize, ToSchema)]
 pub struct Envelope<'m, D> {
     code: i32,
@@ -23,13 +24,13 @@ pub struct Envelope<'m, D> {
     message: &'m str,
 }
 
-/// What was asked for.
+/// A successful answer.
 pub fn success<D: Serialize>(data: D) -> Result<Response, LegacyError> {
     enclose(&Envelope { code: 0, data: Some(data), message: "success" })
 }
 
-/// Puts every error of an old call into the envelope, in the caller's language. A layer, because most of them come from what
-/// old and new calls share.
+/// Puts every error of a legacy call into the envelope, in the caller's language. This is a layer, because most errors
+/// come from code that the legacy API shares with the tenants' API.
 pub async fn envelope(request: Request, next: Next) -> Response {
     let language = Language::of(request.headers());
     let mut response = next.run(request).await;

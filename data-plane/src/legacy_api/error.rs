@@ -1,38 +1,38 @@
-//! [`LegacyError`]: the old application's error codes. The numbers are those of its own list of codes.
+//! [`LegacyError`]: the error codes of the legacy application, with its numbers.
 
 use kernel::http::{ApiError, Code, Language};
 
-/// Why an old call has no answer. All of them are HTTP 200 with a `code` that is not 0.
+/// Why a legacy call failed. Every error has HTTP status 200 and a `code` other than 0.
 #[derive(Clone, Debug)]
 pub enum LegacyError {
-    /// 1001: the token is not this installation's, or its user does not belong to it.
+    /// 1001: this installation did not issue the token, or its user is no member.
     NoUser,
-    /// 1004: no token.
+    /// 1004: the request has no token.
     NotLoggedIn,
-    /// 1005: the session is over.
+    /// 1005: the session has expired or was revoked.
     TokenExpired,
-    /// 401: somebody else's.
+    /// 401: the data belongs to another user.
     NoPermission,
     /// 2001: a field of the body is wrong.
     Parameter(String),
     /// 404: there is no such course.
     ShifuNotFound,
-    /// What the HTTP layer refuses, by its status: 400, 413, 415.
+    /// 400, 413 or 415: the HTTP layer refused the request.
     Http(Code),
-    /// -1: anything else. Seconds after which it may be different, if that is known.
+    /// -1: anything else.
     Unexpected {
-        /// `Retry-After`.
+        /// Seconds after which the client may try again, if known.
         retry_after: Option<u32>,
     },
 }
 
 impl LegacyError {
-    /// The fault is here; the cause is logged.
+    /// An internal error. The cause is logged and not shown to the client.
     pub fn broken(cause: &sqlx::Error) -> Self {
         ApiError::internal(cause).into()
     }
 
-    /// Its number in the envelope.
+    /// The number in the envelope.
     pub fn code(&self) -> i32 {
         match self {
             Self::NoUser => 1001,
@@ -46,7 +46,7 @@ impl LegacyError {
         }
     }
 
-    /// The sentence for people.
+    /// The message for the user.
     pub fn message(&self, language: Language) -> String {
         let (english, chinese) = match self {
             Self::NoUser => ("User not found", "用户不存在"),
@@ -59,7 +59,7 @@ impl LegacyError {
                     Language::Chinese => format!("参数错误：{field}"),
                 };
             }
-            // The design's own words.
+            // The legacy application has this message in English only.
             Self::ShifuNotFound => ("Shifu not found", "Shifu not found"),
             Self::Http(code) => return code.message(language).to_owned(),
             Self::Unexpected { .. } => {
@@ -85,7 +85,7 @@ impl From<ApiError> for LegacyError {
             }
             code @ (Code::BadRequest | Code::TooLarge | Code::UnsupportedMediaType) => Self::Http(code),
             code => {
-                tracing::debug!(code = code.name(), "a legacy call has no answer");
+                tracing::debug!(code = code.name(), "a legacy call failed");
                 Self::Unexpected { retry_after: error.seconds_to_retry() }
             }
         }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_the_contract_have_an_old_number() {
+    fn every_error_code_has_a_legacy_number() {
         for (code, number) in [
             (Code::UserNotInTenant, 1001),
             (Code::Unauthenticated, 1005),

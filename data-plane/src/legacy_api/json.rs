@@ -1,12 +1,12 @@
-//! JSON byte for byte as the old application wrote it (Python's `json.dumps` by way of Flask's `jsonify`): ASCII only, no
-//! blanks, a line feed at the end. The order of members is that of the types, which keep them in alphabetical order.
+//! JSON exactly as the legacy application wrote it (Python's `json.dumps`, called by Flask's `jsonify`): ASCII only, no
+//! blanks, and a line feed at the end. Members keep the order of the types, which is alphabetical.
 
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 use std::io::{self, Write};
 
-/// The text of a value.
+/// Serializes a value.
 pub fn text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1024);
     value.serialize(&mut Serializer::with_formatter(&mut text, Ascii))?;
@@ -39,8 +39,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn text_is_what_python_writes() {
-        // Each is `json.dumps(value, separators=(",", ":"))` of Python 3.11.
+    fn json_equals_that_of_python() {
+        // The expected texts come from `json.dumps(value, separators=(",", ":"))` in Python 3.11.
         for (value, expected) in [
             (json!("Zoë 李 😀"), r#""Zo\u00eb \u674e \ud83d\ude00""#),
             (json!("a\"\\/\n\r\t\u{8}\u{c}\u{1}\u{1f}\u{7f}\u{80}"), r#""a\"\\/\n\r\t\b\f\u0001\u001f\u007f\u0080""#),

@@ -1,15 +1,15 @@
-//! The old calls about a user's progress and coupons, and about a course.
+//! The legacy calls about a user's progress and coupons, and about a course.
 
 use super::caller::LegacyCaller;
 use super::envelope::{Envelope, success};
-use super::{LegacyError, allowed, amount, rows_of, time};
+use super::{LegacyError, amount, read_all, rows_of, time, user_in_path};
 use crate::app::App;
 use axum::extract::State;
 use axum::response::Response;
 use kernel::domain::UserId;
 use kernel::http::ApiPath;
 use serde::Serialize;
-use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::mysql::MySqlArguments;
 use sqlx::{Arguments, Row};
 use utoipa::ToSchema;
 
@@ -32,7 +32,8 @@ struct Step<'r> {
 }
 
 /// A user's progress, newest first.
-#[utoipa::path(get, path = "/api/legacy/user/{user_id}/study_progress", tag = "legacy", security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("user_id" = UserId, Path)),
+#[utoipa::path(get, path = "/api/legacy/user/{user_id}/study_progress", tag = "legacy",
+    security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("user_id" = UserId, Path)),
     responses((status = 200, description = "The answer, or an error", body = Envelope<Progress<'_>>)))]
 pub async fn study_progress(
     State(app): State<App>,
@@ -42,10 +43,9 @@ pub async fn study_progress(
     const PROGRESS: &str = "SELECT progress_record_bid, shifu_bid, outline_item_bid, status, block_position, created_at
         FROM learn_progress_records WHERE user_bid = ? AND CAST(user_bid AS BINARY) = ? AND deleted = 0
         ORDER BY created_at DESC, id DESC LIMIT ?";
-    let user_id = allowed(&caller, &user)?;
+    let user_id = user_in_path(&caller, &user)?;
     let rows = rows_of(&app, &caller, PROGRESS, &user_id).await?;
-    let step = |row| -> Result<_, sqlx::Error> {
-        let row: &MySqlRow = row;
+    let progress = read_all(&rows, |row| {
         Ok(Step {
             block_position: row.try_get(4)?,
             created_at: time(row, 5)?,
@@ -54,8 +54,7 @@ pub async fn study_progress(
             shifu_bid: row.try_get(1)?,
             status: row.try_get(3)?,
         })
-    };
-    let progress = rows.iter().map(step).collect::<Result<_, _>>().map_err(|error| LegacyError::broken(&error))?;
+    })?;
     success(Progress { progress, user_id: user_id.as_str() })
 }
 
@@ -79,7 +78,8 @@ struct Coupon<'r> {
 }
 
 /// A user's coupons, newest first.
-#[utoipa::path(get, path = "/api/legacy/coupons/user/{user_id}", tag = "legacy", security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("user_id" = UserId, Path)),
+#[utoipa::path(get, path = "/api/legacy/coupons/user/{user_id}", tag = "legacy",
+    security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("user_id" = UserId, Path)),
     responses((status = 200, description = "The answer, or an error", body = Envelope<Coupons<'_>>)))]
 pub async fn coupons(
     State(app): State<App>,
@@ -89,10 +89,9 @@ pub async fn coupons(
     const COUPONS: &str = "SELECT coupon_usage_bid, coupon_bid, name, code, discount_type, `value`, status
         FROM promo_coupon_usages WHERE user_bid = ? AND CAST(user_bid AS BINARY) = ? AND deleted = 0
         ORDER BY created_at DESC, id DESC LIMIT ?";
-    let user_id = allowed(&caller, &user)?;
+    let user_id = user_in_path(&caller, &user)?;
     let rows = rows_of(&app, &caller, COUPONS, &user_id).await?;
-    let coupon = |row| -> Result<_, sqlx::Error> {
-        let row: &MySqlRow = row;
+    let coupons = read_all(&rows, |row| {
         Ok(Coupon {
             code: row.try_get(3)?,
             coupon_bid: row.try_get(1)?,
@@ -102,8 +101,7 @@ pub async fn coupons(
             status: row.try_get(6)?,
             value: amount(row, 5)?,
         })
-    };
-    let coupons = rows.iter().map(coupon).collect::<Result<_, _>>().map_err(|error| LegacyError::broken(&error))?;
+    })?;
     success(Coupons { coupons, user_id: user_id.as_str() })
 }
 
@@ -117,12 +115,13 @@ struct Shifu<'r> {
     title: &'r str,
 }
 
-/// What the legacy calls published. The design asks the table of published courses for a column `status` that it does not
-/// have; all its rows are.
+/// The legacy number for "published". The table of published courses has no column `status`, because all its rows are
+/// published.
 const PUBLISHED: i16 = 1;
 
-/// A course, as it was published last.
-#[utoipa::path(get, path = "/api/legacy/shifu/{shifu_id}", tag = "legacy", security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("shifu_id" = String, Path)),
+/// A course, in its latest published version.
+#[utoipa::path(get, path = "/api/legacy/shifu/{shifu_id}", tag = "legacy",
+    security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("shifu_id" = String, Path)),
     responses((status = 200, description = "The answer, or an error", body = Envelope<Shifu<'_>>)))]
 pub async fn shifu(
     State(app): State<App>,

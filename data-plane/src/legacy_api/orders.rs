@@ -1,9 +1,9 @@
-//! The old calls about orders: all of a user, newest first, and a new one.
+//! The legacy calls about orders: a list of all orders of a user, and a new order.
 
 use super::caller::LegacyCaller;
 use super::envelope::{Envelope, success};
-use super::{LegacyError, allowed, amount, rows_of, time};
-use crate::api::new_order::{self, NewOrder};
+use super::{LegacyError, amount, read_all, rows_of, time, user_in_path};
+use crate::api::new_order;
 use crate::api::price::Price;
 use crate::app::App;
 use axum::extract::State;
@@ -36,7 +36,8 @@ struct Order<'r> {
 }
 
 /// All orders of a user, newest first.
-#[utoipa::path(get, path = "/api/legacy/user/{user_id}/orders", tag = "legacy", security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("user_id" = UserId, Path)),
+#[utoipa::path(get, path = "/api/legacy/user/{user_id}/orders", tag = "legacy",
+    security(("token" = []), ("cookie" = []), ("bearer" = [])), params(("user_id" = UserId, Path)),
     responses((status = 200, description = "The answer, or an error", body = Envelope<Orders<'_>>)))]
 pub async fn of_user(
     State(app): State<App>,
@@ -45,10 +46,9 @@ pub async fn of_user(
 ) -> Result<Response, LegacyError> {
     const ORDERS: &str = "SELECT order_bid, shifu_bid, payable_price, paid_price, status, created_at FROM order_orders
         WHERE user_id = ? AND CAST(user_id AS BINARY) = ? AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT ?";
-    let user_id = allowed(&caller, &user)?;
+    let user_id = user_in_path(&caller, &user)?;
     let rows = rows_of(&app, &caller, ORDERS, &user_id).await?;
-    let orders = rows.iter().map(order).collect::<Result<_, _>>().map_err(|error| LegacyError::broken(&error))?;
-    success(Orders { orders, user_id: user_id.as_str() })
+    success(Orders { orders: read_all(&rows, order)?, user_id: user_id.as_str() })
 }
 
 fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
@@ -62,14 +62,14 @@ fn order(row: &MySqlRow) -> Result<Order<'_>, sqlx::Error> {
     })
 }
 
-/// A new order; what else old clients send is not looked at.
+/// A new order. Other members that old clients send are ignored.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = LegacyNewOrder)]
 struct Body {
     shifu_id: String,
     #[serde(default)]
     user_id: Option<String>,
-    /// A number, or its text; missing: 0.
+    /// A number, or its text; 0 if it is missing.
     #[serde(default)]
     #[schema(value_type = Option<f64>)]
     price: Option<Box<RawValue>>,
@@ -81,8 +81,9 @@ struct Created<'r> {
     order_id: &'r str,
 }
 
-/// A new order of the caller, or, asked by an admin, of another member.
-#[utoipa::path(post, path = "/api/legacy/orders", tag = "legacy", security(("token" = []), ("cookie" = []), ("bearer" = [])), request_body = Body,
+/// Create an order for the caller. An admin may create one for another member.
+#[utoipa::path(post, path = "/api/legacy/orders", tag = "legacy",
+    security(("token" = []), ("cookie" = []), ("bearer" = [])), request_body = Body,
     responses((status = 200, description = "The answer, or an error", body = Envelope<Created<'_>>)))]
 pub async fn create(
     State(app): State<App>,
@@ -94,11 +95,7 @@ pub async fn create(
     let shifu_bid = new_order::shifu_bid(body.shifu_id, "shifu_id")?;
     let price = price(body.price.as_deref())?;
     let key = idempotency_key(&headers)?;
-    if user_id != caller.user_id {
-        app.profiles.member(&caller.route, &user_id).await?;
-    }
-    let mut database = app.databases.enter(&caller.route).await?;
-    let written = NewOrder::new(&caller, user_id, shifu_bid, price, key.as_deref()).write(&mut database).await?;
+    let written = new_order::create(&app, &caller, user_id, shifu_bid, price, key.as_deref()).await?;
     success(Created { order_id: written.order()?.order_bid })
 }
 
@@ -112,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_price_is_a_number_or_its_text() {
+    fn a_legacy_price_is_a_number_or_its_text() {
         let of = |body: &str| -> Result<String, LegacyError> {
             let body: Body = parse_json(body.as_bytes())?;
             price(body.price.as_deref()).map(|price| price.to_string())

@@ -1,9 +1,10 @@
-//! Reading the system database for the routing table.
+//! The queries by which the follower reads the system database for the routing table.
 //!
-//! The follower has a connection of its own. A connection of the shared pool that was in use when the network went silent
-//! comes back when TCP gives up, minutes later; this one is dropped after [`QUERY_TIMEOUT`] and opened anew.
+//! The follower has a connection of its own. A connection of the shared pool that is in use when the network goes
+//! silent comes back minutes later, when TCP gives up. The follower drops its connection after [`QUERY_TIMEOUT`] and
+//! opens another one.
 
-use super::{Limits, Place, Plan, Plans, Rate, Route, Service};
+use super::{Availability, DatabaseAddress, Limits, Plan, Plans, Rate, Route};
 use kernel::domain::{DomainName, Position, Tenant, TenantId};
 use kernel::store::Heads;
 use kernel::store::installation::{self, Switches};
@@ -18,25 +19,25 @@ use std::time::Duration;
 /// Longest wait for one answer of the system database.
 pub const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// The same for a query that reads every tenant.
+/// Longest wait for a query that reads every tenant.
 const FULL_LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Tenants read by one query, and a size for a few of them: two sizes are two prepared statements, not a thousand.
+/// The two numbers of tenants that one query reads. Only two sizes, so that there are only two prepared statements.
 const CHUNK: usize = 500;
 const SMALL_CHUNK: usize = 8;
 
-/// Why the system database told nothing.
+/// Why the system database gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No answer in time.
-    #[error("no answer in time")]
+    /// It did not answer in time.
+    #[error("the system database did not answer in time")]
     Timeout,
-    /// Anything else.
+    /// The query failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// `future`, but not longer than [`QUERY_TIMEOUT`].
+/// Runs a query for at most [`QUERY_TIMEOUT`].
 pub async fn bounded<T>(future: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, LoadError> {
     within(QUERY_TIMEOUT, future).await
 }
@@ -45,7 +46,7 @@ async fn within<T>(limit: Duration, future: impl Future<Output = Result<T, sqlx:
     Ok(tokio::time::timeout(limit, future).await.map_err(|_| LoadError::Timeout)??)
 }
 
-/// Newest positions.
+/// The newest position of events, and how often sessions and users have changed.
 pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError> {
     let query = sqlx::query_as("SELECT name, position FROM saas_heads");
     let rows: Vec<(String, u64)> = bounded(query.fetch_all(connection)).await?;
@@ -53,8 +54,8 @@ pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError>
     Ok(Heads { events: Position(of("events")), sessions: of("sessions"), users: of("users") })
 }
 
-/// Which tenants have events in `(after, until]`.
-pub async fn touched(
+/// The tenants that have events in `(after, until]`.
+pub async fn changed_tenants(
     connection: &mut MySqlConnection,
     after: Position,
     until: Position,
@@ -69,7 +70,7 @@ pub async fn switches(connection: &mut MySqlConnection) -> Result<Switches, Load
     bounded(installation::switches(connection)).await
 }
 
-/// What the plans allow.
+/// All plans.
 pub async fn plans(connection: &mut MySqlConnection) -> Result<Plans, LoadError> {
     type Row = (String, u32, u32, Option<u32>, Option<u32>, Option<u32>);
     let query = "SELECT plan_type, request_concurrency, request_queue, request_rate, request_burst, max_connections
@@ -91,22 +92,24 @@ const ROUTES: &str = "SELECT s.tenant_id, s.position, s.snapshot, d.db_host, d.d
 
 const DOMAINS: &str = "SELECT tenant_id, domain FROM saas_tenant_domains";
 
-/// Every tenant.
-pub async fn all(connection: &mut MySqlConnection) -> Result<Vec<Route>, LoadError> {
+/// The routes of all tenants.
+pub async fn all_tenants(connection: &mut MySqlConnection) -> Result<Vec<Route>, LoadError> {
     let rows = within(FULL_LOAD_TIMEOUT, sqlx::query(ROUTES).fetch_all(&mut *connection)).await?;
-    // Domains are read after the tenants, so a route's position is true of them too: a lower bound.
+    // Domains are read after the tenants, so they are at least as new as the route's position.
     let domains = within(FULL_LOAD_TIMEOUT, sqlx::query(DOMAINS).fetch_all(connection)).await?;
     Ok(routes(&rows, &domains)?)
 }
 
-/// These tenants, as far as they exist.
-pub async fn some(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<Vec<Route>, LoadError> {
+/// The routes of these tenants, as far as they exist.
+pub async fn tenants(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<Vec<Route>, LoadError> {
     let mut loaded = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
         let size = if chunk.len() <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK };
-        let places = format!("({}?)", "?, ".repeat(size - 1));
-        let (of_tenants, of_domains) =
-            (format!("{ROUTES} WHERE s.tenant_id IN {places}"), format!("{DOMAINS} WHERE tenant_id IN {places}"));
+        let placeholders = format!("({}?)", "?, ".repeat(size - 1));
+        let (of_tenants, of_domains) = (
+            format!("{ROUTES} WHERE s.tenant_id IN {placeholders}"),
+            format!("{DOMAINS} WHERE tenant_id IN {placeholders}"),
+        );
         let rows = bounded(bind_ids(&of_tenants, chunk, size).fetch_all(&mut *connection)).await?;
         let domains = bounded(bind_ids(&of_domains, chunk, size).fetch_all(&mut *connection)).await?;
         loaded.extend(routes(&rows, &domains)?);
@@ -114,10 +117,10 @@ pub async fn some(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<
     Ok(loaded)
 }
 
-/// The ids, the last one repeated to fill all places.
-fn bind_ids<'q>(query: &'q str, ids: &'q [TenantId], places: usize) -> Query<'q, MySql, MySqlArguments> {
+/// Binds the ids. The last one is repeated to fill all placeholders.
+fn bind_ids<'q>(query: &'q str, ids: &'q [TenantId], placeholders: usize) -> Query<'q, MySql, MySqlArguments> {
     let last = ids.last().map_or("", TenantId::as_str);
-    let filled = ids.iter().map(TenantId::as_str).chain(std::iter::repeat(last)).take(places);
+    let filled = ids.iter().map(TenantId::as_str).chain(std::iter::repeat(last)).take(placeholders);
     filled.fold(sqlx::query(query), Query::bind)
 }
 
@@ -128,7 +131,7 @@ fn routes(rows: &[MySqlRow], domains: &[MySqlRow]) -> Result<Vec<Route>, sqlx::E
         match domain.parse() {
             Ok(domain) => by_tenant.entry(tenant_id).or_default().push(domain),
             Err(_) => {
-                tracing::error!(tenant_id, "a domain in the system database is not in normal form; it is skipped")
+                tracing::error!(tenant_id, "the node skips a domain in the system database that is not in normal form")
             }
         }
     }
@@ -138,18 +141,20 @@ fn routes(rows: &[MySqlRow], domains: &[MySqlRow]) -> Result<Vec<Route>, sqlx::E
         let domains = by_tenant.remove(id).unwrap_or_default();
         match id.parse::<TenantId>() {
             Ok(tenant_id) => routes.push(route(row, tenant_id, domains)?),
-            Err(_) => tracing::error!("a tenant id in the system database is not valid; the tenant is skipped"),
+            Err(_) => tracing::error!("the node skips a tenant in the system database whose id is not valid"),
         }
     }
     Ok(routes)
 }
 
 fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Result<Route, sqlx::Error> {
-    // A snapshot of a newer version than this program must not stop the other tenants.
+    // A snapshot that only a newer version of this program can read must not affect the other tenants.
     let tenant: Option<Tenant> = serde_json::from_str(row.try_get(2)?)
-        .inspect_err(|error| tracing::error!(%tenant_id, %error, "a tenant cannot be read; it is refused"))
+        .inspect_err(
+            |error| tracing::error!(%tenant_id, %error, "the node refuses a tenant: its snapshot is unreadable"),
+        )
         .ok();
-    let place = Place {
+    let database = DatabaseAddress {
         host: row.try_get::<Option<_>, _>(3)?.unwrap_or_default(),
         port: row.try_get::<Option<i32>, _>(4)?.and_then(|port| u16::try_from(port).ok()).unwrap_or_default(),
         name: row.try_get::<Option<_>, _>(5)?.unwrap_or_default(),
@@ -160,12 +165,12 @@ fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Resul
     let own_connections = max_connections.and_then(|most| u32::try_from(most).ok()).unwrap_or_default().max(1);
     Ok(Route {
         tenant_id: Arc::new(tenant_id),
-        service: tenant.as_ref().map_or(Service::Unavailable, Service::of),
+        availability: tenant.as_ref().map_or(Availability::Unavailable, Availability::of),
         tenant_domain: tenant.as_ref().and_then(|tenant| tenant.tenant_domain.clone()),
         tenant_name: tenant.map(|tenant| tenant.tenant_name).unwrap_or_default(),
         domains,
         position: Position(row.try_get(1)?),
-        place,
+        database,
         plan_type: row.try_get(9)?,
         own_connections,
         max_connections: own_connections,
@@ -174,7 +179,7 @@ fn route(row: &MySqlRow, tenant_id: TenantId, domains: Vec<DomainName>) -> Resul
     })
 }
 
-/// How long ago the event at `position` was appended, by the database's clock.
+/// How long ago the event at `position` was appended, by the clock of the database.
 pub async fn lag(connection: &mut MySqlConnection, position: Position) -> Result<Option<Duration>, LoadError> {
     let asking = sqlx::query_as(
         "SELECT TIMESTAMPDIFF(MICROSECOND, occurred_at, UTC_TIMESTAMP(6)) FROM saas_events WHERE position = ?",

@@ -1,54 +1,58 @@
-//! Which tenant a request is for, from memory alone.
+//! Routing: finds the tenant of a request in memory. This is the floor of the crate; it imports no other part of it.
 //!
 //! **Guarantees.**
-//! * A request never asks the system database for a route. The whole table is here, so an unknown host is one hash miss:
-//!   that is the negative cache, and nothing an attacker sends makes it grow.
-//! * While the system database can be reached, no request is answered with a table older than 2 s: also not the
-//!   first one after the process was stopped for a minute ([`Freshness`]).
-//! * Cut off from it, the node goes on with what it knows and says so in its health and metrics.
+//! * A request never asks the system database for a route. The whole table is in memory, so an unknown host costs one
+//!   hash look-up, and nothing that an attacker sends makes the table grow.
+//! * While the system database can be reached, no request is answered from a table older than 2 s, not even the first
+//!   one after the process was stopped for a minute ([`Freshness`]).
+//! * If the system database cannot be reached, the node continues with what it knows, and reports so in its health and
+//!   metrics.
 //!
-//! One task writes ([`Follower`]), so there is no order of updates to get wrong; requests take a read lock for a few
-//! hash look-ups and never wait under it.
+//! Only the follower ([`crate::follower`]) changes the table, so updates cannot overtake each other. A request holds a
+//! read lock for a few hash look-ups and never waits under it.
+//!
+//! A route has a *generation*. It rises with every change after which open connections must not be used any more: the
+//! tenant was suspended, deleted, moved, or got a new database user.
 
+mod event_spans;
 mod freshness;
 pub mod load;
 mod plan;
 mod resolve;
 mod route;
 mod table;
-mod traced;
 
+pub use event_spans::EventSpans;
 pub use freshness::Freshness;
 pub use plan::{Limits, Plan, Plans, Rate};
-pub use resolve::Asked;
-pub use route::{Place, Route, Service};
+pub use resolve::TenantHint;
+pub use route::{Availability, DatabaseAddress, Route};
 pub use table::{Changes, Table};
-pub use traced::Traced;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-/// The table and how old it is.
+/// The routing table and its age.
 #[derive(Default)]
 pub struct Routing {
     table: RwLock<Table>,
-    /// How old the table is, and the way to ask for a newer one.
+    /// How old the table is, and how to request a newer one.
     pub freshness: Freshness,
-    /// Traces of events that are on their way into the table.
-    pub traced: Traced,
+    /// Trace spans of events that the table does not include yet.
+    pub spans: EventSpans,
 }
 
 impl Routing {
-    /// The table, to look into: no waiting while it is held.
+    /// Locks the table for reading. Callers must not wait while they hold the lock.
     pub fn table(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The route as it is now.
+    /// The newest route of the same tenant.
     pub fn now(&self, of: &Route) -> Option<Arc<Route>> {
         self.table().tenant(of.tenant_id.as_str())
     }
 
-    /// Changes the table. The follower alone calls this.
+    /// Changes the table. Only the follower calls this.
     pub fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
         change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))
     }

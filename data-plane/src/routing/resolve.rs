@@ -1,9 +1,9 @@
-//! Which tenant a request asks for, in the seed's order: `X-Tenant-ID` or `Tenant-ID` -> exact host -> subdomain -> the
-//! default tenant.
+//! [`TenantHint`]: which tenant a request asks for. The order is: the header `X-Tenant-ID` or `Tenant-ID`, the exact
+//! host, the subdomain, the default tenant.
 //!
-//! Naming a tenant opens nothing: every call also needs a token whose user belongs to the tenant. The host is `Host` or
-//! `:authority` only; `X-Forwarded-Host` counts when the peer is a configured proxy. What is malformed or says two things
-//! is refused, because the next machine in the chain might read it the other way.
+//! Naming a tenant grants nothing, because every route also needs a token whose user belongs to the tenant. The host
+//! comes from `Host` or `:authority`; `X-Forwarded-Host` counts only from a configured proxy. A request that is
+//! malformed or contradicts itself is refused, because another machine in the chain might understand it differently.
 
 use super::{Route, Table};
 use axum::http::request::Parts;
@@ -14,30 +14,33 @@ use kernel::store::installation::UnknownHost;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Headers that name a tenant, as people write them and as they are looked up.
+/// Headers that name a tenant: as error messages show them, and as they are looked up.
 const TENANT_HEADERS: [(&str, HeaderName); 2] =
     [("X-Tenant-ID", HeaderName::from_static("x-tenant-id")), ("Tenant-ID", HeaderName::from_static("tenant-id"))];
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// First labels that name no tenant.
+/// First labels of a host that never name a tenant.
 const SYSTEM_LABELS: [&str; 5] = ["www", "api", "admin", "cdn", "static"];
 
-/// What a request says of its tenant.
+/// What a request says about its tenant.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked<'r> {
-    /// A tenant by its id.
-    Tenant(TenantId),
-    /// A host: a name in lower-case ASCII without port, as nearly all come. It may still be malformed.
-    Plain(&'r str),
-    /// A host that had to be brought to its normal form, or none that could be a tenant's.
+pub enum TenantHint<'r> {
+    /// A tenant id.
+    Id(TenantId),
+    /// A host name in lower-case ASCII, without the port. Nearly all requests have one. It may still be malformed.
+    PlainHost(&'r str),
+    /// A host that had to be brought to its normal form, or one that cannot belong to a tenant.
     Host(Host),
 }
 
-impl<'r> Asked<'r> {
-    /// Reads what the request says; refuses what is malformed or says two things.
+impl<'r> TenantHint<'r> {
+    /// Reads the headers of a request.
+    ///
+    /// # Errors
+    /// 400 or 422 if they are malformed or contradict each other.
     pub fn of(parts: &'r Parts, peer: Option<SocketAddr>, trusted: &TrustedProxies) -> Result<Self, ApiError> {
         if let Some(id) = tenant_header(&parts.headers)? {
-            return Ok(Self::Tenant(id));
+            return Ok(Self::Id(id));
         }
         let forwarded = if trusted.contain(peer) { single(&parts.headers, &FORWARDED_HOST)? } else { None };
         let host = match forwarded {
@@ -52,19 +55,19 @@ impl<'r> Asked<'r> {
 }
 
 impl Table {
-    /// The tenant that a request asks for; `None`: there is no such tenant.
-    pub fn resolve(&self, asked: &Asked<'_>) -> Result<Option<Arc<Route>>, ApiError> {
+    /// The route of the tenant that a request asks for; `None`: there is no such tenant.
+    pub fn resolve(&self, hint: &TenantHint<'_>) -> Result<Option<Arc<Route>>, ApiError> {
         if !self.switches.multi_tenant {
             return Ok(self.default_tenant());
         }
-        let found = match asked {
-            Asked::Tenant(id) => return Ok(self.tenant(id.as_str())),
-            // Domains of the table are well-formed, so whatever is found is.
-            Asked::Plain(host) => match self.domain(host) {
+        let found = match hint {
+            TenantHint::Id(id) => return Ok(self.tenant(id.as_str())),
+            // All domains in the table are well-formed, so a host that is found needs no check.
+            TenantHint::PlainHost(host) => match self.domain(host) {
                 Some(route) => Some(route),
                 None => self.by_host(&Host::parse(host).map_err(|_| Code::InvalidHost)?),
             },
-            Asked::Host(host) => self.by_host(host),
+            TenantHint::Host(host) => self.by_host(host),
         };
         Ok(found.or_else(|| match self.switches.unknown_host {
             UnknownHost::Default => self.default_tenant(),
@@ -98,7 +101,7 @@ fn tenant_header(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
     text.parse().map(Some).map_err(|error| ApiError::invalid("tenant_id", field, error))
 }
 
-/// `:authority` (or the authority of an absolute target), else `Host`; both, if they agree.
+/// `:authority` (or the authority of an absolute target), or else `Host`. If both are present, they must agree.
 fn own_host(parts: &Parts) -> Result<Option<&str>, ApiError> {
     let host = single(&parts.headers, &header::HOST)?;
     match (parts.uri.authority().map(|authority| authority.as_str()), host) {
@@ -107,24 +110,24 @@ fn own_host(parts: &Parts) -> Result<Option<&str>, ApiError> {
     }
 }
 
-/// The only value of a header; two of them are a contradiction, even when they are equal.
+/// The only value of a header. Two values are refused even if they are equal.
 fn single<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
         return Err(Code::InvalidHost.into());
     }
-    // Bytes, not to_str: a host in UTF-8 is a host.
+    // A host may be in UTF-8, which `to_str` would refuse.
     first.map(|value| std::str::from_utf8(value.as_bytes()).map_err(|_| Code::InvalidHost.into())).transpose()
 }
 
-fn host_name(host: &str) -> Result<Asked<'_>, ApiError> {
+fn host_name(host: &str) -> Result<TenantHint<'_>, ApiError> {
     let (name, port) = host.split_once(':').unwrap_or((host, "0"));
     let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
     if port.len() <= 5 && port.parse::<u16>().is_ok() && !name.is_empty() && name.bytes().all(plain) {
-        return Ok(Asked::Plain(name));
+        return Ok(TenantHint::PlainHost(name));
     }
-    Host::parse(host).map(Asked::Host).map_err(|_| Code::InvalidHost.into())
+    Host::parse(host).map(TenantHint::Host).map_err(|_| Code::InvalidHost.into())
 }
 
 #[cfg(test)]

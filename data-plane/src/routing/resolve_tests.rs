@@ -1,4 +1,4 @@
-//! Forms of headers and hosts, and the tenant each means.
+//! Which tenant each form of host and header resolves to.
 
 use super::super::Table;
 use super::super::route::tests::route;
@@ -6,7 +6,7 @@ use super::*;
 use axum::http::Request;
 use kernel::store::installation::{Switches, UnknownHost};
 
-/// t1 and t2 have domains `t1.example.com`, `t2.example.com`; the default tenant has `default.example.com`.
+/// A table with the tenants t1, t2 and default, which have the domains `t1.example.com` and so on.
 fn table(unknown_host: UnknownHost) -> Table {
     let mut table = Table::default();
     table.replace(["t1", "t2", "default"].map(route).into());
@@ -26,7 +26,7 @@ fn ask(table: &Table, peer: &str, uri: &str, headers: &[Header<'_>]) -> String {
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let trusted = TrustedProxies::parse("10.0.0.0/8, 192.0.2.1").unwrap();
-    let found = Asked::of(&parts, Some(peer.parse().unwrap()), &trusted).and_then(|asked| table.resolve(&asked));
+    let found = TenantHint::of(&parts, Some(peer.parse().unwrap()), &trusted).and_then(|hint| table.resolve(&hint));
     match found {
         Ok(Some(route)) => route.tenant_id.to_string(),
         Ok(None) => "none".into(),
@@ -35,9 +35,9 @@ fn ask(table: &Table, peer: &str, uri: &str, headers: &[Header<'_>]) -> String {
 }
 
 #[test]
-fn hosts() {
+fn a_host_resolves_to_one_tenant_or_is_refused() {
     let (default, reject) = (table(UnknownHost::Default), table(UnknownHost::Reject));
-    // Host, tenant with unknown_host=default, tenant with unknown_host=reject.
+    // The host, the tenant with unknown_host=default, and the tenant with unknown_host=reject.
     for (host, or_default, or_none) in [
         ("t1.example.com", "t1", "t1"),
         ("t1.example.com:8443", "t1", "t1"),
@@ -90,7 +90,7 @@ fn hosts() {
 }
 
 #[test]
-fn headers_and_targets() {
+fn a_tenant_header_precedes_the_host_and_conflicts_are_refused() {
     let table = table(UnknownHost::Reject);
     let (host1, host2): (Header<'_>, Header<'_>) = (("host", b"t1.example.com"), ("host", b"t2.example.com"));
     let cases: &[(&str, &str, &[Header<'_>], &str)] = &[
@@ -107,7 +107,7 @@ fn headers_and_targets() {
         (STRANGER, "/", &[("x-tenant-id", b"t1,t2")], "invalid_tenant_id"),
         (STRANGER, "/", &[("x-tenant-id", b"admin")], "invalid_tenant_id"),
         (STRANGER, "/", &[("x-tenant-id", b"\xff1")], "invalid_tenant_id"),
-        // One host, said once.
+        // There must be exactly one host.
         (STRANGER, "/", &[host1, host2], "invalid_host"),
         (STRANGER, "/", &[host1, host1], "invalid_host"),
         (STRANGER, "http://t2.example.com/", &[], "t2"),
@@ -131,7 +131,7 @@ fn headers_and_targets() {
 }
 
 #[test]
-fn without_multi_tenancy_everybody_goes_to_the_default_tenant() {
+fn without_multi_tenancy_all_hosts_reach_the_default_tenant() {
     let mut table = table(UnknownHost::Reject);
     table.switches.multi_tenant = false;
     assert_eq!(ask(&table, STRANGER, "/", &[("host", b"t1.example.com")]), "default");

@@ -1,31 +1,32 @@
-//! [`Route`]: what a node knows of one tenant.
+//! [`Route`]: what a node knows about one tenant.
 
 use super::{Limits, Plans};
 use kernel::domain::{DomainName, Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, Code};
 use std::sync::Arc;
 
-/// Seconds after which a client may ask a tenant in maintenance again.
+/// Seconds after which a client may repeat a request to a tenant in maintenance.
 const MAINTENANCE_RETRY: u32 = 30;
 
 /// Whether a tenant is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub enum Availability {
     /// Requests are answered.
     Served,
-    /// Refused by decision of an administrator.
+    /// An operator has suspended the tenant.
     Suspended,
-    /// Deleted: as if it were not there. Its domains stay its own until it is purged, so nobody else answers on them.
+    /// The tenant was deleted, and requests get the same answer as for an unknown tenant. Its domains remain its own
+    /// until it is purged, so no other tenant answers on them.
     Gone,
-    /// Refused for a while.
+    /// The tenant is in maintenance for a while.
     Maintenance,
-    /// Not served: it has no database (yet), or its row is of a newer version than this program. What cannot be read is
-    /// refused, never guessed.
+    /// The tenant has no database (yet), or only a newer version of this program can read its row. The node never
+    /// guesses what it cannot read.
     Unavailable,
 }
 
-impl Service {
-    /// What a member is told instead of an answer.
+impl Availability {
+    /// The error that a member gets instead of an answer; `None`: the tenant is served.
     pub fn refusal(self) -> Option<ApiError> {
         match self {
             Self::Served => None,
@@ -36,7 +37,8 @@ impl Service {
         }
     }
 
-    /// What the tenant's present means. One that is being copied to another server is refused as in maintenance.
+    /// The availability of a tenant in its current state. A tenant that is being moved to another server counts as in
+    /// maintenance.
     pub fn of(tenant: &Tenant) -> Self {
         match tenant.state {
             TenantState::Active if tenant.database.moving_to.is_some() => Self::Maintenance,
@@ -49,58 +51,61 @@ impl Service {
     }
 }
 
-/// Where a tenant's data is and who may log in there. No `Debug`: it holds a (sealed) password.
+/// The address of a tenant's database and the login of its user. It has no `Debug`, because it holds a (sealed)
+/// password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Address of the database server.
+pub struct DatabaseAddress {
+    /// Host of the database server.
     pub host: String,
-    /// Port of it.
+    /// Port of the database server.
     pub port: u16,
     /// Name of the database.
     pub name: String,
     /// The tenant's own database user.
     pub username: String,
-    /// Their password, sealed.
+    /// The user's password, sealed.
     pub sealed_password: String,
 }
 
-/// One tenant, as read at a position.
+/// One tenant, as the follower read it.
 #[derive(Clone)]
 pub struct Route {
-    /// Whose. Shared, because keys of caches are made of it.
+    /// The tenant. Shared, because cache keys contain it.
     pub tenant_id: Arc<TenantId>,
-    /// Name for people.
+    /// The display name.
     pub tenant_name: String,
-    /// Primary domain.
+    /// The primary domain.
     pub tenant_domain: Option<DomainName>,
-    /// All domains that route to it.
+    /// All domains that route to the tenant.
     pub domains: Vec<DomainName>,
-    /// Whether it is served.
-    pub service: Service,
-    /// Position of the tenant's newest event that this row includes; it may include newer ones.
+    /// Whether requests are answered.
+    pub availability: Availability,
+    /// Position of an event of the tenant up to which this route includes all changes. It may include newer ones.
     pub position: Position,
-    /// Where its data is.
-    pub place: Place,
-    /// Its plan.
+    /// The address of its database.
+    pub database: DatabaseAddress,
+    /// The name of its plan.
     pub plan_type: String,
-    /// Most connections of its database user, if its plan does not say.
+    /// The most connections of its database user, unless its plan sets another number.
     pub own_connections: u32,
-    /// Most connections of its database user. Set by [`super::Table`] from its plan, like the limits.
+    /// The most connections of its database user. [`super::Table`] sets it from the plan, like the limits.
     pub max_connections: u32,
-    /// What its plan allows.
+    /// The limits of its plan.
     pub limits: Limits,
-    /// Rises with every change after which open connections must not be used any more. Set by [`super::Table`].
+    /// Rises with every change after which open connections must not be used any more. [`super::Table`] sets it.
     pub generation: u64,
 }
 
 impl Route {
-    /// Whether connections opened for `before` may go on being used for this one.
+    /// Whether connections that were opened for the route `before` may be used for this one.
     pub fn keeps_connections_of(&self, before: &Self) -> bool {
-        self.place == before.place && self.service == Service::Served && before.service == Service::Served
+        self.database == before.database
+            && self.availability == Availability::Served
+            && before.availability == Availability::Served
     }
 
-    /// Takes over what its plan says; whether that is something new.
-    pub fn under(&mut self, plans: &Plans) -> bool {
+    /// Sets the limits of its plan. Returns whether they have changed.
+    pub fn apply_plan(&mut self, plans: &Plans) -> bool {
         let plan = plans.get(&self.plan_type).copied().unwrap_or_default();
         let before = (self.limits, self.max_connections);
         self.limits = plan.limits;
@@ -120,9 +125,9 @@ pub mod tests {
             tenant_name: id.to_uppercase(),
             tenant_domain: None,
             domains: vec![format!("{id}.example.com").parse().unwrap()],
-            service: Service::Served,
+            availability: Availability::Served,
             position: Position(1),
-            place: Place {
+            database: DatabaseAddress {
                 host: "db1".into(),
                 port: 3306,
                 name: format!("ai_shifu_tenant_{id}"),
@@ -138,17 +143,17 @@ pub mod tests {
     }
 
     #[test]
-    fn a_change_of_place_or_service_ends_connections_and_nothing_else_does() {
+    fn only_a_new_address_or_availability_ends_connections() {
         let before = route("acme");
         let mut renamed = before.clone();
         renamed.tenant_name = "New".into();
         renamed.position = Position(2);
         assert!(renamed.keeps_connections_of(&before));
         let mut rotated = before.clone();
-        rotated.place.username = "acme_b".into();
+        rotated.database.username = "acme_b".into();
         assert!(!rotated.keeps_connections_of(&before));
         let mut suspended = before.clone();
-        suspended.service = Service::Suspended;
+        suspended.availability = Availability::Suspended;
         assert!(!suspended.keeps_connections_of(&before));
         assert!(!before.keeps_connections_of(&suspended));
     }

@@ -1,26 +1,26 @@
-//! [`Table`]: every tenant by id and by domain, and the switches of the installation.
+//! [`Table`]: every tenant by id and by domain, and the settings of the installation that routing needs.
 
-use super::{Plans, Route, Service};
+use super::{Availability, Plans, Route};
 use kernel::domain::{DomainName, Position, TenantId};
 use kernel::store::installation::Switches;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What an update means for whoever keeps something of the tenants it touched.
+/// What an update means for the caches that depend on the table.
 #[derive(Default)]
 pub struct Changes {
-    /// Tenants whose rows were read again.
+    /// Tenants whose rows were read.
     pub touched: Vec<Arc<TenantId>>,
-    /// Those of them whose connections of an older generation than this must go.
+    /// Tenants whose connections must be closed if they are older than this generation.
     pub retired: Vec<(Arc<TenantId>, u64)>,
 }
 
-/// See the module.
+/// The routing table.
 #[derive(Default)]
 pub struct Table {
-    /// Newest position of the log that the table includes.
+    /// Position of the event log up to which the table includes all changes.
     pub position: Position,
-    /// Settings of the installation.
+    /// The settings of the installation.
     pub switches: Switches,
     plans: Plans,
     tenants: HashMap<TenantId, Arc<Route>>,
@@ -44,7 +44,7 @@ impl Table {
         self.tenants.get(self.switches.default_tenant.as_ref()?).cloned()
     }
 
-    /// Takes over the plans; returns how many tenants have other limits by them.
+    /// Replaces the plans. Returns how many tenants have other limits as a result.
     pub fn set_plans(&mut self, plans: Plans) -> usize {
         if self.plans == plans {
             return 0;
@@ -52,24 +52,24 @@ impl Table {
         self.plans = plans;
         let mut changed = 0;
         for route in self.tenants.values_mut() {
-            let mut anew = (**route).clone();
-            if anew.under(&self.plans) {
-                *route = Arc::new(anew);
+            let mut updated = (**route).clone();
+            if updated.apply_plan(&self.plans) {
+                *route = Arc::new(updated);
                 changed += 1;
             }
         }
         changed
     }
 
-    /// How many tenants there are.
+    /// The number of tenants.
     pub fn len(&self) -> usize {
         self.tenants.len()
     }
 
-    /// Takes over what was read of `asked`; a tenant that was asked for and is not among `read` is gone.
+    /// Replaces the routes of the tenants `asked` by those in `read`. A tenant that is not among `read` is removed.
     pub fn update(&mut self, asked: &[TenantId], read: Vec<Route>) -> Changes {
         let mut changes = Changes::default();
-        // All domains first: one of these tenants may have got what another one lost.
+        // All domains are removed first, because a domain may move between two of these tenants.
         let mut before = HashMap::with_capacity(asked.len());
         for id in asked {
             if let Some(route) = self.tenants.remove(id) {
@@ -93,7 +93,7 @@ impl Table {
         changes
     }
 
-    /// Takes over a full load; every other tenant is gone.
+    /// Replaces all routes. Tenants that are not among `read` are removed.
     pub fn replace(&mut self, read: Vec<Route>) -> Changes {
         let mut asked: Vec<TenantId> = self.tenants.keys().cloned().collect();
         asked.extend(read.iter().map(|route| (*route.tenant_id).clone()));
@@ -114,7 +114,7 @@ impl Table {
                 route.generation = self.generations;
             }
         }
-        route.under(&self.plans);
+        route.apply_plan(&self.plans);
         for domain in &route.domains {
             self.domains.insert(domain.clone(), (*route.tenant_id).clone());
         }
@@ -122,9 +122,9 @@ impl Table {
         self.tenants.insert((*route.tenant_id).clone(), Arc::new(route));
     }
 
-    /// How many tenants are served.
+    /// The number of tenants that are served.
     pub fn served(&self) -> usize {
-        self.tenants.values().filter(|route| route.service == Service::Served).count()
+        self.tenants.values().filter(|route| route.availability == Availability::Served).count()
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_moves_between_tenants_read_together_in_either_order() {
+    fn a_domain_moves_between_tenants_in_either_order_of_rows() {
         for order in [[0, 1], [1, 0]] {
             let mut table = table(&["t1", "t2"]);
             let (mut loser, mut winner) = (route("t1"), route("t2"));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_owner_read_late_takes_nothing_away() {
+    fn a_former_owner_read_late_does_not_take_the_domain_back() {
         let mut table = table(&["t1", "t2"]);
         let mut winner = route("t2");
         winner.domains.push("t1.example.com".parse().unwrap());
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_gone_leaves_nothing() {
+    fn a_removed_tenant_leaves_no_route_and_no_domain() {
         let mut table = table(&["t1", "t2"]);
         let changes = table.update(&ids(&["t1"]), vec![]);
         assert!(table.tenant("t1").is_none() && table.domain("t1.example.com").is_none());
@@ -184,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_counts_for_its_tenants_whenever_either_changes() {
+    fn a_plan_applies_whenever_it_or_its_tenant_changes() {
         let plan = |concurrency, max_connections| Plan { limits: Limits::new(concurrency, 7), max_connections };
         let mut table = table(&["t1", "t2"]);
         let plans = |basic: Plan| Plans::from([("basic".to_owned(), basic), ("large".to_owned(), plan(90, None))]);
         assert_eq!(table.set_plans(plans(plan(2, Some(5)))), 2);
-        assert_eq!(table.set_plans(plans(plan(2, Some(5)))), 0, "nothing new");
+        assert_eq!(table.set_plans(plans(plan(2, Some(5)))), 0, "no plan has changed");
         let t1 = table.tenant("t1").unwrap();
         assert_eq!((t1.limits, t1.max_connections), (Limits::new(2, 7), 5));
         let mut other = route("t1");
@@ -197,14 +197,14 @@ mod tests {
         assert!(table.update(&ids(&["t1"]), vec![other]).retired.is_empty());
         let t1 = table.tenant("t1").unwrap();
         assert_eq!((t1.limits, t1.max_connections), (Limits::new(90, 7), 50), "the tenant's own number");
-        assert_eq!(table.set_plans(plans(plan(3, None))), 1, "only those of the changed plan");
+        assert_eq!(table.set_plans(plans(plan(3, None))), 1, "only the tenants of the changed plan");
         assert_eq!(table.tenant("t2").unwrap().limits.concurrency, 3);
         assert_eq!(table.set_plans(Plans::new()), 2);
         assert_eq!(table.tenant("t1").unwrap().limits, Limits::default());
     }
 
     #[test]
-    fn a_generation_ends_with_a_change_of_place_only() {
+    fn a_generation_ends_only_with_a_new_address() {
         let mut table = table(&["t1"]);
         let first = table.tenant("t1").unwrap().generation;
         let mut renamed = route("t1");
@@ -212,7 +212,7 @@ mod tests {
         assert!(table.update(&ids(&["t1"]), vec![renamed]).retired.is_empty());
         assert_eq!(table.tenant("t1").unwrap().generation, first);
         let mut rotated = route("t1");
-        rotated.place.username = "t1_b".into();
+        rotated.database.username = "t1_b".into();
         let changes = table.update(&ids(&["t1"]), vec![rotated]);
         let now = table.tenant("t1").unwrap().generation;
         assert!(now > first);

@@ -1,15 +1,15 @@
-//! Sessions of the legacy installation, as they are: nobody has to log in again.
+//! [`LegacySessions`]: sessions of the legacy installation stay valid, so no user has to log in again.
 //!
-//! The token is a JWT (HS256 with the installation's secret, no expiry of its own), and counts while the Redis key
-//! `ai-shifu:user:<token>` holds its user's id; each use makes the key last 7 days again. Who the user is says the
-//! signature alone: what Redis holds can end a session and never change whose it is, so a Redis full of somebody else's
-//! values opens nothing.
+//! The token is a JWT (HS256 with the installation's secret, without an expiry of its own). It counts while the Redis
+//! key `ai-shifu:user:<token>` holds its user's id, and each use makes the key last 7 days again. The signature alone
+//! decides who the user is. What Redis holds can end a session but never change its user, so even a Redis full of
+//! forged values grants nothing.
 //!
 //! **Guarantees.**
-//! * A session whose key is gone is refused within a second: an answer of Redis counts for [`FRESH`].
-//! * One question to Redis per session and [`FRESH`], none in between, and the system database is not asked.
-//! * Every wait is bounded by [`TIMEOUT`]. While Redis is silent nobody can end a session there either: those seen in the
-//!   last [`KEPT`] go on, others are told to try again (503), and nobody is taken for logged out.
+//! * A session whose key is gone is refused within a second, because an answer of Redis counts for [`FRESH`] only.
+//! * The node asks Redis at most once per session and [`FRESH`], and never asks the system database.
+//! * Every wait is bounded by [`TIMEOUT`]. While Redis does not answer, it cannot end a session either: sessions seen
+//!   within the last [`OUTAGE_GRACE`] continue, others get 503, and no user is treated as logged out.
 
 use super::NoSession;
 use crate::gate::Gate;
@@ -29,47 +29,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long an answer of Redis counts. With the time of the answer itself it stays below the second of the promise.
+/// How long an answer of Redis counts. Together with the wait for the answer it stays below one second.
 const FRESH: Duration = Duration::from_millis(600);
 
-/// How long one counts while Redis is silent: as long as our own sessions count while the system database is.
-const KEPT: Duration = Duration::from_secs(60);
+/// How long an answer counts while Redis does not answer: as long as other sessions count while the system database
+/// does not.
+const OUTAGE_GRACE: Duration = Duration::from_secs(60);
 
 /// Longest wait for one answer of Redis.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// So long after a silence nobody asks again.
+/// How long the node does not ask Redis again after it did not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Seconds that each use makes the session last: the legacy's `TOKEN_EXPIRE_TIME`.
+/// Seconds that a session lasts after each use: `TOKEN_EXPIRE_TIME` of the legacy application.
 const LIFETIME: u32 = 604_800;
 
-/// What the legacy puts before a token in Redis.
+/// The prefix of a token's key in Redis.
 const PREFIX: &str = "ai-shifu:user:";
 
-/// One round trip. `pcall`: a key of another type is no session, and a replica that cannot extend is no reason to refuse.
+/// Checks and extends a session in one round trip. With `pcall`, a key of another type counts as no session, and a
+/// replica that cannot extend the key does not refuse the session.
 const CHECK: &str = "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
                      redis.pcall('EXPIRE', KEYS[1], ARGV[2]) return 1";
 
-/// Questions to Redis at once, and how many may wait.
-const QUESTIONS: Limits = Limits { concurrency: 64, queue: 512, rate: None };
+/// How many checks run at once, and how many wait.
+const CHECKS: Limits = Limits { concurrency: 64, queue: 512, rate: None };
 
-/// See the module.
+/// Checks sessions of the legacy installation.
 pub struct LegacySessions {
     key: DecodingKey,
     validation: Validation,
     redis: ConnectionManager,
-    questions: Gate,
+    checks: Gate,
     known: Cache<[u8; 32], Known>,
     base: Instant,
-    /// Milliseconds since `base`; before it nobody asks Redis.
+    /// In milliseconds since `base`. Before that time the node does not ask Redis.
     silent_until: AtomicU64,
 }
 
 #[derive(Clone)]
 struct Known {
     user_id: Arc<UserId>,
-    /// Before Redis was asked.
+    /// The time before Redis was asked.
     asked: Instant,
 }
 
@@ -78,16 +80,16 @@ struct Claims {
     user_id: String,
 }
 
-/// What Redis says of a session.
+/// What Redis answers about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    Lives,
+enum Answer {
+    Alive,
     Ended,
-    Nothing,
+    Missing,
 }
 
 impl LegacySessions {
-    /// With the settings `LEGACY_SECRET_KEY` and `REDIS_URL`; without the former there are no legacy sessions.
+    /// Takes the settings `LEGACY_SECRET_KEY` and `REDIS_URL`. Without the former there are no legacy sessions.
     pub fn new(secret: Option<&SecretString>, redis: Option<&SecretString>) -> Result<Option<Self>, ConfigError> {
         let Some(secret) = secret else { return Ok(None) };
         let redis = redis.ok_or_else(|| wrong("LEGACY_SECRET_KEY", "it needs REDIS_URL, where the sessions are"))?;
@@ -100,7 +102,7 @@ impl LegacySessions {
         let redis = ConnectionManager::new_lazy_with_config(client, config)
             .map_err(|_| wrong("REDIS_URL", "no client can be made of it"))?;
         let mut validation = Validation::new(Algorithm::HS256);
-        // As the legacy decodes: an expiry is not needed, but counts if there is one, to the second.
+        // As in the legacy application, a token needs no expiry, but an expiry counts to the second.
         validation.required_spec_claims.clear();
         validation.validate_nbf = true;
         validation.leeway = 0;
@@ -108,19 +110,19 @@ impl LegacySessions {
             key: DecodingKey::from_secret(secret.expose_secret().as_bytes()),
             validation,
             redis,
-            questions: Gate::new("legacy_session", QUESTIONS),
-            known: Cache::builder().max_capacity(100_000).time_to_live(KEPT).build(),
+            checks: Gate::new("legacy_session", CHECKS),
+            known: Cache::builder().max_capacity(100_000).time_to_live(OUTAGE_GRACE).build(),
             base: Instant::now(),
             silent_until: AtomicU64::new(0),
         }))
     }
 
-    /// Whether a token has the form of theirs. None of ours has.
-    pub fn is_one(token: &str) -> bool {
+    /// Whether a token is a JWT in form. No token of the system database is.
+    pub fn has_legacy_form(token: &str) -> bool {
         token.bytes().filter(|b| *b == b'.').count() == 2
     }
 
-    /// The user of a session that counts.
+    /// The user of a valid session.
     pub async fn user(&self, token: &str) -> Result<Arc<UserId>, NoSession> {
         let key = tokens::digest(token);
         let known = self.known.get(&key);
@@ -130,61 +132,61 @@ impl LegacySessions {
         let user_id = Arc::new(self.signed(token)?);
         let asked = Instant::now();
         match self.ask(token, &user_id).await {
-            Said::Lives => {
+            Answer::Alive => {
                 self.known.insert(key, Known { user_id: Arc::clone(&user_id), asked });
                 Ok(user_id)
             }
-            Said::Ended => {
+            Answer::Ended => {
                 self.known.invalidate(&key);
                 Err(NoSession::Ended)
             }
-            Said::Nothing => match known.filter(|known| known.asked.elapsed() < KEPT) {
+            Answer::Missing => match known.filter(|known| known.asked.elapsed() < OUTAGE_GRACE) {
                 Some(known) => Ok(known.user_id),
-                None => Err(NoSession::Unknown(Code::Unavailable.into())),
+                None => Err(NoSession::Unavailable(Code::Unavailable.into())),
             },
         }
     }
 
     fn signed(&self, token: &str) -> Result<UserId, NoSession> {
         match jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation) {
-            Ok(token) => token.claims.user_id.parse().map_err(|_| NoSession::NotOurs),
+            Ok(token) => token.claims.user_id.parse().map_err(|_| NoSession::Unrecognised),
             Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => Err(NoSession::Ended),
-            Err(_) => Err(NoSession::NotOurs),
+            Err(_) => Err(NoSession::Unrecognised),
         }
     }
 
-    async fn ask(&self, token: &str, user_id: &UserId) -> Said {
+    async fn ask(&self, token: &str, user_id: &UserId) -> Answer {
         if self.millis() < self.silent_until.load(Ordering::Relaxed) {
-            return Said::Nothing;
+            return Answer::Missing;
         }
         let deadline = tokio::time::Instant::now() + TIMEOUT;
-        let Ok(_turn) = self.questions.enter(deadline).await else { return Said::Nothing };
-        let mut question = redis::cmd("EVAL");
-        question.arg(CHECK).arg(1).arg(format!("{PREFIX}{token}")).arg(user_id.as_str()).arg(LIFETIME);
+        let Ok(_permit) = self.checks.enter(deadline).await else { return Answer::Missing };
+        let mut check = redis::cmd("EVAL");
+        check.arg(CHECK).arg(1).arg(format!("{PREFIX}{token}")).arg(user_id.as_str()).arg(LIFETIME);
         let mut redis = self.redis.clone();
-        let asking = question.query_async::<i64>(&mut redis);
-        let said = match tokio::time::timeout_at(deadline, asking).await {
-            Ok(Ok(1)) => Said::Lives,
-            Ok(Ok(_)) => Said::Ended,
+        let asking = check.query_async::<i64>(&mut redis);
+        let answer = match tokio::time::timeout_at(deadline, asking).await {
+            Ok(Ok(1)) => Answer::Alive,
+            Ok(Ok(_)) => Answer::Ended,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "Redis did not say whether a legacy session lives");
-                Said::Nothing
+                tracing::debug!(%error, "Redis did not answer whether a legacy session is valid");
+                Answer::Missing
             }
-            Err(_) => Said::Nothing,
+            Err(_) => Answer::Missing,
         };
-        if said == Said::Nothing {
+        if answer == Answer::Missing {
             let until = self.millis() + u64::try_from(PAUSE.as_millis()).unwrap_or_default();
             if self.silent_until.swap(until, Ordering::Relaxed) < until.saturating_sub(10_000) {
-                tracing::warn!("Redis is silent: legacy sessions count that were seen in the last minute");
+                tracing::warn!("Redis does not answer: only legacy sessions seen in the last minute are accepted");
             }
         }
-        let said_what = match said {
-            Said::Lives => "lives",
-            Said::Ended => "ended",
-            Said::Nothing => "nothing",
+        let label = match answer {
+            Answer::Alive => "lives",
+            Answer::Ended => "ended",
+            Answer::Missing => "nothing",
         };
-        metrics::counter!(names::LEGACY_SESSION_CHECKS, "said" => said_what).increment(1);
-        said
+        metrics::counter!(names::LEGACY_SESSION_CHECKS, "said" => label).increment(1);
+        answer
     }
 
     fn millis(&self) -> u64 {

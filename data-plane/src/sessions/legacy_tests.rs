@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const SECRET: &str = "the installation's secret";
 
-/// Its Redis is never there: whatever lives was known.
+/// Legacy sessions whose Redis never answers, so every answer comes from the cache.
 fn sessions() -> LegacySessions {
     LegacySessions::new(Some(&SECRET.into()), Some(&"redis://127.0.0.1:9/0".into())).unwrap().unwrap()
 }
@@ -20,12 +20,12 @@ fn by_hand(header: &str, claims: &str, signature: &str) -> String {
 }
 
 #[tokio::test]
-async fn only_the_installations_own_signature_names_a_user() {
+async fn only_a_token_signed_by_the_installation_names_a_user() {
     let sessions = sessions();
     let claims = json!({"user_id": "u1", "time_stamp": 1_700_000_000.5});
     let good = token(Algorithm::HS256, SECRET, &claims);
     assert_eq!(sessions.signed(&good).unwrap().as_str(), "u1");
-    // As PyJWT writes it, with the members of the header in another order.
+    // PyJWT writes the members of the header in another order.
     let pyjwt = jsonwebtoken::crypto::sign(
         by_hand(r#"{"alg":"HS256","typ":"JWT"}"#, r#"{"user_id":"u1","time_stamp":1.5}"#, "")
             .trim_end_matches('.')
@@ -48,7 +48,7 @@ async fn only_the_installations_own_signature_names_a_user() {
         token(Algorithm::HS512, SECRET, &claims),
         by_hand(r#"{"alg":"none","typ":"JWT"}"#, plain, ""),
         by_hand(r#"{"alg":"None"}"#, plain, signature),
-        // An RSA signature is what the header says; the secret would be taken for a public key.
+        // The header claims an RSA signature, for which the secret would be taken as the public key.
         by_hand(r#"{"alg":"RS256","typ":"JWT"}"#, plain, signature),
         by_hand(r#"{"alg":"ES256","typ":"JWT"}"#, plain, signature),
         by_hand(r#"{"typ":"JWT"}"#, plain, signature),
@@ -63,24 +63,24 @@ async fn only_the_installations_own_signature_names_a_user() {
         "..".into(),
         "a.b.c".into(),
     ] {
-        assert!(matches!(sessions.signed(&forged), Err(NoSession::NotOurs)), "{forged}");
-        assert!(matches!(sessions.user(&forged).await, Err(NoSession::NotOurs)), "{forged}");
+        assert!(matches!(sessions.signed(&forged), Err(NoSession::Unrecognised)), "{forged}");
+        assert!(matches!(sessions.user(&forged).await, Err(NoSession::Unrecognised)), "{forged}");
     }
     let over = token(Algorithm::HS256, SECRET, &json!({"user_id": "u1", "exp": 1}));
     assert!(matches!(sessions.signed(&over), Err(NoSession::Ended)));
 }
 
 #[tokio::test]
-async fn while_redis_is_silent_only_what_was_seen_lately_counts() {
+async fn without_redis_only_recently_seen_sessions_count() {
     let sessions = sessions();
     let good = token(Algorithm::HS256, SECRET, &json!({"user_id": "u1", "time_stamp": 1}));
-    assert!(matches!(sessions.user(&good).await, Err(NoSession::Unknown(_))), "never seen");
+    assert!(matches!(sessions.user(&good).await, Err(NoSession::Unavailable(_))), "the session was never seen");
     let user_id: Arc<UserId> = Arc::new("u1".parse().unwrap());
     let seen = |ago| Known { user_id: Arc::clone(&user_id), asked: Instant::now().checked_sub(ago).unwrap() };
     sessions.known.insert(tokens::digest(&good), seen(FRESH * 2));
     assert_eq!(sessions.user(&good).await.ok(), Some(Arc::clone(&user_id)));
-    sessions.known.insert(tokens::digest(&good), seen(KEPT));
-    assert!(matches!(sessions.user(&good).await, Err(NoSession::Unknown(_))), "seen too long ago");
+    sessions.known.insert(tokens::digest(&good), seen(OUTAGE_GRACE));
+    assert!(matches!(sessions.user(&good).await, Err(NoSession::Unavailable(_))), "the session was seen too long ago");
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn legacy_sessions_need_a_secret_and_a_redis() {
 }
 
 #[test]
-fn our_own_tokens_are_not_taken_for_theirs() {
-    assert!(LegacySessions::is_one("a.b.c"));
-    assert!(!LegacySessions::is_one("usr_abc-_"));
-    assert!(!LegacySessions::is_one("a.b"));
-    assert!(!LegacySessions::is_one("a.b.c.d"));
+fn tokens_of_the_system_database_are_no_legacy_tokens() {
+    assert!(LegacySessions::has_legacy_form("a.b.c"));
+    assert!(!LegacySessions::has_legacy_form("usr_abc-_"));
+    assert!(!LegacySessions::has_legacy_form("a.b"));
+    assert!(!LegacySessions::has_legacy_form("a.b.c.d"));
 }

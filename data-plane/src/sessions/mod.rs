@@ -1,16 +1,17 @@
-//! Who asks, and whether they belong to the tenant they ask.
+//! [`Sessions`]: which user a token belongs to, and which role the user has in a tenant.
 //!
-//! Both answers come from the system database and are kept in memory, bounded; sessions of the legacy installation are in
-//! Redis ([`legacy`]) and count in the default tenant only. **Guarantees:**
-//! * A revoked session is refused from the follower's next turn on: a kept session counts only in the epoch in which its
-//!   loading began, and every revocation begins a new epoch. Its expiry is checked on every use, and put off by
-//!   it ([`sliding`]).
-//! * A changed membership counts from the follower's next turn on: a kept one counts only while the tenant's route has no
-//!   newer position than the one known before it was loaded. So a load that began before a change is never kept.
-//! * Ids are compared here, byte for byte: the database's collation holds `U1` and `u1` equal.
-//! * Unknown tokens are kept too, for a moment, and look-ups have a queue of their own: a flood of bad tokens fills that
-//!   queue and not the node.
-//! * What several requests ask at once is looked up once.
+//! Both come from the system database and are cached in memory, within bounds. Sessions of the legacy installation are
+//! in Redis ([`legacy`]) and count in the default tenant only. **Guarantees.**
+//! * A revoked session is refused from the follower's next refresh on. A cached session counts only in the epoch in
+//!   which its loading began, and every revocation begins a new epoch. Its expiry is checked on every use, and every
+//!   use postpones the expiry ([`sliding`]).
+//! * A changed membership takes effect with the follower's next refresh. A cached one counts only while the tenant's
+//!   route has no newer position than the one known before it was loaded. So a load that began before a change is never
+//!   used after it.
+//! * Ids are compared here, byte for byte, because the database's collation treats `U1` and `u1` as equal.
+//! * Unknown tokens are cached too, for a moment, and look-ups have a queue of their own. So a flood of bad tokens
+//!   fills that queue and does not stop the node.
+//! * When several requests need the same look-up at once, it is done once.
 
 mod legacy;
 mod lookup;
@@ -18,17 +19,16 @@ mod sliding;
 pub mod token;
 
 pub use legacy::LegacySessions;
-pub use lookup::bounded;
-pub use sliding::Used;
+pub use lookup::{bounded, count_lookup};
+pub use sliding::UsedSessions;
 
-use crate::gate::{Gate, Turn};
+use crate::gate::{Gate, Permit};
 use crate::routing::{Limits, Route};
 use kernel::crypto::tokens;
 use kernel::domain::{Position, Role, TenantId, UserId};
 use kernel::http::{ApiError, Code};
-use kernel::process::telemetry::names;
 use moka::sync::Cache;
-use sliding::Slide;
+use sliding::Extension;
 use sqlx::MySqlPool;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -36,59 +36,59 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Longest time a request waits for its look-up to begin, and for its answer.
+/// Longest time that a request waits for its look-up to begin, and again for the answer.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Look-ups that may wait.
+/// The most look-ups that wait.
 const QUEUE: u32 = 512;
 
-/// Whose session a token is, and where it comes from.
+/// The user of a token, by the kind of session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Session {
-    /// One of ours: good in every tenant of the user.
+    /// A session in the system database. It counts in every tenant of the user.
     Own(Arc<UserId>),
-    /// One of the legacy installation: good in the default tenant, which is what became of it.
+    /// A session of the legacy installation. It counts in the default tenant, which continues that installation.
     Legacy(Arc<UserId>),
 }
 
-/// Why a token opens no session.
+/// Why a token has no session.
 #[derive(Debug)]
 pub enum NoSession {
-    /// Nobody here made it.
-    NotOurs,
-    /// It is over: expired, revoked, or never was.
+    /// This installation did not issue the token.
+    Unrecognised,
+    /// The session has expired, was revoked, or never existed.
     Ended,
-    /// Nobody who would know answers.
-    Unknown(ApiError),
+    /// The database or Redis that knows the session does not answer.
+    Unavailable(ApiError),
 }
 
 impl From<ApiError> for NoSession {
     fn from(error: ApiError) -> Self {
-        Self::Unknown(error)
+        Self::Unavailable(error)
     }
 }
 
 impl From<NoSession> for ApiError {
     fn from(why: NoSession) -> Self {
         match why {
-            NoSession::NotOurs | NoSession::Ended => Code::Unauthenticated.into(),
-            NoSession::Unknown(error) => error,
+            NoSession::Unrecognised | NoSession::Ended => Code::Unauthenticated.into(),
+            NoSession::Unavailable(error) => error,
         }
     }
 }
 
-/// A session of ours that is valid.
+/// A valid session from the system database.
 #[derive(Clone)]
-struct Kept {
+struct CachedSession {
     user_id: Arc<UserId>,
-    /// By this process's clock, from what the database said was left.
+    /// By this process's clock, from the time that was left by the clock of the database.
     expires: Instant,
     epoch: u64,
-    /// `None`: it ends when it ends.
-    slide: Option<Arc<Slide>>,
+    /// `None`: uses do not postpone its expiry.
+    extension: Option<Arc<Extension>>,
 }
 
-/// A user's role in a tenant, or that they have none.
+/// A user's role in a tenant; `None`: the user is no member.
 #[derive(Clone, Copy)]
 struct Membership {
     role: Option<Role>,
@@ -97,34 +97,35 @@ struct Membership {
     loaded: Instant,
 }
 
-/// See the module.
+/// Looks up sessions and memberships, and caches them.
 pub struct Sessions {
     pool: MySqlPool,
     lookups: Gate,
-    lanes: [Mutex<()>; LANES],
-    lane_of: RandomState,
+    stripes: [Mutex<()>; STRIPES],
+    stripe_of: RandomState,
     epoch: AtomicU64,
-    sessions: Cache<[u8; 32], Kept>,
+    sessions: Cache<[u8; 32], CachedSession>,
     unknown: Cache<[u8; 32], u64>,
     members: Cache<(Arc<TenantId>, Arc<UserId>), Membership>,
     legacy: Option<LegacySessions>,
-    used: Used,
+    used: UsedSessions,
 }
 
-/// How long "this user is no member" is believed when no event says otherwise.
+/// How long "this user is no member" is cached if no event invalidates it.
 const NO_MEMBER: Duration = Duration::from_secs(5);
 
-/// Lanes for look-ups: few enough to cost nothing, many enough that different ones seldom meet.
-const LANES: usize = 256;
+/// The number of striped locks for look-ups: few enough to cost nothing, and enough that different look-ups seldom
+/// share one.
+const STRIPES: usize = 256;
 
 impl Sessions {
-    /// Nothing is known yet. At most `lookups` connections of `pool` are used at once.
-    pub fn new(pool: MySqlPool, lookups: u32, legacy: Option<LegacySessions>, used: Used) -> Self {
+    /// Starts with empty caches, and uses at most `lookups` connections of `pool` at once.
+    pub fn new(pool: MySqlPool, lookups: u32, legacy: Option<LegacySessions>, used: UsedSessions) -> Self {
         Self {
             pool,
             lookups: Gate::new("lookup", Limits::new(lookups, QUEUE)),
-            lanes: std::array::from_fn(|_| Mutex::new(())),
-            lane_of: RandomState::new(),
+            stripes: std::array::from_fn(|_| Mutex::new(())),
+            stripe_of: RandomState::new(),
             epoch: AtomicU64::new(0),
             sessions: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(60)).build(),
             unknown: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build(),
@@ -134,37 +135,37 @@ impl Sessions {
         }
     }
 
-    /// Sessions were revoked: what is known of them counts no more.
+    /// Empties the cache of sessions, because some were revoked.
     pub fn forget_sessions(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.sessions.invalidate_all();
         self.unknown.invalidate_all();
     }
 
-    /// Positions do not mean what they meant.
+    /// Empties all caches, because positions cannot be compared with earlier ones.
     pub fn forget_everything(&self) {
         self.forget_sessions();
         self.members.invalidate_all();
     }
 
-    /// Whose session a token is.
+    /// The session of a token.
     pub async fn session(&self, token: &str) -> Result<Session, NoSession> {
         match &self.legacy {
-            Some(legacy) if LegacySessions::is_one(token) => legacy.user(token).await.map(Session::Legacy),
+            Some(legacy) if LegacySessions::has_legacy_form(token) => legacy.user(token).await.map(Session::Legacy),
             _ => self.user(token).await?.map(Session::Own).ok_or(NoSession::Ended),
         }
     }
 
-    /// The user of a token of ours; `None`: the token is unknown or has expired.
+    /// The user of a session in the system database; `None`: the token is unknown or has expired.
     async fn user(&self, token: &str) -> Result<Option<Arc<UserId>>, ApiError> {
         let key = tokens::digest(token);
         if let Some(known) = self.known_session(&key) {
-            looked_up("session", true);
+            count_lookup("session", true);
             return Ok(known);
         }
-        looked_up("session", false);
-        let _turn = self.turn(&key).await?;
-        // Somebody else may have looked it up while this one waited.
+        count_lookup("session", false);
+        let _permit = self.lookup_permit(&key).await?;
+        // Another request may have looked it up while this one waited.
         if let Some(known) = self.known_session(&key) {
             return Ok(known);
         }
@@ -173,9 +174,11 @@ impl Sessions {
         match lookup::session(&self.pool, token).await? {
             Some(found) => {
                 let user_id = Arc::new(found.user_id);
-                let slide = found.lifetime.map(|lifetime| Arc::new(Slide::new(found.row, lifetime, found.left)));
-                let session = Kept { user_id: Arc::clone(&user_id), expires: asked + found.left, epoch, slide };
-                self.use_of(&session);
+                let extension =
+                    found.lifetime.map(|lifetime| Arc::new(Extension::new(found.row, lifetime, found.left)));
+                let session =
+                    CachedSession { user_id: Arc::clone(&user_id), expires: asked + found.left, epoch, extension };
+                self.note_use(&session);
                 self.sessions.insert(key, session);
                 Ok(Some(user_id))
             }
@@ -188,29 +191,29 @@ impl Sessions {
 
     fn known_session(&self, key: &[u8; 32]) -> Option<Option<Arc<UserId>>> {
         let epoch = self.epoch.load(Ordering::Acquire);
-        let counts = |session: &Kept| session.epoch == epoch && Instant::now() < session.expires;
+        let counts = |session: &CachedSession| session.epoch == epoch && Instant::now() < session.expires;
         if let Some(session) = self.sessions.get(key).filter(counts) {
-            self.use_of(&session);
+            self.note_use(&session);
             return Some(Some(session.user_id));
         }
         self.unknown.get(key).filter(|of_epoch| *of_epoch == epoch).map(|_| None)
     }
 
-    fn use_of(&self, session: &Kept) {
-        if let Some(slide) = &session.slide {
-            slide.touch(&self.used);
+    fn note_use(&self, session: &CachedSession) {
+        if let Some(extension) = &session.extension {
+            extension.touch(&self.used);
         }
     }
 
-    /// The role of a user in a tenant; `None`: they do not belong to it.
+    /// The role of a user in a tenant; `None`: the user is no member.
     pub async fn role(&self, route: &Route, user_id: &Arc<UserId>) -> Result<Option<Role>, ApiError> {
         let key = (Arc::clone(&route.tenant_id), Arc::clone(user_id));
         let known = self.known_member(&key, route.position);
-        looked_up("member", known.is_some());
+        count_lookup("member", known.is_some());
         if let Some(known) = known {
             return Ok(known.role);
         }
-        let _turn = self.turn(&key).await?;
+        let _permit = self.lookup_permit(&key).await?;
         if let Some(known) = self.known_member(&key, route.position) {
             return Ok(known.role);
         }
@@ -226,20 +229,15 @@ impl Sessions {
         counts.then_some(known)
     }
 
-    /// The turn to look something up. What several ask at once is looked up once: they wait in the same lane.
-    async fn turn(&self, of: impl Hash) -> Result<(MutexGuard<'_, ()>, Turn), ApiError> {
+    /// Waits for a permit to look something up. Requests for the same key wait for the same striped lock, so the second
+    /// one finds the answer of the first in the cache.
+    async fn lookup_permit(&self, of: impl Hash) -> Result<(MutexGuard<'_, ()>, Permit), ApiError> {
         let deadline = tokio::time::Instant::now() + WAIT;
-        let turn = self.lookups.enter(deadline).await.map_err(|_| ApiError::from(Code::Unavailable))?;
-        let lane = &self.lanes[usize::try_from(self.lane_of.hash_one(of)).unwrap_or_default() % LANES];
-        let lane = tokio::time::timeout_at(deadline, lane.lock()).await.map_err(|_| Code::Unavailable)?;
-        Ok((lane, turn))
+        let permit = self.lookups.enter(deadline).await.map_err(|_| ApiError::from(Code::Unavailable))?;
+        let stripe = &self.stripes[usize::try_from(self.stripe_of.hash_one(of)).unwrap_or_default() % STRIPES];
+        let stripe = tokio::time::timeout_at(deadline, stripe.lock()).await.map_err(|_| Code::Unavailable)?;
+        Ok((stripe, permit))
     }
-}
-
-/// Counts a look into a cache.
-pub fn looked_up(cache: &'static str, hit: bool) {
-    let outcome = if hit { "hit" } else { "miss" };
-    metrics::counter!(names::CACHE_LOOKUPS, "cache" => cache, "outcome" => outcome).increment(1);
 }
 
 #[cfg(test)]
@@ -248,29 +246,29 @@ mod tests {
     use crate::routing::route_for_tests;
     use sqlx::mysql::MySqlPoolOptions;
 
-    /// Its database is never there: whatever is answered was known.
+    /// Sessions whose database never answers, so every answer comes from the cache.
     fn sessions() -> Sessions {
         let pool = MySqlPoolOptions::new().acquire_timeout(Duration::from_millis(50));
-        Sessions::new(pool.connect_lazy("mysql://nobody@127.0.0.1:9/none").unwrap(), 2, None, Used::default())
+        Sessions::new(pool.connect_lazy("mysql://nobody@127.0.0.1:9/none").unwrap(), 2, None, UsedSessions::default())
     }
 
     fn user() -> Arc<UserId> {
         Arc::new("u1".parse().unwrap())
     }
 
-    fn keep_session(sessions: &Sessions, token: &str, left: Duration) {
+    fn cache_session(sessions: &Sessions, token: &str, left: Duration) {
         let epoch = sessions.epoch.load(Ordering::Acquire);
-        let session = Kept { user_id: user(), expires: Instant::now() + left, epoch, slide: None };
+        let session = CachedSession { user_id: user(), expires: Instant::now() + left, epoch, extension: None };
         sessions.sessions.insert(tokens::digest(token), session);
     }
 
     #[tokio::test]
-    async fn a_known_session_counts_until_it_expires_or_is_revoked() {
+    async fn a_cached_session_counts_until_it_expires_or_is_revoked() {
         let sessions = sessions();
-        keep_session(&sessions, "a", Duration::from_secs(60));
-        keep_session(&sessions, "b", Duration::ZERO);
+        cache_session(&sessions, "a", Duration::from_secs(60));
+        cache_session(&sessions, "b", Duration::ZERO);
         assert_eq!(sessions.user("a").await.unwrap(), Some(user()));
-        assert!(sessions.user("b").await.is_err(), "an expired one is looked up again");
+        assert!(sessions.user("b").await.is_err(), "an expired session is looked up again");
         sessions.unknown.insert(tokens::digest("b"), 0);
         assert_eq!(sessions.user("b").await.unwrap(), None);
         sessions.forget_sessions();
@@ -278,28 +276,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_whose_loading_began_before_a_revocation_is_not_used() {
+    async fn a_session_loaded_before_a_revocation_is_not_used() {
         let sessions = sessions();
-        let before = Kept { user_id: user(), expires: Instant::now() + WAIT, epoch: 0, slide: None };
+        let before = CachedSession { user_id: user(), expires: Instant::now() + WAIT, epoch: 0, extension: None };
         sessions.forget_sessions();
         sessions.sessions.insert(tokens::digest("a"), before);
         assert!(sessions.user("a").await.is_err());
     }
 
     #[tokio::test]
-    async fn what_is_asked_twice_at_once_waits_for_the_first_answer() {
+    async fn equal_lookups_wait_for_each_other() {
         let sessions = sessions();
-        let lane = |key: u32| sessions.lane_of.hash_one(key) % LANES as u64;
-        let other = (1..).find(|key| lane(*key) != lane(0)).unwrap();
-        let first = sessions.turn(0_u32).await.unwrap();
-        assert!(tokio::time::timeout(Duration::ZERO, sessions.turn(0_u32)).await.is_err());
-        assert!(sessions.turn(other).await.is_ok());
+        let stripe = |key: u32| sessions.stripe_of.hash_one(key) % STRIPES as u64;
+        let other = (1..).find(|key| stripe(*key) != stripe(0)).unwrap();
+        let first = sessions.lookup_permit(0_u32).await.unwrap();
+        assert!(tokio::time::timeout(Duration::ZERO, sessions.lookup_permit(0_u32)).await.is_err());
+        assert!(sessions.lookup_permit(other).await.is_ok());
         drop(first);
-        assert!(sessions.turn(0_u32).await.is_ok());
+        assert!(sessions.lookup_permit(0_u32).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_membership_counts_until_the_route_is_newer() {
+    async fn a_cached_membership_counts_until_the_route_is_newer() {
         let sessions = sessions();
         let mut route = route_for_tests("t1");
         let key = (Arc::clone(&route.tenant_id), user());

@@ -1,9 +1,9 @@
 //! Where a request carries its user's token.
 //!
-//! Our calls: `Authorization: Bearer`, then the header `Token`, then the cookie `token`, then `?token=`. The legacy's own
-//! calls: as the legacy looks for it, the cookie, then `?token=`, then the header `Token`, then the field `token` of a JSON
-//! body; then `Authorization: Bearer`, which the legacy does not know. The first one found counts, also when it is no
-//! good: whoever sends a token means it.
+//! The tenants' API reads `Authorization: Bearer`, then the header `Token`, then the cookie `token`, then `?token=`.
+//! The legacy API reads in the order of the legacy application: the cookie, then `?token=`, then the header `Token`,
+//! then the field `token` of a JSON body, and at last `Authorization: Bearer`, which the legacy application does not
+//! know. The first token found counts, even if it is invalid, because the client sent it on purpose.
 
 use axum::extract::Query;
 use axum::http::request::Parts;
@@ -13,15 +13,15 @@ use std::borrow::Cow;
 
 const TOKEN: HeaderName = HeaderName::from_static("token");
 
-/// The token of a request, if it carries one.
-pub fn of(parts: &Parts) -> Option<Cow<'_, str>> {
+/// The token of a request to the tenants' API.
+pub fn in_request(parts: &Parts) -> Option<Cow<'_, str>> {
     let headers = &parts.headers;
     let in_headers = bearer(headers).or_else(|| own_header(headers)).or_else(|| cookie(headers));
     in_headers.map(Cow::Borrowed).or_else(|| query(parts)).filter(|token| !token.is_empty())
 }
 
-/// The token of a call that the legacy has too.
-pub fn as_the_legacy<'r>(parts: &'r Parts, body: &[u8]) -> Option<Cow<'r, str>> {
+/// The token of a request to the legacy API.
+pub fn in_legacy_request<'r>(parts: &'r Parts, body: &[u8]) -> Option<Cow<'r, str>> {
     let headers = &parts.headers;
     let given = |token: &&str| !token.is_empty();
     let borrowed = |token: Option<&'r str>| token.filter(given).map(Cow::Borrowed);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_place_that_has_one_counts() {
+    fn the_first_token_found_counts() {
         for (query, headers, expected) in [
             ("", vec![("authorization", "Bearer abc")], Some("abc")),
             ("", vec![("authorization", "bearer abc")], Some("abc")),
@@ -108,12 +108,12 @@ mod tests {
             ("?xtoken=a", vec![], None),
             ("", vec![], None),
         ] {
-            assert_eq!(of(&parts(query, &headers)).as_deref(), expected, "{query} {headers:?}");
+            assert_eq!(in_request(&parts(query, &headers)).as_deref(), expected, "{query} {headers:?}");
         }
     }
 
     #[test]
-    fn old_calls_are_read_in_the_legacys_order() {
+    fn legacy_requests_are_read_in_the_legacy_order() {
         let body = br#"{"shifu_id": "s", "token": "d"}"#;
         for (query, headers, body, expected) in [
             (
@@ -126,13 +126,13 @@ mod tests {
             ("", vec![("token", "c")], body, Some("c")),
             ("", vec![("authorization", "Bearer e")], body, Some("d")),
             ("", vec![("authorization", "Bearer e")], b"", Some("e")),
-            // An empty one is none, as in Python.
+            // An empty token counts as none, as in the legacy application.
             ("?token=", vec![("cookie", "token="), ("token", "c")], b"", Some("c")),
             ("", vec![], br#"{"token": 7}"#, None),
             ("", vec![], b"[", None),
         ] {
             let parts = parts(query, &headers);
-            assert_eq!(as_the_legacy(&parts, body).as_deref(), expected, "{query} {headers:?}");
+            assert_eq!(in_legacy_request(&parts, body).as_deref(), expected, "{query} {headers:?}");
         }
     }
 }

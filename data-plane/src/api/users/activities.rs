@@ -1,12 +1,13 @@
-//! The promotions a user took part in.
+//! `GET /api/users/{user_id}/activities`: the promotions that a user took part in.
 
-use super::{belongs, finish};
+use super::MemberPage;
 use crate::admission::Caller;
-use crate::api::page::{self, PageQuestion};
+use crate::api::page::{CursorColumns, PageQuery};
 use crate::app::App;
 use crate::values::{Moment, Money};
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kernel::domain::{TenantId, UserId};
 use kernel::http::{ApiError, ApiPath, ApiQuery};
 use serde::Serialize;
@@ -38,7 +39,8 @@ struct Activity<'r> {
 }
 
 /// The promotions a user took part in, the latest first.
-#[utoipa::path(get, path = "/api/users/{user_id}/activities", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+#[utoipa::path(get, path = "/api/users/{user_id}/activities", tag = "users",
+    params(("user_id" = UserId, Path), PageQuery), responses(
     (status = 200, description = "A page", body = Activities),
     (status = 403, description = "admin_required"),
     (status = 404, description = "user_not_found"),
@@ -47,7 +49,7 @@ pub async fn activities(
     caller: Caller,
     State(app): State<App>,
     ApiPath(user): ApiPath<String>,
-    ApiQuery(question): ApiQuery<PageQuestion>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Response, ApiError> {
     const PAGE: &str = concat!(
         "SELECT a.active_id, a.active_name, a.active_desc, a.active_type, a.active_price, a.active_discount,
@@ -58,16 +60,10 @@ pub async fn activities(
         " AND (? IS NULL OR r.created < ? OR (r.created = ? AND r.id < ?))
           ORDER BY r.created DESC, r.id DESC LIMIT ?"
     );
-    let wanted = question.understand()?;
-    let user_id = belongs(&caller, &app, &user).await?;
-    let mut database = app.databases.enter(&caller.route).await?;
-    let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?;
-    let answer = || {
-        let (shown, next_cursor) = page::cut(&rows, wanted.limit, 7, 8)?;
-        let activities = shown.iter().map(activity).collect::<Result<_, sqlx::Error>>()?;
-        Ok(Activities { tenant_id: &caller.route.tenant_id, user_id: &user_id, activities, next_cursor })
-    };
-    finish(answer())
+    let page = MemberPage::load::<2>(&caller, &app, &user, query, PAGE).await?;
+    let (activities, next_cursor) = page.items(CursorColumns { time: 7, id: 8 }, activity)?;
+    let answer = Activities { tenant_id: &caller.route.tenant_id, user_id: &page.user_id, activities, next_cursor };
+    Ok(Json(answer).into_response())
 }
 
 fn activity(row: &MySqlRow) -> Result<Activity<'_>, sqlx::Error> {

@@ -1,11 +1,12 @@
-//! A user's coupons: how many of each kind, and the ten latest.
+//! `GET /api/users/{user_id}/coupons`: how many coupons of each kind a user has, and the ten latest.
 
-use super::{belongs, finish, only, twice};
+use super::{bind_twice, member_in_path, single_row};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::values::{Moment, Money};
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kernel::domain::{TenantId, UserId};
 use kernel::http::{ApiError, ApiPath};
 use serde::Serialize;
@@ -68,25 +69,23 @@ pub async fn coupons(
         of_user!("user_bid"),
         " AND deleted = 0 ORDER BY created_at DESC, id DESC LIMIT 10"
     );
-    let user_id = belongs(&caller, &app, &user).await?;
+    let user_id = member_in_path(&caller, &app, &user).await?;
     let mut database = app.databases.enter(&caller.route).await?;
-    let summary = only(&mut database, SUMMARY, &user_id).await?;
-    let latest = database.rows(LATEST, twice(&user_id)?).await?;
-    let answer = || {
-        Ok(Coupons {
-            tenant_id: &caller.route.tenant_id,
-            user_id: &user_id,
-            summary: CouponSummary {
-                total_coupons: summary.try_get(0)?,
-                used_coupons: summary.try_get(1)?,
-                active_coupons: summary.try_get(2)?,
-                expired_coupons: summary.try_get(3)?,
-                total_savings: summary.try_get(4)?,
-            },
-            recent_coupons: latest.iter().map(coupon).collect::<Result<_, sqlx::Error>>()?,
-        })
+    let summary = single_row(&mut database, SUMMARY, &user_id).await?;
+    let latest = database.rows(LATEST, bind_twice(&user_id)?).await?;
+    let read = || {
+        let summary = CouponSummary {
+            total_coupons: summary.try_get(0)?,
+            used_coupons: summary.try_get(1)?,
+            active_coupons: summary.try_get(2)?,
+            expired_coupons: summary.try_get(3)?,
+            total_savings: summary.try_get(4)?,
+        };
+        Ok((summary, latest.iter().map(coupon).collect::<Result<_, sqlx::Error>>()?))
     };
-    finish(answer())
+    let (summary, recent_coupons) = read().map_err(|error: sqlx::Error| ApiError::internal(&error))?;
+    let answer = Coupons { tenant_id: &caller.route.tenant_id, user_id: &user_id, summary, recent_coupons };
+    Ok(Json(answer).into_response())
 }
 
 fn coupon(row: &MySqlRow) -> Result<Coupon<'_>, sqlx::Error> {

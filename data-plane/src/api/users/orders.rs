@@ -1,9 +1,9 @@
-//! A user's orders, and statistics over all of them.
+//! `GET /api/users/{user_id}/orders`: a user's orders, and statistics over all of them.
 
-use super::{allowed, only};
+use super::{single_row, user_in_path};
 use crate::admission::Caller;
 use crate::api::order_stats::OrderStats;
-use crate::api::page::{self, PageQuestion};
+use crate::api::page::{self, CursorColumns, PageQuery};
 use crate::app::App;
 use crate::values::{Moment, Money};
 use axum::Json;
@@ -41,7 +41,7 @@ struct OrdersOfUser<'r> {
     next_cursor: Option<String>,
 }
 
-/// Whose orders they are.
+/// The user who ordered.
 #[derive(Serialize, ToSchema)]
 struct Owner<'r> {
     user_id: &'r str,
@@ -51,7 +51,8 @@ struct Owner<'r> {
 }
 
 /// A user's orders, newest first, and statistics over all of them.
-#[utoipa::path(get, path = "/api/users/{user_id}/orders", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+#[utoipa::path(get, path = "/api/users/{user_id}/orders", tag = "users",
+    params(("user_id" = UserId, Path), PageQuery), responses(
     (status = 200, description = "A page", body = OrdersOfUser),
     (status = 403, description = "admin_required"),
     (status = 404, description = "user_not_found"),
@@ -60,11 +61,11 @@ pub async fn orders(
     caller: Caller,
     State(app): State<App>,
     ApiPath(user): ApiPath<String>,
-    ApiQuery(question): ApiQuery<PageQuestion>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Response, ApiError> {
-    // The first page apart from the others, as nearly all ask for it: read straight off an index of the tenants' schema, which
-    // is named because choosing among seven takes the server longer than reading. That the rows are the user's byte by byte is
-    // seen here, which is cheaper than to ask the server.
+    // Nearly all requests ask for the first page, so it has a statement of its own, which reads straight from an index.
+    // The statement names the index, because the server takes longer to choose among seven than to read the rows. The
+    // handler compares the users' ids byte for byte, which is cheaper than to let the server do it.
     macro_rules! first {
         ($index:literal) => {
             concat!(
@@ -88,13 +89,14 @@ pub async fn orders(
         of_user!("user_id"),
         " AND deleted = 0"
     );
-    // One round trip for a user whose orders fit on the first page, as nearly everybody's do; two for the others.
-    let wanted = question.understand()?;
-    let user_id = allowed(&caller, &user)?;
+    // The orders of nearly every user fit on the first page, and then one round trip is enough. Otherwise there are
+    // two.
+    let request = query.parse()?;
+    let user_id = user_in_path(&caller, &user)?;
     let profile = app.profiles.member(&caller.route, &user_id).await?;
     let mut database = app.databases.enter(&caller.route).await?;
-    let first = if wanted.is_first() {
-        let arguments = page::first_arguments(&[user_id.as_str()], &wanted)?;
+    let first = if request.is_first() {
+        let arguments = request.first_page_arguments(&[user_id.as_str()])?;
         let rows = database.rows_by_index(first!(" FORCE INDEX (idx_user_list)"), first!(""), arguments).await?;
         let of_user =
             |row: &MySqlRow| row.try_get_unchecked::<&[u8], _>(8).is_ok_and(|id| id == user_id.as_str().as_bytes());
@@ -104,14 +106,11 @@ pub async fn orders(
     };
     let rows = match first {
         Some(rows) => rows,
-        None => database.rows(PAGE, page::arguments(&[user_id.as_str(); 2], &wanted)?).await?,
+        None => database.rows(PAGE, request.arguments(&[user_id.as_str(); 2])?).await?,
     };
-    let read = || {
-        let (shown, next_cursor) = page::cut(&rows, wanted.limit, 5, 7)?;
-        Ok((shown.iter().map(order).collect::<Result<Vec<_>, sqlx::Error>>()?, next_cursor))
-    };
-    let (orders, next_cursor) = read().map_err(|error: sqlx::Error| ApiError::internal(&error))?;
-    let of_page = if wanted.is_all(&rows) {
+    let (orders, next_cursor) = page::read(&rows, request.limit, CursorColumns { time: 5, id: 7 }, order)
+        .map_err(|error| ApiError::internal(&error))?;
+    let of_page = if request.is_all(&rows) {
         OrderStats::of(orders.iter().map(|order| (order.status, order.paid_price, order.created_at)))
     } else {
         None
@@ -119,7 +118,7 @@ pub async fn orders(
     let stats = match of_page {
         Some(stats) => stats,
         None => {
-            let row = only(&mut database, STATS, &user_id).await?;
+            let row = single_row(&mut database, STATS, &user_id).await?;
             OrderStats::read(&row).map_err(|error| ApiError::internal(&error))?
         }
     };

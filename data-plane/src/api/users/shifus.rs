@@ -1,12 +1,13 @@
-//! The courses a user has paid for, and how far they are.
+//! `GET /api/users/{user_id}/shifus`: the courses that a user has paid for, with progress.
 
-use super::{belongs, finish};
+use super::MemberPage;
 use crate::admission::Caller;
-use crate::api::page::{self, PageQuestion};
+use crate::api::page::{CursorColumns, PageQuery};
 use crate::app::App;
 use crate::values::Moment;
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use kernel::domain::{TenantId, UserId};
 use kernel::http::{ApiError, ApiPath, ApiQuery};
 use serde::Serialize;
@@ -43,7 +44,8 @@ struct Progress {
 }
 
 /// The courses a user has paid for, each once, by its latest purchase; with progress.
-#[utoipa::path(get, path = "/api/users/{user_id}/shifus", tag = "users", params(("user_id" = UserId, Path), PageQuestion), responses(
+#[utoipa::path(get, path = "/api/users/{user_id}/shifus", tag = "users",
+    params(("user_id" = UserId, Path), PageQuery), responses(
     (status = 200, description = "A page", body = Shifus),
     (status = 403, description = "admin_required"),
     (status = 404, description = "user_not_found"),
@@ -52,9 +54,9 @@ pub async fn shifus(
     caller: Caller,
     State(app): State<App>,
     ApiPath(user): ApiPath<String>,
-    ApiQuery(question): ApiQuery<PageQuestion>,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Response, ApiError> {
-    // Of a course that was published more than once, the newest row counts.
+    // If a course was published more than once, its newest row counts.
     const PAGE: &str = concat!(
         "SELECT s.shifu_bid, s.title, s.description, s.avatar_res_bid, bought.purchased_at, s.id,
                 COALESCE(learnt.total, 0), COALESCE(learnt.completed, 0)
@@ -70,16 +72,10 @@ pub async fn shifus(
          WHERE ? IS NULL OR bought.purchased_at < ? OR (bought.purchased_at = ? AND s.id < ?)
          ORDER BY bought.purchased_at DESC, s.id DESC LIMIT ?"
     );
-    let wanted = question.understand()?;
-    let user_id = belongs(&caller, &app, &user).await?;
-    let mut database = app.databases.enter(&caller.route).await?;
-    let rows = database.rows(PAGE, page::arguments(&[user_id.as_str(); 4], &wanted)?).await?;
-    let answer = || {
-        let (shown, next_cursor) = page::cut(&rows, wanted.limit, 4, 5)?;
-        let shifus = shown.iter().map(shifu).collect::<Result<_, sqlx::Error>>()?;
-        Ok(Shifus { tenant_id: &caller.route.tenant_id, user_id: &user_id, shifus, next_cursor })
-    };
-    finish(answer())
+    let page = MemberPage::load::<4>(&caller, &app, &user, query, PAGE).await?;
+    let (shifus, next_cursor) = page.items(CursorColumns { time: 4, id: 5 }, shifu)?;
+    let answer = Shifus { tenant_id: &caller.route.tenant_id, user_id: &page.user_id, shifus, next_cursor };
+    Ok(Json(answer).into_response())
 }
 
 fn shifu(row: &MySqlRow) -> Result<Shifu<'_>, sqlx::Error> {

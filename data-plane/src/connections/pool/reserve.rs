@@ -1,30 +1,32 @@
-//! Room for those who come next.
+//! The reserve of free slots: the pool closes rested connections before their slots are needed.
 //!
-//! **Why.** A server notices a goodbye late: with its processors busy, a thread that has nothing left but to end waited 6 ms
-//! for its turn. Whoever opens a connection in the slot of one that was just closed has the server count both. So when few slots
-//! are free, connections that have rested are closed ahead of need, and their slots freed after [`NOTICED`]. It is also faster:
-//! nobody waits for the close. When more come at once than there is room for, they close one each, as ever.
+//! A busy server notices late that a client has closed its connection; we measured 6 ms until its thread got to run and
+//! end. If the node opens the next connection at once, the server counts both and may refuse the new one. So when few
+//! slots are free, the pool closes connections that have rested, and frees their slots only after [`CLOSE_NOTICED`].
+//! This is also faster, because the next request need not wait for the close. When more requests come at once than
+//! there are free slots, each of them closes one connection itself.
 
+use super::slot::Slot;
 use super::{Connect, Shared};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// From a goodbye until its server has surely noticed.
-const NOTICED: Duration = Duration::from_millis(25);
+/// Time after which the server has certainly noticed that a connection was closed.
+const CLOSE_NOTICED: Duration = Duration::from_millis(25);
 
 impl<C: Connect> Shared<C> {
-    /// Closes as many as are wanted, in the background.
+    /// Closes as many connections as the reserve lacks, in the background.
     pub(super) fn make_room(self: &Arc<Self>) {
         loop {
-            let ahead = self.lock().ahead();
+            let ahead = self.lock().close_ahead();
             let Some((tenant, generation, connection)) = ahead else { return };
-            let (shared, slot) = (Arc::clone(self), self.slot(&tenant, generation));
+            let (shared, slot) = (Arc::clone(self), Slot::new(self, &tenant, generation));
             tokio::spawn(async move {
                 shared.close(connection).await;
-                sleep(NOTICED).await;
+                sleep(CLOSE_NOTICED).await;
                 drop(slot);
-                shared.lock().closed();
+                shared.lock().closed_ahead();
             });
         }
     }
@@ -43,7 +45,7 @@ mod tests {
     const CONNECTS: Duration = Duration::from_millis(3);
     const LATE: Duration = Duration::from_millis(10);
 
-    /// A server that counts a connection for a while after it was closed.
+    /// A server that still counts a connection for a while after it was closed.
     #[derive(Clone, Default)]
     struct Late(Arc<(AtomicUsize, AtomicUsize)>);
 
@@ -66,23 +68,23 @@ mod tests {
             sleep(Duration::from_millis(1)).await;
         }
 
-        async fn end(&self, (): ()) {
+        async fn abort(&self, (): ()) {
             self.close(()).await;
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_come_next_wait_for_no_close_and_the_server_counts_no_more_than_the_budget() {
+    async fn opening_at_full_budget_never_exceeds_the_server_limit() {
         let server = Late::default();
         let pool = Pool::new(server.clone(), BUDGET, 2);
         for tenant in 0..400 {
             let began = Instant::now();
             let route = route_for_tests(&format!("t-{tenant}"));
-            let mut lease = pool.acquire(&route, false, began + Duration::from_secs(1)).await.unwrap();
+            let mut connection = pool.acquire(&route, false, began + Duration::from_secs(1)).await.unwrap();
             assert_eq!(began.elapsed(), CONNECTS, "tenant {tenant}");
-            lease.ask();
-            lease.finished();
-            drop(lease);
+            connection.begin();
+            connection.finished();
+            drop(connection);
             sleep(Duration::from_millis(20)).await;
         }
         let most = server.0.1.load(Ordering::SeqCst);
@@ -90,15 +92,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_used_again_and_again_is_not_closed() {
+    async fn connections_in_steady_use_are_not_closed() {
         let server = Late::default();
         let pool = Pool::new(server.clone(), BUDGET, 2);
         for _ in 0..20 {
             for tenant in 0..BUDGET {
                 let route = route_for_tests(&format!("t-{tenant}"));
-                let mut lease = pool.acquire(&route, false, Instant::now() + Duration::from_secs(1)).await.unwrap();
-                lease.ask();
-                lease.finished();
+                let mut connection =
+                    pool.acquire(&route, false, Instant::now() + Duration::from_secs(1)).await.unwrap();
+                connection.begin();
+                connection.finished();
             }
             sleep(Duration::from_millis(1)).await;
         }

@@ -1,6 +1,6 @@
-//! Traces of events on their way into the routing table: a span from the message to the turn that includes its event.
+//! [`EventSpans`]: for each traced event, a span from its message to the refresh that brings it into the routing table.
 //!
-//! For looking on only: what the table includes is decided by the follower, not by a message.
+//! The spans are for observation only. The follower decides what the table includes, and not a message.
 
 use kernel::domain::Position;
 use kernel::process::telemetry::traces;
@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tracing::Span;
 
-/// Events on their way, at most; more are not traced.
+/// The most events that are traced at once.
 const MOST: usize = 1024;
 
-/// See the module.
+/// The open spans, by the positions of their events.
 #[derive(Default)]
-pub struct Traced(Mutex<VecDeque<(Position, Span)>>);
+pub struct EventSpans(Mutex<VecDeque<(Position, Span)>>);
 
 #[derive(Deserialize)]
 struct Event {
@@ -22,9 +22,9 @@ struct Event {
     tenant_id: String,
 }
 
-impl Traced {
-    /// A message of a traced event was heard.
-    pub fn heard(&self, body: &[u8], traceparent: &str) {
+impl EventSpans {
+    /// Opens a span for the event in a message, as a child of `traceparent`.
+    pub fn open(&self, body: &[u8], traceparent: &str) {
         if !traces::are_on() {
             return;
         }
@@ -37,8 +37,8 @@ impl Traced {
         }
     }
 
-    /// The table includes every event up to `position`. Their spans end here.
-    pub fn included(&self, position: Position) {
+    /// Ends the spans of all events up to `position`, which the table now includes.
+    pub fn end(&self, position: Position) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of_event, _)| *of_event > position);
     }
 }
