@@ -1,6 +1,6 @@
 //! The provisioner: everything slow or privileged. It alone holds the administrators' accounts of the database servers.
 //!
-//! Read it in the order of a job: [`worker`] claims it and keeps the lease -> [`saga`] runs its steps, or undoes them ->
+//! Read it in the order of a job: [`worker`] claims it and keeps the lease -> [`sagas`] runs its steps, or undoes them ->
 //! [`server`] is what a step does on a database server -> the outcome is appended to the event log. Beside the jobs,
 //! [`statistics`] counts what tenants have, and [`health`] looks whether their databases answer. [`legacy`] is a command of its
 //! own: it moves the old single database in, and back. [`backup`] keeps what tenants and the system database hold, and gives it back.
@@ -8,7 +8,7 @@
 mod backup;
 mod health;
 mod legacy;
-mod saga;
+mod sagas;
 mod serve;
 mod server;
 mod statistics;

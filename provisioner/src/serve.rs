@@ -2,7 +2,7 @@
 
 use crate::backup::{BackupStore, Retention};
 use crate::health::Checker;
-use crate::saga::Tools;
+use crate::sagas::Tools;
 use crate::server::{self, Server};
 use crate::statistics::{Noticeboard, Statistician};
 use crate::worker;

@@ -5,7 +5,7 @@
 //! dropped in the middle. Whoever takes over kills the connection the work ran on, so even a worker that was stopped and
 //! woke up again does nothing more.
 
-use crate::saga::{self, Tools};
+use crate::sagas::{self, Tools};
 use kernel::jobs::{self, JobError, Lane, Lease};
 use kernel::process::retry::Waits;
 use kernel::process::shutdown::Shutdown;
@@ -80,7 +80,7 @@ impl Worker {
             tracing::info_span!("job", operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3);
         traces::follow(&span, lease.traceparent.as_deref());
         let result = tokio::select! {
-            result = saga::run(&self.tools, &lease).instrument(span) => result,
+            result = sagas::run(&self.tools, &lease).instrument(span) => result,
             lost = keep(&self.tools.store, &lease) => Err(lost),
         };
         let outcome = match result {

@@ -1,7 +1,7 @@
 //! `provisioner restore --server`: tenants whose database server is lost come back on another one.
 //!
 //! Asking is one transaction: nodes refuse the tenant from it on, and whatever was stuck on the lost server is ended, because nobody
-//! can finish or undo it there. The work is the job's ([`crate::saga`]), so the command may be killed at any moment, and given again.
+//! can finish or undo it there. The work is the job's ([`crate::sagas`]), so the command may be killed at any moment, and given again.
 
 use super::choice::choose;
 use super::command::{Setting, server, servers, tell};
@@ -10,7 +10,7 @@ use super::manifest::Kept;
 use super::restore::{ACTOR, work};
 use super::store::Subject;
 use super::wish::Wish;
-use crate::saga::rotate;
+use crate::sagas::forget_rotation;
 use crate::server::{Found, Mark, ServerError, find};
 use chrono::{DateTime, Utc};
 use kernel::database;
@@ -106,7 +106,7 @@ async fn clear_the_way(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Resu
     if began.is_some_and(|(began,)| began) && tenant.state == TenantState::Maintenance {
         unit.execute(id, ACTOR, Command::SetMaintenance { enabled: false }).await?;
     }
-    rotate::forget(unit.connection(), id).await?;
+    forget_rotation(unit.connection(), id).await?;
     let reason = format!("database server {lost} was given up: the tenant is restored on {to}");
     jobs::give_up(unit.connection(), operation_id, &reason).await?;
     Ok(None)

@@ -3,19 +3,18 @@
 //! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database, as SQL; [`objects`]: what is no table) -> [`sink`] (compressed, sealed in chunks) ->
 //! [`store`] (a directory or S3) -> [`manifest`] (what is in it; written last) -> [`reader`] -> [`load`] (into an empty database, and
 //! compared). [`catalogue`] is the list in the system database, [`choice`] finds the backup that is meant, [`wish`] says what a job is about;
-//! the steps that replace a tenant's data are [`crate::saga`]'s.
+//! the steps that replace a tenant's data are [`crate::sagas`]'s.
 //!
 //! **Guarantees.** A backup is one moment of a database in service. It is whole or it is none. Nobody reads it without the key ring, and
 //! nobody changes, cuts or exchanges it unnoticed. What is restored was compared, table by table, with what was backed up before
 //! anybody is served from it.
 
-mod catalogue;
+pub mod catalogue;
 mod choice;
 mod command;
 mod dump;
 mod elsewhere;
 mod error;
-pub mod job;
 mod list;
 pub mod load;
 mod manifest;
@@ -28,10 +27,12 @@ mod system;
 mod take;
 mod wish;
 
+pub use choice::choose;
 pub use command::{BackupOptions, run};
 pub use error::BackupError;
 pub use manifest::Kept;
-pub use prune::Retention;
+pub use prune::{Retention, UNFINISHED_HOURS, prune};
 pub use restore::{RestoreOptions, run as run_restore};
 pub use store::{BackupStore, Subject};
+pub use take::Taker;
 pub use wish::Wish;

@@ -12,7 +12,7 @@ use super::prune::Retention;
 use super::store::Subject;
 use super::system;
 use super::wish::Wish;
-use crate::saga::Tools;
+use crate::sagas::Tools;
 use crate::worker::Worker;
 use chrono::{DateTime, Utc};
 use clap::Args;

@@ -7,7 +7,7 @@
 use super::LegacyError;
 use super::members::ACTOR;
 use crate::backup::{BackupStore, Retention};
-use crate::saga::Tools;
+use crate::sagas::Tools;
 use crate::server::Server;
 use crate::worker::Worker;
 use kernel::crypto::KeyRing;

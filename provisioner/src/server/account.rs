@@ -99,6 +99,23 @@ impl Account<'_> {
         self.alter(session, &format!("WITH MAX_USER_CONNECTIONS {} ACCOUNT UNLOCK", self.max_connections)).await
     }
 
+    /// Locks the user and ends its sessions, so that nothing more happens as it. `false`: there is no such user.
+    pub async fn lock_out(&self, session: &mut Session) -> Result<bool, ServerError> {
+        let exists = self.lock(session).await?;
+        if exists {
+            session.end_sessions_of(self.username).await?;
+        }
+        Ok(exists)
+    }
+
+    /// Removes the user, if it is there, and before it its sessions, which would outlive it.
+    pub async fn remove(&self, session: &mut Session) -> Result<(), ServerError> {
+        if self.lock_out(session).await? {
+            self.drop(session).await?;
+        }
+        Ok(())
+    }
+
     async fn alter(&self, session: &mut Session, what: &str) -> Result<bool, ServerError> {
         match session.execute(&format!("ALTER USER {} {what}", self.name()?)).await {
             Ok(()) => Ok(true),

@@ -124,6 +124,16 @@ impl Session {
         find(self.connection(), dialect, name).await
     }
 
+    /// The marker of a database that must carry that of this owner.
+    pub async fn find_own(&mut self, name: &str, owner: &Mark) -> Result<Mark, ServerError> {
+        let (database, tenant_id) = (name.to_owned(), owner.tenant_id.to_string());
+        match self.find(name).await? {
+            Found::Marked(mark) if mark.is_of(owner) => Ok(mark),
+            Found::Absent => Err(ServerError::Missing { database }),
+            Found::Marked(_) | Found::Unmarked { .. } => Err(ServerError::NotOwned { database, tenant_id }),
+        }
+    }
+
     /// Creates the database with its mark. `false`: a database of this name exists.
     pub async fn create_database(&mut self, database: &str, mark: &Mark) -> Result<bool, ServerError> {
         let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);

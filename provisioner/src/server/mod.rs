@@ -82,6 +82,11 @@ impl Server {
         Ok(database::connect(&self.admin).await?)
     }
 
+    /// Its id, host and port, as events record them.
+    pub fn address(&self) -> (String, String, u16) {
+        (self.id.clone(), self.host.clone(), self.port)
+    }
+
     /// Options for a login as somebody else than the administrator.
     pub fn login(&self, username: &str, password: &str, database: &str) -> MySqlConnectOptions {
         self.admin.clone().username(username).password(password).database(database)

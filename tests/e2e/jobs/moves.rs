@@ -241,7 +241,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
         .execute(&mut there)
         .await?;
     let ended = admin.wait_for_end(&begin(&admin, "beta", "eu2").await?, SOON).await?;
-    ensure!(ended.error.as_deref().unwrap_or_default().contains("exists on the other server"), "{:?}", ended.error);
+    ensure!(ended.error.as_deref().unwrap_or_default().contains("exists on eu2"), "{:?}", ended.error);
     sqlx::raw_sql("DROP TABLE ai_shifu_tenant_beta.precious; DROP DATABASE ai_shifu_tenant_beta")
         .execute(&mut there)
         .await?;

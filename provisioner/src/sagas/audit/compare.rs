@@ -1,0 +1,283 @@
+//! Compares what should be of a tenant with what was seen on its server. Pure: reads nothing, changes nothing.
+
+use super::expected::{Expected, Kept, Presence, presence};
+use crate::sagas::shared::schema::expected_tables;
+use crate::server::inventory::{DatabaseSeen, Inventory, Right, UserSeen};
+use crate::server::{Dialect, Mark, password_hash};
+use kernel::audit::{Drift, Finding};
+use std::collections::BTreeSet;
+
+/// What our accounts look like.
+pub struct Ours<'a> {
+    /// This installation.
+    pub installation: &'a str,
+    /// From where tenants' users may log in.
+    pub account_host: &'a str,
+    /// The kind of server.
+    pub dialect: Dialect,
+}
+
+/// Rights that a tenant's user has on every table of its database.
+const RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+
+/// All differences of one tenant.
+pub fn of_tenant(ours: &Ours<'_>, expected: &Expected, seen: &Inventory) -> Vec<Finding> {
+    let tenant = &expected.tenant;
+    let presence = presence(tenant);
+    let mut found = Findings::default();
+    let (name, database) = (&tenant.database.name, seen.databases.get(&tenant.database.name));
+    if expected.rotation {
+        found.add(Drift::RotationLeft, tenant.tenant_id.as_str(), "its row has no job");
+    }
+    match presence {
+        Presence::Unknown => found.add(Drift::JobMissing, tenant.tenant_id.as_str(), "nothing makes its database"),
+        Presence::Nothing => {
+            if database.is_some_and(|database| is_marked(ours, expected, database)) {
+                found.add(Drift::DatabaseOrphan, name, format!("its tenant is {}", tenant.state));
+            }
+            if !expected.in_use.is_empty() {
+                found.add(Drift::CredentialLeft, tenant.tenant_id.as_str(), format!("the tenant is {}", tenant.state));
+            }
+        }
+        Presence::Locked | Presence::Open => {
+            match database {
+                None => found.add(Drift::DatabaseMissing, name, "there is no database of this name"),
+                Some(database) if is_marked(ours, expected, database) => of_schema(expected, database, &mut found),
+                Some(_) => found.add(Drift::DatabaseUnmarked, name, "its mark is missing or names somebody else"),
+            }
+            match &expected.kept {
+                Kept::Nothing => found.add(Drift::CredentialMissing, tenant.tenant_id.as_str(), "the row has none"),
+                Kept::Unreadable => {
+                    found.add(Drift::CredentialUnreadable, tenant.tenant_id.as_str(), "wrong key ring or changed row");
+                }
+                Kept::Password(_) => {}
+            }
+        }
+    }
+    if presence != Presence::Unknown {
+        of_users(ours, expected, presence, seen, &mut found);
+    }
+    found.0
+}
+
+/// Whether the database bears the mark of this tenant of this installation.
+pub fn is_marked(ours: &Ours<'_>, expected: &Expected, database: &DatabaseSeen) -> bool {
+    let owner = Mark::new(ours.installation, &expected.tenant.tenant_id);
+    database.mark.as_ref().is_some_and(|mark| mark.is_of(&owner))
+}
+
+fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings) {
+    let (Some(mark), said) = (&database.mark, &expected.tenant.database) else { return };
+    if mark.schema != said.schema_version {
+        let detail = format!("the mark says {}, the events say {}", mark.schema, said.schema_version);
+        found.add(Drift::SchemaDiffers, &said.name, detail);
+    // One that a newer program has migrated is for newer programs to judge.
+    } else if mark.schema <= kernel::database::migrate::tenant_schema()
+        && let Err(error) = mark.is_current()
+    {
+        found.add(Drift::SchemaDiffers, &said.name, error.to_string());
+    }
+    let missing: Vec<_> = expected_tables(mark.schema).filter(|table| !database.tables.contains(*table)).collect();
+    if !missing.is_empty() {
+        found.add(Drift::TableMissing, &said.name, missing.join(", "));
+    }
+}
+
+fn of_users(ours: &Ours<'_>, expected: &Expected, presence: Presence, seen: &Inventory, found: &mut Findings) {
+    // Unknown users are no missing users.
+    let Some(users) = &seen.users else { return };
+    let is_account = |user: &UserSeen| user.username == expected.in_use && user.host == ours.account_host;
+    let mut account = None;
+    for user in users.iter().filter(|user| expected.usernames.contains(&user.username)) {
+        if presence != Presence::Nothing && is_account(user) {
+            account = Some(user);
+        } else {
+            let detail = if user.locked { "locked" } else { "can log in" };
+            found.add(Drift::UserLeft, subject(user), detail);
+        }
+    }
+    if let Some(user) = account {
+        of_account(ours, expected, presence, user, found);
+    } else if presence != Presence::Nothing && matches!(expected.kept, Kept::Password(_)) {
+        found.add(Drift::UserMissing, &expected.in_use, format!("no user of this name at {}", ours.account_host));
+    }
+    for username in &expected.usernames {
+        let sessions = seen.sessions.get(username).copied().unwrap_or(0);
+        let may = presence == Presence::Open && *username == expected.in_use;
+        if sessions > 0 && !may {
+            found.add(Drift::SessionLeft, username, format!("{sessions} sessions"));
+        }
+    }
+}
+
+fn of_account(ours: &Ours<'_>, expected: &Expected, presence: Presence, user: &UserSeen, found: &mut Findings) {
+    let tenant = &expected.tenant;
+    let subject = subject(user);
+    match presence {
+        Presence::Open if user.locked => {
+            found.add(Drift::AccountLocked, &subject, format!("the tenant is {}", tenant.state));
+        }
+        Presence::Locked if !user.locked => {
+            found.add(Drift::AccountOpen, &subject, format!("the tenant is {}", tenant.state));
+        }
+        _ => {}
+    }
+    // A locked account is told its limit when it is unlocked.
+    if presence == Presence::Open && user.max_connections != expected.max_connections {
+        let detail = format!("{} instead of {}", user.max_connections, expected.max_connections);
+        found.add(Drift::LimitDiffers, &subject, detail);
+    }
+    let expected_rights = rights(&tenant.database.name);
+    if user.rights != expected_rights {
+        let told = |rights: BTreeSet<&Right>| {
+            rights.into_iter().map(|(on, right)| format!("{right} on {on}")).collect::<Vec<_>>().join(", ")
+        };
+        let lacking = told(expected_rights.difference(&user.rights).collect());
+        let beyond = told(user.rights.difference(&expected_rights).collect());
+        let detail = [("lacks ", lacking), ("has ", beyond)];
+        let detail: Vec<_> =
+            detail.iter().filter(|(_, rights)| !rights.is_empty()).map(|(a, b)| format!("{a}{b}")).collect();
+        found.add(Drift::GrantsDiffer, &subject, detail.join("; "));
+    }
+    if let Kept::Password(password) = &expected.kept {
+        if user.plugin != password_hash::plugin(ours.dialect) {
+            found.add(Drift::PasswordDiffers, &subject, "it authenticates in another way");
+        } else if !password_hash::is_of(ours.dialect, &user.hash, password) {
+            found.add(Drift::PasswordDiffers, &subject, "the server has another password");
+        }
+    }
+}
+
+/// What a tenant's user should have: rows of its own database, and `_` is no wildcard.
+pub fn rights(database: &str) -> BTreeSet<Right> {
+    let on = format!("{}.*", database.replace('_', "\\_").replace('%', "\\%"));
+    RIGHTS.iter().map(|right| (on.clone(), (*right).to_owned())).collect()
+}
+
+/// How findings name a user.
+pub fn subject(user: &UserSeen) -> String {
+    format!("{}@{}", user.username, user.host)
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, kind: Drift, subject: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Finding { kind, subject: subject.into(), detail: detail.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::domain::{BeforeDeletion, Tenant, TenantState};
+    use std::collections::BTreeMap;
+
+    const OURS: Ours<'static> = Ours { installation: "i1", account_host: "%", dialect: Dialect::MariaDb };
+
+    const NONE: [Drift; 0] = [];
+
+    fn tenant(state: TenantState) -> Tenant {
+        let tenant = serde_json::json!({
+            "tenant_id": "acme", "tenant_name": "Acme", "tenant_domain": null, "domains": [], "status": 1, "state": state,
+            "plan_type": "basic", "version": 3, "position": 3,
+            "database": {"server": "main", "host": "h", "port": 3306, "name": "ai_shifu_tenant_acme", "max_connections": 20,
+                         "schema_version": Mark::new("i1", &"acme".parse().unwrap()).migrated().schema},
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        });
+        serde_json::from_value(tenant).unwrap()
+    }
+
+    fn expected(state: TenantState) -> Expected {
+        let usernames = ["ten_1_a", "ten_1_b"].map(String::from);
+        let has = !matches!(state, TenantState::Failed | TenantState::Purged);
+        Expected {
+            tenant: tenant(state),
+            in_use: if has { usernames[0].clone() } else { String::new() },
+            kept: if has { Kept::Password("secret".into()) } else { Kept::Nothing },
+            usernames,
+            max_connections: 20,
+            rotation: false,
+            busy: false,
+        }
+    }
+
+    fn seen(locked: bool) -> Inventory {
+        let mark = Mark::new("i1", &"acme".parse().unwrap()).migrated();
+        let tables = expected_tables(mark.schema).map(str::to_owned).collect();
+        let user = UserSeen {
+            username: "ten_1_a".into(),
+            host: "%".into(),
+            locked,
+            max_connections: 20,
+            plugin: "mysql_native_password".into(),
+            hash: password_hash::hash(Dialect::MariaDb, &"secret".into()).into_bytes(),
+            rights: rights("ai_shifu_tenant_acme"),
+        };
+        Inventory {
+            databases: BTreeMap::from([("ai_shifu_tenant_acme".into(), DatabaseSeen { mark: Some(mark), tables })]),
+            users: Some(vec![user]),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    fn kinds(expected: &Expected, seen: &Inventory) -> Vec<Drift> {
+        of_tenant(&OURS, expected, seen).into_iter().map(|finding| finding.kind).collect()
+    }
+
+    #[test]
+    fn each_state_has_its_account() {
+        use TenantState::*;
+        for (state, locked) in [(Active, false), (Maintenance, false), (Suspended, true)] {
+            assert_eq!(kinds(&expected(state), &seen(locked)), NONE);
+            let wrong = if locked { Drift::AccountOpen } else { Drift::AccountLocked };
+            assert_eq!(kinds(&expected(state), &seen(!locked)), [wrong]);
+        }
+        for state in [Failed, Purged] {
+            assert_eq!(kinds(&expected(state), &Inventory::default()), NONE);
+            assert_eq!(kinds(&expected(state), &seen(true)), [Drift::DatabaseOrphan, Drift::UserLeft]);
+        }
+        let mut deleted = expected(Deleted);
+        deleted.tenant.before_deletion = Some(BeforeDeletion { state: Active, reason: None });
+        assert_eq!(kinds(&deleted, &seen(true)), NONE, "its data is kept, and nobody logs in");
+        assert_eq!(kinds(&expected(Provisioning), &seen(false)), [Drift::JobMissing]);
+    }
+
+    #[test]
+    fn a_limit_counts_where_somebody_may_log_in() {
+        let other = |state| Expected { max_connections: 5, ..expected(state) };
+        assert_eq!(kinds(&other(TenantState::Active), &seen(false)), [Drift::LimitDiffers]);
+        assert_eq!(kinds(&other(TenantState::Suspended), &seen(true)), NONE);
+    }
+
+    #[test]
+    fn a_schema_is_what_the_events_say_and_a_newer_one_is_not_ours_to_judge() {
+        let with = |said: u32, marked: Mark| {
+            let (mut expected, mut seen) = (expected(TenantState::Active), seen(false));
+            expected.tenant.database.schema_version = said;
+            seen.databases.get_mut("ai_shifu_tenant_acme").unwrap().mark = Some(marked);
+            kinds(&expected, &seen)
+        };
+        let mark = Mark::new("i1", &"acme".parse().unwrap());
+        let newest = mark.migrated();
+        assert_eq!(with(newest.schema + 1, newest.clone()), [Drift::SchemaDiffers]);
+        assert_eq!(with(newest.schema, Mark { sum: "00".into(), ..newest.clone() }), [Drift::SchemaDiffers]);
+        assert_eq!(with(newest.schema + 1, Mark { schema: newest.schema + 1, sum: "00".into(), ..newest }), NONE);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_missing_and_what_is_not_ours_is_not_looked_at() {
+        let active = expected(TenantState::Active);
+        assert_eq!(kinds(&active, &Inventory { users: None, ..seen(false) }), NONE);
+        let mut others = seen(false);
+        let users = others.users.get_or_insert_default();
+        users.push(UserSeen { username: "ten_2_a".into(), ..users[0].clone() });
+        assert_eq!(kinds(&active, &others), NONE);
+        let mut foreign = seen(false);
+        let mark = Mark::new("i2", &"acme".parse().unwrap()).migrated();
+        foreign.databases.get_mut("ai_shifu_tenant_acme").unwrap().mark = Some(mark);
+        assert_eq!(kinds(&active, &foreign), [Drift::DatabaseUnmarked]);
+        assert_eq!(kinds(&expected(TenantState::Failed), &Inventory { users: None, ..foreign }), NONE);
+    }
+}

@@ -1,0 +1,154 @@
+//! What the system database says that there should be of a tenant.
+
+use crate::sagas::Tools;
+use kernel::crypto::Purpose;
+use kernel::domain::{Position, Tenant, TenantId, TenantState};
+use kernel::store::{Plan, TenantFilter};
+use secrecy::SecretString;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tenants read at once.
+const PAGE: u32 = 500;
+
+/// The password that is kept.
+pub enum Kept {
+    /// None.
+    Nothing,
+    /// One that no key of the ring opens.
+    Unreadable,
+    /// This.
+    Password(SecretString),
+}
+
+/// A tenant, with what is kept of its credential.
+pub struct Expected {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its two user names.
+    pub usernames: [String; 2],
+    /// The one in use; empty: none.
+    pub in_use: String,
+    /// The password of that.
+    pub kept: Kept,
+    /// Most connections of its user, by its plan now.
+    pub max_connections: u32,
+    /// A rotation has a row.
+    pub rotation: bool,
+    /// A job of the tenant that is no audit has not ended.
+    pub busy: bool,
+}
+
+/// What there is to be of a tenant on its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing.
+    Nothing,
+    /// A database, and a user that cannot log in.
+    Locked,
+    /// A database, and a user that can log in.
+    Open,
+    /// Cannot be said: it is being made.
+    Unknown,
+}
+
+/// What the state of a tenant means for its server.
+pub fn presence(tenant: &Tenant) -> Presence {
+    let before = tenant.before_deletion.as_ref().map(|before| before.state);
+    match (tenant.state, before) {
+        (TenantState::Active | TenantState::Maintenance, _) => Presence::Open,
+        (TenantState::Suspended, _) => Presence::Locked,
+        (TenantState::Failed | TenantState::Purged, _) | (TenantState::Deleted, Some(TenantState::Failed)) => {
+            Presence::Nothing
+        }
+        (TenantState::Deleted, _) => Presence::Locked,
+        (TenantState::Provisioning, _) => Presence::Unknown,
+    }
+}
+
+/// One tenant, as it is now.
+pub async fn one(tools: &Tools, tenant_id: &TenantId) -> Result<Option<Expected>, sqlx::Error> {
+    let Some(tenant) = tools.store.tenant(tenant_id).await? else { return Ok(None) };
+    let kept = KeptRows::read(tools, Some(tenant_id)).await?;
+    Ok(Some(kept.expected(tools, tenant)))
+}
+
+/// All tenants of the installation, on whichever server.
+pub async fn all(tools: &Tools) -> Result<Vec<Expected>, sqlx::Error> {
+    let kept = KeptRows::read(tools, None).await?;
+    let (mut all, mut after) = (Vec::new(), Position(0));
+    loop {
+        let page = tools.store.tenants(&TenantFilter { after, limit: PAGE, ..TenantFilter::default() }).await?;
+        let more = page.len() == PAGE as usize;
+        for (position, tenant) in page {
+            after = position;
+            all.push(kept.expected(tools, tenant));
+        }
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+/// Rows beside the tenants, by tenant.
+struct KeptRows {
+    credentials: BTreeMap<String, (String, String)>,
+    rotations: BTreeSet<String>,
+    busy: BTreeSet<String>,
+    plans: Vec<Plan>,
+}
+
+impl KeptRows {
+    async fn read(tools: &Tools, only: Option<&TenantId>) -> Result<Self, sqlx::Error> {
+        let (pool, only) = (tools.store.pool(), only.map(TenantId::as_str));
+        // What is busy first: a job that ends meanwhile makes the rest newer than needed, not older.
+        let busy: Vec<(String,)> = sqlx::query_as(
+            "SELECT DISTINCT tenant_id FROM saas_operations WHERE status IN ('pending', 'running') AND kind <> 'audit'
+               AND (? IS NULL OR tenant_id = ?)",
+        )
+        .bind(only)
+        .bind(only)
+        .fetch_all(pool)
+        .await?;
+        let credentials: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT tenant_id, db_username, db_password_encrypted FROM saas_tenant_databases WHERE ? IS NULL OR tenant_id = ?",
+        )
+        .bind(only)
+        .bind(only)
+        .fetch_all(pool)
+        .await?;
+        let rotations: Vec<(String,)> =
+            sqlx::query_as("SELECT tenant_id FROM saas_next_credentials WHERE ? IS NULL OR tenant_id = ?")
+                .bind(only)
+                .bind(only)
+                .fetch_all(pool)
+                .await?;
+        Ok(Self {
+            plans: Plan::all(pool).await?,
+            credentials: credentials.into_iter().map(|(id, user, sealed)| (id, (user, sealed))).collect(),
+            rotations: rotations.into_iter().map(|(id,)| id).collect(),
+            busy: busy.into_iter().map(|(id,)| id).collect(),
+        })
+    }
+
+    fn expected(&self, tools: &Tools, tenant: Tenant) -> Expected {
+        let id = tenant.tenant_id.as_str();
+        let (in_use, sealed) = self.credentials.get(id).cloned().unwrap_or_default();
+        let purpose = Purpose::TenantPassword { tenant_id: id, username: &in_use };
+        let kept = match sealed.as_str() {
+            "" => Kept::Nothing,
+            sealed => tools.keys.open_text(purpose, sealed).map_or(Kept::Unreadable, Kept::Password),
+        };
+        let plan = self.plans.iter().find(|plan| plan.plan_type == tenant.plan_type);
+        let max_connections = plan.and_then(|plan| plan.max_connections).unwrap_or(tenant.database.max_connections);
+        let (rotation, busy) = (self.rotations.contains(id), self.busy.contains(id));
+        Expected {
+            usernames: tools.usernames(&tenant.tenant_id),
+            in_use,
+            kept,
+            max_connections,
+            rotation,
+            busy,
+            tenant,
+        }
+    }
+}

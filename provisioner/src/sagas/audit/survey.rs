@@ -1,0 +1,176 @@
+//! The job of a server: compares all its tenants at once, in a few statements and without any lock. What looks wrong there may be
+//! only on its way, so it becomes a job of its tenant, which looks again while nothing else happens to it. What belongs to no
+//! tenant is told, and dropped if it is a user of ours, here.
+//!
+//! The server is read before the system database: whatever of ours is seen on it has its tenant recorded by then.
+
+use super::compare::{self, Ours};
+use super::expected::{self, Expected};
+use crate::sagas::{StepError, Tools};
+use crate::server::account::{self, Account};
+use crate::server::inventory::{Inventory, Scope};
+use crate::server::{Mark, Session};
+use kernel::audit::{self, Audit, Drift, Finding, Row};
+use kernel::domain::TenantId;
+use kernel::jobs::{self, JobError, Lease};
+use std::collections::HashMap;
+
+/// One attempt.
+pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
+    let audit = audit::of_job(tools.store.pool(), lease.operation_id).await.map_err(JobError::from)?;
+    let audit = audit.ok_or(StepError::Unfit("the job belongs to no audit"))?;
+    let mut session = Session::open_as(&tools.server, &format!("audit:{}", tools.server.id)).await?;
+    let prefix = account::prefix(&tools.installation);
+    let seen = session.inventory(Scope { users: &prefix, database: None }).await?;
+    let open = session.open_to_all().await?;
+    let tenants = expected::all(tools).await.map_err(JobError::from)?;
+    let ours = Ours { installation: &tools.installation, account_host: &tools.account_host, dialect: session.dialect };
+
+    let here = |expected: &&Expected| expected.tenant.database.server == tools.server.id;
+    let (busy, quiet): (Vec<_>, Vec<_>) = tenants.iter().filter(here).partition(|expected| expected.busy);
+    let mut suspicious = Vec::new();
+    for expected in &quiet {
+        if !compare::of_tenant(&ours, expected, &seen).is_empty() {
+            suspicious.push(&expected.tenant.tenant_id);
+        }
+        // Hashes are slow on purpose; the leases of other jobs are renewed meanwhile.
+        tokio::task::yield_now().await;
+    }
+    let mut findings: Vec<Finding> =
+        open.into_iter().map(|on| finding(Drift::OpenToAll, on, "to anonymous users, PUBLIC or by a role")).collect();
+    if seen.users.is_none() {
+        findings.push(finding(
+            Drift::ServerUnreadable,
+            "mysql.*",
+            "users and rights were not looked at; grant SELECT on it",
+        ));
+    }
+    findings.extend(orphans(tools, &tenants, &seen));
+    let repaired = if audit.repair { drop_users(tools, &mut session, &findings, &tenants).await? } else { Vec::new() };
+    record(tools, lease, &audit, &findings, &repaired, &suspicious, (quiet.len(), busy.len())).await?;
+    session.close().await;
+    Ok(())
+}
+
+/// Things of ours on this server that no tenant should have here.
+fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding> {
+    let by_id: HashMap<&str, &Expected> =
+        tenants.iter().map(|expected| (expected.tenant.tenant_id.as_str(), expected)).collect();
+    let by_user: HashMap<&str, &Expected> = tenants
+        .iter()
+        .flat_map(|expected| expected.usernames.iter().map(move |username| (username.as_str(), expected)))
+        .collect();
+    let elsewhere = |expected: &Expected| expected.tenant.database.server != tools.server.id && !expected.busy;
+    let mut found = Vec::new();
+    for (name, database) in &seen.databases {
+        let Some(Mark { tenant_id, installation, .. }) = &database.mark else { continue };
+        if *installation != tools.installation {
+            continue;
+        }
+        match by_id.get(tenant_id.as_str()) {
+            None => found.push(finding(Drift::DatabaseOrphan, name, format!("there is no tenant {tenant_id}"))),
+            Some(expected) if is_in_work(expected, name) => {}
+            Some(expected) if expected.tenant.database.name != *name => {
+                found.push(finding(Drift::DatabaseOrphan, name, format!("it is marked as that of {tenant_id}")));
+            }
+            Some(expected) if elsewhere(expected) => {
+                let detail = format!("{tenant_id} is on {}", expected.tenant.database.server);
+                found.push(finding(Drift::DatabaseOrphan, name, detail));
+            }
+            Some(_) => {}
+        }
+    }
+    for user in seen.users.iter().flatten() {
+        match by_user.get(user.username.as_str()) {
+            None => found.push(finding(Drift::UserOrphan, compare::subject(user), "no tenant has users of this name")),
+            Some(expected) if elsewhere(expected) => {
+                let detail = format!("{} is on {}", expected.tenant.tenant_id, expected.tenant.database.server);
+                found.push(finding(Drift::UserLeft, compare::subject(user), detail));
+            }
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+/// Whether it is a database that a restore has beside that of the tenant while it runs, or a restore test: the next test of the
+/// tenant drops what a killed one has left.
+fn is_in_work(expected: &Expected, name: &str) -> bool {
+    match name.strip_prefix(expected.tenant.database.name.as_str()) {
+        Some("__restore" | "__before") => expected.busy,
+        Some("__test") => true,
+        _ => false,
+    }
+}
+
+/// Drops the users that belong to nobody, and those of tenants that are on another server: of one that was lost and has come back. The log and
+/// the findings tell of it, because this is no tenant's history.
+async fn drop_users(
+    tools: &Tools,
+    session: &mut Session,
+    findings: &[Finding],
+    tenants: &[Expected],
+) -> Result<Vec<Finding>, StepError> {
+    let mut dropped = Vec::new();
+    for finding in findings.iter().filter(|finding| matches!(finding.kind, Drift::UserOrphan | Drift::UserLeft)) {
+        let Some((username, host)) = finding.subject.split_once('@') else { continue };
+        let owner = tenants.iter().find(|expected| expected.usernames.iter().any(|name| name == username));
+        if let Some(owner) = owner
+            && is_coming(tools, &owner.tenant.tenant_id).await?
+        {
+            continue;
+        }
+        let account = Account { username, host, database: "", max_connections: 0 };
+        account.remove(session).await?;
+        tracing::warn!(
+            server = tools.server.id,
+            user = finding.subject,
+            "dropped a user of ours that no tenant has here"
+        );
+        dropped.push(finding.clone());
+    }
+    Ok(dropped)
+}
+
+/// Whether the tenant is here by now, or may be on its way.
+async fn is_coming(tools: &Tools, tenant_id: &TenantId) -> Result<bool, JobError> {
+    let mut connection = tools.store.pool().acquire().await?;
+    if jobs::active_operation(&mut connection, tenant_id).await?.is_some() {
+        return Ok(true);
+    }
+    Ok(tools.store.tenant(tenant_id).await?.is_some_and(|tenant| tenant.database.server == tools.server.id))
+}
+
+async fn record(
+    tools: &Tools,
+    lease: &Lease,
+    audit: &Audit,
+    findings: &[Finding],
+    repaired: &[Finding],
+    suspicious: &[&TenantId],
+    (compared, passed_over): (usize, usize),
+) -> Result<(), StepError> {
+    let pool = tools.store.pool();
+    let row = Row { audit_id: &audit.audit_id, server: &tools.server.id, tenant: "" };
+    let write = async {
+        let mut tx = pool.begin().await?;
+        lease.hold(&mut tx).await?;
+        audit::keep(&mut tx, row, findings).await?;
+        for finding in repaired {
+            audit::repaired(&mut *tx, row, finding).await?;
+        }
+        for tenant_id in suspicious {
+            audit::enqueue(&mut tx, &audit.audit_id, &tools.server.id, Some(tenant_id)).await?;
+        }
+        audit::tell_compared(&mut *tx, lease.operation_id, compared, passed_over).await?;
+        // With its jobs: a worker killed here leaves no survey that asks for them again.
+        lease.finish(&mut tx, None).await?;
+        tx.commit().await?;
+        Ok::<(), JobError>(())
+    };
+    Ok(write.await?)
+}
+
+fn finding(kind: Drift, subject: impl Into<String>, detail: impl Into<String>) -> Finding {
+    Finding { kind, subject: subject.into(), detail: detail.into() }
+}

@@ -1,0 +1,113 @@
+//! Why a step failed, and whether trying again makes sense.
+
+use crate::backup::BackupError;
+use crate::server::ServerError;
+use crate::tables::TableError;
+use kernel::crypto::CryptoError;
+use kernel::database;
+use kernel::database::sql::Unquotable;
+use kernel::jobs::JobError;
+use kernel::store::CommandError;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It may pass.
+    #[error("{0}")]
+    Transient(String),
+    /// Nothing is wrong; something is waited for.
+    #[error("{0}")]
+    NotYet(String),
+    /// It will not pass by itself.
+    #[error("{0}")]
+    Permanent(String),
+    /// A database server failed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A stored row or password is not what this program can use.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// Another worker has the job, or the system database failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+impl From<sqlx::Error> for StepError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Server(error.into())
+    }
+}
+
+impl From<Unquotable> for StepError {
+    fn from(error: Unquotable) -> Self {
+        Self::Server(error.into())
+    }
+}
+
+/// Only sealing asks with `?`: opening says whose password it was.
+impl From<CryptoError> for StepError {
+    fn from(_: CryptoError) -> Self {
+        Self::Unfit("the primary encryption key has sealed as much as is safe")
+    }
+}
+
+/// An error of the system database is not the step's: the lease ends by itself and the job is taken up again.
+impl From<CommandError> for StepError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Database(error) if database::is_unreachable(&error) => Self::Job(JobError::Database(error)),
+            CommandError::Rejected(rejection) => Self::Permanent(rejection.to_string()),
+            error => Self::Transient(error.to_string()),
+        }
+    }
+}
+
+/// What is damaged stays damaged; a store or server may come back.
+impl From<BackupError> for StepError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Server(error) => Self::Server(error),
+            BackupError::Job(error) => Self::Job(error),
+            BackupError::System(error) => Self::Job(JobError::Database(error)),
+            BackupError::Tables(error) => error.into(),
+            BackupError::Store { .. } | BackupError::Stream(_) | BackupError::Changed(_) => {
+                Self::Transient(kernel::error::chain(&error))
+            }
+            error => Self::Permanent(kernel::error::chain(&error)),
+        }
+    }
+}
+
+impl From<TableError> for StepError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::At { source, .. } | TableError::Database(source) => source.into(),
+            TableError::Name(error) => error.into(),
+            error => Self::Permanent(error.to_string()),
+        }
+    }
+}
+
+impl StepError {
+    /// A database of this name exists and carries another owner's marker, or none.
+    pub fn taken(database: &str) -> Self {
+        Self::Permanent(format!("a database named {database} exists and is not this tenant's"))
+    }
+
+    /// Whether another attempt may succeed.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Transient(_) | Self::NotYet(_) | Self::Job(_) => true,
+            Self::Permanent(_) | Self::Unfit(_) => false,
+            Self::Server(error) => error.may_pass(),
+        }
+    }
+
+    /// The reason for the operator, without host names, statements or a database's own words.
+    pub fn reason(&self, server: &str) -> String {
+        match self {
+            Self::Server(error) => error.reason(server),
+            error => error.to_string(),
+        }
+    }
+}

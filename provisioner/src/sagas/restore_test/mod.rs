@@ -1,0 +1,61 @@
+//! The saga of the kind `restore_test`: loads a tenant's newest backup beside the tenant, compares it with its manifest, and
+//! drops it. It is the job of a server and not of a tenant, so the tenant's other jobs do not wait for it.
+
+use super::saga::{JobRow, Saga, ServerWork, WITH_ALL_ROWS};
+use super::shared::backup_job::{Of, backups, of_server};
+use super::{StepError, Tools};
+use crate::backup::load;
+use crate::backup::{BackupError, Subject, catalogue, choose};
+use crate::server::{Mark, Session};
+use kernel::domain::Tenant;
+use kernel::error::chain;
+use kernel::jobs::{JobError, Lease};
+use kernel::process::failpoint;
+
+pub const SAGA: Saga =
+    Saga::of_server(ServerWork { deadline: WITH_ALL_ROWS, act: |tools, lease| Box::pin(act(tools, lease)) });
+
+async fn act(tools: &Tools, lease: &Lease) -> Result<JobRow, StepError> {
+    if let Of::Tenant(tenant) = of_server(tools, lease).await? {
+        test(tools, &tenant).await?;
+    }
+    Ok(JobRow::Open)
+}
+
+/// Loads the tenant's newest backup into a database of its own, compares, and drops it.
+async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
+    let backups = backups(tools)?;
+    let subject = Subject::Tenant(tenant.tenant_id.clone());
+    let kept = choose(backups, &subject, None).await?;
+    let mut session = Session::open_as(&tools.server, &format!("restore-test:{}", tenant.tenant_id)).await?;
+    let (database, owner) =
+        (format!("{}__test", tenant.database.name), Mark::new(&tools.installation, &tenant.tenant_id));
+    session.drop_database(&database, &owner, true).await?;
+    if !session.create_database(&database, &owner).await? {
+        return Err(StepError::taken(&database));
+    }
+    let stored = load::Stored::Tried(&tenant.database.name);
+    let loaded = load::load(backups, &tools.keys, &subject, &kept, session.connection(), &database, stored).await;
+    failpoint::hit("restore_test.loaded").await;
+    // The session of a load that failed may still hold locks on its tables.
+    let dropped = match loaded {
+        Ok(()) => session.drop_database(&database, &owner, true).await,
+        Err(_) => {
+            session.close().await;
+            session = Session::open_as(&tools.server, &format!("restore-test:{}", tenant.tenant_id)).await?;
+            session.drop_database(&database, &owner, true).await
+        }
+    };
+    session.close().await;
+    let pool = tools.store.pool();
+    let verdict = match &loaded {
+        Ok(()) => Some(None),
+        Err(error @ (BackupError::Damaged(_) | BackupError::NotEqual(_))) => Some(Some(chain(error))),
+        Err(_) => None,
+    };
+    if let Some(error) = verdict {
+        catalogue::tested(pool, &kept.manifest, error.as_deref()).await.map_err(JobError::from)?;
+    }
+    loaded?;
+    Ok(dropped?)
+}

@@ -1,0 +1,91 @@
+//! The steps that put a backup in the place of a tenant's data, for restores in place and for new tenants.
+//!
+//! **Guarantees.** The data in use stays as it is until the backup has been loaded beside it and every table was compared with
+//! what the backup says. Then the tables change places in one statement, which the server does whole or not at all. At that
+//! moment the tenant is out of service and its account is locked and has no session. Views, routines, triggers and events
+//! cannot be renamed: those in use are stored ([`former_objects`]) and dropped before the swap, and the backup's are made
+//! after it. The replaced data is dropped last. Until then the job can be undone; the record that it will be dropped is the
+//! point of no return. A tenant that is made from a backup becomes active after all of this.
+//!
+//! | database | what is in it |
+//! |---|---|
+//! | `..._tenant_acme` | what nodes use |
+//! | `..._tenant_acme__restore` | what is being loaded; no table is left in it after the swap |
+//! | `..._tenant_acme__before` | what was in use before the swap; it does not exist before |
+
+pub mod drop_replaced;
+mod former_objects;
+pub mod load_backup;
+pub mod swap_database;
+
+use super::backup_job::{restored, wish};
+use crate::sagas::saga::PointOfNoReturn;
+use crate::sagas::{Context, StepError};
+use crate::server::{Found, MARK_TABLE};
+use kernel::database::sql;
+use sqlx::Executor;
+
+/// Until the replaced data is dropped.
+pub const POINT_OF_NO_RETURN: PointOfNoReturn =
+    PointOfNoReturn::Reached(|tools, lease, _| Box::pin(async move { Ok(restored(tools, lease).await?.is_some()) }));
+
+/// How far the swap is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has been swapped.
+    Before,
+    /// The backup is in its place; what it replaced is still there.
+    Swapped,
+    /// The job is past its point of no return: what was replaced is being dropped.
+    Settled,
+}
+
+/// Name of the database that is loaded.
+fn beside(context: &Context<'_>) -> String {
+    format!("{}__restore", context.database())
+}
+
+/// Name of the database that is replaced.
+fn replaced(context: &Context<'_>) -> String {
+    format!("{}__before", context.database())
+}
+
+async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
+    if wish(context).await?.restored.is_some() {
+        return Ok(Stage::Settled);
+    }
+    let (beside, replaced) = (beside(context), replaced(context));
+    match context.session.find(&replaced).await? {
+        Found::Absent => Ok(Stage::Before),
+        _ if base_tables(context, &beside).await?.is_empty() => Ok(Stage::Swapped),
+        _ => Ok(Stage::Before),
+    }
+}
+
+/// Tables of a database, without views, which stay in their database, and without the table of the ownership marker.
+async fn base_tables(context: &mut Context<'_>, database: &str) -> Result<Vec<String>, StepError> {
+    let rows = sqlx::query(
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME",
+    )
+    .bind(database)
+    .fetch_all(context.session.connection())
+    .await?;
+    let names = rows.iter().map(|row| kernel::database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
+    Ok(names.into_iter().filter(|name| name != MARK_TABLE && name != former_objects::TABLE).collect())
+}
+
+/// One statement that moves all tables of the first database of each pair into the second one.
+async fn rename(context: &mut Context<'_>, pairs: [(&str, &str); 2]) -> Result<(), StepError> {
+    let mut moves = Vec::new();
+    for (from, to) in pairs {
+        for table in base_tables(context, from).await? {
+            let (from, to, table) = (sql::identifier(from)?, sql::identifier(to)?, sql::identifier(&table)?);
+            moves.push(format!("{from}.{table} TO {to}.{table}"));
+        }
+    }
+    if moves.is_empty() {
+        return Ok(());
+    }
+    context.session.connection().execute(sqlx::raw_sql(&format!("RENAME TABLE {}", moves.join(", ")))).await?;
+    Ok(())
+}

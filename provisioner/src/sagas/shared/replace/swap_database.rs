@@ -1,0 +1,86 @@
+//! The step `swap_database`: the loaded tables and those in use change places, in one statement, while the tenant has no
+//! session. Then the backup's views, routines, triggers and events are made.
+
+use super::{Stage, beside, former_objects, rename, replaced, stage};
+use crate::backup::load;
+use crate::sagas::saga::Step;
+use crate::sagas::shared::backup_job::{backups, kept, wish};
+use crate::sagas::shared::{credential, enforce};
+use crate::sagas::{Context, StepError};
+use crate::server::{Found, Mark};
+use crate::tables::stored_objects;
+use kernel::jobs::JobError;
+use kernel::process::failpoint;
+
+pub const STEP: Step =
+    Step::new("swap_database", |context| Box::pin(act(context))).undone_by(|context| Box::pin(undo(context)));
+
+async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
+    let (database, beside, replaced) = (context.database().to_owned(), beside(context), replaced(context));
+    let owner = context.mark();
+    shut(context).await?;
+    if stage(context).await? == Stage::Before {
+        match context.session.find(&database).await? {
+            Found::Marked(mark) if mark.is_of(&owner) => {}
+            // The tenant's database was lost, and the restore brings it back.
+            Found::Absent => drop(context.session.create_database(&database, &owner).await?),
+            _ => return Err(StepError::taken(&database)),
+        }
+        context.session.create_database(&replaced, &owner).await?;
+        former_objects::take_away(context).await?;
+        failpoint::hit("restore.before_rename").await;
+        rename(context, [(&database, &replaced), (&beside, &database)]).await?;
+        failpoint::hit("restore.after_rename").await;
+    }
+    if stage(context).await? == Stage::Swapped {
+        make_objects(context, &database).await?;
+        failpoint::hit("restore.objects").await;
+    }
+    Ok(context.session.mark(&database, &owner.migrated()).await?)
+}
+
+/// Makes the backup's views, routines, triggers and events. An earlier attempt may have made some of them.
+async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), StepError> {
+    let wish = wish(context).await?;
+    let kept = kept(context.tools, &wish).await?;
+    let (store, keys) = (backups(context.tools)?, &context.tools.keys);
+    let all = load::objects(store, keys, &wish.subject, &kept).await?;
+    context.session.enter(database).await?;
+    let connection = context.session.connection();
+    stored_objects::drop_all(connection, database).await?;
+    Ok(stored_objects::create(connection, database, Some(database), &all).await?)
+}
+
+/// Locks the tenant's users and ends their sessions. A user that was lost with its server is made again, with the stored
+/// password.
+async fn shut(context: &mut Context<'_>) -> Result<(), StepError> {
+    let in_use = credential::username_in_use(context).await?;
+    for username in context.usernames() {
+        if !context.account(&username).lock_out(context.session).await? && username == in_use {
+            let (_, password) = credential::in_use(context).await?;
+            context.account(&username).create_locked(context.session, &password).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The tables go back where they were, and the account is opened again if the tenant's state allows it.
+async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
+    let (database, beside, replaced) = (context.database().to_owned(), beside(context), replaced(context));
+    if stage(context).await? == Stage::Swapped {
+        // A table with a trigger cannot be renamed into another database. The undo of `load_backup` makes the former
+        // triggers again.
+        stored_objects::drop_all(context.session.connection(), &database).await?;
+        rename(context, [(&database, &beside), (&replaced, &database)]).await?;
+        let mark = context.mark();
+        let schema = context.tenant.database.schema_version;
+        context.session.mark(&database, &Mark::at(&mark, schema)).await?;
+    }
+    let present = context.tools.store.tenant(&context.tenant.tenant_id).await.map_err(JobError::from)?;
+    let in_use = credential::username_in_use(context).await?;
+    // The user may be lost, or not be made yet; then there is nothing to open.
+    if present.is_some_and(|tenant| enforce::may_log_in(tenant.state)) && !in_use.is_empty() {
+        context.account(&in_use).unlock(context.session).await?;
+    }
+    Ok(())
+}
