@@ -1,13 +1,15 @@
 //! `cargo dev up` and `cargo dev down` start and stop the stack in the background. Repeating either does no harm.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use harness::mariadb::MariaDb;
 use harness::process;
-use harness::rabbitmq::RabbitMq;
-use harness::redis::Redis;
+use harness::servers::Server;
+use harness::servers::mariadb::MariaDb;
+use harness::servers::rabbitmq::RabbitMq;
+use harness::servers::redis::Redis;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -93,19 +95,17 @@ async fn stop_all() -> Result<bool> {
         }
     }
     let dir = state::dir();
-    if let Some(mut redis) = Redis::attach(&dir.join("redis"))? {
-        stopped = true;
-        redis.stop().await?;
-    }
-    if let Some(mut rabbitmq) = RabbitMq::attach(&dir.join("rabbitmq"))? {
-        stopped = true;
-        rabbitmq.stop().await?;
-    }
-    if let Some(mut mariadb) = MariaDb::attach(&dir.join("mariadb"))? {
-        stopped = true;
-        mariadb.stop().await?;
-    }
+    stopped |= stop_server::<Redis>(&dir.join("redis")).await?;
+    stopped |= stop_server::<RabbitMq>(&dir.join("rabbitmq")).await?;
+    stopped |= stop_server::<MariaDb>(&dir.join("mariadb")).await?;
     // The state does not list processes of a start that was killed before it had saved the state.
     stopped |= !process::kill_recorded(&dir).is_empty();
     Ok(stopped)
+}
+
+/// Stops the server of this folder. Says whether it was running.
+async fn stop_server<S: Server>(dir: &Path) -> Result<bool> {
+    let Some(mut server) = S::attach(dir)? else { return Ok(false) };
+    server.stop().await?;
+    Ok(true)
 }

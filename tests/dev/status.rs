@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use harness::probe;
+use harness::servers::probe::Probe;
 use serde::Serialize;
 use url::Url;
 
@@ -65,12 +65,14 @@ pub async fn check(state: &State) -> Vec<Row> {
 }
 
 async fn ask(part: &Part) -> Result<()> {
-    match part.name.as_str() {
-        "mariadb" => probe::mysql(&part.url).await,
-        "rabbitmq" => probe::amqp(&part.url, None).await,
-        "redis" => probe::redis(&part.url, None).await,
-        _ => probe::ready(&part.url).await,
-    }
+    let url = part.url.clone();
+    let probe = match part.name.as_str() {
+        "mariadb" => Probe::Database { url },
+        "rabbitmq" => Probe::Broker { url, authority: None },
+        "redis" => Probe::Redis { url, authority: None },
+        _ => Probe::Service { url },
+    };
+    probe.ask().await
 }
 
 fn without_secrets(url: &str) -> Option<String> {

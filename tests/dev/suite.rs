@@ -11,9 +11,11 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use harness::files::private_dir;
 use harness::leftovers::{self, DIR_VARIABLE};
-use harness::rabbitmq::RabbitMq;
+use harness::servers::Server;
+use harness::servers::mysql;
+use harness::servers::rabbitmq::RabbitMq;
 use harness::stack::SHARED_AMQP_VARIABLE;
-use harness::{install, mysql, paths};
+use harness::{install, paths};
 use tokio::io::AsyncReadExt;
 
 use crate::compile::{self, Cargo};
@@ -70,7 +72,7 @@ pub async fn test(args: TestArgs, mut interrupt: Interrupt) -> Result<ExitCode> 
     let outcome = interrupt
         .or(async {
             eprintln!("starting RabbitMQ for the tests");
-            let mut broker = RabbitMq::start(&run.0.join("rabbitmq")).await?;
+            let mut broker = RabbitMq::start(&run.0.join("rabbitmq"), &None).await?;
             let dir = run.0.display().to_string();
             let broker_url = broker.url();
             let mut env = vec![(DIR_VARIABLE, dir.as_str()), (SHARED_AMQP_VARIABLE, &broker_url)];

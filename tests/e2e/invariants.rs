@@ -2,8 +2,9 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::mysql;
-use harness::services::Role;
+use harness::servers::Server;
+use harness::servers::mysql;
+use harness::stack::Role;
 use harness::stack::Stack;
 use harness::wait;
 use sqlx::{Connection, MySqlConnection};
@@ -68,7 +69,7 @@ pub async fn check(stack: &Stack) -> Result<()> {
             users_of.insert(tenant_id.clone(), username);
         }
     }
-    let more = stack.more_servers.iter().map(|(name, server)| (name.clone(), server.root_url()));
+    let more = stack.more_servers.iter().map(|(name, server)| (name.clone(), server.url()));
     for (server, url) in std::iter::once(("main".to_owned(), stack.urls.root.clone())).chain(more) {
         let here = |tenant_id: &&String| with_data(tenant_id) && server_of.get(*tenant_id) == Some(&server);
         let tenants: Vec<&String> = tenants.iter().map(|(tenant_id, ..)| tenant_id).filter(here).collect();

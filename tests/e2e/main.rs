@@ -10,5 +10,4 @@ mod long;
 mod nodes;
 mod operations;
 mod tenants;
-mod wire;
 mod world;

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 use harness::install::{self, Tool};
 use harness::legacy::fill;
 use harness::legacy::schema::{self, Generation};
-use harness::services::{Env, Role};
 use harness::stack::Stack;
+use harness::stack::{Env, Role};
 
 use super::foreign::Watch;
 use super::legacy::{client, options};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chrono::DateTime;
-use harness::admin::{Admin, Created, Live};
+use harness::clients::{Admin, Created, Live};
 use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
 

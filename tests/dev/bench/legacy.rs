@@ -13,9 +13,10 @@ use harness::files::write_private;
 use harness::install;
 use harness::legacy::schema::{self, Generation};
 use harness::legacy::{checksum, destination, fill};
-use harness::mariadb::{MariaDb, Options};
-use harness::services::{Env, Role};
+use harness::servers::Server;
+use harness::servers::mariadb::{MariaDb, Options};
 use harness::stack::Stack;
+use harness::stack::{Env, Role};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, MySqlConnection};
 use tokio::process::Command;
@@ -44,11 +45,11 @@ pub async fn measure(stack: &mut Stack, rounds: usize) -> Result<Comparison> {
     let mut old = MariaDb::start(&stack.dir().join("legacy"), &Options::default()).await?;
     let watch = Watch::new(stack).with(&[old.process().pid()]);
     for database in [OLD, EMPTY] {
-        schema::create(&old.root_url(), database, Generation::September2025).await?;
+        schema::create(&old.url(), database, Generation::September2025).await?;
     }
-    fill::fill(&old.root_url(), OLD, SEED, ROWS).await?;
+    fill::fill(&old.url(), OLD, SEED, ROWS).await?;
     // The share of each table is rounded, so the sum differs from `ROWS`.
-    let rows = checksum::of_database(&old.root_url(), OLD).await?.values().map(|sum| sum.rows).sum();
+    let rows = checksum::of_database(&old.url(), OLD).await?.values().map(|sum| sum.rows).sum();
     let mut system = connect(&stack.urls.root).await?;
     eprintln!("legacy: warming up");
     import(stack, &old, rows).await?;
@@ -101,7 +102,7 @@ async fn import(stack: &Stack, old: &MariaDb, expected: u64) -> Result<Imported>
 }
 
 async fn run_import(stack: &Stack, old: &MariaDb, database: &str) -> Result<serde_json::Value> {
-    let mut url = url::Url::parse(&old.root_url())?;
+    let mut url = url::Url::parse(&old.url())?;
     url.set_path(database);
     let env: Env = vec![("LEGACY_DB_URL".to_owned(), url.to_string())];
     let said = stack.run(Role::Provisioner, &["legacy", "import", "--json"], &env).await?;
@@ -110,7 +111,7 @@ async fn run_import(stack: &Stack, old: &MariaDb, database: &str) -> Result<serd
 
 /// Undoes a turn: it deletes the rows itself, and imports an empty database, which removes the members.
 async fn undo(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) -> Result<()> {
-    let tables = checksum::tables(&old.root_url(), OLD).await?;
+    let tables = checksum::tables(&old.url(), OLD).await?;
     let names = tables.iter().map(|table| format!("`{}`.`{}`", destination::database(&table.name), table.name));
     let empty: String = names.map(|name| format!("TRUNCATE {name};")).collect();
     let forget = "DELETE FROM ai_shifu_system.saas_legacy_tables; DELETE FROM ai_shifu_system.saas_legacy_import";
@@ -124,7 +125,7 @@ async fn undo(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) ->
 async fn copy(stack: &Stack, old: &MariaDb, connection: &mut MySqlConnection) -> Result<Duration> {
     let make = format!("DROP DATABASE IF EXISTS {COPY}; CREATE DATABASE {COPY}");
     sqlx::raw_sql(&make).execute(&mut *connection).await?;
-    let (from, to) = (options(stack, "dump", &old.root_url())?, options(stack, "restore", &stack.urls.root)?);
+    let (from, to) = (options(stack, "dump", &old.url())?, options(stack, "restore", &stack.urls.root)?);
     let begun = Instant::now();
     let mut dump = client("mariadb-dump", &from)?
         .args(["--single-transaction", "--default-character-set=utf8mb4", OLD])

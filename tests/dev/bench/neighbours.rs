@@ -1,15 +1,13 @@
 //! Measures what a tenant with 200 requests that hang in its database costs other tenants. It compares the 99th
 //! percentile of their answers with and without that tenant, in turns. A failed answer ends the measurement.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::admin::TenantApi;
+use harness::clients::TenantApi;
+use harness::load::{Answered, Load as Requests};
 use harness::stack::Stack;
 use sqlx::{Connection, Executor, MySqlConnection};
-use tokio::task::JoinSet;
 
 use super::foreign::Watch;
 use super::load::{Load, Pair, Request};
@@ -60,45 +58,40 @@ pub async fn measure(stack: &mut Stack, tenants: &[BenchTenant], rounds: usize, 
 /// A tenant whose table is locked, and 200 clients that request it nevertheless.
 struct Hanging {
     lock: MySqlConnection,
-    over: Arc<AtomicBool>,
-    clients: JoinSet<Result<u64>>,
+    requests: Requests,
 }
 
 impl Hanging {
     async fn begin(stack: &Stack, tenant: &BenchTenant, url: &str) -> Result<Self> {
         let mut lock = MySqlConnection::connect(&stack.urls.root).await?;
         lock.execute(format!("LOCK TABLES `ai_shifu_tenant_{}`.order_orders WRITE", tenant.id).as_str()).await?;
-        let over = Arc::new(AtomicBool::new(false));
-        let (api, mut clients) = (TenantApi::new(url), JoinSet::new());
+        let (api, mut requests) = (TenantApi::new(url), Requests::new());
         for _ in 0..HANGING {
-            let (api, over, request) = (api.clone(), Arc::clone(&over), tenant.requests(Question::Orders).remove(0));
-            clients.spawn(async move {
-                let headers: Vec<(&str, &str)> =
-                    request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                let mut refused = 0;
-                while !over.load(Ordering::SeqCst) {
+            let (api, request) = (api.clone(), tenant.requests(Question::Orders).remove(0));
+            requests.client(move |_| {
+                let (api, request) = (api.clone(), request.clone());
+                async move {
+                    let headers: Vec<(&str, &str)> =
+                        request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                     let reply = api.request("GET", &request.path, &headers).await?;
-                    if matches!(reply.status, 429 | 503) {
-                        refused += 1;
-                        // The answer asks for this pause in `Retry-After`.
-                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    if !matches!(reply.status, 429 | 503) {
+                        return Ok(Answered::Served);
                     }
+                    // The answer asks for this pause in `Retry-After`.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Ok(Answered::Refused)
                 }
-                Ok(refused)
             });
         }
         tokio::time::sleep(SETTLE).await;
-        Ok(Self { lock, over, clients })
+        Ok(Self { lock, requests })
     }
 
     /// Unlocks the table, and returns how many requests of the tenant were refused.
     async fn end(mut self) -> Result<u64> {
-        self.over.store(true, Ordering::SeqCst);
+        self.requests.progress().end();
         self.lock.execute("UNLOCK TABLES").await?;
-        let mut refused = 0;
-        while let Some(client) = self.clients.join_next().await {
-            refused += client??;
-        }
+        let refused = self.requests.done().await?.refused;
         ensure!(refused > 0, "no request was refused, so none hung");
         Ok(refused)
     }

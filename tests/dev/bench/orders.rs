@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::process::{Launch, Process};
+use harness::servers::probe::Probe;
 use harness::stack::Stack;
-use harness::{paths, ports, probe, wait};
+use harness::{paths, ports};
 
 use super::foreign::Watch;
 use super::load::{Load, Pair, Run, Server, alternate};
@@ -60,11 +61,7 @@ async fn start_minimal(dir: &Path, tenant: &BenchTenant, database_url: &str) -> 
         .env("MINIMAL_TENANT", &tenant.id);
     let mut process = Process::start(launch)?;
     let url = format!("http://{listen}");
-    wait::until_ok(READY, "the minimal handler", async || {
-        process.check()?;
-        probe::ready(&url).await
-    })
-    .await?;
+    Probe::Service { url: url.clone() }.wait(&mut process, READY).await?;
     Ok((process, url))
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
-use harness::admin::Admin;
+use harness::clients::Admin;
 use tokio::task::JoinSet;
 
 use super::bare::{self, Bare};

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::admin::{Admin, Created, TenantApi};
+use harness::clients::{Admin, Created, TenantApi};
 use harness::stack::Stack;
 use harness::wait;
 use serde_json::json;

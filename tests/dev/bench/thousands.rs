@@ -1,15 +1,13 @@
 //! Measures two thousand tenants on one node: how much memory an idle tenant costs, and that all tenants together never
 //! have more connections than the budget of the node.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::admin::NewUser;
+use harness::clients::NewUser;
+use harness::load::MostConnections;
 use harness::stack::Stack;
 use harness::wait;
-use sqlx::{Connection, MySqlConnection};
 
 use super::foreign::Watch;
 use super::load::{Load, Request};
@@ -21,8 +19,9 @@ use super::tenants::create;
 const TENANTS: usize = 2000;
 const BATCH: usize = 100;
 const SOON: Duration = Duration::from_secs(60);
-/// Counts the connections of tenants' users on the server.
-const OPEN: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'";
+/// Describes the connections of tenants' users, for a count on the server.
+const OPEN: &str = "USER LIKE 'ten\\_%'";
+const SAMPLE: Duration = Duration::from_millis(20);
 
 /// Takes the connection `budget` of the node.
 pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32) -> Result<Comparison> {
@@ -45,7 +44,7 @@ pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32
         headers: vec![("Host", format!("{id}.example.com")), ("Authorization", format!("Bearer {token}"))],
     };
     let last = request(&ids[TENANTS - 1]);
-    let api = harness::admin::TenantApi::new(&node.url);
+    let api = harness::clients::TenantApi::new(&node.url);
     wait::until_ok(SOON, "the node to know the last tenant", async || {
         let headers: Vec<(&str, &str)> = last.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let reply = api.request("GET", &last.path, &headers).await?;
@@ -60,7 +59,7 @@ pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32
     let (mut turns, mut throughput, mut busy, mut open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         let begun = watch.now()?;
-        let sampler = Sampler::begin(&stack.urls.root).await?;
+        let sampler = MostConnections::sample(&stack.urls.root, OPEN, SAMPLE).await?;
         let run = load.run(&node).await?;
         let most = sampler.end().await?;
         eprintln!(
@@ -81,33 +80,4 @@ pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32
         Figure::of("throughput over all of them", "requests/s", throughput),
     ];
     Ok(Comparison::new("thousands", "most connections / the node's budget", Goal::AtMost(1.0), turns, figures))
-}
-
-/// Counts the connections every 50 ms until it ends.
-struct Sampler {
-    over: Arc<AtomicBool>,
-    most: Arc<AtomicI64>,
-    task: tokio::task::JoinHandle<Result<()>>,
-}
-
-impl Sampler {
-    async fn begin(root: &str) -> Result<Self> {
-        let mut root = MySqlConnection::connect(root).await?;
-        let (over, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
-        let (ended, max) = (Arc::clone(&over), Arc::clone(&most));
-        let task = tokio::spawn(async move {
-            while !ended.load(Ordering::SeqCst) {
-                max.fetch_max(sqlx::query_scalar(OPEN).fetch_one(&mut root).await?, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Ok(())
-        });
-        Ok(Self { over, most, task })
-    }
-
-    async fn end(self) -> Result<i64> {
-        self.over.store(true, Ordering::SeqCst);
-        self.task.await??;
-        Ok(self.most.load(Ordering::SeqCst))
-    }
 }

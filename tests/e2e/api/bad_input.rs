@@ -123,10 +123,7 @@ async fn bad_requests_of_the_tenant_api_are_named() -> Result<()> {
     admin.create_active_tenant("other", Some("other.example.com"), SOON).await?;
     let (_, member) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
     let api = stack.tenant_api(0);
-    harness::wait::until(SOON, "the node to serve", async || {
-        api.get("acme.example.com", &member, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    world::served(&api, "acme.example.com", &member).await?;
     let bearer = format!("Bearer {member}");
     let auth = ("Authorization", bearer.as_str());
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);

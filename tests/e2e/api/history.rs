@@ -33,7 +33,7 @@ async fn events_are_streamed_live_and_a_stream_resumes() -> Result<()> {
     let _open = self::stream(&stack, "/admin/events", &[]).await?;
     let began = std::time::Instant::now();
     assert!(stack.control_planes[0].stop().await?, "it ended by itself");
-    assert!(began.elapsed().as_secs() < harness::services::DRAIN_SECONDS, "the stream was ended, not waited for");
+    assert!(began.elapsed().as_secs() < harness::stack::DRAIN_SECONDS, "the stream was ended, not waited for");
     Ok(())
 }
 

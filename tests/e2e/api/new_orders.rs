@@ -3,7 +3,7 @@
 use crate::world::{self, SOON};
 use anyhow::Result;
 use futures::future::try_join_all;
-use harness::admin::{Reply, TenantApi};
+use harness::clients::{Reply, TenantApi};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::time::Duration;

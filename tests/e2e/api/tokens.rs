@@ -2,7 +2,7 @@
 
 use crate::world;
 use anyhow::{Context, Result};
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::Stack;
 use serde_json::{Value, json};
 

@@ -3,8 +3,9 @@
 use crate::invariants;
 use crate::jobs::sagas;
 use crate::world::{self, SOON};
-use anyhow::{Context, Result};
-use harness::services::Role;
+use anyhow::Result;
+use harness::kill;
+use harness::stack::Role;
 use harness::stack::Stack;
 use harness::wait;
 use kernel::jobs::JobKind;
@@ -15,21 +16,18 @@ async fn provisioner_killed_around_every_step() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("kill-steps")?).await?;
     let admin = stack.admin();
     let steps = sagas::steps(&stack, JobKind::Provision, "steps").await?;
-    let mut points: Vec<_> =
-        steps.iter().flat_map(|step| ["before", "after"].map(|when| format!("provision.{step}.{when}"))).collect();
-    points.extend(
-        ["provision.recorded", "append.before_lock", "append.before_commit", "append.after_commit"].map(String::from),
-    );
-    let mut operations = Vec::new();
-    for (number, point) in points.iter().enumerate() {
-        stack.provisioners[0].restart_to_die_at(point).await?;
-        let created = admin.create_tenant(&format!("t-{number}"), "T", None).await?;
-        operations.push(created.operation_id);
-        let provisioner = &mut stack.provisioners[0];
-        // A job left by the kill before may be the one that meets this point; what counts is that it is met.
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    let mut points = kill::around_all("provision", &steps);
+    points.push("append.before_lock".into());
+    let operations = kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |_: &mut Stack, number: usize| {
+            Ok(admin.create_tenant(&format!("t-{number}"), "T", None).await?.operation_id)
+        },
+        kill::later,
+    )
+    .await?;
     for operation in &operations {
         admin.wait_for_operation(operation, SOON).await?;
     }
@@ -43,20 +41,22 @@ async fn control_plane_killed_between_commit_and_publish() -> Result<()> {
     let points = ["append.before_commit", "append.after_commit", "relay.before_publish", "relay.after_confirm"];
     let mut operations = Vec::new();
     for (number, point) in points.iter().enumerate() {
-        stack.control_planes[0].restart(&[("FAILPOINTS", Some(&format!("{point}=kill")))]).await?;
         let (id, key) = (format!("t-{number}"), format!("key-{number}"));
         let body = json!({"tenant_id": id, "tenant_name": "T"});
-        let first = admin.request("POST", "/admin/tenants", Some(body.clone()), &[("Idempotency-Key", &key)]).await;
-        let control = &mut stack.control_planes[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!control.is_alive()).then_some(())).await?;
-        control.restart(&[("FAILPOINTS", None)]).await?;
+        let first = kill::at(&mut stack, Role::ControlPlane, point, async |stack: &mut Stack| {
+            stack.control_planes[0].wait_ready().await?;
+            let key = [("Idempotency-Key", key.as_str())];
+            Ok(admin.request("POST", "/admin/tenants", Some(body.clone()), &key).await)
+        })
+        .await?;
+        stack.control_planes[0].restart(&[("FAILPOINTS", None)]).await?;
         // Whether the first request took effect is unknown to its caller; asking again with its key tells.
         let again = admin.request("POST", "/admin/tenants", Some(body), &[("Idempotency-Key", &key)]).await?;
         assert_eq!(again.status, 202, "{point}: {}", again.text);
         if let Ok(first) = first {
             assert_eq!(first.json, again.json, "{point}: accepted means accepted");
         }
-        operations.push(again.json["operation_id"].as_str().context("an operation")?.to_owned());
+        operations.push(again.operation_id()?.to_owned());
     }
     for operation in &operations {
         admin.wait_for_operation(operation, SOON).await?;

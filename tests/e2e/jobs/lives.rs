@@ -7,7 +7,7 @@ use crate::invariants;
 use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, bail, ensure};
-use harness::admin::{Admin, Reply};
+use harness::clients::{Admin, Reply};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use rand::rngs::StdRng;

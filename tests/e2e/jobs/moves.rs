@@ -6,13 +6,15 @@ use crate::jobs::sagas;
 use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
-use harness::stack::Stack;
+use harness::clients::Admin;
+use harness::kill;
+use harness::load::{Answered, Ended, Load};
+use harness::servers::Server;
+use harness::stack::{Role, Stack};
 use harness::wait;
 use kernel::jobs::JobKind;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, MySqlConnection};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ const ODD_ROWS: &str = "CREATE TABLE odd (a VARCHAR(20), b VARBINARY(20), c DATE
 async fn begin(admin: &Admin, tenant: &str, server: &str) -> Result<String> {
     let reply = admin.post(&format!("/admin/tenants/{tenant}/database/move"), json!({"server": server})).await?;
     ensure!((reply.status, &reply.json["kind"]) == (202, &json!("move")), "{}", reply.text);
-    Ok(reply.json["operation_id"].as_str().context("an operation")?.to_owned())
+    Ok(reply.operation_id()?.to_owned())
 }
 
 async fn server_of(admin: &Admin, tenant: &str) -> Result<String> {
@@ -77,32 +79,29 @@ async fn a_tenant_moves_under_load_and_no_write_is_lost() -> Result<()> {
         stack.urls.root.parse::<sqlx::mysql::MySqlConnectOptions>()?.database(root.get_database().unwrap_or_default());
     sqlx::raw_sql(ODD_ROWS).execute(&mut root.connect().await?).await?;
     let api = stack.tenant_api(0);
-    wait::until(SOON, "the tenant to be served", async || {
-        api.get("acme.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
-    let on = Arc::new(AtomicBool::new(true));
-    let asking = {
-        let (api, token, on) = (api.clone(), token.clone(), Arc::clone(&on));
-        tokio::spawn(async move {
-            let (mut served, mut refused) = (0, 0);
-            while on.load(Ordering::SeqCst) {
+    world::served(&api, "acme.example.com", &token).await?;
+    let on = AtomicBool::new(true);
+    let mut load = Load::new();
+    load.client({
+        let (api, token) = (api.clone(), token.clone());
+        move |_| {
+            let (api, token) = (api.clone(), token.clone());
+            async move {
                 let reply = api.get("acme.example.com", &token, "/api/orders").await?;
                 match (reply.status, reply.error()) {
                     (200, _) => {
                         ensure!(world::order_bids(&reply) == ["o-1"], "{}", reply.text);
-                        served += 1;
+                        Ok(Answered::Served)
                     }
                     (503, "tenant_maintenance") => {
                         ensure!(reply.header("retry-after").is_some(), "without Retry-After");
-                        refused += 1;
+                        Ok(Answered::Refused)
                     }
                     _ => anyhow::bail!("{} {}", reply.status, reply.text),
                 }
             }
-            Ok((served, refused))
-        })
-    };
+        }
+    });
     let moving = async {
         let mut kinds = Vec::new();
         for server in ["eu2", "main", "eu2"] {
@@ -117,7 +116,7 @@ async fn a_tenant_moves_under_load_and_no_write_is_lost() -> Result<()> {
     };
     let (written, steps) = tokio::join!(write(&stack, &on), moving);
     let (written, steps) = (written?, steps?);
-    let (served, refused) = asking.await??;
+    let Ended { served, refused } = load.end().await?;
     ensure!(steps.len() == 10 && written > 50 && served > 10 && refused > 0, "{steps:?} {written} {served} {refused}");
     let mut there = world::login(&stack, "acme").await?.connect().await?;
     let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tenant_config WHERE config_key LIKE 'written.%'")
@@ -165,16 +164,14 @@ async fn killed(name: &str, whens: &[&str]) -> Result<()> {
     for number in 0..points.len() {
         admin.create_active_tenant(&format!("t-{number}"), None, SOON).await?;
     }
-    let mut operations = Vec::new();
-    for (number, point) in points.iter().enumerate() {
-        stack.provisioners[0].stop().await?;
-        // Not waited for: a job left by the kill before may meet the point at once.
-        stack.provisioners[0].start_again(&[("FAILPOINTS", Some(&format!("{point}=kill")))])?;
-        operations.push(begin(&admin, &format!("t-{number}"), "eu2").await?);
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    let operations = kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |_: &mut Stack, number: usize| begin(&admin, &format!("t-{number}"), "eu2").await,
+        kill::later,
+    )
+    .await?;
     for (number, operation) in operations.iter().enumerate() {
         admin.wait_for_operation(operation, SOON).await?;
         let id = format!("t-{number}");
@@ -235,7 +232,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
     audit::finds_nothing(&admin).await?;
 
     // A database of its name in the way, which is not this job's: it stays, and the tenant stays where it is.
-    let there = stack.more_servers["eu2"].root_url();
+    let there = stack.more_servers["eu2"].url();
     let mut there = there.parse::<sqlx::mysql::MySqlConnectOptions>()?.connect().await?;
     sqlx::raw_sql("CREATE DATABASE ai_shifu_tenant_beta; CREATE TABLE ai_shifu_tenant_beta.precious (id INT)")
         .execute(&mut there)
@@ -278,8 +275,7 @@ async fn a_target_that_stays_away_holds_a_tenant_up_for_a_while_only() -> Result
     let shown: Value = admin.get("/admin/tenants/acme").await?;
     ensure!(shown["database"]["server"] == "main" && shown["database"]["moving_to"].is_null(), "{shown}");
     // Nothing is in the way of the next operation.
-    let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
-    admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    admin.wait_for_operation(&world::rotate(&admin, "acme").await?, SOON).await?;
 
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;

@@ -2,67 +2,45 @@
 
 use crate::invariants;
 use crate::world::{self, SOON};
-use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
-use harness::stack::{Stack, StackOptions};
+use anyhow::{Result, ensure};
+use harness::kill;
+use harness::load::Load;
+use harness::stack::{Role, Stack, StackOptions};
 use harness::wait;
 use serde_json::json;
 use sqlx::ConnectOptions;
-use sqlx::mysql::MySqlConnectOptions;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const TENANTS: [&str; 3] = ["t-0", "t-1", "t-2"];
 const CLIENTS: usize = 6;
 const ROUNDS: usize = 3;
+const STEPS: [&str; 6] = ["prepare_user", "verify_next", "switch", "await_nodes", "retire_user", "enforce"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_under_load_fail_no_request() -> Result<()> {
     let stack = Stack::start(StackOptions::for_test("rotation")?).await?;
     let admin = stack.admin();
-    let (user, token) = world::user(&admin, "ann", &[]).await?;
-    for id in TENANTS {
-        admin.create_active_tenant(id, None, SOON).await?;
-        admin.put_member(id, &user, "admin").await?;
-        world::plant_order(&stack, id, &user, id).await?;
-    }
+    let token = world::fleet(&stack, &TENANTS).await?;
     let api = stack.tenant_api(0);
-    wait::until(SOON, "the node to know the last tenant", async || {
-        api.get("t-2.saas.example", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
-
-    let (running, answered) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
-            let (api, token, on, answered) = (api.clone(), token.clone(), Arc::clone(&running), Arc::clone(&answered));
-            tokio::spawn(async move {
-                let id = TENANTS[client % TENANTS.len()];
-                while on.load(Ordering::SeqCst) {
-                    let reply = api.get(&format!("{id}.saas.example"), &token, "/api/orders").await?;
-                    ensure!(reply.status == 200 && world::order_bids(&reply) == [id], "{id}: {}", reply.text);
-                    answered.fetch_add(1, Ordering::SeqCst);
-                }
-                Ok(())
-            })
-        })
-        .collect();
+    let mut load = Load::new();
+    for client in 0..CLIENTS {
+        load.client(world::orders(&api, &token, move |_| TENANTS[client % TENANTS.len()].to_owned()));
+    }
     let mut root = world::root(&stack).await?;
     for round in 0..ROUNDS {
+        load.check()?;
         let mut former = Vec::new();
         for id in TENANTS {
             former.push(world::login(&stack, id).await?);
         }
         let mut operations = Vec::new();
         for id in TENANTS {
-            operations.push(rotate(&admin, id).await?);
+            operations.push(world::rotate(&admin, id).await?);
         }
         for operation in &operations {
             let ended = admin.wait_for_operation(operation, SOON).await?;
             let steps: Vec<_> = ended.steps.iter().map(|step| step.name.as_str()).collect();
-            let all = ["prepare_user", "verify_next", "switch", "await_nodes", "retire_user", "enforce"];
-            assert_eq!(steps, all);
+            assert_eq!(steps, STEPS);
         }
         for (id, former) in TENANTS.iter().zip(&former) {
             let now = world::login(&stack, id).await?;
@@ -73,11 +51,7 @@ async fn rotations_under_load_fail_no_request() -> Result<()> {
             ensure!(left == 0, "round {round}: the former user of {id} has {left} sessions");
         }
     }
-    running.store(false, Ordering::SeqCst);
-    for client in clients {
-        client.await??;
-    }
-    ensure!(answered.load(Ordering::SeqCst) > 100, "there was hardly any load");
+    ensure!(load.end().await?.served > 100, "there was hardly any load");
     let kinds: Vec<_> = admin.events("t-0").await?.into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds[kinds.len() - 2..], ["tenant.database_rotation_requested", "tenant.database_rotated"]);
     check_nothing_is_pending(&stack).await?;
@@ -88,27 +62,28 @@ async fn rotations_under_load_fail_no_request() -> Result<()> {
 async fn rotation_killed_at_every_step_converges() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("rotation-killed")?).await?;
     let admin = stack.admin();
-    let mut points: Vec<String> = ["prepare_user", "verify_next", "switch", "await_nodes", "retire_user", "enforce"]
-        .iter()
-        .flat_map(|step| ["before", "after"].map(|when| format!("rotate.{step}.{when}")))
-        .collect();
-    points.extend(["rotate.recorded", "append.before_commit", "append.after_commit"].map(String::from));
+    let points = kill::around_all("rotate", &STEPS);
     for number in 0..points.len() {
         admin.create_active_tenant(&format!("t-{number}"), None, SOON).await?;
     }
-    let mut rotations: Vec<(String, MySqlConnectOptions)> = Vec::new();
-    for (number, point) in points.iter().enumerate() {
-        let id = format!("t-{number}");
-        let former = world::login(&stack, &id).await?;
-        stack.provisioners[0].restart_to_die_at(point).await?;
-        rotations.push((rotate(&admin, &id).await?, former));
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-        // Whatever was done so far: the kept credential is one that works.
-        ensure!(world::login(&stack, &id).await?.connect().await.is_ok(), "{id} is locked out after {point}");
+    let mut former = Vec::new();
+    for number in 0..points.len() {
+        former.push(world::login(&stack, &format!("t-{number}")).await?);
     }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
-    for (number, (operation, former)) in rotations.iter().enumerate() {
+    let operations = kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |_: &mut Stack, number: usize| world::rotate(&admin, &format!("t-{number}")).await,
+        async |stack: &mut Stack, number: usize| {
+            // Whatever was done so far: the stored credential is one that works.
+            let login = world::login(stack, &format!("t-{number}")).await?.connect().await;
+            ensure!(login.is_ok(), "t-{number} is locked out");
+            Ok(())
+        },
+    )
+    .await?;
+    for (number, (operation, former)) in operations.iter().zip(&former).enumerate() {
         admin.wait_for_operation(operation, SOON).await?;
         let now = world::login(&stack, &format!("t-{number}")).await?;
         ensure!(now.get_username() != former.get_username(), "{}", points[number]);
@@ -128,7 +103,7 @@ async fn a_failed_rotation_changes_nothing_and_a_silent_node_holds_it_up_for_a_w
     admin.create_active_tenant("acme", None, SOON).await?;
     let former = world::login(&stack, "acme").await?;
     stack.provisioners[0].restart(&[("FAILPOINTS", Some("rotate.verify_next=error"))]).await?;
-    let ended = admin.wait_for_end(&rotate(&admin, "acme").await?, SOON).await?;
+    let ended = admin.wait_for_end(&world::rotate(&admin, "acme").await?, SOON).await?;
     assert_eq!(ended.status, "failed");
     assert_eq!(world::login(&stack, "acme").await?.get_username(), former.get_username());
     check_nothing_is_pending(&stack).await?;
@@ -137,7 +112,7 @@ async fn a_failed_rotation_changes_nothing_and_a_silent_node_holds_it_up_for_a_w
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     // It has been heard of and is silent now: it may be serving for all that anybody knows.
     stack.data_planes[0].pause()?;
-    let operation = rotate(&admin, "acme").await?;
+    let operation = world::rotate(&admin, "acme").await?;
     let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
     assert_eq!((reply.status, reply.error()), (409, "operation_in_progress"), "{}", reply.text);
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -157,14 +132,6 @@ async fn a_failed_rotation_changes_nothing_and_a_silent_node_holds_it_up_for_a_w
     stack.data_planes[0].resume()?;
     admin.post("/admin/tenants/acme/resume", json!({})).await?;
     invariants::check(&stack).await
-}
-
-async fn rotate(admin: &Admin, tenant: &str) -> Result<String> {
-    let reply = admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?;
-    assert_eq!((reply.status, &reply.json["kind"]), (202, &json!("rotate")), "{}", reply.text);
-    let operation = reply.json["operation_id"].as_str().context("an operation")?;
-    assert_eq!(reply.header("location"), Some(format!("/admin/operations/{operation}").as_str()));
-    Ok(operation.to_owned())
 }
 
 async fn check_nothing_is_pending(stack: &Stack) -> Result<()> {

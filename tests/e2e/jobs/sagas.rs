@@ -7,8 +7,9 @@ use crate::invariants;
 use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, bail, ensure};
-use harness::admin::{Admin, Operation};
-use harness::stack::Stack;
+use harness::clients::{Admin, Operation};
+use harness::kill;
+use harness::stack::{Role, Stack};
 use harness::wait;
 use kernel::jobs::JobKind;
 use serde_json::json;
@@ -117,7 +118,7 @@ impl Job {
             }
         };
         ensure!(reply.status == 202, "{tenant}: {}", reply.text);
-        Ok(reply.json["operation_id"].as_str().context("an operation")?.to_owned())
+        Ok(reply.operation_id()?.to_owned())
     }
 
     /// What holds once the job has succeeded.
@@ -250,7 +251,7 @@ async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> R
     invariants::check(&stack).await?;
     for (_, _, job) in jobs.iter().filter(|(.., job)| job.kind == JobKind::Provision) {
         let reply = admin.post(&format!("/admin/tenants/{}/retry", job.tenant), json!({})).await?;
-        admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+        admin.wait_for_operation(reply.operation_id()?, SOON).await?;
         job.succeeded(&stack).await?;
     }
     invariants::check(&stack).await
@@ -315,20 +316,19 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
             }
         }
     }
-    let mut begun = Vec::new();
-    for (failing, point, job) in &jobs {
-        let points = format!("{}.{failing}=error,{point}=kill", job.kind);
-        stack.provisioners[0].stop().await?;
-        // Not waited for: a job left by the kill before may meet the point at once.
-        stack.provisioners[0].start_again(&[("FAILPOINTS", Some(&points))])?;
-        begun.push((job.begin(&stack).await?, job));
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    let points: Vec<String> =
+        jobs.iter().map(|(failing, point, job)| format!("{}.{failing}=error,{point}", job.kind)).collect();
+    let begun = kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |stack: &mut Stack, number: usize| jobs[number].2.begin(stack).await,
+        kill::later,
+    )
+    .await?;
     // The kill may have come to a job left by the one before; a job whose undo had not begun then goes on instead.
     let mut ended = Vec::new();
-    for (operation, job) in begun {
+    for (operation, (.., job)) in begun.into_iter().zip(&jobs) {
         match stack.admin().wait_for_end(&operation, SOON).await?.status.as_str() {
             "failed" => ended.push((operation, job)),
             _ => job.succeeded(&stack).await?,

@@ -3,13 +3,13 @@
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
-use harness::services::Role;
+use harness::clients::Admin;
+use harness::kill;
+use harness::load::Load;
+use harness::stack::Role;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const EXPIRED: [&str; 4] = ["t-0", "t-1", "t-2", "t-3"];
 
@@ -17,8 +17,7 @@ const EXPIRED: [&str; 4] = ["t-0", "t-1", "t-2", "t-3"];
 async fn a_leader_killed_in_the_middle_of_a_run_leaves_it_to_the_next() -> Result<()> {
     let (mut stack, second) = with_expired_tenants("schedule-killed", "schedule.asked=kill".to_owned()).await?;
     let run = ask_for_purges(&second).await?;
-    let first = &mut stack.control_planes[0];
-    wait::until(SOON, "the leader to be killed", async || (!first.is_alive()).then_some(())).await?;
+    kill::happened(&mut stack.control_planes[0], "schedule.asked").await?;
     check_done_once(&stack, &second, &run).await?;
     let mut system = world::system(&stack).await?;
     let clock = "FROM saas_schedule_runs WHERE schedule = 'history-retention' AND requested_by = 'clock'";
@@ -122,18 +121,12 @@ async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
         .with_env("control-plane", "ROTATIONS_AT_ONCE", "1");
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
-    let (user, token) = world::user(&admin, "ann", &[]).await?;
+    let ids = ["oldest", "old", "young"];
+    let token = world::fleet(&stack, &ids).await?;
     let mut before = Vec::new();
-    for id in ["oldest", "old", "young"] {
-        admin.create_active_tenant(id, None, SOON).await?;
-        admin.put_member(id, &user, "admin").await?;
+    for id in ids {
         before.push(world::login(&stack, id).await?.get_username().to_owned());
     }
-    let api = stack.tenant_api(0);
-    wait::until(SOON, "the node to know the last tenant", async || {
-        api.get("young.saas.example", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
     let mut system = world::system(&stack).await?;
     // The log says when; afterwards it says again what was written, so that its hashes hold.
     for (id, days) in [("oldest", 50), ("old", 40), ("young", 20)] {
@@ -142,20 +135,10 @@ async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
     }
     let newest: u64 = sqlx::query_scalar("SELECT MAX(position) FROM saas_events").fetch_one(&mut system).await?;
 
-    let (on, answered) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let clients: Vec<_> = ["oldest", "old", "young"]
-        .map(|id| {
-            let (api, token, on, answered) = (api.clone(), token.clone(), Arc::clone(&on), Arc::clone(&answered));
-            tokio::spawn(async move {
-                while on.load(Ordering::SeqCst) {
-                    let reply = api.get(&format!("{id}.saas.example"), &token, "/api/orders").await?;
-                    ensure!(reply.status == 200, "{id}: {}", reply.text);
-                    answered.fetch_add(1, Ordering::SeqCst);
-                }
-                Ok(())
-            })
-        })
-        .into();
+    let mut load = Load::new();
+    for id in ids {
+        load.client(world::orders(&stack.tenant_api(0), &token, move |_| id.to_owned()));
+    }
     for (round, rotated) in [["oldest"].as_slice(), &["oldest", "old"], &["oldest", "old"]].into_iter().enumerate() {
         stack.run(Role::ControlPlane, &["schedule", "run", "credential-rotation"], &Vec::new()).await?;
         world::idle(&stack).await?;
@@ -164,11 +147,7 @@ async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
             assert_eq!(changed, rotated.contains(id), "{id} after round {round}");
         }
     }
-    on.store(false, Ordering::SeqCst);
-    for client in clients {
-        client.await??;
-    }
-    ensure!(answered.load(Ordering::SeqCst) > 50, "there was hardly any load");
+    ensure!(load.end().await?.served > 50, "there was hardly any load");
     let asked = admin.events("old").await?;
     let asked = asked.iter().find(|event| event.kind.ends_with("rotation_requested")).context("asked for")?;
     assert_eq!(asked.actor, "schedule:credential-rotation");

@@ -5,14 +5,14 @@ use crate::invariants;
 use crate::operations::audit;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
+use harness::clients::Admin;
 use harness::files::private_dir;
-use harness::stack::{Stack, StackOptions};
+use harness::kill;
+use harness::load::Load;
+use harness::stack::{Role, Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Executor};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const HOST: &str = "t-busy.example.com";
@@ -90,20 +90,6 @@ async fn migrations(admin: &Admin, tenant: &str) -> Result<Vec<(u64, u64)>> {
         .context("former_version, schema_version")
 }
 
-/// Asks for the tenant's orders without a pause until `on` ends; every answer must be 200. Gives how many there were.
-async fn ask(stack: &Stack, token: String, on: Arc<AtomicBool>) -> tokio::task::JoinHandle<Result<u64>> {
-    let api = stack.tenant_api(0);
-    tokio::spawn(async move {
-        let mut answers = 0;
-        while on.load(Ordering::SeqCst) {
-            let reply = api.get(HOST, &token, "/api/orders").await?;
-            ensure!(reply.status == 200 && world::order_bids(&reply) == ["o-1"], "{}: {}", reply.status, reply.text);
-            answers += 1;
-        }
-        Ok(answers)
-    })
-}
-
 #[tokio::test]
 async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Result<()> {
     let options = StackOptions::for_test("schema-newer")?.with_env("provisioner", "JOB_LEASE", "4").with_env(
@@ -118,7 +104,7 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
         admin.create_active_tenant(id, Some(&format!("{id}.example.com")), SOON).await?;
     }
     let (user, token) = world::user(&admin, "ann", &[("t-busy", "user")]).await?;
-    world::plant_order(&stack, "t-busy", &user, "o-1").await?;
+    world::plant_order(&stack, "t-busy", &user, "t-busy").await?;
     for _ in 0..2 {
         world::plant_order(&stack, "t-bad", &user, "twice").await?;
     }
@@ -127,24 +113,19 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
     world::idle(&stack).await?;
     ensure!(run_schedule(&admin).await? == 0, "nobody is behind");
     let api = stack.tenant_api(0);
-    wait::until(SOON, "the tenant to be served", async || {
-        api.get(HOST, &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    world::served(&api, HOST, &token).await?;
 
     // A newer control plane beside an older provisioner, which leaves to others what it does not know; a newer job does not stand
     // in the way of what the older one can do.
     let newer = newer_version(&stack)?;
     stack.control_planes[0].restart(&[(VERSION, Some(&newer))]).await?;
-    let on = Arc::new(AtomicBool::new(true));
-    let asking = ask(&stack, token, Arc::clone(&on)).await;
+    let mut load = Load::new();
+    load.client(world::orders(&stack.tenant_api(0), &token, |_| "t-busy".to_owned()));
     let admin = stack.admin();
     ensure!(run_schedule(&admin).await? == 5 && run_schedule(&admin).await? == 0, "each is asked for once");
     let reply = admin.post("/admin/tenants/t-busy/database/migrate", json!({})).await?;
     ensure!((reply.status, reply.error()) == (409, "operation_in_progress"), "{}", reply.text);
-    let rotation = admin.post("/admin/tenants/t-busy/database/rotate", json!({})).await?;
-    ensure!(rotation.status == 202, "{}", rotation.text);
-    admin.wait_for_operation(rotation.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    admin.wait_for_operation(&world::rotate(&admin, "t-busy").await?, SOON).await?;
     let shown: Value = admin.get("/admin/schema").await?;
     ensure!(shown == json!({"schema_version": 3, "tenants": 5, "behind": 5, "migrating": 5, "failed": []}), "{shown}");
 
@@ -219,8 +200,7 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
         ensure!(reply.error() == code, "{}", reply.text);
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    on.store(false, Ordering::SeqCst);
-    let answers = asking.await??;
+    let answers = load.end().await?.served;
     ensure!(answers > 100, "only {answers} answers");
     println!("{answers} answers while the schema changed");
     invariants::check(&stack).await
@@ -240,17 +220,19 @@ async fn a_migration_killed_at_every_point_is_finished_and_told_once() -> Result
     let newer = newer_version(&stack)?;
     stack.control_planes[0].restart(&[(VERSION, Some(&newer)), ("SCHEDULE_SCHEMA_MIGRATION", Some(""))]).await?;
     let admin = stack.admin();
-    for (number, point) in points.iter().enumerate() {
-        stack.provisioners[0].stop().await?;
-        // Not waited for: a job left by the kill before may meet the point at once.
-        stack.provisioners[0]
-            .start_again(&[(VERSION, Some(&newer)), ("FAILPOINTS", Some(&format!("{point}=kill")))])?;
-        let reply = admin.post(&format!("/admin/tenants/t-{number}/database/migrate"), json!({})).await?;
-        ensure!(reply.status == 202, "{}", reply.text);
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    stack.provisioners[0].restart(&[(VERSION, Some(&newer))]).await?;
+    kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |_: &mut Stack, number: usize| {
+            let reply = admin.post(&format!("/admin/tenants/t-{number}/database/migrate"), json!({})).await?;
+            ensure!(reply.status == 202, "{}", reply.text);
+            Ok(())
+        },
+        kill::later,
+    )
+    .await?;
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");

@@ -4,15 +4,17 @@ use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use chrono::{Days, NaiveDate};
-use harness::admin::Admin;
-use harness::services::Role;
+use harness::clients::Admin;
+use harness::kill;
+use harness::load::MostConnections;
+use harness::servers::Server;
+use harness::servers::mysql;
+use harness::stack::Role;
 use harness::stack::Stack;
-use harness::{mysql, wait};
+use harness::wait;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
-use sqlx::{Connection, MySqlConnection};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use sqlx::MySqlConnection;
 use std::time::{Duration, Instant};
 
 const TENANTS: [&str; 3] = ["big", "small", "empty"];
@@ -132,10 +134,8 @@ async fn leader_and_worker_killed_in_the_middle_count_nothing_twice() -> Result<
     plant(&stack, "big", 200, today).await?;
     let reply = admin.post("/admin/schedules/daily-statistics/run", json!({})).await?;
     let run = reply.json["run_id"].as_str().context("a run")?.to_owned();
-    let leader = &mut stack.control_planes[0];
-    wait::until(SOON, "the leader to be killed", async || (!leader.is_alive()).then_some(())).await?;
-    let worker = &mut stack.provisioners[0];
-    wait::until(SOON, "the worker to be killed", async || (!worker.is_alive()).then_some(())).await?;
+    kill::happened(&mut stack.control_planes[0], "schedule.asked").await?;
+    kill::happened(&mut stack.provisioners[0], "collect.recorded").await?;
     stack.add(Role::Provisioner).await?;
     stack.control_planes[0].restart(&[("FAILPOINTS", None)]).await?;
     let ended = ended(&admin, &run).await?;
@@ -167,22 +167,8 @@ async fn a_thousand_tenants_are_counted_on_four_connections() -> Result<()> {
     let stack = Stack::start(options).await?;
     let mut root = world::root(&stack).await?;
     make_cheaply(&mut root, 1000).await?;
-    // Connections of the administrator, as the server counts them; of three looks in a row the smallest counts, because the
-    // server goes on counting one until it has read its goodbye.
-    let (on, most) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicI64::new(0)));
-    let (running, max, url) = (Arc::clone(&on), Arc::clone(&most), stack.urls.root.clone());
-    let sampler = tokio::spawn(async move {
-        let mut root = MySqlConnection::connect(&url).await?;
-        let mut looks = [0; 3];
-        while running.load(Ordering::SeqCst) {
-            looks.rotate_left(1);
-            let count = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'provisioner'";
-            looks[2] = sqlx::query_scalar(count).fetch_one(&mut root).await?;
-            max.fetch_max(looks.into_iter().min().unwrap_or_default(), Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        anyhow::Ok(())
-    });
+    let every = Duration::from_millis(10);
+    let sampler = MostConnections::sample(&stack.urls.root, "USER = 'provisioner'", every).await?;
     let admin = stack.admin();
     let today = today(&stack).await?;
     for (what, days) in [("today", 0), ("31 days", 30)] {
@@ -193,10 +179,8 @@ async fn a_thousand_tenants_are_counted_on_four_connections() -> Result<()> {
         assert_eq!((&ended["collected"], &ended["failed"]), (&json!(1001), &json!(0)), "{ended}");
         eprintln!("1,001 tenants, {what}: {:.1} s", begun.elapsed().as_secs_f64());
     }
-    on.store(false, Ordering::SeqCst);
-    sampler.await??;
     // Besides the four: the one that looks at the server, and one that answers questions.
-    let most = most.load(Ordering::SeqCst);
+    let most = sampler.end().await?;
     ensure!((2..=6).contains(&most), "{most} connections");
     eprintln!("at most {most} connections of the administrator");
     let counted = format!("SELECT COUNT(*) FROM saas_tenant_daily_statistics WHERE stat_date = '{today}'");

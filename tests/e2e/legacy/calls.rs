@@ -3,7 +3,7 @@
 use super::old_application::{self, ANN, BOB, BOSS, HOST, SECRET};
 use crate::world;
 use anyhow::{Context, Result, ensure};
-use harness::admin::Reply;
+use harness::clients::Reply;
 use harness::process::{Launch, Process};
 use harness::stack::{Stack, StackOptions};
 use harness::{ports, python, wait};

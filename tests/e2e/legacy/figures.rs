@@ -56,8 +56,7 @@ async fn a_move_can_be_watched_and_its_failure_is_seen() -> Result<()> {
     let nowhere = format!("mysql://mover:x@127.0.0.1:{}/{}", ports::free()?, super::DATABASE);
     let env = vec![("LEGACY_DB_URL".to_owned(), nowhere)];
     let args = ["legacy", "verify", "--metrics", &address];
-    let failing =
-        Process::start(stack.command(harness::services::Role::Provisioner, "legacy-failing", &args, &env)?)?;
+    let failing = Process::start(stack.command(harness::stack::Role::Provisioner, "legacy-failing", &args, &env)?)?;
     let text = last_figures(failing, &url).await?;
     ensure!(text.contains("import_failures_total{reason=") && text.contains("} 1"), "{text}");
 

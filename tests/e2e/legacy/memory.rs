@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use harness::legacy::fill;
 use harness::legacy::schema::{DATABASE, Generation};
 use harness::process::Process;
+use harness::servers::Server;
 use std::time::{Duration, Instant};
 
 /// For any source, whatever is in it.
@@ -28,7 +29,7 @@ async fn ten_million_rows_fit_into_200_megabytes() -> Result<()> {
 async fn measured(name: &str, rows: u64, structs: u64) -> Result<u64> {
     let stack = harness::stack::Stack::start(world::without_nodes(name)?).await?;
     let old = Old::empty(&stack, Generation::November2025).await?;
-    let root = old.server.root_url();
+    let root = old.server.url();
     fill::fill(&root, DATABASE, SEED, 1000).await?;
     sqlx::raw_sql("TRUNCATE scenario_favorite").execute(&mut old.connect().await?).await?;
     fill::fill_table(&root, DATABASE, SEED, "scenario_favorite", rows).await?;

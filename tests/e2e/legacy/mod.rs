@@ -15,6 +15,7 @@ mod planted;
 mod refusals;
 mod sessions;
 
+use harness::servers::Server;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -25,10 +26,10 @@ use harness::legacy::checksum::{self, Sums};
 use harness::legacy::columns::Table;
 use harness::legacy::schema::{self, DATABASE, Generation};
 use harness::legacy::{fill, oddities};
-use harness::mariadb::{MariaDb, Options};
 use harness::process::Process;
-use harness::services::{Env, Role};
+use harness::servers::mariadb::{MariaDb, Options};
 use harness::stack::Stack;
+use harness::stack::{Env, Role};
 use serde_json::Value;
 use sqlx::MySqlConnection;
 
@@ -56,7 +57,7 @@ impl Old {
         let extra = vec!["--default-time-zone=+08:00".to_owned()];
         let options = Options { small_buffer_pool: true, extra, ..Options::default() };
         let server = MariaDb::start(&stack.dir().join("legacy"), &options).await?;
-        schema::create(&server.root_url(), DATABASE, generation).await?;
+        schema::create(&server.url(), DATABASE, generation).await?;
         let old = Self { server, password: random_secret() };
         // An underscore is a wildcard in a grant.
         let account = format!(
@@ -71,7 +72,7 @@ impl Old {
     /// One with at least so many rows, and with every oddity.
     async fn filled(stack: &Stack, generation: Generation, rows: u64) -> Result<Self> {
         let old = Self::empty(stack, generation).await?;
-        let root = old.server.root_url();
+        let root = old.server.url();
         fill::fill(&root, DATABASE, SEED, rows).await?;
         oddities::plant(&root, DATABASE, SEED).await?;
         Ok(old)
@@ -79,7 +80,7 @@ impl Old {
 
     /// With every right, and in a session that writes what it is told.
     async fn connect(&self) -> Result<MySqlConnection> {
-        schema::connect(&self.server.root_url(), DATABASE).await
+        schema::connect(&self.server.url(), DATABASE).await
     }
 
     async fn allow(&self, rights: &str) -> Result<()> {
@@ -89,7 +90,7 @@ impl Old {
     }
 
     fn url(&self) -> String {
-        self.server.url("mover", &self.password, DATABASE)
+        self.server.account_url("mover", &self.password, DATABASE)
     }
 
     fn env(&self) -> Env {
@@ -113,11 +114,11 @@ impl Old {
     }
 
     async fn tables(&self) -> Result<Vec<Table>> {
-        checksum::tables(&self.server.root_url(), DATABASE).await
+        checksum::tables(&self.server.url(), DATABASE).await
     }
 
     async fn sums(&self) -> Result<Sums> {
-        checksum::of_database(&self.server.root_url(), DATABASE).await
+        checksum::of_database(&self.server.url(), DATABASE).await
     }
 
     /// Of what is in the new system under the names of the old tables.
@@ -136,8 +137,7 @@ impl Old {
 
 async fn run(stack: &Stack, args: &[&str], env: &Env) -> Result<Answer> {
     let args = [&["legacy"], args, &["--json"]].concat();
-    let output = stack.output(Role::Provisioner, &args, env).await?;
-    Ok(Answer::of(&output))
+    Ok(Answer::of(&stack.output(Role::Provisioner, &args, env).await?))
 }
 
 /// Waits for a started command.

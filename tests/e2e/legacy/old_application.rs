@@ -3,7 +3,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::Result;
-use harness::admin::TenantApi;
+use harness::clients::TenantApi;
 use harness::stack::Stack;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use redis::AsyncCommands;

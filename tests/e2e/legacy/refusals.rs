@@ -4,10 +4,11 @@ use super::{Old, REFUSED, run};
 use crate::world;
 use crate::world::Answer;
 use anyhow::{Context, Result, ensure};
-use harness::accounts::SYSTEM_DATABASE;
 use harness::legacy::checksum::{self, Sums};
 use harness::legacy::destination::TENANT_DATABASE;
 use harness::legacy::schema::{DATABASE, Generation};
+use harness::servers::Server;
+use harness::servers::accounts::SYSTEM_DATABASE;
 use harness::stack::Stack;
 use sqlx::Connection;
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ async fn what_cannot_be_moved_is_named_and_nothing_is_touched() -> Result<()> {
         old.password
     );
     sqlx::raw_sql(&partly).execute(&mut connection).await?;
-    let url = old.server.url("partly", &old.password, DATABASE);
+    let url = old.server.account_url("partly", &old.password, DATABASE);
     for args in [["plan"], ["import"]] {
         let answer = with_url(url.clone(), &args).await?;
         assert_refused(&old, "rights on two tables", answer, &["user_token", "promo_coupons"])?;
@@ -156,7 +157,7 @@ async fn databases_that_are_not_of_a_known_generation_are_told_apart() -> Result
     let stack = Stack::start(world::without_nodes("legacy-strangers")?).await?;
     let old = Old::empty(&stack, Generation::TooNew).await?;
     world::idle(&stack).await?;
-    let root = old.server.root_url();
+    let root = old.server.url();
     for (generation, named) in
         [(Generation::TooNew, ["2026", "newer"].as_slice()), (Generation::Stranger, &["AI-Shifu"])]
     {

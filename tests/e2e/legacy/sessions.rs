@@ -6,9 +6,11 @@ use crate::world;
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use harness::admin::{Reply, TenantApi};
-use harness::proxy::Proxy;
-use harness::redis::Redis;
+use harness::clients::{Reply, TenantApi};
+use harness::load;
+use harness::servers::Server;
+use harness::servers::proxy::Proxy;
+use harness::servers::redis::Redis;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use redis::AsyncCommands;
@@ -31,7 +33,7 @@ struct Old {
 /// Two nodes, which see Redis through a proxy.
 async fn old(name: &str) -> Result<Old> {
     let mut options = StackOptions::for_test(name)?.with_env("data-plane", "LEGACY_SECRET_KEY", SECRET);
-    let server = Redis::start(&options.dir.join("redis")).await?;
+    let server = Redis::start(&options.dir.join("redis"), &None).await?;
     let proxy = Proxy::start(server.port()).await?;
     options.existing.redis =
         Some(server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port())));
@@ -165,16 +167,9 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
         }
         let since = Instant::now();
         for (node, api) in [&one, &two].into_iter().enumerate() {
-            loop {
-                let began = since.elapsed();
-                match code(api, ANN, &ann).await? {
-                    code if code == json!(1005) => break,
-                    code => ensure!(
-                        code == json!(0) && began < BOUND,
-                        "node {node}: {code} {began:?} after it was {change}"
-                    ),
-                }
-            }
+            let codes = (json!(0), json!(1005));
+            let seen = load::changes(codes, since, BOUND, async || code(api, ANN, &ann).await);
+            seen.await.with_context(|| format!("node {node}, after the key was {change}"))?;
             assert_eq!(api.get(HOST, &ann, "/api/me").await?.status, 401);
         }
         let () = redis.set_ex(key(&ann), ANN, 604_800).await?;

@@ -2,7 +2,8 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::TenantApi;
+use harness::clients::TenantApi;
+use harness::servers::Server;
 use harness::stack::{Broker, Stack, StackOptions};
 use harness::wait;
 use serde_json::json;

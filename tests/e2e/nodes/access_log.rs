@@ -2,6 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
+use harness::servers::Server;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::json;
@@ -18,10 +19,7 @@ async fn requests_are_logged_with_who_asked_and_old_rows_go() -> Result<()> {
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;
     let (ann, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
     let api = stack.tenant_api(0);
-    wait::until(SOON, "the node to serve", async || {
-        api.get(HOST, &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    world::served(&api, HOST, &token).await?;
     let bearer = format!("Bearer {token}");
     let headers = [
         ("Host", HOST),

@@ -6,14 +6,15 @@
 //! renamed and rotated must always be served.
 
 use crate::invariants;
-use crate::wire::{self, Wire};
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, bail, ensure};
-use harness::admin::Admin;
+use harness::clients::Admin;
+use harness::clients::wire;
+use harness::load::{Answered, Load, Progress, Question};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -83,11 +84,9 @@ enum Change {
     ComeAndGo,
 }
 
-/// What has been counted so far.
+/// What has been counted so far, besides the answers.
 #[derive(Default)]
 struct Tally {
-    answers: AtomicU64,
-    served: AtomicU64,
     /// Requests that had to be refused, and were.
     refused: AtomicU64,
     created: AtomicU64,
@@ -115,7 +114,7 @@ struct Run {
     token: String,
     tenants: RwLock<Vec<Arc<Tenant>>>,
     tally: Tally,
-    over: AtomicBool,
+    progress: Progress,
 }
 
 async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
@@ -124,6 +123,7 @@ async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
     let (user, token) = world::user(&admin, "ann", &[("default", "admin")]).await?;
+    let mut load = Load::new();
     let run = Arc::new(Run {
         admin,
         root: stack.urls.root.clone(),
@@ -131,7 +131,7 @@ async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
         token,
         tenants: RwLock::default(),
         tally: Tally::default(),
-        over: AtomicBool::new(false),
+        progress: load.progress(),
     });
     for n in 0..STEADY + CHANGING {
         let steady = n < STEADY;
@@ -139,37 +139,31 @@ async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
         run.create(Tenant::new(id, steady)).await?;
     }
     for node in 0..nodes {
-        let api = stack.tenant_api(node);
-        wait::until(SOON, "every node to know the tenants", async || {
-            let last = format!("changing-{}.x.example", STEADY + CHANGING - 1);
-            api.get(&last, &run.token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-        })
-        .await?;
+        let last = format!("changing-{}.x.example", STEADY + CHANGING - 1);
+        world::served(&stack.tenant_api(node), &last, &run.token).await?;
     }
-    let clients: Vec<_> = (0..nodes * CLIENTS)
-        .map(|client| {
-            let wire = Wire::new(stack.data_planes[client % nodes].url());
-            tokio::spawn(Arc::clone(&run).ask(wire, client as u64))
-        })
-        .collect();
+    for client in 0..nodes * CLIENTS {
+        let (run, mut dice) = (Arc::clone(&run), client as u64 + 1);
+        load.wire(stack.data_planes[client % nodes].url(), move |_| run.question(&mut dice));
+    }
     let tally = &run.tally;
     let enough = || {
-        read(&tally.answers) >= goal
+        run.progress.answers() >= goal
             && read(&tally.renamed) >= 10
             && [&tally.created, &tally.suspended, &tally.rotated, &tally.deleted, &tally.restored, &tally.purged]
                 .iter()
                 .all(|count| read(count) >= 2)
     };
     let watching = async {
-        let mut told = 0;
-        while !enough() && !run.is_over() {
+        let mut printed = 0;
+        while !enough() && !run.progress.is_over() {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            if read(&tally.answers) / 100_000 > told {
-                told = read(&tally.answers) / 100_000;
-                eprintln!("{told}00,000 answers");
+            if run.progress.answers() / 100_000 > printed {
+                printed = run.progress.answers() / 100_000;
+                eprintln!("{printed}00,000 answers");
             }
         }
-        run.over.store(true, Ordering::SeqCst);
+        run.progress.end();
     };
     let (renames, rotations, suspensions, lives, ()) = tokio::join!(
         run.until_over(Change::Rename),
@@ -178,17 +172,15 @@ async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
         run.until_over(Change::ComeAndGo),
         watching,
     );
-    for client in clients {
-        client.await??;
-    }
+    let ended = load.end().await?;
     for changes in [renames, rotations, suspensions, lives] {
         changes?;
     }
     eprintln!(
         "{} answers, 0 wrong; {} served, {} had to be refused and were; {} tenants created, {} suspended, {} deleted, \
          {} restored, {} purged, {} renamed, {} rotated",
-        read(&tally.answers),
-        read(&tally.served),
+        run.progress.answers(),
+        ended.served,
         read(&tally.refused),
         read(&tally.created),
         read(&tally.suspended),
@@ -200,16 +192,12 @@ async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
     );
     ensure!(enough(), "it ended too early");
     ensure!(read(&tally.refused) > 100, "hardly any request had to be refused");
-    ensure!(read(&tally.served) > goal / 4, "hardly any request was served");
+    ensure!(ended.served > goal / 4, "hardly any request was served");
     world::idle(&stack).await?;
     invariants::check(&stack).await
 }
 
 impl Run {
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
-    }
-
     fn all(&self) -> Vec<Arc<Tenant>> {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -217,7 +205,7 @@ impl Run {
     /// Repeats a change until the run is over; the first failure ends the run.
     async fn until_over(&self, change: Change) -> Result<()> {
         let mut turn = 0;
-        while !self.is_over() {
+        while !self.progress.is_over() {
             let changed = match change {
                 Change::Rename => self.rename(turn).await,
                 Change::Rotate => self.rotate(turn).await,
@@ -225,7 +213,7 @@ impl Run {
                 Change::ComeAndGo => self.come_and_go(turn).await,
             };
             if changed.is_err() {
-                self.over.store(true, Ordering::SeqCst);
+                self.progress.end();
                 return changed;
             }
             turn += 1;
@@ -233,38 +221,26 @@ impl Run {
         Ok(())
     }
 
-    /// A client at one node: asks for one tenant after the other, in several ways, and looks at every answer.
-    async fn ask(self: Arc<Self>, mut wire: Wire, client: u64) -> Result<()> {
-        let mut dice = client + 1;
-        while !self.is_over() {
-            let tenants = self.all();
-            // A linear congruential generator: the same questions in every run.
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let (tenant, other) =
-                (&tenants[(dice >> 33) as usize % tenants.len()], &tenants[(dice >> 17) as usize % tenants.len()]);
-            let request = match (dice >> 60) % 3 {
-                0 => wire::get("/api/orders", &format!("{}.example.com", tenant.id), &self.token),
-                1 => wire::get("/api/orders", &format!("{}.some.other.example", tenant.id), &self.token),
-                _ => {
-                    let host = format!("{}.example.com\r\nX-Tenant-ID: {}", other.id, tenant.id);
-                    wire::get("/api/orders", &host, &self.token)
-                }
-            };
-            let begun = Instant::now();
-            let answer = wire.send(&request).await.and_then(|answer| {
-                self.check(tenant, &answer, begun)?;
-                Ok(())
-            });
-            if let Err(error) = answer {
-                self.over.store(true, Ordering::SeqCst);
-                return Err(error.context(format!("after {} answers", read(&self.tally.answers))));
+    /// The next question of a client: for one tenant after the other, in several ways.
+    fn question(self: &Arc<Self>, dice: &mut u64) -> Question {
+        let tenants = self.all();
+        // A linear congruential generator: the same questions in every run.
+        *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let pick = |bits: u32| Arc::clone(&tenants[(*dice >> bits) as usize % tenants.len()]);
+        let (tenant, other) = (pick(33), pick(17));
+        let request = match (*dice >> 60) % 3 {
+            0 => wire::get("/api/orders", &format!("{}.example.com", tenant.id), &self.token),
+            1 => wire::get("/api/orders", &format!("{}.some.other.example", tenant.id), &self.token),
+            _ => {
+                let host = format!("{}.example.com\r\nX-Tenant-ID: {}", other.id, tenant.id);
+                wire::get("/api/orders", &host, &self.token)
             }
-            add(&self.tally.answers);
-        }
-        Ok(())
+        };
+        let (run, begun) = (Arc::clone(self), Instant::now());
+        Question::new(request, move |answer| run.check(&tenant, answer, begun))
     }
 
-    fn check(&self, tenant: &Tenant, answer: &wire::Answer, begun: Instant) -> Result<()> {
+    fn check(&self, tenant: &Tenant, answer: &wire::Answer, begun: Instant) -> Result<Answered> {
         let must_refuse = tenant.refuses(begun, Instant::now());
         let (id, json) = (tenant.id.as_str(), answer.json());
         if answer.status == 200 {
@@ -272,8 +248,7 @@ impl Run {
             let rows = json["orders"].as_array().filter(|rows| !rows.is_empty()).context("no rows")?;
             let own = |row: &Value| row["order_bid"] == id && row["shifu_bid"] == id && row["user_id"] == *self.user;
             ensure!(json["tenant_id"] == id && rows.iter().all(own), "{id} was asked, and answered: {}", answer.body);
-            add(&self.tally.served);
-            return Ok(());
+            return Ok(Answered::Served);
         }
         ensure!(!answer.body.contains("order_bid"), "a refusal with rows: {}", answer.body);
         let code = json["error"].as_str().unwrap_or_default();
@@ -285,12 +260,12 @@ impl Run {
                 answer.body
             );
             add(&self.tally.refused);
-            return Ok(());
+            return Ok(Answered::Refused);
         }
         if tenant.steady || !matches!(answer.status, 403 | 404 | 503) {
             bail!("{id} answered {}: {}", answer.status, answer.body);
         }
-        Ok(())
+        Ok(Answered::Refused)
     }
 
     /// A tenant with one row that names it, known to the clients from then on.
@@ -323,10 +298,8 @@ impl Run {
 
     async fn rotate(&self, turn: u64) -> Result<()> {
         let id = format!("steady-{}", turn % STEADY as u64);
-        let reply = self.admin.post(&format!("/admin/tenants/{id}/database/rotate"), json!({})).await?;
-        ensure!(reply.status == 202, "rotate {id}: {}", reply.text);
-        let operation = reply.json["operation_id"].as_str().context("an operation")?;
-        self.admin.wait_for_operation(operation, SOON).await?;
+        let operation = world::rotate(&self.admin, &id).await?;
+        self.admin.wait_for_operation(&operation, SOON).await?;
         add(&self.tally.rotated);
         Ok(())
     }

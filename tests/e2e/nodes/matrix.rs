@@ -6,10 +6,10 @@
 
 mod forms;
 
-use crate::wire::{Answer, Wire};
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use forms::{Form, Means, forms};
+use harness::clients::wire::{Answer, Wire};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};

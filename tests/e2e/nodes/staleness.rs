@@ -2,7 +2,9 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::TenantApi;
+use harness::clients::TenantApi;
+use harness::load;
+use harness::servers::Server;
 use harness::stack::{Broker, Stack, StackOptions};
 use harness::wait;
 use serde_json::json;
@@ -41,18 +43,8 @@ impl Served {
         let reply = admin.post("/admin/tenants/acme/suspend", json!({"reason": what})).await?;
         ensure!(reply.status == 200, "{}", reply.text);
         let suspended = Instant::now();
-        loop {
-            // A request that begins later than the bound must be refused.
-            let began = suspended.elapsed();
-            let status = status(&self.api, &self.token).await?;
-            if status == 403 {
-                break;
-            }
-            ensure!(
-                status == 200 && began < BOUND + SLACK,
-                "{what}: {status} to a request {began:?} after the suspension"
-            );
-        }
+        let seen = load::changes((200, 403), suspended, BOUND + SLACK, async || status(&self.api, &self.token).await);
+        seen.await.with_context(|| what.to_owned())?;
         admin.post("/admin/tenants/acme/resume", json!({})).await?;
         let resumed = wait::until(BOUND + SLACK, what, async || {
             status(&self.api, &self.token).await.ok().filter(|status| *status == 200)

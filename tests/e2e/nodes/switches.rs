@@ -2,10 +2,10 @@
 //! that is trusted.
 
 use crate::world::{self, SOON};
-use anyhow::{Result, ensure};
-use harness::admin::{Reply, TenantApi};
+use anyhow::{Context, Result, ensure};
+use harness::clients::{Reply, TenantApi};
+use harness::load;
 use harness::stack::{Stack, StackOptions};
-use harness::wait;
 use serde_json::json;
 use sqlx::MySqlConnection;
 use std::time::{Duration, Instant};
@@ -39,10 +39,7 @@ async fn two(name: &str) -> Result<Two> {
     let nodes = [stack.tenant_api(0), stack.tenant_api(1)];
     for node in &nodes {
         for (host, token) in [(DEFAULT_HOST, &token), (ACME_HOST, &token), (ACME_HOST, &guest)] {
-            wait::until(SOON, "the node to serve", async || {
-                node.get(host, token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-            })
-            .await?;
+            world::served(node, host, token).await?;
         }
     }
     Ok(Two { stack, token, guest, nodes })
@@ -71,18 +68,10 @@ impl Two {
             .await?;
         let turned = Instant::now();
         for node in 0..2 {
-            loop {
-                let began = turned.elapsed();
-                let answer = self.ask(node, &self.token, headers).await?;
-                if answer == to {
-                    break;
-                }
-                ensure!(
-                    answer == from && began < BOUND,
-                    "{key} = {value}: {answer} of node {node} to a request {began:?} after it"
-                );
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let (before, after) = (from.to_owned(), to.to_owned());
+            let ask = async || self.ask(node, &self.token, headers).await;
+            let seen = load::changes((before, after), turned, BOUND, ask);
+            seen.await.with_context(|| format!("{key} = {value}, node {node}"))?;
         }
         Ok(())
     }

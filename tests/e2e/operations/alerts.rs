@@ -4,6 +4,7 @@ use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::install::{self, Tool};
 use harness::process::{Launch, Process};
+use harness::servers::Server;
 use harness::{paths, ports, wait};
 use kernel::process::telemetry::names::{self, Kind};
 use serde_json::Value;

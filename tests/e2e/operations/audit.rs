@@ -3,9 +3,10 @@
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
-use harness::mysql;
-use harness::services::Role;
+use harness::clients::Admin;
+use harness::kill;
+use harness::servers::mysql;
+use harness::stack::Role;
 use harness::stack::Stack;
 use harness::wait;
 use serde_json::{Value, json};
@@ -139,25 +140,24 @@ async fn a_healthy_fleet_in_every_state_shows_no_drift() -> Result<()> {
 async fn an_audit_killed_at_every_step_repairs_once_and_says_so_once() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("audit-killed")?).await?;
     let admin = stack.admin();
-    let points: Vec<String> = ["look", "repair", "confirm"]
-        .iter()
-        .flat_map(|step| ["before", "after"].map(|when| format!("audit.{step}.{when}")))
-        .chain(["audit.recorded", "append.before_commit", "append.after_commit"].map(String::from))
-        .collect();
+    let points = kill::around_all("audit", &["look", "repair", "confirm"]);
     let (mut root, mut system) = (world::root(&stack).await?, world::system(&stack).await?);
     for number in 0..points.len() {
         admin.create_active_tenant(&format!("t-{number}"), None, SOON).await?;
     }
-    for (number, point) in points.iter().enumerate() {
-        let id = format!("t-{number}");
-        let user = world::login(&stack, &id).await?.get_username().to_owned();
-        root.execute(format!("ALTER USER '{user}'@'%' ACCOUNT LOCK").as_str()).await?;
-        stack.provisioners[0].restart_to_die_at(point).await?;
-        audit_of(&mut system, &id).await?;
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |stack: &mut Stack, number: usize| {
+            let id = format!("t-{number}");
+            let user = world::login(stack, &id).await?.get_username().to_owned();
+            root.execute(format!("ALTER USER '{user}'@'%' ACCOUNT LOCK").as_str()).await?;
+            audit_of(&mut system, &id).await
+        },
+        kill::later,
+    )
+    .await?;
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
@@ -378,11 +378,10 @@ async fn audit(admin: &Admin, repair: bool) -> Result<Audited> {
     Ok(Audited { found: of(false), repaired: of(true) })
 }
 
-/// The exit code of a command of the control plane, and the JSON that it printed.
+/// The exit code of a command of the control plane, run with the account that migrates, and the JSON that it printed.
 async fn command(stack: &Stack, args: &[&str]) -> Result<(i32, Value)> {
-    let migrator = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
-    let output = stack.output(Role::ControlPlane, args, &migrator).await?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).with_context(|| said)?;
-    Ok((output.status.code().unwrap_or(-1), report))
+    let migrator = [("SYSTEM_DB_URL", stack.urls.system.migrator.as_str())];
+    let answer = world::command(stack, Role::ControlPlane, args, &migrator).await?;
+    ensure!(!answer.json.is_null(), "{args:?} printed no JSON: {}", answer.errors);
+    Ok((answer.code.unwrap_or(-1), answer.json))
 }

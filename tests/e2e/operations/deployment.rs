@@ -4,7 +4,8 @@
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::install::{self, Tool};
-use harness::services::{Env, Role};
+use harness::servers::Server;
+use harness::stack::{Env, Role};
 use harness::stack::{Stack, StackOptions};
 use harness::{paths, wait};
 use kernel::process::config::DEFAULTS;

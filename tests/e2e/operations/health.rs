@@ -4,7 +4,8 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
+use harness::clients::Admin;
+use harness::servers::Server;
 use harness::stack::{Broker, Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
@@ -37,10 +38,7 @@ async fn faults_of_tenants_their_server_and_the_workers_are_told_and_their_end()
     let mut stack = Stack::start(options).await?;
     let admin = stack.admin();
     let mut system = world::system(&stack).await?;
-    wait::until(SOON, "both servers to be registered", async || {
-        world::number(&mut system, "SELECT COUNT(*) FROM saas_database_servers").await.ok().filter(|count| *count == 2)
-    })
-    .await?;
+    world::both_servers(&stack).await?;
     let (mut here, mut there) = (None, None);
     for id in ["one", "two", "three"] {
         let created = admin.create_active_tenant(id, None, SOON).await?;

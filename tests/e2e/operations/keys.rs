@@ -2,7 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::Stack;
 use harness::wait;
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ async fn sealing_anew_can_be_killed_at_any_row() -> Result<()> {
         let (id, key) = (format!("t-{n}"), format!("key-{n}"));
         let body = json!({"tenant_id": id, "tenant_name": "T"});
         let reply = admin.request("POST", "/admin/tenants", Some(body), &[("Idempotency-Key", &key)]).await?;
-        admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+        admin.wait_for_operation(reply.operation_id()?, SOON).await?;
     }
     let k1 = stack.encryption_keys().to_owned();
     let ring = next_ring(&stack, &next_ring(&stack, &k1, &["add", "k2"]).await?, &["promote", "k2"]).await?;

@@ -2,7 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::TenantApi;
+use harness::clients::TenantApi;
 use harness::install::{self, Tool};
 use harness::stack::Stack;
 use harness::wait;
@@ -56,14 +56,11 @@ async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String
     let api = stack.tenant_api(0);
     for id in ["acme", "other-1", "other-2"] {
         let host = format!("{id}.saas.example");
-        wait::until(SOON, "the node to serve", async || {
-            api.get(&host, &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-        })
-        .await?;
+        world::served(&api, &host, &token).await?;
         api.get(&host, &token, &format!("/api/users/{user}/orders")).await?;
         api.get(&host, "nobody", "/api/orders").await?;
     }
-    stack.run(harness::services::Role::ControlPlane, &["schedule", "run", "daily-statistics"], &Vec::new()).await?;
+    stack.run(harness::stack::Role::ControlPlane, &["schedule", "run", "daily-statistics"], &Vec::new()).await?;
     let _: serde_json::Value = admin.get("/admin/health").await?;
     let urls = [
         ("control-plane", stack.control_planes[0].url().to_owned()),

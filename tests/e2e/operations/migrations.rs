@@ -2,7 +2,7 @@
 
 use crate::world;
 use anyhow::Result;
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::Stack;
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 mod alerts;
 pub mod audit;
-mod balancer;
 mod deployment;
 mod health;
 mod keys;

@@ -3,6 +3,7 @@
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
+use harness::servers::Server;
 use harness::stack::{Broker, Stack};
 use harness::wait;
 use serde_json::json;
@@ -49,10 +50,7 @@ async fn redis_gone() -> Result<()> {
     }
     admin.create_active_tenant("later", Some("later.example.com"), SOON).await?;
     admin.put_member("later", &user, "user").await?;
-    wait::until(SOON, "a new tenant to be served without Redis", async || {
-        api.get("later.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    world::served(&api, "later.example.com", &token).await?;
     invariants::check(&stack).await
 }
 
@@ -88,10 +86,7 @@ async fn a_node_cut_off_from_the_system_database_serves_whom_it_knows() -> Resul
     let mut stack = Stack::start(options).await?;
     let admin = stack.admin();
     let mut system = world::system(&stack).await?;
-    wait::until(SOON, "both servers to be registered", async || {
-        world::number(&mut system, "SELECT COUNT(*) FROM saas_database_servers").await.ok().filter(|count| *count == 2)
-    })
-    .await?;
+    world::both_servers(&stack).await?;
     // Tenants are placed where there are fewest; one of these is on the other server.
     let mut elsewhere = None;
     for id in ["acme-1", "acme-2", "acme-3"] {
@@ -105,10 +100,7 @@ async fn a_node_cut_off_from_the_system_database_serves_whom_it_knows() -> Resul
     assert_eq!((reply.status, &reply.json["primary"]), (201, &json!(true)), "{}", reply.text);
     let (_, token) = world::user(&admin, "ann", &[(id, "user")]).await?;
     let api = stack.tenant_api(0);
-    wait::until(SOON, "the node to serve", async || {
-        api.get("acme.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    world::served(&api, "acme.example.com", &token).await?;
     // The node must have seen the last event before the database goes: what it learned before that it would ask again.
     let head =
         world::number(&mut system, "SELECT CAST(position AS SIGNED) FROM saas_heads WHERE name = 'events'").await?;

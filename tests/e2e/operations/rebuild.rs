@@ -2,8 +2,8 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
-use harness::services::Role;
+use harness::clients::Admin;
+use harness::stack::Role;
 use harness::stack::Stack;
 use harness::wait;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ async fn mixed_history(stack: &Stack, admin: &Admin) -> Result<()> {
         ensure!(reply.status < 300, "{method} {path}: {}", reply.text);
     }
     let retried = admin.post("/admin/tenants/late/retry", json!({})).await?;
-    admin.wait_for_operation(retried.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    admin.wait_for_operation(retried.operation_id()?, SOON).await?;
     Ok(())
 }
 

@@ -1,18 +1,17 @@
 //! Every service is replaced, one after the other, while requests come in all the time: none of them fails.
 
 use crate::invariants;
-use crate::operations::balancer::Balancer;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::services::{self, Role, Service};
+use harness::clients::balancer::Balancer;
+use harness::load::{Answered, Asker, Load};
+use harness::stack::{self, Role, Service};
 use harness::stack::{Stack, StackOptions, service_dir};
 use harness::{paths, wait};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::task::JoinSet;
 
 const HOST: &str = "acme.example.com";
 
@@ -42,7 +41,7 @@ async fn an_upgrade_and_the_way_back_fail_no_request() -> Result<()> {
     let stack = Stack::start(options).await?;
     // Migrations come first: every one of them keeps what the version before it needs.
     let (dir, env) = (service_dir(stack.dir()), vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())]);
-    services::run(Role::ControlPlane, paths::own_profile(), &dir, &env, &["migrate"]).await?;
+    stack::run(Role::ControlPlane, paths::own_profile(), &dir, &env, &["migrate"]).await?;
     // Forth, and back with the second round: each kind of service meets the other versions of all others.
     roll(stack, 2, |service, round| {
         let program = if round == 0 { &new } else { &old };
@@ -70,61 +69,29 @@ async fn roll(mut stack: Stack, rounds: usize, change: impl Fn(&mut Service, usi
     world::plant_order(&stack, "acme", &user, "o-1").await?;
     for node in 0..stack.data_planes.len() {
         let api = stack.tenant_api(node);
-        wait::until(SOON, "every node to serve", async || {
-            api.get(HOST, &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-        })
-        .await?;
+        world::served(&api, HOST, &token).await?;
     }
     let urls = |services: &[Service]| services.iter().map(|one| one.url().to_owned()).collect::<Vec<_>>();
     let nodes = Arc::new(Balancer::start(urls(&stack.data_planes))?);
     let controls = Arc::new(Balancer::start(urls(&stack.control_planes))?);
 
-    let (over, asked, created) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let mut load: JoinSet<Result<()>> = JoinSet::new();
+    let mut load = Load::with_pause(Duration::from_millis(5));
     for client in 0..CLIENTS {
-        let (nodes, over, asked, bearer) =
-            (Arc::clone(&nodes), Arc::clone(&over), Arc::clone(&asked), format!("Bearer {token}"));
-        load.spawn(async move {
-            let headers = [("Host", HOST), ("Authorization", bearer.as_str())];
-            for n in 0.. {
-                if over.load(Ordering::Relaxed) {
-                    break;
-                }
-                // One of ten writes.
-                let reply = if n % 10 == 0 {
-                    let key = format!("order-{client}-{n}");
-                    let headers = [headers[0], headers[1], ("Idempotency-Key", key.as_str())];
-                    let order = json!({"shifu_bid": "s-1", "payable_price": "12.30"});
-                    nodes.send("POST", "/api/orders", &headers, Some(&order)).await?
-                } else {
-                    nodes.send("GET", "/api/orders?limit=5", &headers, None).await?
-                };
-                ensure!(matches!(reply.status, 200 | 201), "the answer {n} was {}: {}", reply.status, reply.text);
-                ensure!(reply.json["tenant_id"] == "acme", "{}", reply.text);
-                asked.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            Ok(())
-        });
+        load.client(orders(client, &nodes, &token));
     }
-    {
-        let (controls, over, created, token) =
-            (Arc::clone(&controls), Arc::clone(&over), Arc::clone(&created), stack.admin_token.clone());
-        load.spawn(async move {
-            for n in 0.. {
-                if over.load(Ordering::Relaxed) {
-                    break;
-                }
+    let mut creating = Load::with_pause(Duration::from_secs(2));
+    creating.client({
+        let (controls, token) = (Arc::clone(&controls), stack.admin_token.clone());
+        move |n| {
+            let (controls, token) = (Arc::clone(&controls), token.clone());
+            async move {
                 let body = json!({"tenant_id": format!("new-{n}"), "tenant_name": "T"});
                 let reply = controls.send("POST", "/admin/tenants", &[("X-Admin-Token", &token)], Some(&body)).await?;
                 ensure!(reply.status == 202, "tenant {n} was answered {}: {}", reply.status, reply.text);
-                created.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok(Answered::Served)
             }
-            Ok(())
-        });
-    }
+        }
+    });
 
     for round in 0..rounds {
         let before = nodes.answered();
@@ -136,16 +103,14 @@ async fn roll(mut stack: Stack, rounds: usize, change: impl Fn(&mut Service, usi
             service.wait_ready().await?;
             // Until the balancers have looked, and a first request has gone there.
             tokio::time::sleep(Duration::from_millis(600)).await;
-            ensure_going_on(&mut load).await.with_context(|| format!("round {round}, {}", service.name()))?;
+            for load in [&mut load, &mut creating] {
+                load.check().with_context(|| format!("round {round}, {}", service.name()))?;
+            }
         }
         let served = nodes.answered().iter().zip(before).all(|(now, before)| *now > before);
         ensure!(served, "every node has answered since the round began");
     }
-    over.store(true, Ordering::Relaxed);
-    while let Some(ended) = load.join_next().await {
-        ended??;
-    }
-    let (asked, created) = (asked.load(Ordering::Relaxed), created.load(Ordering::Relaxed));
+    let (asked, created) = (load.end().await?.served, creating.end().await?.served);
     eprintln!("{asked} requests and {created} tenants during {rounds} rounds of restarts; none failed");
     ensure!(asked > 200 && created > 3, "{asked} requests, {created} tenants");
     let admin = stack.admin();
@@ -155,11 +120,25 @@ async fn roll(mut stack: Stack, rounds: usize, change: impl Fn(&mut Service, usi
     invariants::check(&stack).await
 }
 
-/// Fails as soon as one who asks has failed.
-async fn ensure_going_on(load: &mut JoinSet<Result<()>>) -> Result<()> {
-    match load.try_join_next() {
-        None => Ok(()),
-        Some(ended) => ended?.and_then(|()| anyhow::bail!("one who asks has stopped")),
+/// A client of the data plane that reads, and writes with every tenth request.
+fn orders(client: usize, nodes: &Arc<Balancer>, token: &str) -> impl Asker + use<> {
+    let (nodes, bearer) = (Arc::clone(nodes), format!("Bearer {token}"));
+    move |n| {
+        let (nodes, bearer) = (Arc::clone(&nodes), bearer.clone());
+        async move {
+            let headers = [("Host", HOST), ("Authorization", bearer.as_str())];
+            let reply = if n % 10 == 0 {
+                let key = format!("order-{client}-{n}");
+                let headers = [headers[0], headers[1], ("Idempotency-Key", key.as_str())];
+                let order = json!({"shifu_bid": "s-1", "payable_price": "12.30"});
+                nodes.send("POST", "/api/orders", &headers, Some(&order)).await?
+            } else {
+                nodes.send("GET", "/api/orders?limit=5", &headers, None).await?
+            };
+            ensure!(matches!(reply.status, 200 | 201), "the answer {n} was {}: {}", reply.status, reply.text);
+            ensure!(reply.json["tenant_id"] == "acme", "{}", reply.text);
+            Ok(Answered::Served)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
-use harness::mysql;
+use harness::servers::mysql;
 use harness::stack::{Stack, StackOptions};
 use kernel::crypto::{KeyRing, Purpose};
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
@@ -54,10 +54,7 @@ async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<
     }
     let (_, token) = world::user(&admin, "ann", &[("t-0", "admin")]).await?;
     let api = stack.tenant_api(0);
-    harness::wait::until(SOON, "the node to serve", async || {
-        api.get("t-0.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    world::served(&api, "t-0.example.com", &token).await?;
     let secret_body = json!({"tenant_id": token, "tenant_name": stack.admin_token});
     answers.push(admin.post("/admin/tenants", secret_body).await?.text);
     answers.push(api.get("t-1.example.com", &token, "/api/orders").await?.text);
@@ -174,8 +171,7 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
     let mut passwords = Vec::new();
     for rotated in [false, true] {
         if rotated {
-            let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
-            admin.wait_for_operation(reply.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+            admin.wait_for_operation(&world::rotate(&admin, "acme").await?, SOON).await?;
         }
         let login = world::login(&stack, "acme").await?;
         login.connect().await.context("the password whose hash the server was given logs in")?;

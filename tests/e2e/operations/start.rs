@@ -4,9 +4,9 @@ use crate::invariants;
 use crate::world;
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt};
-use harness::handshake::Handshake;
-use harness::services::{Env, Role};
+use harness::servers::handshake::Handshake;
 use harness::stack::Stack;
+use harness::stack::{Env, Role};
 use sqlx::Executor;
 use std::time::{Duration, Instant};
 
@@ -157,7 +157,7 @@ async fn a_start_says_what_is_missing() -> Result<()> {
 /// packages bring the library along.
 #[tokio::test]
 async fn a_member_of_a_galera_cluster_will_do() -> Result<()> {
-    if harness::mysql::selected().is_some() {
+    if harness::servers::mysql::selected().is_some() {
         return Ok(());
     }
     let mut options = world::without_nodes("galera")?;
@@ -211,5 +211,5 @@ async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Resul
 /// Any certificate of an authority.
 fn authority() -> Result<String> {
     let dir = tempfile::tempdir()?;
-    Ok(harness::certificates::Authority::new(&dir.path().join("any"))?.pem().to_owned())
+    Ok(harness::servers::certificates::Authority::new(&dir.path().join("any"))?.pem().to_owned())
 }

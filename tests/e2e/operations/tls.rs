@@ -3,8 +3,8 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::certificates::{Authority, Certificates};
-use harness::services::Role;
+use harness::servers::certificates::{Authority, Certificates};
+use harness::stack::Role;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::Stack;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::Admin;
+use harness::clients::Admin;
 use harness::wait;
 use serde_json::{Value, json};
 
@@ -40,11 +40,11 @@ async fn a_tenants_configuration_reaches_its_database_and_its_users() -> Result<
     for (key, body) in asked {
         let reply = put(&admin, key, body).await?;
         ensure!(reply.status == 202, "{key}: {}", reply.text);
-        operations.push(reply.json["operation_id"].as_str().context("an operation")?.to_owned());
+        operations.push(reply.operation_id()?.to_owned());
     }
     let reply = admin.request("DELETE", "/admin/tenants/acme/config/tenant.logo_url", None, &[]).await?;
     ensure!(reply.status == 202, "{}", reply.text);
-    operations.push(reply.json["operation_id"].as_str().context("an operation")?.to_owned());
+    operations.push(reply.operation_id()?.to_owned());
     let waiting: Value = admin.get("/admin/tenants/acme/config/features.beta").await?;
     assert_eq!((&waiting["value"], &waiting["applied"]), (&json!(true), &json!(false)));
     stack.provisioners[0].restart(&[]).await?;
@@ -130,6 +130,6 @@ async fn the_systems_configuration_has_types_and_guards() -> Result<()> {
     served("acme").await
 }
 
-async fn put(admin: &Admin, key: &str, body: Value) -> Result<harness::admin::Reply> {
+async fn put(admin: &Admin, key: &str, body: Value) -> Result<harness::clients::Reply> {
     admin.request("PUT", &format!("/admin/tenants/acme/config/{key}"), Some(body), &[]).await
 }

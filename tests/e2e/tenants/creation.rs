@@ -3,6 +3,7 @@
 use crate::invariants;
 use crate::world::{self, SOON, order_bids};
 use anyhow::Result;
+use harness::servers::Server;
 use serde_json::json;
 
 #[tokio::test]
@@ -16,7 +17,7 @@ async fn a_created_tenant_is_served_by_domain_subdomain_and_header() -> Result<(
         )
         .await?;
     assert_eq!(reply.status, 202, "{}", reply.text);
-    let operation_id = reply.json["operation_id"].as_str().unwrap_or_default().to_owned();
+    let operation_id = reply.operation_id()?.to_owned();
     assert_eq!(reply.header("location"), Some(format!("/admin/operations/{operation_id}").as_str()));
     assert_eq!(reply.json["tenant"]["state"], "provisioning");
     assert_eq!(reply.json["tenant"]["tenant_domain"], "learn.acme.com");
@@ -102,12 +103,7 @@ async fn two_creations_of_one_id_or_domain_have_one_winner() -> Result<()> {
         assert_eq!((reply.status, reply.error()), (409, "domain_taken"), "{}", reply.text);
         assert_eq!(reply.json["field"], "tenant_domain");
     }
-    let mut system = world::system(&stack).await?;
-    let idle = "SELECT COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running')";
-    harness::wait::until(SOON, "all jobs to end", async || {
-        world::number(&mut system, idle).await.ok().filter(|open| *open == 0)
-    })
-    .await?;
+    world::idle(&stack).await?;
     invariants::check(&stack).await
 }
 
@@ -135,7 +131,7 @@ async fn the_same_idempotency_key_gives_the_same_answer() -> Result<()> {
     let first = admin.request("POST", &path, Some(json!({})), &[("Idempotency-Key", "k-2")]).await?;
     let again = admin.request("POST", &path, Some(json!({})), &[("Idempotency-Key", "k-2")]).await?;
     assert_eq!((first.status, &first.json), (201, &again.json));
-    let operation = replies[0].json["operation_id"].as_str().unwrap_or_default();
+    let operation = replies[0].operation_id()?;
     admin.wait_for_operation(operation, SOON).await?;
     invariants::check(&stack).await
 }
@@ -169,7 +165,7 @@ async fn a_foreign_database_of_the_same_name_is_left_alone() -> Result<()> {
     for id in ["taken", "empty"] {
         let reply = admin.post(&format!("/admin/tenants/{id}/retry"), json!({})).await?;
         assert_eq!(reply.status, 202, "{}", reply.text);
-        admin.wait_for_operation(reply.json["operation_id"].as_str().unwrap_or_default(), SOON).await?;
+        admin.wait_for_operation(reply.operation_id()?, SOON).await?;
         assert_eq!(admin.tenant(id).await?.state, "active");
     }
     let reply = admin.post("/admin/tenants/taken/retry", json!({})).await?;
@@ -183,12 +179,7 @@ async fn one_slow_database_server_holds_nobody_else_up() -> Result<()> {
     options.more_servers = vec!["eu2".into()];
     let mut stack = harness::stack::Stack::start(options).await?;
     let admin = stack.admin();
-    let mut system = world::system(&stack).await?;
-    let registered = "SELECT COUNT(*) FROM saas_database_servers";
-    harness::wait::until(SOON, "both servers to be registered", async || {
-        world::number(&mut system, registered).await.ok().filter(|count| *count == 2)
-    })
-    .await?;
+    world::both_servers(&stack).await?;
     // Tenants are placed where there are fewest, so they alternate.
     stack.more_servers.get_mut("eu2").map(|server| server.pause()).transpose()?;
     let mut created = Vec::new();
@@ -196,7 +187,7 @@ async fn one_slow_database_server_holds_nobody_else_up() -> Result<()> {
         created.push(admin.create_tenant(&format!("t-{n}"), "T", None).await?);
     }
     let on = |server: &str| -> Vec<_> {
-        let placed = |c: &&harness::admin::Created| c.tenant.database.as_ref().is_some_and(|d| d["server"] == server);
+        let placed = |c: &&harness::clients::Created| c.tenant.database.as_ref().is_some_and(|d| d["server"] == server);
         created.iter().filter(placed).map(|c| c.operation_id.clone()).collect()
     };
     let (main, eu2) = (on("main"), on("eu2"));

@@ -4,8 +4,9 @@ use crate::invariants;
 use crate::jobs::sagas;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::admin::{Admin, Reply, TenantApi};
-use harness::stack::{Stack, StackOptions};
+use harness::clients::{Admin, Reply, TenantApi};
+use harness::kill;
+use harness::stack::{Role, Stack, StackOptions};
 use harness::wait;
 use kernel::jobs::JobKind;
 use serde_json::{Value, json};
@@ -128,9 +129,7 @@ async fn purge_killed_at_every_step_converges() -> Result<()> {
     let admin = stack.admin();
     let before = traces(&stack, &["gone-"]).await?;
     let steps = sagas::steps(&stack, JobKind::Purge, "gone-steps").await?;
-    let mut points: Vec<String> =
-        steps.iter().flat_map(|step| ["before", "after"].map(|when| format!("purge.{step}.{when}"))).collect();
-    points.extend(["purge.recorded", "append.before_commit", "append.after_commit"].map(String::from));
+    let points = kill::around_all("purge", &steps);
     for number in 0..points.len() {
         admin
             .create_active_tenant(&format!("gone-{number}"), Some(&format!("gone-{number}.example.com")), SOON)
@@ -140,18 +139,24 @@ async fn purge_killed_at_every_step_converges() -> Result<()> {
         ensure!(admin.request("DELETE", &format!("/admin/tenants/gone-{number}"), None, &[]).await?.status == 202);
     }
     world::idle(&stack).await?;
-    for (number, point) in points.iter().enumerate() {
-        stack.provisioners[0].restart_to_die_at(point).await?;
-        let reply = admin.post(&format!("/admin/tenants/gone-{number}/purge"), json!({})).await?;
-        assert_eq!(reply.status, 202, "{}", reply.text);
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-        if !point.ends_with("after_commit") {
-            let reply = admin.post(&format!("/admin/tenants/gone-{number}/restore"), json!({})).await?;
-            assert_eq!((reply.status, reply.error()), (409, "operation_in_progress"), "{}", reply.text);
-        }
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |_: &mut Stack, number: usize| {
+            let reply = admin.post(&format!("/admin/tenants/gone-{number}/purge"), json!({})).await?;
+            ensure!(reply.status == 202, "{}", reply.text);
+            Ok(())
+        },
+        async |_: &mut Stack, number: usize| {
+            if !points[number].ends_with("after_commit") {
+                let reply = admin.post(&format!("/admin/tenants/gone-{number}/restore"), json!({})).await?;
+                ensure!((reply.status, reply.error()) == (409, "operation_in_progress"), "{}", reply.text);
+            }
+            Ok(())
+        },
+    )
+    .await?;
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         assert_eq!(admin.tenant(&format!("gone-{number}")).await?.state, "purged", "{point}");
@@ -186,7 +191,7 @@ async fn a_deleted_tenant_is_purged_when_its_retention_has_passed() -> Result<()
 async fn purge(admin: &Admin, tenant: &str) -> Result<()> {
     let reply = admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?;
     assert_eq!((reply.status, &reply.json["kind"]), (202, &json!("purge")), "{}", reply.text);
-    let operation = reply.json["operation_id"].as_str().context("an operation")?;
+    let operation = reply.operation_id()?;
     assert_eq!(reply.header("location"), Some(format!("/admin/operations/{operation}").as_str()));
     let ended = admin.wait_for_operation(operation, SOON).await?;
     let steps: Vec<_> = ended.steps.iter().map(|step| step.name.as_str()).collect();

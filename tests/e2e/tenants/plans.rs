@@ -3,7 +3,7 @@
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
-use harness::admin::{Admin, Reply, TenantApi};
+use harness::clients::{Admin, Reply, TenantApi};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};

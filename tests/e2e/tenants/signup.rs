@@ -2,7 +2,7 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
-use harness::admin::Reply;
+use harness::clients::Reply;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
     let users = "SELECT COUNT(*) FROM user_info WHERE username = 'ann'";
     assert_eq!(world::number(&mut system, users).await?, 1, "what was refused leaves no user");
 
-    admin.wait_for_operation(first.json["operation_id"].as_str().context("an operation")?, SOON).await?;
+    admin.wait_for_operation(first.operation_id()?, SOON).await?;
     let token = first.json["token"].as_str().context("a token")?;
     let api = stack.tenant_api(0);
     let me = wait::until(SOON, "the new tenant to be served", async || {

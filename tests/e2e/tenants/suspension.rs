@@ -3,8 +3,9 @@
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
-use harness::admin::TenantApi;
-use harness::stack::{Stack, StackOptions};
+use harness::clients::TenantApi;
+use harness::kill;
+use harness::stack::{Role, Stack, StackOptions};
 use harness::wait;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, MySqlConnection};
@@ -58,15 +59,18 @@ async fn what_counts_is_the_last_state_also_after_a_kill_and_in_a_hurry() -> Res
     for id in ["t-0", "t-1", "t-2"] {
         admin.create_active_tenant(id, None, SOON).await?;
     }
-    for (id, point) in
-        [("t-0", "enforce.enforce.before"), ("t-1", "enforce.enforce.after"), ("t-2", "enforce.recorded")]
-    {
-        stack.provisioners[0].restart_to_die_at(point).await?;
-        admin.post(&format!("/admin/tenants/{id}/suspend"), json!({"reason": "unpaid"})).await?;
-        let provisioner = &mut stack.provisioners[0];
-        wait::until(SOON, &format!("a kill at {point}"), async || (!provisioner.is_alive()).then_some(())).await?;
-    }
-    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    let points = ["enforce.enforce.before", "enforce.enforce.after", "enforce.recorded"].map(String::from);
+    kill::at_each(
+        &mut stack,
+        Role::Provisioner,
+        &points,
+        async |_: &mut Stack, number: usize| {
+            let path = format!("/admin/tenants/t-{number}/suspend");
+            admin.post(&path, json!({"reason": "unpaid"})).await.map(drop)
+        },
+        kill::later,
+    )
+    .await?;
     world::idle(&stack).await?;
     for id in ["t-0", "t-1", "t-2"] {
         ensure!(!may_log_in(&stack, id).await?, "{id} is suspended");

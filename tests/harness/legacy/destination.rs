@@ -1,6 +1,6 @@
 //! Where each legacy table is to be found in the new system, as the design says it, and not as the migrator does.
 
-use crate::accounts::SYSTEM_DATABASE;
+use crate::servers::accounts::SYSTEM_DATABASE;
 
 /// The default tenant's database.
 pub const TENANT_DATABASE: &str = "ai_shifu_tenant_default";

@@ -7,7 +7,8 @@ use sqlx::Connection;
 use super::schema::{Generation, connect, create};
 use super::{checksum, fill, oddities};
 use crate::leftovers;
-use crate::mariadb::{MariaDb, Options};
+use crate::servers::Server;
+use crate::servers::mariadb::{MariaDb, Options};
 
 const ROWS: u64 = 3000;
 
@@ -18,7 +19,7 @@ async fn server(name: &str) -> Result<MariaDb> {
 #[tokio::test]
 async fn a_legacy_database_is_the_same_for_the_same_seed_and_holds_every_oddity() -> Result<()> {
     let mut server = server("legacy-seed").await?;
-    let root = server.root_url();
+    let root = server.url();
     for (database, generation, seed) in [
         ("one", Generation::September2025, 7),
         ("same", Generation::September2025, 7),
@@ -51,7 +52,7 @@ async fn a_legacy_database_is_the_same_for_the_same_seed_and_holds_every_oddity(
 #[tokio::test]
 async fn a_checksum_sees_what_a_collation_does_not() -> Result<()> {
     let mut server = server("legacy-sum").await?;
-    let root = server.root_url();
+    let root = server.url();
     create(&root, "one", Generation::September2025).await?;
     fill::fill(&root, "one", 7, ROWS).await?;
     let before = checksum::of_database(&root, "one").await?;

@@ -3,7 +3,7 @@
 use super::{back_up, files, options, run};
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::Stack;
 use serde_json::json;
 use sqlx::Executor;

@@ -1,6 +1,8 @@
 //! A tenant's data comes back to the byte, also over kills.
 
-use super::{assert_equal, back_up, database, databases, definitions, odd_tenant, options, run, spoil, sums};
+use super::{
+    assert_equal, back_up, database, databases, definitions, killed_at, odd_tenant, options, run, spoil, sums,
+};
 use crate::{invariants, world};
 use anyhow::{Result, ensure};
 use harness::stack::Stack;
@@ -16,7 +18,7 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
     stack.provisioners[0].stop().await?;
 
     for point in ["backup.chunk", "backup.table", "backup.before_finish", "backup.before_manifest"] {
-        run(&stack, &["backup", "acme"], &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()?;
+        killed_at(&stack, &["backup", "acme"], point).await?;
     }
     let listed = run(&stack, &["backup", "list", "acme", "--json"], &[]).await?.expect(0)?;
     let whole = |json: &serde_json::Value| {
@@ -24,7 +26,7 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
     };
     ensure!(whole(&listed.json) == 0, "half a backup is none: {}", listed.json);
     // Whole, but nobody has noted it yet.
-    run(&stack, &["backup", "acme"], &[("FAILPOINTS", "backup.after_manifest=kill")]).await?.killed()?;
+    killed_at(&stack, &["backup", "acme"], "backup.after_manifest").await?;
     let noted = "SELECT COUNT(*) FROM saas_backups WHERE tenant_id = 'acme'";
     ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 0);
     let listed = run(&stack, &["backup", "list", "acme", "--json"], &[]).await?.expect(0)?;
@@ -41,7 +43,7 @@ async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Resul
     for point in ["restore.statement", "restore.before_rename", "restore.after_rename", "restore.settled"] {
         spoil(&stack, "acme").await?;
         let spoilt = sums(&stack.urls.root, "acme").await?;
-        run(&stack, &["restore", "acme"], &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()?;
+        killed_at(&stack, &["restore", "acme"], point).await?;
         ensure!(stack.admin().tenant("acme").await?.state == "maintenance", "{point}: a half restored tenant serves");
         if matches!(point, "restore.statement" | "restore.before_rename") {
             assert_equal(

@@ -3,7 +3,7 @@
 use super::{FOUND, back_up, options, run};
 use crate::world::SOON;
 use anyhow::{Result, ensure};
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::{Stack, new_encryption_key};
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! A tenants' database server is lost for ever: its tenants come back on another one, and are served from there alone, also when the lost one
 //! turns up again.
 
-use super::{REFUSED, assert_equal, back_up, database, run, sums, with_store};
+use super::{REFUSED, assert_equal, back_up, database, killed_at, run, sums, with_store};
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
+use harness::servers::Server;
 use harness::stack::Stack;
 use harness::wait;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
     for id in ["acme", "beta", "gone"] {
         back_up(&stack, id).await?;
     }
-    let before = sums(&stack.more_servers["eu2"].root_url(), "acme").await?;
+    let before = sums(&stack.more_servers["eu2"].url(), "acme").await?;
     let former = world::login(&stack, "acme").await?;
     note(&stack, "acme", "after the backup").await?;
     let (_, token) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
@@ -56,13 +57,11 @@ async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
 
     stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
     // Stuck for ever: neither done nor undone while the server is away.
-    let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
-    ensure!(reply.status == 202, "{}", reply.text);
-    let stuck = reply.json["operation_id"].as_str().context("an operation")?.to_owned();
+    let stuck = world::rotate(&admin, "acme").await?;
     stack.provisioners[0].stop().await?;
     for point in ["load_backup.before", "load_backup.after", "relocate.before", "relocate.after", "settle.after"] {
-        let kill = format!("restore_elsewhere.{point}=kill");
-        run(&stack, &["restore", "acme", "--server", "main"], &[("FAILPOINTS", &kill)]).await?.killed()?;
+        let args = ["restore", "acme", "--server", "main"];
+        killed_at(&stack, &args, &format!("restore_elsewhere.{point}")).await?;
         let tenant: Value = admin.get("/admin/tenants/acme").await?;
         let there = matches!(point, "relocate.after" | "settle.after");
         ensure!(tenant["database"]["server"] == if there { "main" } else { "eu2" }, "{point}: {tenant}");
@@ -98,7 +97,7 @@ async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
 
     // It was not lost: it is served from no more, and what stands there is named.
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
-    let mut lost = stack.more_servers["eu2"].root_url().parse::<MySqlConnectOptions>()?.connect().await?;
+    let mut lost = stack.more_servers["eu2"].url().parse::<MySqlConnectOptions>()?.connect().await?;
     let key = "SELECT COUNT(*) FROM ai_shifu_tenant_acme.tenant_config WHERE config_key = 'after the backup'";
     ensure!(world::number(&mut lost, key).await? == 1, "the former data is to be seen there");
     ensure!(ask().await? == 200);

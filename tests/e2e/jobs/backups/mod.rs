@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use harness::legacy::checksum::{self, Sums};
 use harness::legacy::schema::{self, DATABASE, Generation};
 use harness::legacy::{fill, oddities};
-use harness::services::{Env, Role};
+use harness::stack::Role;
 use harness::stack::{Stack, StackOptions};
 use sqlx::{Executor, MySqlConnection};
 use std::path::PathBuf;
@@ -39,9 +39,12 @@ fn with_store(options: StackOptions) -> Result<StackOptions> {
 
 /// Runs `provisioner ARGS`.
 async fn run(stack: &Stack, args: &[&str], env: &[(&str, &str)]) -> Result<Answer> {
-    let env: Env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let output = stack.output(Role::Provisioner, args, &env).await?;
-    Ok(Answer::of(&output))
+    world::command(stack, Role::Provisioner, args, env).await
+}
+
+/// Runs `provisioner ARGS`, which is killed at this point.
+async fn killed_at(stack: &Stack, args: &[&str], point: &str) -> Result<()> {
+    run(stack, args, &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()
 }
 
 /// Takes a backup of a tenant and gives its id.

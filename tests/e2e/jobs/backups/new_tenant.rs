@@ -1,10 +1,10 @@
 //! A new tenant is made out of a backup, on another database server too.
 
 use super::{REFUSED, assert_equal, back_up, odd_tenant, options, run, sums};
-use crate::world::{self, SOON};
+use crate::world;
 use anyhow::{Result, ensure};
+use harness::servers::Server;
 use harness::stack::Stack;
-use harness::wait;
 use serde_json::json;
 use sqlx::ConnectOptions;
 
@@ -19,14 +19,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let mut options = options("backup-new")?;
     options.more_servers = vec!["eu2".into()];
     let mut stack = Stack::start(options).await?;
-    // What is not told otherwise goes to the first server.
-    let closed = "UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = 'eu2'";
-    let mut system = world::system(&stack).await?;
-    wait::until(SOON, "the second server to be known", async || {
-        let updated = sqlx::query(closed).execute(&mut system).await.ok()?;
-        (updated.rows_affected() == 1).then_some(())
-    })
-    .await?;
+    world::place_on_main(&stack).await?;
     let before = odd_tenant(&stack, "acme", 2_000).await?;
     back_up(&stack, "acme").await?;
 
@@ -60,7 +53,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let moved = run(&stack, &args, &[]).await?.expect(0)?;
     ensure!(members(&stack, "far").await? == expected, "{:?}", members(&stack, "far").await?);
     ensure!(moved.json["state"] == "active", "{}", moved.json);
-    assert_equal(&before, &sums(&stack.more_servers["eu2"].root_url(), "far").await?, "on the other server")?;
+    assert_equal(&before, &sums(&stack.more_servers["eu2"].url(), "far").await?, "on the other server")?;
     let refused = run(&stack, &["restore", "acme", "--as", "x1", "--server", "us"], &[]).await?.expect(REFUSED)?;
     ensure!(refused.errors.contains("TENANT_DB_ADMIN_URL_US"), "{}", refused.errors);
 

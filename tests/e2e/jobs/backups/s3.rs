@@ -1,6 +1,6 @@
 //! The same with an S3-compatible store: a double of the few calls that are used, which keeps objects in memory and asks for a signature.
 
-use super::{FOUND, REFUSED, assert_equal, odd_tenant, run, sums};
+use super::{FOUND, REFUSED, assert_equal, killed_at, odd_tenant, run, sums};
 use crate::world;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
@@ -135,7 +135,7 @@ async fn an_s3_store_keeps_backups_in_parts_and_gives_them_back() -> Result<()> 
     }
     let before = sums(&stack.urls.root, "acme").await?;
 
-    run(&stack, &["backup", "acme"], &[("FAILPOINTS", "backup.before_finish=kill")]).await?.killed()?;
+    killed_at(&stack, &["backup", "acme"], "backup.before_finish").await?;
     let listed = run(&stack, &["backup", "list", "--json"], &[]).await?.expect(0)?;
     ensure!(listed.json.as_array().is_some_and(Vec::is_empty), "half an upload is nothing: {}", listed.json);
     let taken = run(&stack, &["backup", "acme", "--json"], &[]).await?.expect(0)?;

@@ -1,7 +1,7 @@
 //! Views, routines, triggers and events: they come back as they were, work for the tenant's own account, fire for no row that is
 //! loaded, and are in their place again after a restore that failed.
 
-use super::{REFUSED, assert_equal, back_up, database, odd_tenant, options, run, sums};
+use super::{REFUSED, assert_equal, back_up, database, killed_at, odd_tenant, options, run, sums};
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
@@ -63,7 +63,7 @@ async fn described(connection: &mut MySqlConnection, database: &str) -> Result<V
 
 /// Who makes them: on MySQL, what root has made only root can drop.
 async fn maker(stack: &Stack) -> Result<MySqlConnection> {
-    match harness::mysql::selected() {
+    match harness::servers::mysql::selected() {
         Some(_) => Ok(stack.urls.system.tenant_admin.parse::<sqlx::mysql::MySqlConnectOptions>()?.connect().await?),
         None => world::root(stack).await,
     }
@@ -121,12 +121,12 @@ async fn views_routines_triggers_and_events_come_back_and_work() -> Result<()> {
     ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "what was in use is not in its place again");
     assert_equal(&spoilt.1, &sums(&stack.urls.root, "acme").await?, "after a restore that failed")?;
     // Killed while they are away, and undone by somebody else.
-    run(&stack, &["restore", "acme"], &[("FAILPOINTS", "restore.before_rename=kill")]).await?.killed()?;
+    killed_at(&stack, &["restore", "acme"], "restore.before_rename").await?;
     run(&stack, &["restore", "acme"], &[("FAILPOINTS", "restore.load_backup=error")]).await?.expect(1)?;
     ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "what a kill had taken away is lost");
 
     for point in ["restore.after_rename", "restore.objects"] {
-        run(&stack, &["restore", "acme"], &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()?;
+        killed_at(&stack, &["restore", "acme"], point).await?;
         run(&stack, &["restore", "acme"], &[]).await?.expect(0)?;
         let after = described(&mut root, &database("acme")).await?;
         ensure!(after == before, "{point}: {before:#?}\n{after:#?}");
@@ -150,7 +150,7 @@ async fn views_routines_triggers_and_events_come_back_and_work() -> Result<()> {
     works(&stack, "acme", "after a restore that was refused").await?;
 
     // What cannot be saved makes no backup.
-    if harness::mysql::selected().is_none() {
+    if harness::servers::mysql::selected().is_none() {
         root.execute(sqlx::raw_sql(&format!(
             "USE `{}`; DROP VIEW crossing; CREATE SEQUENCE next_one",
             database("acme")

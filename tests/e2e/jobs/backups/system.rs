@@ -5,9 +5,8 @@ use crate::world::{self, SOON};
 use crate::{invariants, world::user};
 use anyhow::{Result, ensure};
 use harness::legacy::checksum;
-use harness::services::Role;
+use harness::stack::Role;
 use harness::stack::{Stack, StackOptions};
-use harness::wait;
 use sqlx::Executor;
 
 #[tokio::test]
@@ -53,10 +52,7 @@ async fn a_lost_system_database_comes_back_and_everything_serves() -> Result<()>
         service.restart(&[]).await?;
     }
     let api = stack.tenant_api(0);
-    let reply = wait::until(SOON, "the node to serve", async || {
-        api.get("acme.example.com", &token, "/api/orders").await.ok().filter(|reply| reply.status == 200)
-    })
-    .await?;
+    let reply = world::served(&api, "acme.example.com", &token).await?;
     ensure!(world::order_bids(&reply) == ["order-1"], "{}", reply.text);
     for args in [vec!["verify-log"], vec!["rebuild", "--check"]] {
         let env = vec![("SYSTEM_DB_URL".to_owned(), migrator.clone())];

@@ -1,111 +1,19 @@
-//! Clients of the public APIs, as an outside program would write them: they know the contract and nothing else.
+//! A client of the admin API, and of its live stream of events.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::call::{Reply, call, http};
+use super::contract::{Created, Event, NewUser, Operation, Tenant};
 use crate::wait;
-
-/// Longer than any call may take: commands answer at once, slow work is an operation.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// An answer, whatever its status.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    /// `Null` when the body is not JSON.
-    pub json: Value,
-    pub text: String,
-}
-
-impl Reply {
-    /// The code of an error answer.
-    pub fn error(&self) -> &str {
-        self.json["error"].as_str().unwrap_or("")
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body as a value of the contract, if the status is the expected one.
-    pub fn expect<T: DeserializeOwned>(self, status: u16) -> Result<T> {
-        ensure!(self.status == status, "expected {status}, got {}: {}", self.status, self.text);
-        serde_json::from_value(self.json).with_context(|| format!("not as promised: {}", self.text))
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Tenant {
-    pub tenant_id: String,
-    pub tenant_name: String,
-    pub tenant_domain: Option<String>,
-    pub domains: Vec<Value>,
-    /// 0 stopped, 1 normal, 2 maintenance, 3 provisioning, 4 failed.
-    pub status: i64,
-    pub state: String,
-    pub plan_type: Option<String>,
-    pub database: Option<Value>,
-    pub version: u64,
-    pub position: u64,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Created {
-    pub tenant: Tenant,
-    pub operation_id: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Operation {
-    pub operation_id: String,
-    pub tenant_id: String,
-    pub kind: String,
-    /// `pending`, `running`, `succeeded` or `failed`.
-    pub status: String,
-    pub attempts: u64,
-    pub error: Option<String>,
-    pub steps: Vec<Step>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Step {
-    pub name: String,
-    pub status: String,
-    pub started_at: Option<String>,
-    pub finished_at: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Event {
-    pub position: u64,
-    pub tenant_id: String,
-    pub version: u64,
-    pub event_id: String,
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub occurred_at: String,
-    pub actor: String,
-    pub data: Value,
-}
 
 #[derive(Deserialize)]
 struct Events {
     events: Vec<Event>,
-}
-
-/// A user to create.
-#[derive(Clone, Copy, Debug)]
-pub struct NewUser<'a> {
-    pub username: &'a str,
-    pub name: &'a str,
-    pub email: &'a str,
-    pub mobile: &'a str,
 }
 
 /// A client of the admin API with one token.
@@ -266,60 +174,4 @@ impl Live {
             self.text.push_str(std::str::from_utf8(&chunk)?);
         }
     }
-}
-
-/// A client of the tenant API at one data node.
-#[derive(Clone, Debug)]
-pub struct TenantApi {
-    base: String,
-    http: reqwest::Client,
-}
-
-impl TenantApi {
-    pub fn new(base: &str) -> Self {
-        Self { base: base.into(), http: http() }
-    }
-
-    /// A read as a user of the tenant with this domain.
-    pub async fn get(&self, domain: &str, token: &str, path: &str) -> Result<Reply> {
-        let bearer = format!("Bearer {token}");
-        self.request("GET", path, &[("Host", domain), ("Authorization", &bearer)]).await
-    }
-
-    /// Any call with a JSON body.
-    pub async fn send(&self, method: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Result<Reply> {
-        call(&self.http, method, &format!("{}{path}", self.base), Some(body), headers).await
-    }
-
-    /// Any call with any headers, `Host` among them.
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Reply> {
-        call(&self.http, method, &format!("{}{path}", self.base), None, headers).await
-    }
-}
-
-fn http() -> reqwest::Client {
-    // No redirects: an answer is looked at as it is.
-    let builder = crate::http().redirect(reqwest::redirect::Policy::none()).timeout(LIMIT);
-    builder.build().expect("a client without special settings can be built")
-}
-
-async fn call(
-    http: &reqwest::Client,
-    method: &str,
-    url: &str,
-    body: Option<Value>,
-    headers: &[(&str, &str)],
-) -> Result<Reply> {
-    let mut request = http.request(method.parse()?, url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    if let Some(body) = body {
-        request = request.json(&body);
-    }
-    let response = request.send().await?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await?;
-    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Ok(Reply { status, headers, json, text })
 }

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
+use super::Server;
+use super::mariadb::MariaDb;
 use crate::files::{random_secret, remembered};
-use crate::mariadb::MariaDb;
 
 /// The name of the system database.
 pub const SYSTEM_DATABASE: &str = "ai_shifu_system";
@@ -74,11 +75,11 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
         run(server, file, sql, Some(&passwords)).await?;
     }
     Ok(SystemUrls {
-        migrator: server.url("migrator", &passwords.migrator, SYSTEM_DATABASE),
-        control: server.url("control", &passwords.control, SYSTEM_DATABASE),
-        provisioner_system: server.url("provisioner_system", &passwords.provisioner_system, SYSTEM_DATABASE),
-        node: server.url("node", &passwords.node, SYSTEM_DATABASE),
-        tenant_admin: server.url("provisioner", &passwords.provisioner, ""),
+        migrator: server.account_url("migrator", &passwords.migrator, SYSTEM_DATABASE),
+        control: server.account_url("control", &passwords.control, SYSTEM_DATABASE),
+        provisioner_system: server.account_url("provisioner_system", &passwords.provisioner_system, SYSTEM_DATABASE),
+        node: server.account_url("node", &passwords.node, SYSTEM_DATABASE),
+        tenant_admin: server.account_url("provisioner", &passwords.provisioner, ""),
     })
 }
 
@@ -87,9 +88,9 @@ pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
     run(server, "nodes.sql", NODES, None).await
 }
 
-const SYSTEM: &str = include_str!("../../deploy/sql/system.sql");
-const TENANTS: &str = include_str!("../../deploy/sql/tenants.sql");
-const NODES: &str = include_str!("../../deploy/sql/nodes.sql");
+const SYSTEM: &str = include_str!("../../../deploy/sql/system.sql");
+const TENANTS: &str = include_str!("../../../deploy/sql/tenants.sql");
+const NODES: &str = include_str!("../../../deploy/sql/nodes.sql");
 
 /// What `accounts.sh` does.
 async fn run(server: &MariaDb, file: &str, sql: &str, passwords: Option<&Passwords>) -> Result<()> {
@@ -105,7 +106,7 @@ async fn run(server: &MariaDb, file: &str, sql: &str, passwords: Option<&Passwor
             text = text.replace(&format!("@{name}_PASSWORD@"), password);
         }
     }
-    let options: MySqlConnectOptions = server.root_url().parse()?;
+    let options: MySqlConnectOptions = server.url().parse()?;
     let mut connection = options.disable_statement_logging().connect().await?;
     // The text holds passwords, so it stays out of the error.
     sqlx::raw_sql(&text).execute(&mut connection).await.with_context(|| format!("run deploy/sql/{file}"))?;

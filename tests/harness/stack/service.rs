@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::files::{private_dir, remembered};
-use crate::mariadb::wait_for;
 use crate::process::{Launch, Process};
-use crate::{paths, ports, probe};
+use crate::servers::probe::Probe;
+use crate::{paths, ports};
 
 /// A start connects to three servers and reads the head of the events.
 const READY: Duration = Duration::from_secs(30);
@@ -89,8 +89,7 @@ impl Service {
 
     /// Waits until the service says it is ready; the end of its log is in the error when it never does.
     pub async fn wait_ready(&mut self) -> Result<()> {
-        let (name, url) = (self.name().to_owned(), self.url.clone());
-        wait_for(&name, READY, &mut self.process, async || probe::ready(&url).await).await
+        Probe::Service { url: self.url.clone() }.wait(&mut self.process, READY).await
     }
 
     /// The name of its program.
@@ -147,13 +146,6 @@ impl Service {
         self.stop().await?;
         self.start_again(changes)?;
         self.wait_ready().await
-    }
-
-    /// The same without waiting: it is to be killed at `point`, and a job that an earlier kill has left may meet that point
-    /// before the service is ready.
-    pub async fn restart_to_die_at(&mut self, point: &str) -> Result<()> {
-        self.stop().await?;
-        self.start_again(&[("FAILPOINTS", Some(&format!("{point}=kill")))])
     }
 
     /// Starts an ended service again without waiting: for one that is meant to fail.

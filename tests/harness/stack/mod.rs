@@ -2,24 +2,31 @@
 //!
 //! Dropping a [`Stack`] kills everything it started, the services first; [`Stack::stop`] does it cleanly.
 
+mod environment;
+mod options;
+mod servers;
+mod service;
+
+pub use environment::new_encryption_key;
+pub use options::{Broker, Existing, SHARED_AMQP_VARIABLE, StackOptions};
+pub use service::{DRAIN_SECONDS, Env, Role, Service, run};
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use base64::Engine;
 
-use crate::accounts::{self, SystemUrls};
-use crate::admin::{Admin, TenantApi};
+use crate::clients::{Admin, TenantApi};
 use crate::files::{private_dir, remembered, write_private};
-use crate::mariadb::MariaDb;
-pub use crate::options::{Broker, Existing, SHARED_AMQP_VARIABLE, StackOptions};
 use crate::process::{Launch, Process};
-use crate::rabbitmq::RabbitMq;
-use crate::redis::Redis;
-use crate::services::{self, DRAIN_SECONDS, Env, Role, Service};
-use crate::wait;
+use crate::servers::Server;
+use crate::servers::accounts::{self, SystemUrls};
+use crate::servers::mariadb::MariaDb;
+use crate::servers::rabbitmq::RabbitMq;
+use crate::servers::redis::Redis;
+use environment::trusted;
 
 /// The default tenant is provisioned by the ordinary command, on a fresh server.
 const DEFAULT_TENANT: Duration = Duration::from_secs(60);
@@ -71,7 +78,7 @@ impl Stack {
         };
         // RabbitMQ takes longest, by far; the rest fits into its start.
         let databases = async {
-            let (mariadb, system, root) = start_database(&options, &dir).await?;
+            let (mariadb, system, root) = servers::start_database(&options, &dir).await?;
             let mut more = BTreeMap::new();
             for name in &options.more_servers {
                 let server = MariaDb::start(&dir.join(format!("mariadb-{name}")), &options.mariadb).await?;
@@ -79,26 +86,15 @@ impl Stack {
             }
             let mut env = vec![("SYSTEM_DB_URL".to_owned(), system.migrator.clone())];
             env.extend(trusted(&options));
-            services::run(Role::ControlPlane, &options.profile, &service_dir(&dir), &env, &["migrate"]).await?;
+            service::run(Role::ControlPlane, &options.profile, &service_dir(&dir), &env, &["migrate"]).await?;
             if let (Some(server), None) = (&mariadb, &options.existing.system) {
                 accounts::ensure_on_tables(server).await?;
             }
             Ok((mariadb, more, system, root))
         };
-        if options.verbose {
-            let existing = &options.existing;
-            let private = [
-                (existing.system.is_none() || existing.tenant_admin.is_none(), "MariaDB"),
-                (existing.redis.is_none(), "Redis"),
-                (existing.amqp.is_none(), "RabbitMQ (which needs about 8 s)"),
-            ];
-            let private: Vec<&str> = private.iter().filter(|(own, _)| *own).map(|(_, name)| *name).collect();
-            if !private.is_empty() {
-                eprintln!("starting {}", private.join(", "));
-            }
-        }
+        servers::announce(&options);
         let (databases, broker, redis) =
-            tokio::try_join!(databases, start_broker(&options, &dir), start_redis(&options, &dir))?;
+            tokio::try_join!(databases, servers::start_broker(&options, &dir), servers::start_redis(&options, &dir))?;
         let (mariadb, more_servers, system, root) = databases;
         let ((rabbitmq, amqp, amqp_prefix), (redis, redis_url)) = (broker, redis);
         Ok(Self {
@@ -191,21 +187,21 @@ impl Stack {
     pub async fn run(&self, role: Role, args: &[&str], more: &Env) -> Result<String> {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
-        services::run(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
+        service::run(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
     }
 
     /// The same, for a command that may fail: with its exit code and what it said.
     pub async fn output(&self, role: Role, args: &[&str], more: &Env) -> Result<Output> {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
-        services::output(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
+        service::output(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
     }
 
     /// A command of a service that somebody else starts, to look at it or to kill it on its way.
     pub fn command(&self, role: Role, name: &str, args: &[&str], more: &Env) -> Result<Launch> {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
-        services::command(role, &self.options.profile, &service_dir(self.dir()), &env, name, args)
+        service::command(role, &self.options.profile, &service_dir(self.dir()), &env, name, args)
     }
 
     /// Stops everything in the reverse order of the start. Goes on when something resists, and says so at the end.
@@ -241,14 +237,19 @@ impl Stack {
             service.process().detach();
         }
         for mariadb in self.mariadb.iter_mut().chain(self.more_servers.values_mut()) {
-            mariadb.process().detach();
+            mariadb.detach();
         }
         if let Some(rabbitmq) = &mut self.rabbitmq {
             rabbitmq.detach();
         }
         if let Some(redis) = &mut self.redis {
-            redis.process().detach();
+            redis.detach();
         }
+    }
+
+    /// The first service of a kind.
+    pub fn first(&mut self, role: Role) -> Result<&mut Service> {
+        self.of(role).first_mut().with_context(|| format!("the stack has no {}", role.binary()))
     }
 
     fn of(&mut self, role: Role) -> &mut Vec<Service> {
@@ -265,59 +266,6 @@ impl Stack {
         let service = Service::start(role, index, &self.options.profile, &service_dir(self.dir()), &env)?;
         self.of(role).push(service);
         Ok(())
-    }
-
-    /// Exactly what one process needs.
-    fn env(&self, role: Role, index: usize) -> Env {
-        let urls = &self.urls;
-        let name = role.process_name(index);
-        let mut env = Env::new();
-        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
-        set("AMQP_URL", &urls.amqp);
-        if let Some(prefix) = &urls.amqp_prefix {
-            set("AMQP_PREFIX", prefix);
-        }
-        set("ENCRYPTION_KEYS", &self.encryption_keys);
-        if let Some((name, value)) = trusted(&self.options) {
-            set(&name, &value);
-        }
-        set("LOG", &std::env::var("LOG").unwrap_or_else(|_| "info".into()));
-        set("RUST_BACKTRACE", "1");
-        set("SHUTDOWN_DEADLINE", &DRAIN_SECONDS.to_string());
-        match role {
-            Role::ControlPlane => {
-                set("SYSTEM_DB_URL", &urls.system.control);
-                set("REDIS_URL", &urls.redis);
-                // Nobody sets DNS records for a machine of their own; the tests of it switch it on.
-                set("DOMAIN_VERIFICATION", "off");
-                if let Some(domain) = &self.options.default_tenant_domain {
-                    set("DEFAULT_TENANT_DOMAIN", domain);
-                }
-            }
-            Role::Provisioner => {
-                set("SYSTEM_DB_URL", &urls.system.provisioner_system);
-                set("TENANT_DB_ADMIN_URL", &urls.system.tenant_admin);
-                set("REDIS_URL", &urls.redis);
-                for (server, mariadb) in &self.more_servers {
-                    // Root: these servers hold nothing but tenants.
-                    set(&format!("TENANT_DB_ADMIN_URL_{}", server.to_uppercase()), &mariadb.root_url());
-                }
-                set("PROVISIONER_WORKERS", "2");
-            }
-            Role::DataPlane => {
-                set("SYSTEM_DB_URL", &urls.system.node);
-                set("REDIS_URL", &urls.redis);
-                // Leaves room for the other nodes and services under MariaDB's limit of 500.
-                set("DATA_PLANE_CONNECTIONS", "100");
-                set("NODE_NAME", &name);
-            }
-        }
-        env.extend(self.options.env.get(role.binary()).into_iter().flatten().cloned());
-        if index > 0 {
-            // The first process has the name of its kind.
-            env.extend(self.options.env.get(&name).into_iter().flatten().cloned());
-        }
-        env
     }
 
     /// The token of an earlier start while it still works, or a new one.
@@ -342,69 +290,7 @@ impl Stack {
     }
 }
 
-/// A key of the ring, in the form the services read: `id:base64`.
-pub fn new_encryption_key(id: &str) -> String {
-    let key = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>());
-    format!("{id}:{key}")
-}
-
-/// Whom the services trust.
-fn trusted(options: &StackOptions) -> Option<(String, String)> {
-    let certificates = options.certificates.as_ref()?;
-    Some(("TLS_CA_FILE".to_owned(), certificates.trusted.display().to_string()))
-}
-
 /// Where a stack keeps the records and logs of its services.
 pub fn service_dir(dir: &Path) -> PathBuf {
     dir.join("services")
-}
-
-async fn start_database(options: &StackOptions, dir: &Path) -> Result<(Option<MariaDb>, SystemUrls, String)> {
-    let existing = &options.existing;
-    if let (Some(system), Some(admin)) = (&existing.system, &existing.tenant_admin) {
-        // Somebody else may be starting it at the same moment.
-        for url in [system, admin] {
-            wait::until_ok(Duration::from_secs(10), "the given database server", async || {
-                crate::probe::mysql(url).await
-            })
-            .await?;
-        }
-        return Ok((None, SystemUrls::existing(system, admin), admin.clone()));
-    }
-    let server = MariaDb::start(&dir.join("mariadb"), &options.mariadb).await?;
-    let mut urls = accounts::ensure(&server).await?;
-    let mut root = server.root_url();
-    if let Some(system) = &existing.system {
-        urls = SystemUrls::existing(system, &urls.tenant_admin);
-    }
-    if let Some(admin) = &existing.tenant_admin {
-        urls.tenant_admin.clone_from(admin);
-        root.clone_from(admin);
-    }
-    Ok((Some(server), urls, root))
-}
-
-async fn start_broker(options: &StackOptions, dir: &Path) -> Result<(Option<RabbitMq>, String, Option<String>)> {
-    if let Some(url) = &options.existing.amqp {
-        return Ok((None, url.clone(), None));
-    }
-    match &options.broker {
-        Broker::Shared { url, prefix } => Ok((None, url.clone(), Some(prefix.clone()))),
-        Broker::Own => {
-            let server =
-                RabbitMq::start_with(&dir.join("rabbitmq"), options.certificates.as_ref().map(|all| &all.broker))
-                    .await?;
-            let url = server.url();
-            Ok((Some(server), url, None))
-        }
-    }
-}
-
-async fn start_redis(options: &StackOptions, dir: &Path) -> Result<(Option<Redis>, String)> {
-    if let Some(url) = &options.existing.redis {
-        return Ok((None, url.clone()));
-    }
-    let server = Redis::start_with(&dir.join("redis"), options.certificates.as_ref().map(|all| &all.redis)).await?;
-    let url = server.url();
-    Ok((Some(server), url))
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::certificates::Certificates;
-use crate::services::Env;
-use crate::{leftovers, mariadb, paths};
+use crate::servers::certificates::Certificates;
+use crate::servers::mariadb;
+use crate::stack::Env;
+use crate::{leftovers, paths};
 
 /// Names a broker that `cargo dev test` shares between all tests.
 pub const SHARED_AMQP_VARIABLE: &str = "HARNESS_AMQP_URL";

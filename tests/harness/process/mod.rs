@@ -9,115 +9,28 @@
 //!
 //! Dropping a [`Process`] kills it, unless it was [detached](Process::detach): a panicking test leaves nothing.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+mod launch;
+mod record;
+mod sweep;
+
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 
 use crate::files::{read_json, tail, write_json};
 use crate::wait;
+pub use launch::{Launch, base_env};
+use record::{Record, record_path};
+pub use sweep::{kill_recorded, kill_with_environment};
 
 /// How long the kernel may take to remove a killed process (it may be writing a core or flushing).
 const DEATH: Duration = Duration::from_secs(10);
-
-/// Everything needed to start a process, and to start it again.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// For messages and for the names of the record and the log.
-    pub name: String,
-    pub program: PathBuf,
-    /// Readable by everybody on the machine: never a secret.
-    pub args: Vec<OsString>,
-    /// The whole environment; nothing is inherited.
-    pub env: BTreeMap<String, String>,
-    /// Where the record `<name>.pid` and the log `<name>.log` are.
-    pub dir: PathBuf,
-}
-
-impl Launch {
-    /// A launch with the minimal environment.
-    pub fn new(name: &str, program: impl Into<PathBuf>, dir: &Path) -> Self {
-        Self { name: name.into(), program: program.into(), args: Vec::new(), env: base_env(), dir: dir.into() }
-    }
-
-    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.env.insert(name.into(), value.into());
-        self
-    }
-
-    pub fn log(&self) -> PathBuf {
-        self.dir.join(format!("{}.log", self.name))
-    }
-
-    /// The same program in the foreground, for commands that end by themselves.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).env_clear().envs(&self.env).stdin(Stdio::null()).process_group(0);
-        command
-    }
-}
-
-/// What every child gets: enough to find programs and a home, nothing that could change its behaviour.
-pub fn base_env() -> BTreeMap<String, String> {
-    let inherited = std::env::var("PATH").unwrap_or_default();
-    let home = std::env::var("HOME").unwrap_or_else(|_| "/".into());
-    // An ordinary user's PATH often lacks the folders where servers are installed.
-    let path = format!("{inherited}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
-    BTreeMap::from([("PATH".into(), path), ("HOME".into(), home), ("LANG".into(), "C.UTF-8".into())])
-}
-
-/// What identifies a process beyond doubt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    pid: i32,
-    /// Clock ticks since boot.
-    started: u64,
-    program: String,
-}
-
-impl Record {
-    fn of(pid: i32, program: &Path) -> Result<Self> {
-        let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (_, started) = stat(pid).with_context(|| format!("{program} ended at once"))?;
-        Ok(Self { pid, started, program })
-    }
-
-    /// Whether the process with this id is the recorded one and not merely a corpse waiting for its parent.
-    fn is_alive(&self) -> bool {
-        let line = command_line(self.pid);
-        stat(self.pid).is_some_and(|(state, started)| state != 'Z' && state != 'X' && started == self.started)
-            // For a moment after its start a program has no command line yet.
-            && (line.is_empty() || line.contains(&self.program))
-    }
-}
-
-/// The state letter and the start time out of `/proc/<pid>/stat`.
-fn stat(pid: i32) -> Option<(char, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses, which may itself contain spaces and parentheses.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
-}
-
-fn command_line(pid: i32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ")
-}
 
 /// A started process.
 #[derive(Debug)]
@@ -139,7 +52,12 @@ impl Process {
     /// The process that an earlier run recorded in this folder, if it still runs.
     pub fn attach(launch: Launch) -> Result<Option<Self>> {
         let record: Option<Record> = read_json(&record_path(&launch.dir, &launch.name))?;
-        Ok(record.filter(Record::is_alive).map(|record| Self { launch, record, child: None, detached: true }))
+        Ok(record.filter(Record::is_alive).map(|record| Self::of(launch, record)))
+    }
+
+    /// A process that another run has started: it lives on when this value is dropped.
+    fn of(launch: Launch, record: Record) -> Self {
+        Self { launch, record, child: None, detached: true }
     }
 
     pub fn name(&self) -> &str {
@@ -276,10 +194,6 @@ impl Drop for Process {
     }
 }
 
-fn record_path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.pid"))
-}
-
 fn spawn(launch: &Launch) -> Result<(Record, Child)> {
     let log = fs::OpenOptions::new()
         .create(true)
@@ -305,55 +219,10 @@ fn spawn(launch: &Launch) -> Result<(Record, Child)> {
     }
 }
 
-/// Kills whatever still runs of what is recorded in a folder and below, and says what it was.
-pub fn kill_recorded(dir: &Path) -> Vec<String> {
-    let mut killed = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        // Not into links, and not into a server's data, which can be thousands of files.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "data" {
-            killed.extend(kill_recorded(&path));
-        } else if path.extension().is_some_and(|extension| extension == "pid")
-            && let (Some(name), Ok(Some(record))) = (path.file_stem(), read_json::<Record>(&path))
-            && record.is_alive()
-        {
-            let name = name.to_string_lossy().into_owned();
-            let launch = Launch::new(&name, &record.program, dir);
-            let mut process = Process { launch, record, child: None, detached: true };
-            match process.kill9() {
-                Ok(()) => killed.push(name),
-                Err(error) => eprintln!("{error:#}"),
-            }
-        }
-    }
-    killed
-}
-
-/// Kills every process of this user whose environment has this entry: children that a server put into sessions of
-/// their own. For entries that name a folder of ours, so that nothing else can have them.
-pub fn kill_with_environment(entry: &str) {
-    let own = std::process::id();
-    let carries = |pid: i32| {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == entry.as_bytes()))
-    };
-    // Again after a round with a find: a process can start another one just before it is killed.
-    loop {
-        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = all.filter_map(|process| process.file_name().to_str()?.parse().ok());
-        let found: Vec<i32> = pids.filter(|pid| *pid != own as i32 && carries(*pid)).collect();
-        if found.is_empty() {
-            return;
-        }
-        for pid in found {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn sleeper(dir: &Path) -> Process {

@@ -2,7 +2,7 @@
 //!
 //! An open port says only that something listens; a server may accept connections long before it serves them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,62 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use crate::files::tail;
+use crate::process::Process;
+use crate::wait;
+
 /// One probe may not hang: a frozen server accepts connections and never answers.
 const LIMIT: Duration = Duration::from_secs(2);
+
+/// What is asked of a server to see whether it serves.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// A statement, of a MariaDB or MySQL server.
+    Database {
+        url: String,
+    },
+    /// Its greeting, of an AMQP broker.
+    Broker {
+        url: String,
+        authority: Option<PathBuf>,
+    },
+    Redis {
+        url: String,
+        authority: Option<PathBuf>,
+    },
+    /// `/readyz`, of a service.
+    Service {
+        url: String,
+    },
+}
+
+impl Probe {
+    pub async fn ask(&self) -> Result<()> {
+        match self {
+            Self::Database { url } => mysql(url).await,
+            Self::Broker { url, authority } => amqp(url, authority.as_deref()).await,
+            Self::Redis { url, authority } => redis(url, authority.as_deref()).await,
+            Self::Service { url } => ready(url).await,
+        }
+    }
+
+    /// Waits until the server answers. A process that has ended ends the wait at once, with the end of its log.
+    pub async fn wait(&self, process: &mut Process, limit: Duration) -> Result<()> {
+        let mut died = None;
+        let answered = wait::until_ok(limit, &format!("{} to answer", process.name()), async || {
+            if let Err(error) = process.check() {
+                died = Some(error);
+                return Ok(());
+            }
+            self.ask().await
+        })
+        .await;
+        match died {
+            Some(error) => Err(error),
+            None => answered.with_context(|| tail(&process.log(), 25)),
+        }
+    }
+}
 
 /// Runs a statement on a MariaDB or MySQL server.
 pub async fn mysql(url: &str) -> Result<()> {

@@ -44,7 +44,7 @@ pub fn launch(root: &Path, dir: &Path) -> Launch {
     ])
 }
 
-/// As [`crate::mariadb`]'s: before the first connection is accepted, root has its password.
+/// As [`crate::servers::mariadb`]'s: before the first connection is accepted, root has its password.
 pub fn accounts_sql(root_password: &str) -> String {
     format!(
         "ALTER USER 'root'@'localhost' IDENTIFIED BY '{root_password}';\n\

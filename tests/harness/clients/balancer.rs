@@ -1,8 +1,8 @@
 //! A load balancer as small as one can be, for tests of restarts: it asks every service for `/readyz`, sends requests in turn to
 //! those that are ready, and to another one when a connection is refused. What it was answered, it hands on.
 
+use super::Reply;
 use anyhow::{Context, Result};
-use harness::admin::Reply;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Balancer {
     pub fn start(urls: impl IntoIterator<Item = String>) -> Result<Self> {
         let backend = |url| Backend { url, ready: AtomicBool::new(true), answered: AtomicUsize::new(0) };
         let backends: Arc<Vec<Backend>> = Arc::new(urls.into_iter().map(backend).collect());
-        let client = harness::http().timeout(ANSWER).build()?;
+        let client = crate::http().timeout(ANSWER).build()?;
         let (looked, asking) = (Arc::clone(&backends), client.clone());
         let looking = tokio::spawn(async move {
             loop {

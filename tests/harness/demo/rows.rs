@@ -1,45 +1,12 @@
-//! The demo tenant: a small school with orders, courses, progress, coupons and a promotion, made through the public
-//! API where there is one and written into the tenant's database where the legacy application would write it.
-//!
-//! Repeatable: every row has a fixed id, so a second start changes nothing.
+//! The rows of the demo tenant's database, as the legacy application would write them.
 
-use std::path::Path;
-use std::time::Duration;
-
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use anyhow::Result;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Connection, MySqlConnection};
 
-use crate::admin::{Admin, NewUser, TenantApi};
-use crate::files::{read_json, write_json};
+use super::TENANT;
 
-pub const TENANT: &str = "demo";
-pub const DOMAIN: &str = "demo.localhost";
 const ORDERS: u32 = 48;
-const ACTIVE: Duration = Duration::from_secs(60);
-
-/// What the demo leaves for others to use.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Demo {
-    pub domain: String,
-    /// An `admin` of the tenant.
-    pub user_id: String,
-    pub token: String,
-    /// All six users, the administrator first.
-    pub users: Vec<String>,
-}
-
-/// Who is in the school, and as what.
-const PEOPLE: [(&str, &str, &str); 6] = [
-    ("demo-grace", "Grace Lin", "admin"),
-    ("demo-victor", "Victor Zhao", "viewer"),
-    ("demo-amelia", "Amelia Chen", "user"),
-    ("demo-noah", "Noah Wang", "user"),
-    ("demo-sofia", "Sofia Liu", "user"),
-    ("demo-liam", "Liam Zhou", "user"),
-];
 
 /// Title, description, price in cents.
 const SHIFUS: [(&str, &str, u32); 5] = [
@@ -50,78 +17,13 @@ const SHIFUS: [(&str, &str, u32); 5] = [
     ("Drawing with the left hand", "For people who say they cannot draw.", 4_900),
 ];
 
-/// Makes the tenant, its users and its data, or finds them from an earlier start.
-pub async fn ensure(admin: &Admin, api: &TenantApi, system: &str, tenant_admin: &str, dir: &Path) -> Result<Demo> {
-    ensure_tenant(admin).await?;
-    let file = dir.join("demo.json");
-    let known: Option<Demo> = read_json(&file)?;
-    let members = known.as_ref().map_or(&[][..], |demo| &demo.users);
-    let users = ensure_users(admin, system, members).await?;
-    let still_good = match &known {
-        Some(demo) if demo.users == users => {
-            api.get(&demo.domain, &demo.token, "/api/orders").await.is_ok_and(|reply| reply.status == 200)
-        }
-        _ => false,
-    };
-    let demo = match known.filter(|_| still_good) {
-        Some(demo) => demo,
-        None => {
-            let (user_id, domain) = (users[0].clone(), DOMAIN.to_owned());
-            let token = admin.create_token(&user_id, None).await?;
-            Demo { domain, user_id, token, users }
-        }
-    };
-    write_json(&file, &demo)?;
-    fill(tenant_admin, &demo.users).await.context("write the demo data")?;
-    Ok(demo)
-}
-
-async fn ensure_tenant(admin: &Admin) -> Result<()> {
-    let body = json!({"tenant_id": TENANT, "tenant_name": "Demo School", "tenant_domain": DOMAIN});
-    let reply = admin.post("/admin/tenants", body).await?;
-    if reply.status == 409 {
-        // From an earlier start.
-        admin.wait_for_state(TENANT, "active", ACTIVE).await?;
-        return Ok(());
-    }
-    let created: crate::admin::Created = reply.expect(202).context("create the demo tenant")?;
-    admin.wait_for_operation(&created.operation_id, ACTIVE).await?;
-    admin.wait_for_state(TENANT, "active", ACTIVE).await?;
-    Ok(())
-}
-
-async fn ensure_users(admin: &Admin, system: &str, members: &[String]) -> Result<Vec<String>> {
-    let mut connection = connect(system).await?;
-    let mut users = Vec::new();
-    for (index, (username, name, role)) in PEOPLE.iter().enumerate() {
-        let known: Option<String> = sqlx::query_scalar("SELECT user_id FROM user_info WHERE username = ? LIMIT 1")
-            .bind(username)
-            .fetch_optional(&mut connection)
-            .await?;
-        let user_id = match known {
-            Some(user_id) => user_id,
-            None => {
-                let email = format!("{username}@example.com");
-                let mobile = format!("1380000{:04}", index + 1);
-                admin.create_user(NewUser { username, name, email: &email, mobile: &mobile }).await?
-            }
-        };
-        if !members.contains(&user_id) {
-            admin.put_member(TENANT, &user_id, role).await?;
-        }
-        users.push(user_id);
-    }
-    connection.close().await?;
-    Ok(users)
-}
-
-async fn connect(url: &str) -> Result<MySqlConnection> {
+pub async fn connect(url: &str) -> Result<MySqlConnection> {
     let options: MySqlConnectOptions = url.parse()?;
     Ok(options.disable_statement_logging().connect().await?)
 }
 
 /// The rows, in one transaction. `IGNORE` skips the ones that are there.
-async fn fill(tenant_admin: &str, users: &[String]) -> Result<()> {
+pub async fn fill(tenant_admin: &str, users: &[String]) -> Result<()> {
     let mut url = url::Url::parse(tenant_admin)?;
     url.set_path(&format!("ai_shifu_tenant_{TENANT}"));
     let mut connection = connect(url.as_str()).await?;

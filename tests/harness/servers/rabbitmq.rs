@@ -16,15 +16,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::certificates::Certificate;
+use super::certificates::Certificate;
+use super::probe::Probe;
+use super::{Server, start_process};
 use crate::files::{private_dir, random_secret, read_json, remembered, write_private};
-use crate::mariadb::wait_for;
 use crate::process::{Launch, Process};
-use crate::{install, ports, probe, process};
+use crate::{install, ports, process};
 
-/// 8 s on a quiet machine, 15 s on a busy one.
-const READY: Duration = Duration::from_secs(90);
-const STOP: Duration = Duration::from_secs(20);
 const USER: &str = "dev";
 const PLAINTEXT_LISTENER: [&str; 2] = ["RABBITMQ_NODE_IP_ADDRESS", "RABBITMQ_NODE_PORT"];
 
@@ -50,13 +48,30 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Starts the broker in this folder, with the queues that are there from before, and waits until it answers.
-    pub async fn start(dir: &Path) -> Result<Self> {
-        Self::start_with(dir, None).await
+    /// Deletes every exclusive queue under its owner, as an administrator of the broker can; says how many there were.
+    pub async fn delete_exclusive_queues(&self) -> Result<usize> {
+        let code = "length([rabbit_amqqueue:delete(Q, false, false, <<\"tests\">>) || Q <- rabbit_amqqueue:list(), \
+                    amqqueue:get_exclusive_owner(Q) =/= none]).";
+        let home = install::rabbitmq_home().context("RabbitMQ is not installed")?;
+        let broker = self.process.launch().command();
+        let mut control = tokio::process::Command::new(home.join("sbin/rabbitmqctl"));
+        control.args(["eval", code]).env_clear();
+        control.envs(broker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = control.output().await.context("run rabbitmqctl")?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        text.parse().with_context(|| format!("rabbitmqctl said: {text} {}", String::from_utf8_lossy(&output.stderr)))
     }
+}
 
-    /// The same, by TLS only if it has a certificate.
-    pub async fn start_with(dir: &Path, certificate: Option<&Certificate>) -> Result<Self> {
+impl Server for RabbitMq {
+    /// With a certificate it speaks TLS only.
+    type Options = Option<Certificate>;
+
+    /// 8 s on a quiet machine, 15 s on a busy one.
+    const READY: Duration = Duration::from_secs(90);
+    const STOP: Duration = Duration::from_secs(20);
+
+    async fn start(dir: &Path, certificate: &Option<Certificate>) -> Result<Self> {
         private_dir(dir)?;
         let identity: Identity = remembered(&dir.join("identity.json"), || {
             Ok(Identity {
@@ -67,13 +82,10 @@ impl RabbitMq {
                 cookie: random_secret(),
             })
         })?;
-        configure(dir, &identity, certificate)?;
-        let certificate = certificate.cloned();
+        configure(dir, &identity, certificate.as_ref())?;
         let (broker, epmd) = (broker_launch(dir, &identity, certificate.is_some())?, epmd_launch(dir, &identity)?);
-        for left in [&broker, &epmd] {
-            if let Some(mut left) = Process::attach(left.clone())? {
-                left.stop(STOP).await?;
-            }
+        if let Some(mut left) = Process::attach(broker.clone())? {
+            left.stop(Self::STOP).await?;
         }
         // A broker that was killed during its very first start leaves a database it cannot read.
         let complete = dir.join("complete");
@@ -81,16 +93,16 @@ impl RabbitMq {
             let _ = fs::remove_dir_all(dir.join("data"));
         }
         private_dir(&dir.join("data"))?;
-        let epmd = Process::start(epmd)?;
+        let epmd = start_process(epmd, Self::STOP).await?;
         let home = home_entry(dir);
-        let mut server = Self { identity, process: Process::start(broker)?, epmd, home, certificate, detached: false };
+        let (process, certificate) = (Process::start(broker)?, certificate.clone());
+        let mut server = Self { identity, process, epmd, home, certificate, detached: false };
         server.wait_ready().await?;
         write_private(&complete, "")?;
         Ok(server)
     }
 
-    /// The broker that an earlier run left running in this folder.
-    pub fn attach(dir: &Path) -> Result<Option<Self>> {
+    fn attach(dir: &Path) -> Result<Option<Self>> {
         let Some(identity) = read_json(&dir.join("identity.json"))? else { return Ok(None) };
         let process = Process::attach(broker_launch(dir, &identity, false)?)?;
         let mut epmd = Process::attach(epmd_launch(dir, &identity)?)?;
@@ -106,60 +118,46 @@ impl RabbitMq {
         }))
     }
 
-    pub async fn wait_ready(&mut self) -> Result<()> {
-        let url = self.url();
-        let authority = self.certificate.as_ref().map(|certificate| certificate.authority.clone());
-        wait_for("RabbitMQ", READY, &mut self.process, async || probe::amqp(&url, authority.as_deref()).await).await
-    }
-
-    pub fn url(&self) -> String {
+    fn url(&self) -> String {
         let scheme = if self.certificate.is_some() { "amqps" } else { "amqp" };
         format!("{scheme}://{USER}:{}@127.0.0.1:{}/%2f", self.identity.password, self.identity.port)
     }
 
-    pub fn port(&self) -> u16 {
+    fn port(&self) -> u16 {
         self.identity.port
     }
 
-    pub fn process(&mut self) -> &mut Process {
+    fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Lets the broker and its port mapper live on when this value is dropped.
-    pub fn detach(&mut self) {
-        self.detached = true;
-        self.process.detach();
-        self.epmd.detach();
+    fn probe(&self) -> Probe {
+        let authority = self.certificate.as_ref().map(|certificate| certificate.authority.clone());
+        Probe::Broker { url: self.url(), authority }
     }
 
-    pub async fn stop(&mut self) -> Result<()> {
-        self.process.stop(STOP).await?;
-        self.epmd.stop(STOP).await?;
+    async fn stop(&mut self) -> Result<()> {
+        self.process.stop(Self::STOP).await?;
+        self.epmd.stop(Self::STOP).await?;
         process::kill_with_environment(&self.home);
         Ok(())
     }
 
-    /// Kills the broker; its port mapper stays, as it would on a machine of its own.
-    pub fn kill9(&mut self) -> Result<()> {
-        self.process.kill9()
-    }
-
-    pub fn pause(&mut self) -> Result<()> {
-        self.process.pause()
-    }
-
-    pub fn resume(&mut self) -> Result<()> {
-        self.process.resume()
-    }
-
-    /// Starts the broker again, on the same port and data.
-    pub async fn restart(&mut self) -> Result<()> {
-        self.process.stop(STOP).await?;
+    /// The port mapper stays over a kill of the broker, as it would on a machine of its own.
+    async fn restart(&mut self) -> Result<()> {
+        self.process.stop(Self::STOP).await?;
         if !self.epmd.is_alive() {
             self.epmd.start_again(&[])?;
         }
         self.process.start_again(&[])?;
         self.wait_ready().await
+    }
+
+    /// The port mapper lives on with the broker.
+    fn detach(&mut self) {
+        self.detached = true;
+        self.process.detach();
+        self.epmd.detach();
     }
 }
 
@@ -243,20 +241,4 @@ fn broker_launch(dir: &Path, identity: &Identity, tls: bool) -> Result<Launch> {
 fn epmd_launch(dir: &Path, identity: &Identity) -> Result<Launch> {
     let program: PathBuf = install::epmd().context("Erlang's epmd is not installed")?;
     Ok(Launch::new("epmd", program, dir).args(["-address", "127.0.0.1", "-port", &identity.epmd_port.to_string()]))
-}
-
-impl RabbitMq {
-    /// Deletes every exclusive queue under its owner, as an administrator of the broker can; says how many there were.
-    pub async fn delete_exclusive_queues(&self) -> Result<usize> {
-        let code = "length([rabbit_amqqueue:delete(Q, false, false, <<\"tests\">>) || Q <- rabbit_amqqueue:list(), \
-                    amqqueue:get_exclusive_owner(Q) =/= none]).";
-        let home = install::rabbitmq_home().context("RabbitMQ is not installed")?;
-        let broker = self.process.launch().command();
-        let mut control = tokio::process::Command::new(home.join("sbin/rabbitmqctl"));
-        control.args(["eval", code]).env_clear();
-        control.envs(broker.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = control.output().await.context("run rabbitmqctl")?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        text.parse().with_context(|| format!("rabbitmqctl said: {text} {}", String::from_utf8_lossy(&output.stderr)))
-    }
 }

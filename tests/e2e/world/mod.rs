@@ -1,15 +1,21 @@
 //! What the tests have in common: a stack, users with tokens, and connections that look behind the scenes.
 
+mod command;
+mod fleet;
+
+pub use command::{Answer, command};
+pub use fleet::{fleet, host, orders, serves_all};
+
 use anyhow::{Context, Result, ensure};
-use harness::admin::{Admin, NewUser, Reply};
+use harness::clients::{Admin, NewUser, Reply, TenantApi};
+use harness::servers::Server;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use kernel::crypto::{KeyRing, Purpose};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::json;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, Executor, MySqlConnection};
-use std::process::Output;
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
@@ -33,6 +39,17 @@ pub fn with_second_server(name: &str) -> Result<StackOptions> {
     let mut options = without_nodes(name)?;
     options.more_servers = vec!["eu2".into()];
     Ok(options)
+}
+
+/// Waits until both servers of such a stack are registered.
+pub async fn both_servers(stack: &Stack) -> Result<()> {
+    let mut system = system(stack).await?;
+    let registered = "SELECT COUNT(*) FROM saas_database_servers";
+    wait::until(SOON, "both servers to be registered", async || {
+        number(&mut system, registered).await.ok().filter(|count| *count == 2)
+    })
+    .await
+    .map(drop)
 }
 
 /// Has new tenants placed on `main` only, once `eu2` is registered.
@@ -75,7 +92,7 @@ pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
     let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
     let password = ring.open_text(Purpose::TenantPassword { tenant_id: tenant, username: &username }, &sealed)?;
     let other = stack.more_servers.values().find(|server| i32::from(server.port()) == port);
-    let root = other.map_or_else(|| stack.urls.root.clone(), |server| server.root_url());
+    let root = other.map_or_else(|| stack.urls.root.clone(), |server| server.url());
     let server: MySqlConnectOptions = root.parse()?;
     Ok(server.username(&username).password(password.expose_secret()).database(&database))
 }
@@ -89,6 +106,26 @@ pub async fn user(admin: &Admin, name: &str, tenants: &[(&str, &str)]) -> Result
     }
     let token = admin.create_token(&user_id, None).await?;
     Ok((user_id, token))
+}
+
+/// Waits until a node serves the orders of the tenant with this host, and gives the answer.
+pub async fn served(api: &TenantApi, host: &str, token: &str) -> Result<Reply> {
+    wait::until_ok(SOON, &format!("the node to serve {host}"), async || {
+        let reply = api.get(host, token, "/api/orders").await?;
+        ensure!(reply.status == 200, "it answered {}: {}", reply.status, reply.text);
+        Ok(reply)
+    })
+    .await
+}
+
+/// Asks for a rotation of the tenant's credential and gives its operation.
+pub async fn rotate(admin: &Admin, tenant: &str) -> Result<String> {
+    let reply = admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?;
+    ensure!((reply.status, &reply.json["kind"]) == (202, &json!("rotate")), "{tenant}: {}", reply.text);
+    let operation = reply.operation_id()?.to_owned();
+    let location = format!("/admin/operations/{operation}");
+    ensure!(reply.header("location") == Some(location.as_str()), "{tenant}: {:?}", reply.headers);
+    Ok(operation)
 }
 
 /// Puts an order into a tenant's database that names the tenant: whoever reads it knows whose it is.
@@ -127,31 +164,4 @@ pub async fn idle(stack: &Stack) -> Result<()> {
     wait::until(SOON, "all jobs to end", async || number(&mut system, open).await.ok().filter(|open| *open == 0))
         .await
         .map(drop)
-}
-
-/// How a command of a service ended.
-pub struct Answer {
-    /// `None`: it was killed.
-    pub code: Option<i32>,
-    /// `Null` when it printed none.
-    pub json: Value,
-    pub errors: String,
-}
-
-impl Answer {
-    pub fn of(output: &Output) -> Self {
-        let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        Self { code: output.status.code(), json, errors: String::from_utf8_lossy(&output.stderr).into_owned() }
-    }
-
-    pub fn expect(self, code: i32) -> Result<Self> {
-        ensure!(self.code == Some(code), "exit code {:?}, expected {code}\n{}\n{}", self.code, self.json, self.errors);
-        Ok(self)
-    }
-
-    /// The command was killed.
-    pub fn killed(self) -> Result<()> {
-        ensure!(self.code.is_none(), "exit code {:?}, expected a kill\n{}\n{}", self.code, self.json, self.errors);
-        Ok(())
-    }
 }

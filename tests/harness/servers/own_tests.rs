@@ -6,11 +6,14 @@ use anyhow::{Context, Result};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Executor, MySqlConnection};
 
+use super::Server;
+use super::accounts;
+use super::mariadb::{self, MariaDb};
+use super::probe;
+use super::rabbitmq::RabbitMq;
+use super::redis::Redis;
 use crate::leftovers::fresh_dir;
-use crate::mariadb::{self, MariaDb};
-use crate::rabbitmq::RabbitMq;
-use crate::redis::Redis;
-use crate::{accounts, install, probe, wait};
+use crate::{install, wait};
 
 async fn connect(url: &str) -> Result<MySqlConnection> {
     let options: MySqlConnectOptions = url.parse()?;
@@ -26,7 +29,7 @@ async fn small_mariadb(name: &str) -> Result<MariaDb> {
 #[tokio::test]
 async fn mariadb_survives_what_tests_do_to_it() -> Result<()> {
     let mut server = small_mariadb("mariadb").await?;
-    let url = server.root_url();
+    let url = server.url();
     connect(&url).await?.execute("CREATE DATABASE kept").await?;
     for _ in 0..2 {
         server.kill9()?;
@@ -39,7 +42,7 @@ async fn mariadb_survives_what_tests_do_to_it() -> Result<()> {
     server.resume()?;
     wait::until_ok(Duration::from_secs(5), "the resumed server", async || probe::mysql(&url).await).await?;
 
-    let empty = server.url("root", "", "");
+    let empty = server.account_url("root", "", "");
     assert!(probe::mysql(&empty).await.is_err(), "no account has an empty password");
     server.stop().await
 }
@@ -83,7 +86,7 @@ async fn accounts_can_do_their_work_and_no_more() -> Result<()> {
 #[tokio::test]
 async fn redis_comes_back_empty_on_its_port() -> Result<()> {
     install::ensure(&[install::Tool::Redis]).await?;
-    let mut server = Redis::start(&fresh_dir("redis")?).await?;
+    let mut server = Redis::start(&fresh_dir("redis")?, &None).await?;
     let url = server.url();
     let mut wrong = url::Url::parse(&url)?;
     wrong.set_password(Some("wrong")).expect("a URL with a host");
@@ -100,7 +103,7 @@ async fn redis_comes_back_empty_on_its_port() -> Result<()> {
 #[ignore = "long: starts RabbitMQ three times"]
 async fn rabbitmq_survives_what_tests_do_to_it() -> Result<()> {
     install::ensure(&install::SERVERS).await?;
-    let mut server = RabbitMq::start(&fresh_dir("rabbitmq")?).await?;
+    let mut server = RabbitMq::start(&fresh_dir("rabbitmq")?, &None).await?;
     let url = server.url();
     server.kill9()?;
     server.restart().await?;

@@ -1,0 +1,47 @@
+//! How many connections are open at once, as the database server counts them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use sqlx::{Connection, MySqlConnection};
+use tokio::task::JoinHandle;
+
+/// Samples the server's list of sessions until it is asked for the result.
+///
+/// The server counts a connection until it has read its goodbye. So of three samples in a row the smallest counts: a
+/// connection that is really open is in all of them.
+pub struct MostConnections {
+    over: Arc<AtomicBool>,
+    most: Arc<AtomicI64>,
+    sampler: JoinHandle<Result<()>>,
+}
+
+impl MostConnections {
+    /// Of the users that this condition on `information_schema.PROCESSLIST` describes.
+    pub async fn sample(root_url: &str, condition: &str, every: Duration) -> Result<Self> {
+        let mut root = MySqlConnection::connect(root_url).await?;
+        let count = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE {condition}");
+        let (over, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
+        let (ended, max) = (Arc::clone(&over), Arc::clone(&most));
+        let sampler = tokio::spawn(async move {
+            let mut samples = [0; 3];
+            while !ended.load(Ordering::SeqCst) {
+                samples.rotate_left(1);
+                samples[2] = sqlx::query_scalar(&count).fetch_one(&mut root).await?;
+                max.fetch_max(samples.into_iter().min().unwrap_or_default(), Ordering::SeqCst);
+                tokio::time::sleep(every).await;
+            }
+            Ok(())
+        });
+        Ok(Self { over, most, sampler })
+    }
+
+    /// The most that were open at once.
+    pub async fn end(self) -> Result<i64> {
+        self.over.store(true, Ordering::SeqCst);
+        self.sampler.await??;
+        Ok(self.most.load(Ordering::SeqCst))
+    }
+}
