@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remembered_value_is_private_and_stays() {
+    fn a_remembered_value_is_private_and_stable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         let first: String = remembered(&path, || Ok(random_secret())).unwrap();

@@ -177,14 +177,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_an_even_number_lies_between_two() {
+    fn the_median_of_an_even_number_is_between_two_values() {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0]);
         assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.5, 4.0));
         assert_eq!(Spread::of([3.0, 9.0, 1.0]).median, 3.0);
     }
 
     #[test]
-    fn a_busy_machine_gets_no_verdict_and_its_rounds_no_say() {
+    fn rounds_on_a_busy_machine_do_not_count_for_the_verdict() {
         let turns = |rounds: &[(f64, f64)]| rounds.iter().map(|&(ratio, others)| Turn { ratio, others }).collect();
         let judge = |rounds: &[(f64, f64)]| Comparison::new("n", "w", Goal::AtMost(1.5), turns(rounds), Vec::new());
         // Only the busy rounds have good ratios.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn bad_input_of_the_admin_api_is_named() -> Result<()> {
+async fn the_admin_api_names_the_field_of_bad_input() -> Result<()> {
     let stack = harness::stack::Stack::start(world::without_nodes("bad-input")?).await?;
     let admin = stack.admin();
     let before = admin.events_after(0).await?.len();
@@ -94,7 +94,7 @@ async fn bad_input_of_the_admin_api_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn tenants_are_listed_in_pages() -> Result<()> {
+async fn pages_of_tenants_hold_each_tenant_once() -> Result<()> {
     let stack = harness::stack::Stack::start(world::without_nodes("pages")?).await?;
     let admin = stack.admin();
     for n in 0..5 {
@@ -116,7 +116,7 @@ async fn tenants_are_listed_in_pages() -> Result<()> {
 }
 
 #[tokio::test]
-async fn bad_requests_of_the_tenant_api_are_named() -> Result<()> {
+async fn the_tenant_api_refuses_bad_requests_by_code() -> Result<()> {
     let stack = world::start("bad-request").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;

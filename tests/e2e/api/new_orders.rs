@@ -17,7 +17,7 @@ async fn post(api: &TenantApi, token: &str, body: Value, headers: &[(&str, &str)
 }
 
 #[tokio::test]
-async fn orders_are_made_exactly_once_and_by_who_may() -> Result<()> {
+async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     let stack = world::start("new-orders").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;

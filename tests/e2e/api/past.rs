@@ -6,7 +6,7 @@ use harness::stack::Stack;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_tenant_is_shown_as_it_was() -> Result<()> {
+async fn a_tenant_is_shown_as_it_was_at_any_position_and_time() -> Result<()> {
     let stack = Stack::start(world::without_nodes("past")?).await?;
     let admin = stack.admin();
     let mut known: Vec<Value> = Vec::new();

@@ -17,7 +17,7 @@ const HOST: &str = "acme.example.com";
 const BOUND: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
-async fn tokens_are_listed_and_a_revoked_one_is_refused_by_both_nodes() -> Result<()> {
+async fn a_revoked_session_token_is_refused_by_every_node() -> Result<()> {
     let mut options = StackOptions::for_test("session-tokens")?;
     options.data_planes = 2;
     let stack = Stack::start(options).await?;
@@ -91,7 +91,7 @@ async fn tokens_are_listed_and_a_revoked_one_is_refused_by_both_nodes() -> Resul
 }
 
 #[tokio::test]
-async fn a_session_lasts_from_its_latest_use() -> Result<()> {
+async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
     let stack = world::start("sliding-sessions").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;

@@ -7,7 +7,7 @@ use harness::stack::Stack;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn admin_tokens_are_scoped_listed_and_revoked() -> Result<()> {
+async fn admin_tokens_obey_their_scope_and_revocation() -> Result<()> {
     let stack = Stack::start(world::without_nodes("tokens")?).await?;
     let none = Vec::new();
     let read =

@@ -10,7 +10,7 @@ const HOST: &str = "acme.example.com";
 const NAME: &str = "Zoë 李 😀";
 
 #[tokio::test]
-async fn a_users_orders_courses_promotions_and_coupons_are_as_in_the_database() -> Result<()> {
+async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
     let stack = world::start("user-routes").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;

@@ -12,7 +12,7 @@ use kernel::jobs::JobKind;
 use serde_json::json;
 
 #[tokio::test]
-async fn provisioner_killed_around_every_step() -> Result<()> {
+async fn a_provisioner_killed_around_every_step_loses_no_tenant() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("kill-steps")?).await?;
     let admin = stack.admin();
     let steps = sagas::steps(&stack, JobKind::Provision, "steps").await?;
@@ -35,7 +35,7 @@ async fn provisioner_killed_around_every_step() -> Result<()> {
 }
 
 #[tokio::test]
-async fn control_plane_killed_between_commit_and_publish() -> Result<()> {
+async fn a_control_plane_killed_around_a_commit_loses_no_request() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("kill-control")?).await?;
     let admin = stack.admin();
     let points = ["append.before_commit", "append.after_commit", "relay.before_publish", "relay.after_confirm"];
@@ -65,7 +65,7 @@ async fn control_plane_killed_between_commit_and_publish() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stopped_worker_does_nothing_after_it_was_replaced() -> Result<()> {
+async fn a_paused_worker_records_nothing_once_it_is_replaced() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("zombie")?).await?;
     let admin = stack.admin();
     let (held, points) = world::held_at("provision.apply_schema.before")?;

@@ -182,7 +182,7 @@ async fn killed(name: &str, whens: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_named() -> Result<()> {
+async fn commands_given_during_a_move_hold_after_it() -> Result<()> {
     let mut options = world::with_second_server("move-meanwhile")?;
     options.data_planes = 1;
     let mut stack = Stack::start(options).await?;
@@ -253,7 +253,7 @@ async fn what_is_asked_for_during_a_move_holds_after_it_and_bad_targets_are_name
 }
 
 #[tokio::test]
-async fn a_target_that_stays_away_holds_a_tenant_up_for_a_while_only() -> Result<()> {
+async fn a_move_to_a_lost_server_is_undone_in_bounded_time() -> Result<()> {
     let options = world::with_second_server("move-target-lost")?.with_env("control-plane", "JOB_PATIENCE", "6");
     let mut stack = Stack::start(options).await?;
     world::place_on_main(&stack).await?;

@@ -3,18 +3,18 @@
 //! The steps are those that the provisioner itself reports of a clean run, so that a new one is not forgotten; kills before and
 //! after each step are in [`crate::jobs::kill_points`], [`crate::jobs::rotation`], [`crate::tenants::deletion`] and [`crate::operations::audit`], from the same lists.
 
+mod job;
+
 use crate::invariants;
-use crate::operations::audit;
 use crate::world::{self, SOON};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::clients::{Admin, Operation};
 use harness::kill;
 use harness::stack::{Role, Stack};
 use harness::wait;
+use job::Job;
 use kernel::jobs::JobKind;
 use serde_json::json;
-use sqlx::ConnectOptions;
-use sqlx::mysql::MySqlConnectOptions;
 use std::time::Duration;
 
 /// How soon a job that was made to fail says so.
@@ -41,122 +41,6 @@ pub async fn steps(stack: &Stack, kind: JobKind, name: &str) -> Result<Vec<Strin
     let steps: Vec<String> = ended.steps.into_iter().map(|step| step.name).collect();
     ensure!(!steps.is_empty(), "{kind} has no step");
     Ok(steps)
-}
-
-/// A tenant for which a job can be asked for.
-struct Job {
-    kind: JobKind,
-    tenant: String,
-    /// Its credential before the job, if it has one.
-    former: Option<MySqlConnectOptions>,
-}
-
-impl Job {
-    /// Brings a tenant so far that a job of this kind is the next thing.
-    async fn prepare(stack: &Stack, kind: JobKind, name: &str) -> Result<Self> {
-        let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
-        let former = match kind {
-            JobKind::Provision => None,
-            JobKind::Rotate
-            | JobKind::Move
-            | JobKind::Migrate
-            | JobKind::Enforce
-            | JobKind::Configure
-            | JobKind::Purge
-            | JobKind::Audit => {
-                admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
-                Some(world::login(stack, &tenant).await?)
-            }
-            JobKind::Restore
-            | JobKind::RestoreNew
-            | JobKind::RestoreElsewhere
-            | JobKind::Backup
-            | JobKind::RestoreTest => {
-                bail!("asked for by a command: see crate::jobs::backups")
-            }
-        };
-        if kind == JobKind::Purge {
-            ensure!(admin.request("DELETE", &format!("/admin/tenants/{tenant}"), None, &[]).await?.status == 202);
-        }
-        Ok(Self { kind, tenant, former })
-    }
-
-    /// Asks for the job and gives its operation.
-    async fn begin(&self, stack: &Stack) -> Result<String> {
-        let (admin, tenant) = (stack.admin(), &self.tenant);
-        let reply = match self.kind {
-            JobKind::Provision => {
-                let body =
-                    json!({"tenant_id": tenant, "tenant_name": "T", "tenant_domain": format!("{tenant}.example.com")});
-                admin.post("/admin/tenants", body).await?
-            }
-            JobKind::Rotate => admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?,
-            JobKind::Move => {
-                admin.post(&format!("/admin/tenants/{tenant}/database/move"), json!({"server": "eu2"})).await?
-            }
-            JobKind::Migrate => admin.post(&format!("/admin/tenants/{tenant}/database/migrate"), json!({})).await?,
-            JobKind::Configure => {
-                let path = format!("/admin/tenants/{tenant}/config/features.new");
-                admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
-            }
-            JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
-            JobKind::Restore
-            | JobKind::RestoreNew
-            | JobKind::RestoreElsewhere
-            | JobKind::Backup
-            | JobKind::RestoreTest => {
-                bail!("asked for by a command: see crate::jobs::backups")
-            }
-            JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
-            JobKind::Enforce => {
-                let path = format!("/admin/tenants/{tenant}/suspend");
-                ensure!(admin.post(&path, json!({"reason": "unpaid"})).await?.status == 200);
-                // The answer of a suspension does not name its job.
-                let newest = "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND kind = 'enforce' ORDER BY operation_id DESC LIMIT 1";
-                let mut system = world::system(stack).await?;
-                return Ok(sqlx::query_scalar(newest).bind(tenant).fetch_one(&mut system).await?);
-            }
-        };
-        ensure!(reply.status == 202, "{tenant}: {}", reply.text);
-        Ok(reply.operation_id()?.to_owned())
-    }
-
-    /// What holds once the job has succeeded.
-    async fn succeeded(&self, stack: &Stack) -> Result<()> {
-        let (kind, tenant) = (self.kind, &self.tenant);
-        let state = match kind {
-            JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => "active",
-            JobKind::Configure | JobKind::Audit => "active",
-            JobKind::Restore | JobKind::RestoreNew | JobKind::RestoreElsewhere => "active",
-            JobKind::Backup | JobKind::RestoreTest => "active",
-            JobKind::Enforce => "suspended",
-            JobKind::Purge => "purged",
-        };
-        ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
-        // A configuration or a schema is no credential, and an audit changes none.
-        let replaced = !matches!(kind, JobKind::Configure | JobKind::Migrate | JobKind::Audit);
-        if let Some(former) = self.former.as_ref().filter(|_| replaced) {
-            ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
-        }
-        if state == "active" {
-            ensure!(world::login(stack, tenant).await?.connect().await.is_ok(), "{tenant} does not log in");
-        }
-        Ok(())
-    }
-
-    /// What holds once the job was undone.
-    async fn undone(&self, stack: &Stack) -> Result<()> {
-        let tenant = stack.admin().tenant(&self.tenant).await?;
-        match &self.former {
-            None => ensure!(tenant.state == "failed", "{} is {}", self.tenant, tenant.state),
-            Some(former) => {
-                let now = world::login(stack, &self.tenant).await?;
-                ensure!(now.get_username() == former.get_username(), "{} has another user", self.tenant);
-                ensure!(former.connect().await.is_ok(), "the credential of {} does not log in", self.tenant);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A short name for the tenants of a step: a tenant's id has 32 characters at most.
@@ -193,7 +77,7 @@ async fn all_steps(stack: &Stack, kinds: &[JobKind]) -> Result<Vec<(JobKind, Vec
 }
 
 #[tokio::test]
-async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> Result<()> {
+async fn a_saga_whose_step_fails_is_undone_or_finished() -> Result<()> {
     let mut stack = Stack::start(world::with_second_server("sagas-fail")?).await?;
     world::place_on_main(&stack).await?;
     let admin = stack.admin();
@@ -258,7 +142,7 @@ async fn every_step_of_every_saga_fails_and_the_job_is_undone_or_finished() -> R
 }
 
 #[tokio::test]
-async fn every_undo_that_fails_is_repeated_until_nothing_is_left() -> Result<()> {
+async fn an_undo_that_fails_is_repeated_until_nothing_is_left() -> Result<()> {
     let mut stack = Stack::start(world::with_second_server("undo-fails")?).await?;
     world::place_on_main(&stack).await?;
     let admin = stack.admin();

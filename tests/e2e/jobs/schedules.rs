@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const EXPIRED: [&str; 4] = ["t-0", "t-1", "t-2", "t-3"];
 
 #[tokio::test]
-async fn a_leader_killed_in_the_middle_of_a_run_leaves_it_to_the_next() -> Result<()> {
+async fn the_next_leader_finishes_the_run_of_a_killed_one() -> Result<()> {
     let (mut stack, second) = with_expired_tenants("schedule-killed", "schedule.asked=kill".to_owned()).await?;
     let run = ask_for_purges(&second).await?;
     kill::happened(&mut stack.control_planes[0], "schedule.asked").await?;
@@ -32,7 +32,7 @@ async fn a_leader_killed_in_the_middle_of_a_run_leaves_it_to_the_next() -> Resul
 }
 
 #[tokio::test]
-async fn a_leader_that_was_stopped_and_wakes_up_does_nothing() -> Result<()> {
+async fn a_paused_leader_does_nothing_once_it_is_replaced() -> Result<()> {
     let (held, points) = world::held_at("schedule.asked")?;
     let (mut stack, second) = with_expired_tenants("schedule-stopped", points).await?;
     let run = ask_for_purges(&second).await?;
@@ -55,7 +55,7 @@ async fn a_leader_that_was_stopped_and_wakes_up_does_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn missed_slots_are_caught_up_once_and_retention_removes_what_is_old() -> Result<()> {
+async fn missed_slots_run_once_and_retention_removes_old_rows() -> Result<()> {
     let options =
         world::without_nodes("schedule-missed")?.with_env("control-plane", "SCHEDULE_HISTORY_RETENTION", "0 0 * * * *");
     let mut stack = Stack::start(options).await?;
@@ -115,7 +115,7 @@ async fn missed_slots_are_caught_up_once_and_retention_removes_what_is_old() -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_credential_is_rotated_and_a_young_one_is_not() -> Result<()> {
+async fn only_credentials_past_their_age_are_rotated() -> Result<()> {
     let options = StackOptions::for_test("schedule-rotation")?
         .with_env("control-plane", "ROTATION_MAX_AGE_DAYS", "30")
         .with_env("control-plane", "ROTATIONS_AT_ONCE", "1");

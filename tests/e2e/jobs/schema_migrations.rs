@@ -91,7 +91,7 @@ async fn migrations(admin: &Admin, tenant: &str) -> Result<Vec<(u64, u64)>> {
 }
 
 #[tokio::test]
-async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Result<()> {
+async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     let options = StackOptions::for_test("schema-newer")?.with_env("provisioner", "JOB_LEASE", "4").with_env(
         "control-plane",
         "SCHEDULE_SCHEMA_MIGRATION",
@@ -207,7 +207,7 @@ async fn tenants_come_to_a_newer_schema_in_service_and_one_fails_alone() -> Resu
 }
 
 #[tokio::test]
-async fn a_migration_killed_at_every_point_is_finished_and_told_once() -> Result<()> {
+async fn a_migration_killed_at_every_point_is_recorded_once() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("schema-killed")?).await?;
     let admin = stack.admin();
     let mut points = ["migrate_schema.before", "applied", "marked", "migrate_schema.after", "recorded"]

@@ -12,7 +12,7 @@ use sqlx::Connection;
 const ROWS: u64 = 100_000;
 
 #[tokio::test]
-async fn everything_arrives_as_it_was_and_old_users_are_served() -> Result<()> {
+async fn an_import_is_equal_and_old_users_are_served() -> Result<()> {
     let stack = world::start("legacy-arrival").await?;
     let old = Old::filled(&stack, Generation::September2025, ROWS).await?;
     let before = old.sums().await?;
@@ -96,7 +96,7 @@ async fn everything_arrives_as_it_was_and_old_users_are_served() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_newer_generation_arrives_too_with_what_does_not_fit_into_the_design() -> Result<()> {
+async fn the_newer_generation_is_imported_with_its_additions() -> Result<()> {
     let stack = harness::stack::Stack::start(world::without_nodes("legacy-newer")?).await?;
     let old = Old::filled(&stack, Generation::November2025, 5000).await?;
     let done = old.done(&stack, &["import"]).await?;
@@ -108,7 +108,7 @@ async fn the_newer_generation_arrives_too_with_what_does_not_fit_into_the_design
 }
 
 #[tokio::test]
-async fn unmapped_tables_are_left_when_that_is_chosen_and_are_named() -> Result<()> {
+async fn unmapped_tables_can_be_left_out_and_are_named() -> Result<()> {
     let stack = harness::stack::Stack::start(world::without_nodes("legacy-left")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 2000).await?;
     let done = old.done(&stack, &["import", "--unmapped", "leave"]).await?;

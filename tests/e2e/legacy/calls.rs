@@ -32,7 +32,7 @@ async fn stack(name: &str) -> Result<Stack> {
 }
 
 #[tokio::test]
-async fn old_calls_are_answered_as_the_reference_answers_them() -> Result<()> {
+async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
     let stack = stack("legacy-calls").await?;
     let admin = stack.admin();
     let mut redis = old_application::connect(&stack.urls.redis).await?;
@@ -134,7 +134,7 @@ async fn old_calls_are_answered_as_the_reference_answers_them() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "long: makes a Python virtualenv and runs the reference, whose folder LEGACY_REFERENCE names"]
-async fn the_reference_itself_gives_the_same_bytes() -> Result<()> {
+async fn the_reference_gives_the_same_bytes() -> Result<()> {
     let reference = std::env::var("LEGACY_REFERENCE").context(
         "LEGACY_REFERENCE must name the folder of the Flask reference: app.py, requirements.txt, system_schema.sql",
     )?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[tokio::test]
-async fn what_is_written_to_the_source_during_the_import_arrives_by_sync() -> Result<()> {
+async fn sync_brings_what_was_written_during_the_import() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-sync")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 20_000).await?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -72,7 +72,7 @@ async fn write_until(mut connection: MySqlConnection, stop: Arc<AtomicBool>) -> 
 }
 
 #[tokio::test]
-async fn what_the_new_system_wrote_goes_back_by_rollback() -> Result<()> {
+async fn rollback_brings_back_what_the_new_system_wrote() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-back")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 5000).await?;
     old.allow(WRITING).await?;

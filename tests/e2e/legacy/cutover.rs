@@ -42,7 +42,7 @@ async fn a_cut_over_backs_up_moves_everything_and_switches() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_cut_over_that_fails_stops_with_the_way_back() -> Result<()> {
+async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-stops")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 2000).await?;
     let before = old.sums().await?;

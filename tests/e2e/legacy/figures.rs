@@ -32,7 +32,7 @@ fn value(text: &str, series: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn a_move_can_be_watched_and_its_failure_is_seen() -> Result<()> {
+async fn an_import_exposes_its_progress_and_its_failure() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-figures")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 5000).await?;
     let rows: u64 = old.sums().await?.values().map(|sum| sum.rows).sum();

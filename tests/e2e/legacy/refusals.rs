@@ -66,7 +66,7 @@ fn assert_refused(old: &Old, what: &str, answer: Answer, named: &[&str]) -> Resu
 }
 
 #[tokio::test]
-async fn what_cannot_be_moved_is_named_and_nothing_is_touched() -> Result<()> {
+async fn an_impossible_import_is_named_and_changes_nothing() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-refused")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 2000).await?;
     let mut connection = old.connect().await?;
@@ -153,7 +153,7 @@ async fn what_cannot_be_moved_is_named_and_nothing_is_touched() -> Result<()> {
 }
 
 #[tokio::test]
-async fn databases_that_are_not_of_a_known_generation_are_told_apart() -> Result<()> {
+async fn databases_of_unknown_generations_are_refused() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-strangers")?).await?;
     let old = Old::empty(&stack, Generation::TooNew).await?;
     world::idle(&stack).await?;

@@ -56,7 +56,7 @@ async fn code(api: &TenantApi, user: &str, token: &str) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn old_sessions_go_on_until_they_end() -> Result<()> {
+async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     let Old { stack, mut redis, proxy: _proxy, server: _server } = old("legacy-sessions").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), world::SOON).await?;
@@ -178,7 +178,7 @@ async fn old_sessions_go_on_until_they_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn redis_slow_or_away_changes_nobodys_identity() -> Result<()> {
+async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
     let Old { stack, proxy, mut server, mut redis } = old("legacy-redis").await?;
     let (one, two) = (stack.tenant_api(0), stack.tenant_api(1));
     let ann = old_application::log_in(&mut redis, ANN).await?;

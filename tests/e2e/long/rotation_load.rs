@@ -93,7 +93,7 @@ struct Rotation {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a hundred thousand requests"]
-async fn twenty_rotations_under_load_fail_none_of_a_hundred_thousand_requests() -> Result<()> {
+async fn rotations_fail_none_of_a_hundred_thousand_requests() -> Result<()> {
     let mut busy = Busy::begin(StackOptions::for_test("rotation-load")?).await?;
     let mut rounds = 0;
     while rounds == 0 || busy.load.answers() < REQUESTS {
@@ -108,7 +108,7 @@ async fn twenty_rotations_under_load_fail_none_of_a_hundred_thousand_requests() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: waits for nodes that are gone"]
-async fn a_node_that_is_killed_or_paused_delays_rotations_and_fails_none() -> Result<()> {
+async fn a_killed_or_paused_node_delays_rotations_only() -> Result<()> {
     let mut options = StackOptions::for_test("rotation-nodes")?;
     options.data_planes = 3;
     let mut busy = Busy::begin(options).await?;
@@ -139,7 +139,7 @@ async fn a_node_that_is_killed_or_paused_delays_rotations_and_fails_none() -> Re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: the worker is killed fifteen times under load"]
-async fn a_worker_killed_at_every_step_fails_no_request() -> Result<()> {
+async fn a_rotation_killed_at_every_step_fails_no_request() -> Result<()> {
     let options = StackOptions::for_test("rotation-worker")?.with_env("provisioner", "JOB_LEASE", "4");
     let mut busy = Busy::begin(options).await?;
     let steps = ["prepare_user", "verify_next", "switch", "await_nodes", "retire_user", "enforce"];

@@ -31,7 +31,7 @@ const OF_EVENTS: &str =
 
 #[tokio::test]
 #[ignore = "long: makes a Python virtualenv and asks some ten thousand questions"]
-async fn schemathesis_sees_no_answer_that_the_documents_do_not_promise() -> Result<()> {
+async fn no_answer_differs_from_the_openapi_documents() -> Result<()> {
     let bin = python::virtualenv("schemathesis", PACKAGE).await?;
     let options = StackOptions::for_test("schemathesis")?
         .with_env("control-plane", "SIGNUPS_PER_ADDRESS_PER_HOUR", "1000000")

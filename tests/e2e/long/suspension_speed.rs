@@ -17,7 +17,7 @@ const ENFORCED: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: many suspensions, for figures"]
-async fn a_suspension_is_refused_on_every_node() -> Result<()> {
+async fn every_node_refuses_a_suspended_tenant_in_bounded_time() -> Result<()> {
     let mut options = StackOptions::for_test("suspension-speed")?;
     (options.data_planes, options.broker) = (NODES, Broker::Own);
     let mut stack = Stack::start(options).await?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 const HOST: &str = "acme.example.com";
 
 #[tokio::test]
-async fn requests_are_logged_with_who_asked_and_old_rows_go() -> Result<()> {
+async fn requests_are_logged_with_their_user_until_retention() -> Result<()> {
     let options = StackOptions::for_test("access-log")?.with_env("data-plane", "TRUSTED_PROXIES", "127.0.0.0/8");
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
@@ -83,7 +83,7 @@ async fn row(system: &mut MySqlConnection, request_id: &str) -> Result<Row> {
 }
 
 #[tokio::test]
-async fn rows_wait_for_the_database_and_those_beyond_are_counted() -> Result<()> {
+async fn log_rows_wait_for_the_database_or_are_counted() -> Result<()> {
     let options = StackOptions::for_test("access-log-away")?.with_env("data-plane", "ACCESS_LOG_BUFFER", "20");
     let mut stack = Stack::start(options).await?;
     let api = stack.tenant_api(0);

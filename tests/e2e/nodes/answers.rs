@@ -5,6 +5,8 @@
 //! began more than [`BOUND`] after a suspension or deletion was accepted and was served all the same. Tenants that are only
 //! renamed and rotated must always be served.
 
+mod tenant;
+
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,8 +17,9 @@ use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use tenant::Tenant;
 
 /// How long after a command was accepted a node may still not know of it.
 const BOUND: Duration = Duration::from_secs(2);
@@ -28,51 +31,14 @@ const CHANGING: usize = 3;
 const PASSING: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_thousand_answers_while_tenants_change() -> Result<()> {
+async fn twenty_thousand_answers_show_no_other_tenants_row() -> Result<()> {
     answers("answers", 2, 20_000).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: a million answers"]
-async fn a_million_answers_while_tenants_change() -> Result<()> {
+async fn a_million_answers_show_no_other_tenants_row() -> Result<()> {
     answers("answers-long", 3, 1_000_000).await
-}
-
-/// A tenant as this test knows it.
-struct Tenant {
-    id: String,
-    /// Renamed and rotated at most, so every answer must be a success.
-    steady: bool,
-    stops: Mutex<Vec<Stop>>,
-}
-
-/// From the acceptance of a suspension or deletion to the sending of the command that undid it.
-struct Stop {
-    accepted: Instant,
-    undone: Option<Instant>,
-}
-
-impl Tenant {
-    fn new(id: impl Into<String>, steady: bool) -> Arc<Self> {
-        Arc::new(Self { id: id.into(), steady, stops: Mutex::default() })
-    }
-
-    fn stopped(&self) {
-        let stop = Stop { accepted: Instant::now(), undone: None };
-        self.stops.lock().unwrap_or_else(PoisonError::into_inner).push(stop);
-    }
-
-    fn resuming(&self) {
-        if let Some(stop) = self.stops.lock().unwrap_or_else(PoisonError::into_inner).last_mut() {
-            stop.undone = Some(Instant::now());
-        }
-    }
-
-    /// Whether a request of this time must have been refused.
-    fn refuses(&self, begun: Instant, ended: Instant) -> bool {
-        let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
-        stops.iter().any(|stop| begun > stop.accepted + BOUND && stop.undone.is_none_or(|undone| ended < undone))
-    }
 }
 
 /// What happens to tenants.

@@ -24,7 +24,7 @@ async fn start(name: &str, tenants: &[&str]) -> Result<(Stack, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_with_200_hanging_requests_fails_none_of_the_others() -> Result<()> {
+async fn two_hundred_hanging_requests_fail_no_other_tenant() -> Result<()> {
     let (stack, token) = start("fairness", &["hung", OTHERS[0], OTHERS[1], OTHERS[2]]).await?;
     let mut holder = world::root(&stack).await?;
     sqlx::raw_sql("LOCK TABLES ai_shifu_tenant_hung.order_orders WRITE").execute(&mut holder).await?;
@@ -63,7 +63,7 @@ async fn a_tenant_with_200_hanging_requests_fails_none_of_the_others() -> Result
 }
 
 #[tokio::test]
-async fn a_statement_ends_at_the_server_at_its_limit_and_when_its_client_gives_up() -> Result<()> {
+async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
     let (stack, token) = start("statements", &["slow"]).await?;
     let (api, mut root) = (stack.tenant_api(0), world::root(&stack).await?);
     // Longer than anybody waits; a sleeping row costs the machine nothing.

@@ -16,7 +16,7 @@ const APPENDS: usize = 40;
 /// 16 writers append to the store; one in ten rolls back, one in four dawdles before its commit. Three readers follow
 /// with a cursor each, as a node does. Nobody may see a gap, ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixteen_writers_make_positions_without_a_hole_and_no_reader_skips_one() -> Result<()> {
+async fn positions_are_dense_and_no_reader_skips_one() -> Result<()> {
     let mut options = world::without_nodes("positions")?;
     (options.control_planes, options.provisioners) = (0, 0);
     let stack = Stack::start_servers(options).await?;

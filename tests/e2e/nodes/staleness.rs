@@ -54,7 +54,7 @@ impl Served {
 }
 
 #[tokio::test]
-async fn with_the_broker_up() -> Result<()> {
+async fn a_suspension_is_seen_in_time_with_the_broker() -> Result<()> {
     let served = served(StackOptions::for_test("stale-up")?).await?;
     for round in 0..10 {
         served.suspend_is_seen(&format!("round {round}")).await?;
@@ -63,7 +63,7 @@ async fn with_the_broker_up() -> Result<()> {
 }
 
 #[tokio::test]
-async fn with_the_broker_down_and_after_it_came_back() -> Result<()> {
+async fn a_suspension_is_seen_in_time_without_the_broker() -> Result<()> {
     let mut options = StackOptions::for_test("stale-broker")?;
     options.broker = Broker::Own;
     let mut served = served(options).await?;
@@ -76,7 +76,7 @@ async fn with_the_broker_down_and_after_it_came_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn with_the_nodes_queue_deleted_again_and_again() -> Result<()> {
+async fn a_suspension_is_seen_in_time_without_the_nodes_queue() -> Result<()> {
     let mut options = StackOptions::for_test("stale-queue")?;
     options.broker = Broker::Own;
     let served = served(options).await?;
@@ -95,7 +95,7 @@ async fn delete_own_queues(stack: &Stack) -> Result<usize> {
 }
 
 #[tokio::test]
-async fn with_the_node_stopped_and_continued() -> Result<()> {
+async fn a_node_that_wakes_up_serves_no_suspended_tenant() -> Result<()> {
     let mut served = served(StackOptions::for_test("stale-stopped")?).await?;
     let admin = served.stack.admin();
     for round in 0..3 {

@@ -78,7 +78,7 @@ impl Two {
 }
 
 #[tokio::test]
-async fn switches_count_within_two_seconds_on_every_node() -> Result<()> {
+async fn a_switch_takes_effect_on_every_node_in_two_seconds() -> Result<()> {
     let two = two("switches").await?;
     let unknown: &[(&str, &str)] = &[("Host", UNKNOWN_HOST)];
     let acme: &[(&str, &str)] = &[("Host", ACME_HOST)];

@@ -1,5 +1,6 @@
 //! Alerts and dashboards speak of metrics that exist, each alert has a runbook, and a real Prometheus sees one fire and end.
 
+use super::documents;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::install::{self, Tool};
@@ -127,11 +128,7 @@ fn alerts_and_dashboards_name_metrics_that_exist() -> Result<()> {
 fn every_alert_has_a_runbook() -> Result<()> {
     let rules = fs::read_to_string(deploy("prometheus/alerts.yml"))?;
     let operations = fs::read_to_string(deploy("OPERATIONS.md"))?;
-    let anchors: BTreeSet<String> = operations
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .map(|title| title.to_lowercase().replace(' ', "-").replace(['\'', '"', ','], ""))
-        .collect();
+    let anchors = documents::anchors(&operations);
     let (alerts, runbooks) = (values(&rules, "alert"), values(&rules, "runbook_url"));
     assert_eq!(alerts.len(), runbooks.len(), "an alert without a runbook, or a runbook without an alert");
     for runbook in &runbooks {
@@ -179,7 +176,7 @@ async fn firing(url: &str) -> Result<BTreeSet<String>> {
 }
 
 #[tokio::test]
-async fn a_real_prometheus_sees_alerts_fire_and_end() -> Result<()> {
+async fn alerts_fire_and_end_in_a_real_prometheus() -> Result<()> {
     install::ensure(&[Tool::Prometheus]).await?;
     let promtool = install::program("promtool").context("promtool")?;
     let tested =

@@ -1,64 +1,77 @@
-//! The README stays true: its settings are those of `deploy/defaults.env`, and what it points at exists.
+//! The documents stay true: every link in a Markdown file leads to a file, and to a heading of it if it names one.
 
-use kernel::process::config::DEFAULTS;
-use std::collections::BTreeMap;
-use std::path::Path;
+use anyhow::{Context, Result, ensure};
+use harness::paths;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-const README: &str = include_str!("../../../README.md");
+/// Folders with Markdown files of ours.
+const FOLDERS: [&str; 9] = [
+    ".",
+    "kernel",
+    "control-plane",
+    "provisioner",
+    "provisioner/src/legacy",
+    "data-plane",
+    "deploy",
+    "tests",
+    "tests/legacy",
+];
 
-/// Settings of the defaults file: those with a default, and those that a comment calls required, secret or optional.
-fn documented() -> BTreeMap<String, Option<String>> {
-    let name =
-        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit());
-    DEFAULTS
-        .lines()
-        .filter_map(|line| match line.strip_prefix("# ") {
-            Some(comment) => {
-                let first = comment.split([' ', ':']).next().filter(|word| name(word) && word.contains('_'))?;
-                let required = comment[first.len()..].starts_with(" (");
-                required.then(|| (first.to_owned(), None))
+fn documents() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in FOLDERS {
+        for entry in fs::read_dir(paths::workspace().join(folder)).with_context(|| folder.to_owned())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
             }
-            None => line.split_once('=').map(|(name, value)| (name.to_owned(), Some(value.to_owned()))),
+        }
+    }
+    Ok(found)
+}
+
+/// The targets of `[text](target)`, outside blocks of code.
+fn links(text: &str) -> Vec<&str> {
+    let mut fenced = false;
+    let prose = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    });
+    prose.flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next()).collect()
+}
+
+/// The anchors of a document's headings, as the hosts of repositories make them.
+pub fn anchors(text: &str) -> BTreeSet<String> {
+    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    titles
+        .map(|title| {
+            let kept = title.to_lowercase().replace(' ', "-");
+            kept.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
         })
         .collect()
 }
 
 #[test]
-fn the_settings_of_the_readme_are_those_of_the_defaults_file() {
-    let table: BTreeMap<&str, &str> = README
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|line| line.split_once("` | "))
-        // The tables of calls begin with a method.
-        .filter(|(name, _)| name.contains('_') && !name.contains(['/', ' ', '.', '{']) || *name == "LOG")
-        .filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase()))
-        .map(|(name, rest)| (name, rest.split(" |").next().unwrap_or_default()))
-        .collect();
-    let documented = documented();
-    for (name, default) in &documented {
-        let shown = match (name.as_str(), table.get(name.as_str())) {
-            ("TENANT_DB_ADMIN_URL_EU2", _) => continue,
-            (_, Some(shown)) => *shown,
-            (_, None) => panic!("{name} is not in the README"),
-        };
-        match default.as_deref() {
-            None if name == "REDIS_URL" => {}
-            None => assert_eq!(shown, "required", "{name}"),
-            Some("") => assert!(!shown.contains('`'), "{name} has no default"),
-            Some(default) => assert!(shown.contains(&format!("`{default}`")), "{name}: {shown} is not {default}"),
+fn every_link_of_a_document_leads_somewhere() -> Result<()> {
+    let mut checked = 0;
+    for document in documents()? {
+        let name = document.strip_prefix(paths::workspace()).unwrap_or(&document).display().to_string();
+        let text = fs::read_to_string(&document)?;
+        let folder = document.parent().unwrap_or(Path::new("."));
+        for link in links(&text).into_iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
+            let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
+            let target = if path.is_empty() { document.clone() } else { folder.join(path) };
+            ensure!(target.exists(), "{name} links to {link}, which does not exist");
+            if let Some(anchor) = anchor.filter(|_| target.extension().is_some_and(|extension| extension == "md")) {
+                let anchors = anchors(&fs::read_to_string(&target)?);
+                ensure!(anchors.contains(anchor), "{name} links to {link}, and no heading has that anchor");
+            }
+            checked += 1;
         }
     }
-    for name in table.keys() {
-        assert!(documented.contains_key(*name) || name.ends_with("<NAME>"), "{name} is not in the defaults file");
-    }
-}
-
-#[test]
-fn what_the_readme_points_at_exists() {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let links: Vec<&str> = README.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
-    assert!(links.len() > 20);
-    for link in links.iter().filter(|link| !link.contains("://")) {
-        assert!(top.join(link).exists(), "{link}");
-    }
+    ensure!(checked > 20, "only {checked} links were found");
+    Ok(())
 }

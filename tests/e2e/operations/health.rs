@@ -32,7 +32,7 @@ fn tenant<'h>(health: &'h Value, id: &str) -> Result<&'h Value> {
 }
 
 #[tokio::test]
-async fn faults_of_tenants_their_server_and_the_workers_are_told_and_their_end() -> Result<()> {
+async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
     let mut options = StackOptions::for_test("health-tenants")?;
     options.more_servers = vec!["eu2".into()];
     let mut stack = Stack::start(options).await?;
@@ -107,7 +107,7 @@ async fn faults_of_tenants_their_server_and_the_workers_are_told_and_their_end()
 }
 
 #[tokio::test]
-async fn faults_of_nodes_broker_system_database_and_jobs_are_told_and_their_end() -> Result<()> {
+async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     let mut options = StackOptions::for_test("health-parts")?;
     options.broker = Broker::Own;
     let mut stack = Stack::start(options).await?;

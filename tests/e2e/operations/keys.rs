@@ -52,7 +52,7 @@ async fn restart_all(stack: &mut Stack, ring: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_are_replaced_under_running_services() -> Result<()> {
+async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     let mut stack = world::start("keys").await?;
     let admin = stack.admin();
     for id in ["acme", "beta"] {
@@ -129,7 +129,7 @@ async fn keys_are_replaced_under_running_services() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sealing_anew_can_be_killed_at_any_row() -> Result<()> {
+async fn resealing_can_be_killed_at_any_row() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("reseal-killed")?).await?;
     let admin = stack.admin();
     for n in 0..4 {
@@ -177,7 +177,7 @@ async fn sealing_anew_can_be_killed_at_any_row() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_that_has_sealed_too_much_seals_no_more() -> Result<()> {
+async fn a_key_at_its_limit_seals_no_more() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("key-limit")?).await?;
     let admin = stack.admin();
     let mut system = world::system(&stack).await?;

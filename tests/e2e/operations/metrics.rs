@@ -94,7 +94,7 @@ async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String
 }
 
 #[tokio::test]
-async fn every_process_exposes_the_metrics_of_the_list_and_no_other() -> Result<()> {
+async fn every_process_exposes_exactly_its_listed_metrics() -> Result<()> {
     let (_stack, found) = expositions("metrics").await?;
     for (service, text) in &found {
         let known: BTreeMap<&str, _> = names::ALL
@@ -131,7 +131,7 @@ async fn every_process_exposes_the_metrics_of_the_list_and_no_other() -> Result<
 
 #[tokio::test]
 #[ignore = "long: installs Prometheus"]
-async fn prometheus_finds_nothing_to_say_of_the_metrics() -> Result<()> {
+async fn prometheus_accepts_the_exposed_metrics() -> Result<()> {
     install::ensure(&[Tool::Prometheus]).await?;
     let promtool = install::program("promtool").context("promtool")?;
     let (_stack, found) = expositions("metrics-lint").await?;

@@ -6,7 +6,7 @@ use harness::stack::Role;
 use harness::stack::Stack;
 
 #[tokio::test]
-async fn two_migrations_at_once_and_again_are_harmless() -> Result<()> {
+async fn concurrent_and_repeated_migrations_are_harmless() -> Result<()> {
     let mut options = world::without_nodes("migrations")?;
     (options.control_planes, options.provisioners) = (0, 0);
     let stack = Stack::start_servers(options).await?;
@@ -43,7 +43,7 @@ async fn two_migrations_at_once_and_again_are_harmless() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_service_on_an_old_schema_says_what_to_do() -> Result<()> {
+async fn a_service_on_an_old_schema_names_the_migration_command() -> Result<()> {
     let mut options = world::without_nodes("old-schema")?;
     (options.control_planes, options.provisioners) = (0, 0);
     let stack = Stack::start_servers(options).await?;

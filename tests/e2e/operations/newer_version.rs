@@ -21,7 +21,7 @@ const OF_A_NEWER_VERSION: &str = "START TRANSACTION;
     COMMIT";
 
 #[tokio::test]
-async fn what_a_newer_version_has_written_stands_in_nobodys_way() -> Result<()> {
+async fn rows_of_a_newer_version_stop_no_process() -> Result<()> {
     let mut stack = world::start("newer").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;

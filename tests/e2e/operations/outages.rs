@@ -9,7 +9,7 @@ use harness::wait;
 use serde_json::json;
 
 #[tokio::test]
-async fn broker_killed_and_restarted() -> Result<()> {
+async fn tenants_are_provisioned_without_the_broker() -> Result<()> {
     let mut options = world::without_nodes("broker-killed")?;
     options.broker = Broker::Own;
     let mut stack = Stack::start(options).await?;
@@ -33,7 +33,7 @@ async fn broker_killed_and_restarted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn redis_gone() -> Result<()> {
+async fn tenants_are_served_without_redis() -> Result<()> {
     let mut stack = world::start("redis-gone").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
@@ -55,7 +55,7 @@ async fn redis_gone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn system_database_restarted() -> Result<()> {
+async fn a_restart_of_the_system_database_loses_no_tenant() -> Result<()> {
     let mut stack = world::start("db-restarted").await?;
     let admin = stack.admin();
     let mut accepted = Vec::new();
@@ -79,7 +79,7 @@ async fn system_database_restarted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_cut_off_from_the_system_database_serves_whom_it_knows() -> Result<()> {
+async fn a_node_without_system_database_serves_known_tenants() -> Result<()> {
     // The tenant lives on another server than the system database, which is then stopped.
     let mut options = harness::stack::StackOptions::for_test("cut-off")?;
     options.more_servers = vec!["eu2".into()];

@@ -134,7 +134,7 @@ const PLANTED: [(&str, &str, &str, &str); 13] = [
 ];
 
 #[tokio::test]
-async fn a_rebuild_is_equal_and_whatever_was_planted_is_found_and_repaired() -> Result<()> {
+async fn a_rebuild_finds_and_repairs_every_planted_change() -> Result<()> {
     let stack = Stack::start(world::without_nodes("rebuild")?).await?;
     let admin = stack.admin();
     mixed_history(&stack, &admin).await?;
@@ -183,7 +183,7 @@ async fn a_rebuild_is_equal_and_whatever_was_planted_is_found_and_repaired() -> 
 }
 
 #[tokio::test]
-async fn a_rebuild_beside_running_services_compares_one_position() -> Result<()> {
+async fn a_rebuild_beside_live_services_compares_one_position() -> Result<()> {
     let stack = Stack::start(world::without_nodes("rebuild-live")?).await?;
     let admin = stack.admin();
     let busy = async {

@@ -33,7 +33,7 @@ async fn a_rolling_restart_fails_no_request() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "long: compiles another version of the services first"]
-async fn an_upgrade_and_the_way_back_fail_no_request() -> Result<()> {
+async fn an_upgrade_and_its_rollback_fail_no_request() -> Result<()> {
     let old = other_version().await?;
     let new = paths::binaries(paths::own_profile())?;
     let mut options = replicated("upgrade")?;
@@ -176,7 +176,7 @@ async fn run(program: &str, args: &[&str], dir: &Path) -> Result<()> {
 
 /// Whoever looks sees that a node leaves while it still answers.
 #[tokio::test]
-async fn a_node_says_that_it_leaves_before_it_does() -> Result<()> {
+async fn a_node_is_not_ready_before_it_stops_serving() -> Result<()> {
     let mut stack =
         Stack::start(StackOptions::for_test("leaving")?.with_env("data-plane", "SHUTDOWN_NOTICE", "3")).await?;
     let api = stack.tenant_api(0);

@@ -15,7 +15,7 @@ const TENANT_INDEXES: &str = include_str!("golden/tenant_indexes.tsv");
 const OWN_INDEXES: [&str; 2] = ["idx_list", "idx_user_list"];
 
 #[tokio::test]
-async fn the_tables_are_what_the_design_says() -> Result<()> {
+async fn the_tables_are_those_of_the_design() -> Result<()> {
     let stack = Stack::start(world::without_nodes("schema")?).await?;
     let mut root = world::root(&stack).await?;
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 
 #[tokio::test]
-async fn no_secret_is_in_a_log_event_message_answer_or_process_list() -> Result<()> {
+async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
     let mut options = StackOptions::for_test("secrets")?;
     for service in ["control-plane", "provisioner", "data-plane"] {
         options = options.with_env(service, "LOG", "trace");

@@ -21,7 +21,7 @@ const WORKER: Role = Role::Provisioner;
 const NODE: Role = Role::DataPlane;
 
 #[tokio::test]
-async fn a_start_says_what_is_missing() -> Result<()> {
+async fn a_start_names_the_setting_at_fault() -> Result<()> {
     let mut options = world::without_nodes("start")?;
     // READ COMMITTED and a log of statements do not go together.
     options.mariadb.extra = vec!["--log-bin".into(), "--binlog-format=MIXED".into(), "--server-id=1".into()];
@@ -156,7 +156,7 @@ async fn a_start_says_what_is_missing() -> Result<()> {
 /// The tables have what Galera wants (a primary key each), and the member that takes the writes has all that we want. MariaDB's
 /// packages bring the library along.
 #[tokio::test]
-async fn a_member_of_a_galera_cluster_will_do() -> Result<()> {
+async fn a_member_of_a_galera_cluster_serves() -> Result<()> {
     if harness::servers::mysql::selected().is_some() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use sqlx::{Connection, MySqlConnection};
 const HOST: &str = "acme.example.com";
 
 #[tokio::test]
-async fn everything_by_tls() -> Result<()> {
+async fn everything_works_by_tls_alone() -> Result<()> {
     let options = StackOptions::for_test("tls")?;
     // Two authorities: so one can be trusted without the other.
     let databases = Authority::new(&options.dir.join("databases"))?;

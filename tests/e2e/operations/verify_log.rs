@@ -15,7 +15,7 @@ async fn verify(stack: &Stack, args: &[&str]) -> Result<(i32, Value)> {
 }
 
 #[tokio::test]
-async fn every_change_of_the_log_is_found_and_named() -> Result<()> {
+async fn every_change_of_the_event_log_is_found() -> Result<()> {
     let stack = Stack::start(world::without_nodes("verify-log")?).await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;

@@ -10,7 +10,7 @@ const HOST: &str = "acme.example.com";
 const SECRET: &str = "sk-live-hunter2-0123456789";
 
 #[tokio::test]
-async fn a_tenants_configuration_reaches_its_database_and_its_users() -> Result<()> {
+async fn tenant_configuration_reaches_its_database_and_users() -> Result<()> {
     let mut stack = world::start("tenant-config").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;
@@ -85,7 +85,7 @@ async fn a_tenants_configuration_reaches_its_database_and_its_users() -> Result<
 }
 
 #[tokio::test]
-async fn the_systems_configuration_has_types_and_guards() -> Result<()> {
+async fn the_system_configuration_is_typed_and_guarded() -> Result<()> {
     let stack = world::start("system-config").await?;
     let admin = stack.admin();
     let put =

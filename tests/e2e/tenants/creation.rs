@@ -7,7 +7,7 @@ use harness::servers::Server;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_created_tenant_is_served_by_domain_subdomain_and_header() -> Result<()> {
+async fn a_new_tenant_is_served_by_domain_subdomain_and_header() -> Result<()> {
     let stack = world::start("served").await?;
     let admin = stack.admin();
     let reply = admin
@@ -64,7 +64,7 @@ async fn a_created_tenant_is_served_by_domain_subdomain_and_header() -> Result<(
 }
 
 #[tokio::test]
-async fn the_tenants_configuration_has_its_own_name() -> Result<()> {
+async fn a_new_tenant_has_its_name_in_its_configuration() -> Result<()> {
     let stack = harness::stack::Stack::start(world::without_nodes("seeded")?).await?;
     let created = stack.admin().create_tenant("acme", "Acme 学校", None).await?;
     stack.admin().wait_for_operation(&created.operation_id, SOON).await?;
@@ -174,7 +174,7 @@ async fn a_foreign_database_of_the_same_name_is_left_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_slow_database_server_holds_nobody_else_up() -> Result<()> {
+async fn a_slow_database_server_delays_only_its_own_tenants() -> Result<()> {
     let mut options = world::without_nodes("slow-server")?;
     options.more_servers = vec!["eu2".into()];
     let mut stack = harness::stack::Stack::start(options).await?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 const REFUSED: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn a_tenant_that_is_purged_leaves_only_its_history() -> Result<()> {
+async fn a_purged_tenant_leaves_only_its_history() -> Result<()> {
     let stack = Stack::start(StackOptions::for_test("purged")?).await?;
     let admin = stack.admin();
     let (ann, token) = world::user(&admin, "ann", &[]).await?;
@@ -102,7 +102,7 @@ async fn a_tenant_that_is_purged_leaves_only_its_history() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_suspended_or_failed_tenant_comes_back_as_it_was() -> Result<()> {
+async fn an_undeleted_tenant_has_its_former_state() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("restored")?).await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", None, SOON).await?;
@@ -124,7 +124,7 @@ async fn a_suspended_or_failed_tenant_comes_back_as_it_was() -> Result<()> {
 }
 
 #[tokio::test]
-async fn purge_killed_at_every_step_converges() -> Result<()> {
+async fn a_purge_killed_at_every_step_converges() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("purge-killed")?).await?;
     let admin = stack.admin();
     let before = traces(&stack, &["gone-"]).await?;

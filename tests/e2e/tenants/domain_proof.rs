@@ -46,7 +46,7 @@ fn record(asked: &Value) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_domain_serves_once_its_record_is_seen() -> Result<()> {
+async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     let (stack, dns) = start("domain-proof", 1).await?;
     let admin = stack.admin();
     assert_eq!(admin.tenant("default").await?.domains.len(), 1, "the installation's own word needs no proof");
@@ -109,7 +109,7 @@ async fn a_domain_serves_once_its_record_is_seen() -> Result<()> {
 }
 
 #[tokio::test]
-async fn requests_are_one_for_all_spellings_and_the_first_proof_wins() -> Result<()> {
+async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
     let (stack, dns) = start("domain-race", 0).await?;
     let admin = stack.admin();
     for tenant in ["acme", "beta"] {

@@ -7,7 +7,7 @@ use harness::stack::{Stack, StackOptions};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn the_primary_domain_changes_and_a_removed_one_rests() -> Result<()> {
+async fn a_removed_domain_is_reserved_for_its_former_tenant() -> Result<()> {
     let stack = Stack::start(StackOptions::for_test("domains")?).await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("a.example.com"), SOON).await?;

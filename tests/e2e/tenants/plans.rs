@@ -39,7 +39,7 @@ async fn at_the_server(stack: &Stack, tenant: &str, connections: i64) -> Result<
 }
 
 #[tokio::test]
-async fn a_plan_counts_at_once_on_nodes_and_at_the_server() -> Result<()> {
+async fn a_changed_plan_takes_effect_without_a_restart() -> Result<()> {
     let options = StackOptions::for_test("plans")?.with_env("provisioner", "STORAGE_MEASURE_EVERY", "1");
     let stack = Stack::start(options).await?;
     let admin = stack.admin();

@@ -53,7 +53,7 @@ async fn a_suspended_tenant_has_no_session_and_no_login() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_counts_is_the_last_state_also_after_a_kill_and_in_a_hurry() -> Result<()> {
+async fn the_last_state_is_enforced_after_kills_and_in_a_hurry() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("suspension-killed")?).await?;
     let admin = stack.admin();
     for id in ["t-0", "t-1", "t-2"] {

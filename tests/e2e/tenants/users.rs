@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn users_are_found_changed_and_listed_and_nodes_learn_of_it() -> Result<()> {
+async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     let stack = world::start("users").await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;

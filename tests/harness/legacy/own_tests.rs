@@ -17,7 +17,7 @@ async fn server(name: &str) -> Result<MariaDb> {
 }
 
 #[tokio::test]
-async fn a_legacy_database_is_the_same_for_the_same_seed_and_holds_every_oddity() -> Result<()> {
+async fn one_seed_makes_one_legacy_database_with_every_oddity() -> Result<()> {
     let mut server = server("legacy-seed").await?;
     let root = server.url();
     for (database, generation, seed) in [

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_process_is_dead_and_a_detached_one_is_found_again() {
+    fn a_dropped_process_is_killed_and_a_detached_one_lives() {
         let dir = tempfile::tempdir().unwrap();
         let mut detached = sleeper(dir.path());
         detached.detach();

@@ -27,7 +27,7 @@ async fn small_mariadb(name: &str) -> Result<MariaDb> {
 }
 
 #[tokio::test]
-async fn mariadb_survives_what_tests_do_to_it() -> Result<()> {
+async fn mariadb_keeps_its_data_over_kills_and_pauses() -> Result<()> {
     let mut server = small_mariadb("mariadb").await?;
     let url = server.url();
     connect(&url).await?.execute("CREATE DATABASE kept").await?;
@@ -48,7 +48,7 @@ async fn mariadb_survives_what_tests_do_to_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn accounts_can_do_their_work_and_no_more() -> Result<()> {
+async fn accounts_have_the_rights_they_need_and_no_more() -> Result<()> {
     let server = small_mariadb("accounts").await?;
     let urls = accounts::ensure(&server).await?;
     assert_eq!(accounts::ensure(&server).await?.control, urls.control, "the same at every start");
@@ -84,7 +84,7 @@ async fn accounts_can_do_their_work_and_no_more() -> Result<()> {
 }
 
 #[tokio::test]
-async fn redis_comes_back_empty_on_its_port() -> Result<()> {
+async fn redis_restarts_on_its_port_after_a_kill() -> Result<()> {
     install::ensure(&[install::Tool::Redis]).await?;
     let mut server = Redis::start(&fresh_dir("redis")?, &None).await?;
     let url = server.url();
@@ -101,7 +101,7 @@ async fn redis_comes_back_empty_on_its_port() -> Result<()> {
 /// Takes half a minute, so only on demand; every end-to-end run starts a broker anyway.
 #[tokio::test]
 #[ignore = "long: starts RabbitMQ three times"]
-async fn rabbitmq_survives_what_tests_do_to_it() -> Result<()> {
+async fn rabbitmq_serves_again_after_kills_and_pauses() -> Result<()> {
     install::ensure(&install::SERVERS).await?;
     let mut server = RabbitMq::start(&fresh_dir("rabbitmq")?, &None).await?;
     let url = server.url();

@@ -10,7 +10,7 @@ use sqlx::Executor;
 use std::fs;
 
 #[tokio::test]
-async fn the_clock_backs_up_and_tests_and_removes() -> Result<()> {
+async fn schedules_take_test_and_prune_backups() -> Result<()> {
     let mut options = options("backup-clock")?;
     let url = format!("file://{}/backups", options.dir.display());
     options =

@@ -6,7 +6,7 @@ use harness::stack::{Stack, new_encryption_key};
 use std::fs;
 
 #[tokio::test]
-async fn a_damaged_backup_is_named_and_a_secret_stays_one() -> Result<()> {
+async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> {
     let stack = Stack::start(options("backup-damage")?).await?;
     odd_tenant(&stack, "acme", 20_000).await?;
     let backup = back_up(&stack, "acme").await?;

@@ -9,7 +9,7 @@ use harness::stack::Stack;
 use sqlx::{ConnectOptions, Executor};
 
 #[tokio::test]
-async fn a_tenant_with_every_oddity_comes_back_to_the_byte_over_kills() -> Result<()> {
+async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
     let mut stack = Stack::start(options("backup-kills")?).await?;
     let before = odd_tenant(&stack, "acme", 4_000).await?;
     let mut root = world::root(&stack).await?;

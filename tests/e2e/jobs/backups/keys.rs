@@ -7,7 +7,7 @@ use harness::stack::Role;
 use harness::stack::{Stack, new_encryption_key};
 
 #[tokio::test]
-async fn a_key_that_a_backup_needs_does_not_retire() -> Result<()> {
+async fn a_key_that_a_backup_needs_cannot_be_retired() -> Result<()> {
     let stack = Stack::start(options("backup-keys")?).await?;
     stack.admin().create_active_tenant("acme", None, SOON).await?;
     back_up(&stack, "acme").await?;

@@ -21,7 +21,7 @@ async fn note(stack: &Stack, tenant: &str, key: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn tenants_of_a_lost_server_come_back_on_another_one() -> Result<()> {
+async fn tenants_of_a_lost_server_are_restored_on_another() -> Result<()> {
     let mut options = with_store(world::with_second_server("backup-lost")?)?;
     options.data_planes = 1;
     let mut stack = Stack::start(options).await?;

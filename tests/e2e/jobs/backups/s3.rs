@@ -107,7 +107,7 @@ async fn call(State(bucket): State<Shared>, request: Request) -> Response<Body> 
 }
 
 #[tokio::test]
-async fn an_s3_store_keeps_backups_in_parts_and_gives_them_back() -> Result<()> {
+async fn a_backup_in_an_s3_store_can_be_restored() -> Result<()> {
     let bucket = Shared::default();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let endpoint = format!("http://{}", listener.local_addr()?);

@@ -96,7 +96,7 @@ async fn works(stack: &Stack, tenant: &str, when: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn views_routines_triggers_and_events_come_back_and_work() -> Result<()> {
+async fn a_restore_brings_back_working_stored_objects() -> Result<()> {
     let mut stack = Stack::start(options("backup-objects")?).await?;
     odd_tenant(&stack, "acme", 500).await?;
     make(&stack, "acme").await?;

@@ -10,7 +10,7 @@ use harness::stack::{Stack, StackOptions};
 use sqlx::Executor;
 
 #[tokio::test]
-async fn a_lost_system_database_comes_back_and_everything_serves() -> Result<()> {
+async fn a_restored_system_database_serves_as_before() -> Result<()> {
     let mut stack = Stack::start(with_store(StackOptions::for_test("backup-system")?)?).await?;
     let admin = stack.admin();
     for tenant in ["acme", "beta"] {
