@@ -1,4 +1,5 @@
-//! `provisioner serve`: a straight line from settings to the end.
+//! `provisioner serve`: reads the settings, checks what the process needs, and starts the workers of each database
+//! server.
 
 use crate::backup::{BackupStore, Retention};
 use crate::health::Checker;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-/// Serves until SIGTERM.
+/// Works on jobs until SIGTERM.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "provisioner")?;
     let address: SocketAddr = settings.get("PROVISIONER_LISTEN")?;
@@ -56,17 +57,17 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         true if backups.is_none() => {
             return Err(wrong("BACKUP_BEFORE_PURGE", "true needs a place for backups: the setting BACKUP_STORE").into());
         }
-        wished => Some(retention).filter(|_| wished),
+        enabled => Some(retention).filter(|_| enabled),
     };
     let servers = Server::from_settings(settings)?;
-    // Each worker holds one connection while it records a step, its lease's renewal another; whoever counts holds one for
-    // each of its own.
+    // A worker holds one connection while it records a step and another one while it renews its lease. The statistician
+    // holds one for each of its connections to the database server.
     let of_server = 2 * (workers + backup_workers + schema_workers) + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     start::system_database(&system_url).await?;
     start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
-    server::first_look(&servers).await?;
+    server::check_at_start(&servers).await?;
     let pool = database::pool(&system_url, connections).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
     let installation = kernel::store::installation::installation_id(&mut *connection).await?;
@@ -74,7 +75,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let store = Store::new(pool);
     let health = Health::new(metrics);
-    // Nobody sends a worker work: it takes none from the signal on.
+    // Without a delay, because no load balancer sends work to this process: a worker claims no job after the signal.
     let shutdown = Shutdown::on_signals(Duration::ZERO)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let doorbell = Arc::new(Notify::new());
@@ -91,7 +92,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
     shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
     let servers: Arc<[Arc<Server>]> = servers.into_iter().map(Arc::new).collect();
-    for (server, [asked, wished]) in servers.iter().cloned().zip(asked) {
+    for (server, [counts, checks_requested]) in servers.iter().cloned().zip(asked) {
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
         let statistician = Statistician {
             store: store.clone(),
@@ -100,7 +101,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             noticeboard: noticeboard.clone(),
             connections: statistics,
             lease,
-            asked,
+            asked: counts,
         };
         shutdown.spawn(statistician.run(shutdown.clone()));
         let checker = Checker {
@@ -109,7 +110,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             server: Arc::clone(&server),
             connections: checks as usize,
             every: checked_every,
-            asked: wished,
+            asked: checks_requested,
         };
         shutdown.spawn(checker.run(shutdown.clone()));
         shutdown.spawn(server::keep_measured(Arc::clone(&server), store.clone(), measure, shutdown.clone()));
@@ -131,7 +132,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             let owner = format!("{}:{number}:{}", std::process::id(), uuid::Uuid::new_v4());
             let doorbell = match lane {
                 Lane::Ordinary => Arc::clone(&doorbell),
-                // Nobody waits for these.
+                // No person waits for these jobs, so their workers only poll.
                 Lane::Backups | Lane::Migrations => Arc::new(Notify::new()),
             };
             let worker = worker::Worker { tools: Arc::clone(&tools), lane, owner, lease, doorbell };

@@ -1,9 +1,9 @@
-//! A worker: claims jobs of one database server, one after the other, and keeps each lease while it works.
+//! A worker claims jobs of one database server, one after the other, and renews the lease of each while it works.
 //!
-//! **Guarantees.** A job is worked on only while its lease is known to be held: the lease is renewed three times in its
-//! length, and when that has not succeeded until shortly before its end (by this process's own clock), the work is
-//! dropped in the middle. Whoever takes over kills the connection the work ran on, so even a worker that was stopped and
-//! woke up again does nothing more.
+//! **Guarantees.** A worker works on a job only while it holds the job's lease. It renews the lease three times in its
+//! length. If no renewal has succeeded until shortly before the lease's end (by this process's own clock), it drops the
+//! work in the middle. The worker that takes the job over kills the connection on which the work ran, so even a worker
+//! that was paused does nothing more after it wakes up.
 
 use crate::sagas::{self, Tools};
 use kernel::jobs::{self, JobError, Lane, Lease};
@@ -16,27 +16,26 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::Instrument;
 
-/// Without a doorbell, look this often.
+/// How often a worker checks for jobs when no message wakes it.
 const POLL: Duration = Duration::from_secs(1);
-/// The work is dropped this long before the lease ends.
+/// How long before the end of its lease a worker drops the work.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// A worker of one lane of a database server.
 pub struct Worker {
-    /// What its jobs use.
     pub tools: Arc<Tools>,
-    /// Which jobs it takes.
+    /// Which jobs it claims.
     pub lane: Lane,
     /// Its name in leases.
     pub owner: String,
     /// Length of its leases.
     pub lease: Duration,
-    /// Rung when there may be work.
+    /// Notified when there may be work.
     pub doorbell: Arc<Notify>,
 }
 
 impl Worker {
-    /// Works until the process is asked to stop; a job in work is finished.
+    /// Works until the process must stop, and finishes the job that it works on.
     pub async fn run(self, shutdown: Shutdown) {
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
         while !shutdown.is_requested() {
@@ -44,7 +43,7 @@ impl Worker {
             let wait = match jobs::claim(pool, &self.tools.server.id, self.lane, &self.owner, self.lease).await {
                 Ok(Some(lease)) => {
                     waits.reset();
-                    // There may be more: wake the next worker.
+                    // There may be more jobs, so the next worker wakes.
                     self.doorbell.notify_one();
                     self.work(lease).await;
                     continue;
@@ -70,7 +69,7 @@ impl Worker {
         }
     }
 
-    /// Works on one job, for as long as its lease is held.
+    /// Works on one job, as long as its lease is held.
     pub async fn work(&self, lease: Lease) {
         let began = Instant::now();
         let tenant_id = lease.tenant_id.as_ref().map_or("", |id| id.as_str());
@@ -81,16 +80,21 @@ impl Worker {
         traces::follow(&span, lease.traceparent.as_deref());
         let result = tokio::select! {
             result = sagas::run(&self.tools, &lease).instrument(span) => result,
-            lost = keep(&self.tools.store, &lease) => Err(lost),
+            lost = renew(&self.tools.store, &lease) => Err(lost),
         };
         let outcome = match result {
             Ok(outcome) => {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(operation_id = %job.0, tenant_id = %job.1, outcome = %outcome, duration_ms = millis, "a job ends");
+                tracing::info!(
+                    operation_id = %job.0, tenant_id = %job.1, outcome = %outcome, duration_ms = millis, "a job ends"
+                );
                 outcome.as_str()
             }
             Err(error) => {
-                tracing::warn!(operation_id = %job.0, tenant_id = %job.1, epoch = job.2, cause = %error, "a job was let go");
+                tracing::warn!(
+                    operation_id = %job.0, tenant_id = %job.1, epoch = job.2, cause = %error,
+                    "the worker has lost the job"
+                );
                 "lost"
             }
         };
@@ -100,7 +104,7 @@ impl Worker {
 }
 
 /// Renews the lease until it is lost.
-async fn keep(store: &Store, lease: &Lease) -> JobError {
+async fn renew(store: &Store, lease: &Lease) -> JobError {
     let mut held_since = lease.claimed_at;
     loop {
         let rest = (lease.duration.saturating_sub(MARGIN)).saturating_sub(held_since.elapsed());
@@ -112,7 +116,7 @@ async fn keep(store: &Store, lease: &Lease) -> JobError {
         match tokio::time::timeout(rest.max(Duration::from_millis(1)), lease.renew(store.pool())).await {
             Ok(Ok(asked)) => held_since = asked,
             Ok(Err(JobError::Lost)) => return JobError::Lost,
-            // Perhaps the next renewal succeeds in time.
+            // The next renewal may still succeed in time.
             Ok(Err(JobError::Database(_))) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }

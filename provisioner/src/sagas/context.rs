@@ -17,22 +17,22 @@ pub struct Tools {
     pub keys: KeyRing,
     /// The database server.
     pub server: Arc<Server>,
-    /// All that this process administers, this one among them: a tenant can be moved to one of these.
+    /// All servers that this process administers: a tenant can be moved to one of these.
     pub servers: Arc<[Arc<Server>]>,
-    /// This installation's id, for marks.
+    /// This installation's id, for ownership markers and user names.
     pub installation: String,
-    /// From where tenants' users may log in.
+    /// The host part of tenants' accounts: from where they may log in.
     pub account_host: String,
-    /// Where backups are; `None`: nowhere.
+    /// Where backups are stored; `None`: `BACKUP_STORE` is not set.
     pub backups: Option<BackupStore>,
-    /// How long they are kept.
+    /// How long backups are kept.
     pub retention: Retention,
-    /// Whether a purge takes a last one.
+    /// Set if a purge takes a last backup.
     pub backup_before_purge: Option<Retention>,
 }
 
 impl Tools {
-    /// A tenant's two user names in this installation.
+    /// The names of a tenant's two users.
     pub fn usernames(&self, tenant_id: &TenantId) -> [String; 2] {
         account::usernames(&self.installation, tenant_id)
     }
@@ -40,27 +40,26 @@ impl Tools {
 
 /// What a step works on.
 pub struct Context<'a> {
-    /// What every job uses.
     pub tools: &'a Tools,
-    /// The right to do it.
+    /// The right to work on the job.
     pub lease: &'a Lease,
-    /// The tenant as it was when this attempt began.
+    /// The tenant as it was when the attempt began.
     pub tenant: &'a Tenant,
     /// The administrator's connection, with the tenant's lock.
     pub session: &'a mut Session,
-    /// Most connections of the tenant's user, by its plan when this attempt began.
+    /// Most connections of the tenant's user, by its plan when the attempt began.
     pub max_connections: u32,
-    /// This is not the job's first attempt: what is found may be its own.
+    /// An earlier attempt of the job may have left something.
     pub repeated: bool,
 }
 
 impl Context<'_> {
-    /// The mark that this tenant's database bears, without a schema.
+    /// The ownership marker of this tenant, without a schema.
     pub fn mark(&self) -> Mark {
         Mark::new(&self.tools.installation, &self.tenant.tenant_id)
     }
 
-    /// The tenant's two user names; rotation alternates between them.
+    /// The names of the tenant's two users, between which rotation alternates.
     pub fn usernames(&self) -> [String; 2] {
         self.tools.usernames(&self.tenant.tenant_id)
     }

@@ -1,7 +1,7 @@
 //! Runs a job: its steps, or their undo, and then the transaction that ends it. It knows sagas and names none.
 
 use super::progress::Progress;
-use super::saga::{JobRow, Saga, ServerWork, Step};
+use super::saga::{EndedBy, Saga, ServerWork, Step};
 use super::{ACTOR, Context, StepError, Tools};
 use crate::server::Session;
 use kernel::domain::{Command, Rejection, Tenant};
@@ -73,8 +73,8 @@ pub async fn run(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, Job
 /// One attempt of a job for a database server.
 async fn run_for_server(work: &ServerWork, tools: &Tools, lease: &Lease) -> Result<Ended, JobError> {
     let error = match tokio::time::timeout(work.deadline, (work.act)(tools, lease)).await {
-        Ok(Ok(JobRow::Open)) => return end_without_tenant(tools, lease, None).await,
-        Ok(Ok(JobRow::Ended)) => return Ok(Ended::Succeeded),
+        Ok(Ok(EndedBy::Engine)) => return end_without_tenant(tools, lease, None).await,
+        Ok(Ok(EndedBy::Work)) => return Ok(Ended::Succeeded),
         Ok(Err(StepError::Job(error))) => return Err(error),
         Ok(Err(error)) => error,
         Err(_) => StepError::Transient(format!("the {} took too long", lease.kind)),
@@ -167,8 +167,8 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Undoes the steps, last one first, then ends the job as failed. Every step is undone, also one that was not begun:
-    /// an attempt that was killed may have acted without recording it.
+    /// Undoes the steps, last one first, then ends the job as failed. Every step is undone, also one that was not
+    /// begun: an attempt that was killed may have acted without recording it.
     async fn undo(&self, reason: &str) -> Result<Ended, JobError> {
         self.lease.begin_undo(self.tools.store.pool(), reason).await?;
         match self.unwind().await {
@@ -217,8 +217,8 @@ impl Attempt<'_> {
         (0..).zip(self.saga.steps).collect()
     }
 
-    /// Appends the outcome and ends the job, in one transaction: with the steps that have not been shown yet, or with the
-    /// reason of the failure.
+    /// Appends the outcome and ends the job, in one transaction: with the steps that have not been shown yet, or with
+    /// the reason of the failure.
     async fn end(&self, result: Result<&[StepRecord], &str>) -> Result<Ended, JobError> {
         let Self { saga, tools, lease, tenant } = self;
         let (unshown, failed) = result.map_or_else(|reason| (&[][..], Some(reason)), |unshown| (unshown, None));

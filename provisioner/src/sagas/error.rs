@@ -1,4 +1,4 @@
-//! Why a step failed, and whether trying again makes sense.
+//! Why a step failed, and whether another attempt may succeed.
 
 use crate::backup::BackupError;
 use crate::server::ServerError;
@@ -12,13 +12,13 @@ use kernel::store::CommandError;
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// It may pass.
+    /// The cause may pass.
     #[error("{0}")]
     Transient(String),
-    /// Nothing is wrong; something is waited for.
+    /// Nothing is wrong, but something has to happen first.
     #[error("{0}")]
     NotYet(String),
-    /// It will not pass by itself.
+    /// The cause does not pass by itself.
     #[error("{0}")]
     Permanent(String),
     /// A database server failed.
@@ -44,14 +44,14 @@ impl From<Unquotable> for StepError {
     }
 }
 
-/// Only sealing asks with `?`: opening says whose password it was.
+/// For sealing. Where a secret is opened, the step says which one it was.
 impl From<CryptoError> for StepError {
     fn from(_: CryptoError) -> Self {
         Self::Unfit("the primary encryption key has sealed as much as is safe")
     }
 }
 
-/// An error of the system database is not the step's: the lease ends by itself and the job is taken up again.
+/// An error of the system database is not a failure of the step: the lease runs out and a worker claims the job again.
 impl From<CommandError> for StepError {
     fn from(error: CommandError) -> Self {
         match error {
@@ -62,7 +62,7 @@ impl From<CommandError> for StepError {
     }
 }
 
-/// What is damaged stays damaged; a store or server may come back.
+/// A damaged backup stays damaged, while a backup store or a server may come back.
 impl From<BackupError> for StepError {
     fn from(error: BackupError) -> Self {
         match error {

@@ -1,8 +1,9 @@
-//! What an operation shows of its steps while they run.
+//! Writes which steps of an operation have run.
 //!
-//! Showing is for those who look on: every step can be repeated, so an attempt that is killed loses nothing with it. A commit
-//! in the system database costs as much as a step of an idle server, so a step is written only when it fails, when it takes
-//! longer than [`SHOWN_AFTER`], or with the transaction that ends the job. What an operation shows is at most that old.
+//! The rows are for operators only: every step can be repeated, so a killed attempt loses nothing with them. A commit
+//! in the system database costs as much as a step on an idle server, so a step is written only when it fails, when it
+//! takes longer than [`SHOWN_AFTER`], or in the transaction that ends the job. What an operation shows is at most that
+//! old.
 
 use kernel::jobs::{JobError, Lease, StepRecord};
 use kernel::process::telemetry::names;
@@ -10,8 +11,8 @@ use sqlx::MySqlPool;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Steps shorter than this are written together. Half a second is soon enough for who looks on, and longer than a
-/// job of a busy server takes.
+/// Steps that are shorter are written together. Half a second is soon enough for an operator, and longer than a job
+/// takes on a busy server.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
 /// The steps of one attempt.
@@ -23,17 +24,15 @@ pub struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// An attempt that has not begun.
     pub fn new(pool: &'a MySqlPool, lease: &'a Lease) -> Self {
         Self { pool, lease, unshown: Vec::new(), shown_at: Instant::now() }
     }
 
-    /// A step begins.
     pub fn begin(&mut self, ordinal: u16, name: &'static str) {
         self.unshown.push(StepRecord { ordinal, name, status: "running", started: Instant::now(), finished: None });
     }
 
-    /// The step that began last has ended.
+    /// Ends the step that began last.
     pub fn end(&mut self, status: &'static str) {
         if let Some(step) = self.unshown.last_mut() {
             *step = StepRecord { status, finished: Some(Instant::now()), ..*step };
@@ -44,7 +43,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Waits for `acting`, and shows where the job is when that takes its time.
+    /// Waits for `acting`, and writes the steps so far if that takes long.
     pub async fn show_while<T>(&mut self, acting: impl Future<Output = T>) -> Result<T, JobError> {
         tokio::pin!(acting);
         let due = tokio::time::sleep_until((self.shown_at + SHOWN_AFTER).into());
@@ -53,12 +52,12 @@ impl<'a> Progress<'a> {
             acted = &mut acting => return Ok(acted),
             () = due => {}
         }
-        // Both to their ends: a write that is dropped half-way costs its connection.
+        // Waits for both, because a write that is dropped half-way costs its connection.
         let (acted, shown) = tokio::join!(acting, self.show());
         shown.map(|()| acted)
     }
 
-    /// Writes what was not written yet. The step in work stays, to be written again when it has ended.
+    /// Writes the steps that were not written yet. A running step is written again when it has ended.
     pub async fn show(&mut self) -> Result<(), JobError> {
         self.lease.record(self.pool, &self.unshown).await?;
         self.unshown.retain(|step| step.finished.is_none());
@@ -66,7 +65,7 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    /// What is to be written with the end of the job.
+    /// The steps that must be written with the end of the job.
     pub fn unshown(&self) -> &[StepRecord] {
         &self.unshown
     }

@@ -1,4 +1,4 @@
-//! What a kind of job says of itself to the engine: its [`Saga`].
+//! The shape of a saga: what a kind of job tells the engine about itself.
 
 use super::{Context, StepError, Tools};
 use futures::future::BoxFuture;
@@ -84,20 +84,20 @@ pub struct ServerWork {
     /// Longest time for it.
     pub deadline: Duration,
     /// Does it. A failure that may pass is tried again.
-    pub act: for<'a> fn(&'a Tools, &'a Lease) -> BoxFuture<'a, Result<JobRow, StepError>>,
+    pub act: for<'a> fn(&'a Tools, &'a Lease) -> BoxFuture<'a, Result<EndedBy, StepError>>,
 }
 
-/// Who ends the row of a job for a server.
+/// What ends a job for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobRow {
-    /// The engine ends it.
-    Open,
-    /// The work has ended it, in the transaction that stored its results.
-    Ended,
+pub enum EndedBy {
+    /// The engine.
+    Engine,
+    /// The work itself, in the transaction that stored its results.
+    Work,
 }
 
-/// From when on a job of a tenant is never undone. Whether it is past that point is asked of what is stored, so a worker
-/// that takes the job over gets the same answer.
+/// From when on a job of a tenant is never undone. Whether it is past that point is asked of what is stored, so a
+/// worker that takes the job over gets the same answer.
 pub enum PointOfNoReturn {
     /// The job can be given up and undone until it has ended.
     AtEnd,

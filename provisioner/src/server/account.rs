@@ -1,7 +1,7 @@
-//! A tenant's database user: rights on its own database only, for rows only.
+//! A tenant's database user. It has rights on its own database only, and there only on rows.
 //!
-//! The plain password is in no statement: the server is given its hash ([`super::password_hash`]), so neither its process list
-//! nor a log of statements shows it.
+//! No statement holds the plain password: the server is given its hash ([`super::password_hash`]), so neither its
+//! process list nor a log of statements shows it.
 
 use super::{Dialect, ServerError, Session, password_hash};
 use kernel::database::{self, sql};
@@ -12,14 +12,15 @@ use sha2::{Digest, Sha256};
 /// Letters of a generated password: 40 of `[A-Za-z0-9]`, 238 bits.
 pub const PASSWORD_LENGTH: usize = 40;
 
-/// What the names of all tenants' users of an installation begin with. A server keeps no mark of a user as it does of a
-/// database, so the name is the mark: another installation on the same server has other users for tenants of the same id.
+/// What the names of all tenants' users of an installation begin with. A user cannot carry an ownership marker as a
+/// database can, so its name is the marker: another installation on the same server has other users for tenants of the
+/// same id.
 pub fn prefix(installation: &str) -> String {
     format!("ten_{}_", digest(installation, 4))
 }
 
-/// A tenant's two user names; rotation alternates between them. MySQL allows 32 characters, so installation and tenant are
-/// named by digests: `ten_`, 8 hexadecimal digits, `_`, 16 of them, and `_a` or `_b`.
+/// A tenant's two user names, between which rotation alternates. MySQL allows 32 characters, so digests name the
+/// installation and the tenant: `ten_`, 8 hexadecimal digits, `_`, 16 of them, and `_a` or `_b`.
 pub fn usernames(installation: &str, tenant_id: &TenantId) -> [String; 2] {
     let (prefix, tenant) = (prefix(installation), digest(tenant_id.as_str(), 8));
     ["a", "b"].map(|which| format!("{prefix}{tenant}_{which}"))
@@ -31,9 +32,8 @@ fn digest(text: &str, bytes: usize) -> String {
 
 /// A tenant's account on a server.
 pub struct Account<'a> {
-    /// User name.
     pub username: &'a str,
-    /// From where it may log in.
+    /// The host part of the account: from where the user may log in.
     pub host: &'a str,
     /// The one database it may use.
     pub database: &'a str,
@@ -46,12 +46,12 @@ impl Account<'_> {
         Ok(format!("{}@{}", sql::literal(self.username)?, sql::literal(self.host)?))
     }
 
-    /// Creates the user, or gives an existing one this password and these limits; then grants its rights. Repeatable.
+    /// Creates the user, or gives an existing one this password and these limits; then grants its rights.
     pub async fn create(&self, session: &mut Session, password: &SecretString) -> Result<(), ServerError> {
         self.make(session, password, "ACCOUNT UNLOCK").await
     }
 
-    /// The same, and at no moment anybody can log in.
+    /// Creates the user as [`Account::create`] does, but locked from its first moment.
     pub async fn create_locked(&self, session: &mut Session, password: &SecretString) -> Result<(), ServerError> {
         self.make(session, password, "ACCOUNT LOCK").await
     }
@@ -67,7 +67,7 @@ impl Account<'_> {
         let limits = format!("WITH MAX_USER_CONNECTIONS {}", self.max_connections);
         match session.execute(&format!("CREATE USER {name} {identified} {limits} {lock}")).await {
             Ok(()) => {}
-            // It exists: from an earlier attempt. CREATE USER IF NOT EXISTS would keep its old password.
+            // An earlier attempt has created the user. CREATE USER IF NOT EXISTS would leave it its old password.
             Err(ServerError::Database(error)) if database::number(&error) == Some(1396) => {
                 session.execute(&format!("ALTER USER {name} {identified} {limits} {lock}")).await?;
             }
@@ -76,25 +76,23 @@ impl Account<'_> {
         self.grant(session).await
     }
 
-    /// Grants the rights on the rows of the tenant's database.
     pub async fn grant(&self, session: &mut Session) -> Result<(), ServerError> {
         let (pattern, name) = (sql::grant_pattern(self.database)?, self.name()?);
         session.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {pattern}.* TO {name}")).await
     }
 
-    /// Sets how many connections it may have.
+    /// Sets the limit of connections of an existing user.
     pub async fn limit(&self, session: &mut Session) -> Result<(), ServerError> {
         let (name, most) = (self.name()?, self.max_connections);
         session.execute(&format!("ALTER USER {name} WITH MAX_USER_CONNECTIONS {most}")).await
     }
 
-    /// Lets nobody log in as the user from now on. Sessions that are open stay open: end them after it. `false`: there is no
-    /// such user.
+    /// Refuses logins as the user from now on. Its open sessions stay open. `false`: there is no such user.
     pub async fn lock(&self, session: &mut Session) -> Result<bool, ServerError> {
         self.alter(session, "ACCOUNT LOCK").await
     }
 
-    /// Lets the user log in again, with as many connections as it may have now. `false`: there is no such user.
+    /// Lets the user log in again, with its present limit of connections. `false`: there is no such user.
     pub async fn unlock(&self, session: &mut Session) -> Result<bool, ServerError> {
         self.alter(session, &format!("WITH MAX_USER_CONNECTIONS {} ACCOUNT UNLOCK", self.max_connections)).await
     }
@@ -103,7 +101,7 @@ impl Account<'_> {
     pub async fn lock_out(&self, session: &mut Session) -> Result<bool, ServerError> {
         let exists = self.lock(session).await?;
         if exists {
-            session.end_sessions_of(self.username).await?;
+            session.kill_sessions_of(self.username).await?;
         }
         Ok(exists)
     }
@@ -119,13 +117,13 @@ impl Account<'_> {
     async fn alter(&self, session: &mut Session, what: &str) -> Result<bool, ServerError> {
         match session.execute(&format!("ALTER USER {} {what}", self.name()?)).await {
             Ok(()) => Ok(true),
-            // The server's word for "no such user"; reading its list of users would need a right on its own tables.
+            // There is no such user. Reading the list of users instead would need a right on the server's own tables.
             Err(ServerError::Database(error)) if database::number(&error) == Some(1396) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Removes the user, if it is there.
+    /// Drops the user, if it exists. Its open sessions stay open.
     pub async fn drop(&self, session: &mut Session) -> Result<(), ServerError> {
         session.execute(&format!("DROP USER IF EXISTS {}", self.name()?)).await
     }
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_names_fit_mysql_and_differ() {
+    fn usernames_fit_mysql_and_differ_by_tenant_and_installation() {
         let names = |installation: &str, id: &str| usernames(installation, &id.parse().unwrap());
         let [first, second] = names("i1", &"a".repeat(32));
         assert!(first.len() <= 32 && first != second && first.starts_with(&prefix("i1")));

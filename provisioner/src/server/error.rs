@@ -21,7 +21,7 @@ pub enum ServerError {
         /// What it says of itself.
         version: String,
     },
-    /// Another session keeps the lock although its connection was killed.
+    /// Another session still holds the lock although its connection was killed.
     #[error("the lock {lock} is held by a session that cannot be ended")]
     LockHeld {
         /// Name of the lock.
@@ -101,7 +101,8 @@ impl ServerError {
                 )
             }
             Some(1418 | 1419) => format!(
-                "database server {server} lets only SUPER make triggers and functions: set log_bin_trust_function_creators = 1 there"
+                "database server {server} lets only SUPER make triggers and functions: \
+                 set log_bin_trust_function_creators = 1 there"
             ),
             Some(1205 | 1213 | 1020) => format!("database server {server} is busy with the same rows or tables"),
             Some(number) => format!("database server {server} refused a statement (error {number})"),

@@ -1,7 +1,8 @@
-//! What stands on a server: databases with their marks, users with their rights, sessions. Reads only.
+//! What is on a server: databases with their ownership markers, users with their rights, and sessions. It only reads.
 //!
-//! Everything comes out of the server's own lists in a handful of statements, however many tenants there are. Users need the
-//! right to read `mysql.*`; without it they are unknown ([`Inventory::users`] is `None`), and nothing is concluded from that.
+//! Everything comes from the server's own lists, in the same few statements however many tenants there are. Reading the
+//! users needs a right on `mysql.*`. Without it [`Inventory::users`] is `None`, and an audit concludes nothing about
+//! users.
 
 use super::{Dialect, Mark, ServerError, Session};
 use kernel::database;
@@ -9,59 +10,58 @@ use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What to look at.
+/// What to read.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
-    /// Users whose names begin so.
+    /// Users whose names begin with this.
     pub users: &'a str,
     /// One database; `None`: all of them.
     pub database: Option<&'a str>,
 }
 
-/// A database.
+/// A database on the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSeen {
-    /// Its mark, if it has one of the form we write.
+    /// Its ownership marker; `None`: it has none that an installation of this product has written.
     pub mark: Option<Mark>,
-    /// Its tables, the mark's excluded.
+    /// Its tables, without that of the marker.
     pub tables: BTreeSet<String>,
 }
 
-/// A right, as `(on what, which)`: `("ai\_shifu\_tenant\_acme.*", "SELECT")`.
+/// A right, as `(on what, which)`, for example `("ai\_shifu\_tenant\_acme.*", "SELECT")`.
 pub type Right = (String, String);
 
-/// A user.
+/// A user on the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserSeen {
-    /// Its name.
+    /// Name part of the account.
     pub username: String,
-    /// From where it may log in.
+    /// Host part of the account.
     pub host: String,
-    /// Nobody can log in as it.
+    /// The server refuses logins as this user.
     pub locked: bool,
-    /// Most connections at once; 0: no limit of its own.
+    /// Most connections at once; 0: the user has no limit of its own.
     pub max_connections: u32,
-    /// How it authenticates.
+    /// Its authentication plugin; `several` on MariaDB if there is more than one.
     pub plugin: String,
-    /// What the server keeps instead of its password.
+    /// The hash that the server stores instead of its password.
     pub hash: Vec<u8>,
-    /// All its rights.
     pub rights: BTreeSet<Right>,
 }
 
-/// What was seen.
+/// What is on a server.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// Databases by name: all that the administrator sees.
+    /// All databases that the administrator's account sees, by name.
     pub databases: BTreeMap<String, DatabaseSeen>,
-    /// Users; `None`: the administrator may not read them.
+    /// Users; `None`: the administrator's account may not read them.
     pub users: Option<Vec<UserSeen>>,
-    /// Sessions by user name, also of users that are gone.
+    /// Number of sessions by user name, including users that were dropped.
     pub sessions: BTreeMap<String, u32>,
 }
 
 impl Session {
-    /// Looks at everything in `scope`.
+    /// Reads everything in `scope`.
     pub async fn inventory(&mut self, scope: Scope<'_>) -> Result<Inventory, ServerError> {
         let databases = self.databases(scope.database).await?;
         let users = match self.users(scope.users).await {
@@ -77,7 +77,8 @@ impl Session {
             Dialect::MariaDb => "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE TRUE",
             Dialect::MySql => {
                 "SELECT SCHEMA_NAME, COALESCE(TABLE_COMMENT, '') FROM information_schema.SCHEMATA
-                 LEFT JOIN information_schema.TABLES ON TABLE_SCHEMA = SCHEMA_NAME AND TABLE_NAME = '_ownership' WHERE TRUE"
+                 LEFT JOIN information_schema.TABLES ON TABLE_SCHEMA = SCHEMA_NAME AND TABLE_NAME = '_ownership'
+                 WHERE TRUE"
             }
         };
         let tables = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TRUE";
@@ -106,7 +107,7 @@ impl Session {
 
     async fn users(&mut self, prefix: &str) -> Result<Vec<UserSeen>, ServerError> {
         let list = match self.dialect {
-            // Several ways to log in are none that we made.
+            // The provisioner gives a user one way to log in, so a user with several was changed by other hands.
             Dialect::MariaDb => {
                 "SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true'),
                         CAST(COALESCE(JSON_VALUE(Priv, '$.max_user_connections'), '0') AS SIGNED),
@@ -163,7 +164,8 @@ impl Session {
             ("COLUMN_PRIVILEGES", "CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME)"),
         ] {
             let list = format!(
-                "SELECT GRANTEE, {on}, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.{list} WHERE LOCATE(?, GRANTEE) = 2"
+                "SELECT GRANTEE, {on}, PRIVILEGE_TYPE, IS_GRANTABLE FROM information_schema.{list}
+                 WHERE LOCATE(?, GRANTEE) = 2"
             );
             for row in self.rows(&list, Some(prefix)).await? {
                 let rights = found.entry(text(&row, 0)?).or_default();
@@ -179,7 +181,7 @@ impl Session {
         Ok(found)
     }
 
-    /// What everybody has rights on, by an anonymous user, by `PUBLIC` or by a role that nobody can refuse.
+    /// What every user has rights on, through an anonymous user, `PUBLIC` or a mandatory role.
     pub async fn open_to_all(&mut self) -> Result<Vec<String>, ServerError> {
         let everybody = match self.dialect {
             Dialect::MariaDb => {
@@ -187,7 +189,8 @@ impl Session {
                  WHERE User IN ('', 'PUBLIC') AND COALESCE(JSON_VALUE(Priv, '$.access'), '0') <> '0'"
             }
             Dialect::MySql => {
-                "SELECT CONCAT('role ', @@GLOBAL.mandatory_roles) FROM (SELECT 1 AS one) o WHERE @@GLOBAL.mandatory_roles <> ''"
+                "SELECT CONCAT('role ', @@GLOBAL.mandatory_roles) FROM (SELECT 1 AS one) o
+                 WHERE @@GLOBAL.mandatory_roles <> ''"
             }
         };
         let query = format!(
@@ -202,7 +205,7 @@ impl Session {
     }
 }
 
-/// As `information_schema` writes it.
+/// An account in the spelling of `information_schema`.
 fn grantee(username: &str, host: &str) -> String {
     format!("'{username}'@'{host}'")
 }
@@ -211,7 +214,7 @@ fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
     database::text(row, column)
 }
 
-/// The administrator lacks the right to read the server's own tables.
+/// Whether the administrator's account lacks the right to read the server's own tables.
 fn is_refused(error: &sqlx::Error) -> bool {
     matches!(database::number(error), Some(1142 | 1143 | 1044 | 1227))
 }

@@ -1,9 +1,11 @@
-//! The ownership mark: says of a database whose it is and which schema it has, in the database itself.
+//! The ownership marker. It says in the database itself which tenant of which installation owns the database, and which
+//! schema the database has.
 //!
-//! Without it a leftover, an import or another installation's database of the same name would be taken for ours, and
-//! dropped. On MariaDB the mark is the database's comment, set by the very statement that creates the database. MySQL has
-//! no such comment; there it is the comment of a table made right after it, and a database without the table is ours
-//! only if it is empty and an earlier attempt of the same job may have created it.
+//! Without it a leftover, an import or another installation's database of the same name would be taken for the tenant's
+//! own, and dropped. On MariaDB the marker is the database's comment, set by the statement that creates the database.
+//! MySQL has no such comment. There the marker is the comment of a table that is made right after the database, and a
+//! database without the table is the tenant's only if it is empty and an earlier attempt of the same job may have
+//! created it.
 
 use super::{Dialect, ServerError, Session};
 use kernel::database::{self, migrate, sql};
@@ -11,53 +13,53 @@ use kernel::domain::TenantId;
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, MySqlConnection};
 
-/// The table that carries the mark on MySQL.
+/// The table that carries the marker on MySQL.
 pub const MARK_TABLE: &str = "_ownership";
 
-/// In the place of the sum: the database is being copied.
+/// Stands in place of the checksum while the database is a copy in progress.
 const COPY: &str = "copy";
 
-/// What a mark says.
+/// What an ownership marker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Which installation.
+    /// Id of the installation.
     pub installation: String,
-    /// Which tenant.
+    /// The tenant that owns the database.
     pub tenant_id: TenantId,
-    /// Newest tenant migration applied completely; 0 for none.
+    /// Newest tenant migration that was applied completely; 0 for none.
     pub schema: u32,
-    /// Short digest of the migrations up to it: tells when a file was changed afterwards.
+    /// Short digest of the migrations up to that one, which shows when a file was changed after it had been applied.
     pub sum: String,
 }
 
 impl Mark {
-    /// The mark of a database without a schema yet.
+    /// The marker of a database without a schema yet.
     pub fn new(installation: &str, tenant_id: &TenantId) -> Self {
         Self { installation: installation.to_owned(), tenant_id: tenant_id.clone(), schema: 0, sum: sum(0) }
     }
 
-    /// The mark of a database with the migrations up to `schema`.
+    /// The marker of a database of this owner with the migrations up to `schema`.
     pub fn at(owner: &Self, schema: u32) -> Self {
         Self { schema, sum: sum(schema), ..owner.clone() }
     }
 
-    /// The mark of a copy that is not complete, of which nobody may be told.
+    /// The marker of a copy that is not complete, which nodes must not use.
     pub fn of_copy(&self) -> Self {
         Self { schema: 0, sum: COPY.into(), ..self.clone() }
     }
 
-    /// Whether it is such a mark.
+    /// Whether it is the marker of an incomplete copy.
     pub fn is_copy(&self) -> bool {
         self.sum == COPY
     }
 
-    /// The mark after all migrations of this program.
+    /// The marker after all migrations of this program.
     pub fn migrated(&self) -> Self {
         Self::at(self, migrate::tenant_schema())
     }
 
-    /// Whether the schema is that of this program; an error when a migration was changed after it had been applied, or
-    /// the database is newer than this program.
+    /// Whether the schema is that of this program. It is an error if a migration was changed after it had been applied,
+    /// or if the database is newer than this program.
     pub fn is_current(&self) -> Result<bool, ServerError> {
         if self.schema > migrate::tenant_schema() {
             let (tenant_id, known) = (self.tenant_id.to_string(), migrate::tenant_schema());
@@ -70,7 +72,7 @@ impl Mark {
         Ok(self.schema == migrate::tenant_schema())
     }
 
-    /// Whether it names the same owner.
+    /// Whether both markers name the same owner.
     pub fn is_of(&self, other: &Self) -> bool {
         self.installation == other.installation && self.tenant_id == other.tenant_id
     }
@@ -103,28 +105,28 @@ fn sum(schema: u32) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
-/// What stands in the place of a database.
+/// What there is under the name of a database.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing.
+    /// There is no such database.
     Absent,
-    /// A database with a mark.
+    /// A database with an ownership marker.
     Marked(Mark),
-    /// A database without a mark of ours; whether it has no tables.
+    /// A database without an ownership marker.
     Unmarked {
-        /// Nothing is in it.
+        /// Whether it has no tables.
         empty: bool,
     },
 }
 
 impl Session {
-    /// Looks at the database.
+    /// What there is under this name.
     pub async fn find(&mut self, name: &str) -> Result<Found, ServerError> {
         let dialect = self.dialect;
         find(self.connection(), dialect, name).await
     }
 
-    /// The marker of a database that must carry that of this owner.
+    /// The marker of a database that must carry one of this owner.
     pub async fn find_own(&mut self, name: &str, owner: &Mark) -> Result<Mark, ServerError> {
         let (database, tenant_id) = (name.to_owned(), owner.tenant_id.to_string());
         match self.find(name).await? {
@@ -134,7 +136,7 @@ impl Session {
         }
     }
 
-    /// Creates the database with its mark. `false`: a database of this name exists.
+    /// Creates the database with its marker. `false`: a database of this name exists.
     pub async fn create_database(&mut self, database: &str, mark: &Mark) -> Result<bool, ServerError> {
         let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
         let charset = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci";
@@ -153,7 +155,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Writes the mark of an existing database of ours.
+    /// Writes the marker of an existing database.
     pub async fn mark(&mut self, database: &str, mark: &Mark) -> Result<(), ServerError> {
         let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
         match self.dialect {
@@ -169,7 +171,8 @@ impl Session {
         }
     }
 
-    /// Drops the database, if its mark names this owner; anything else of this name is left alone.
+    /// Drops the database, if its marker names this owner. Any other database of this name is left alone, except an
+    /// empty one on MySQL that an earlier attempt of the job may have made (`may_be_ours`).
     pub async fn drop_database(&mut self, database: &str, owner: &Mark, may_be_ours: bool) -> Result<(), ServerError> {
         match self.find(database).await? {
             Found::Marked(mark) if mark.is_of(owner) => {}
@@ -183,13 +186,13 @@ impl Session {
         }
     }
 
-    /// Names of the tables in the database, the mark's excluded.
+    /// Names of the tables in the database, without that of the marker.
     pub async fn tables(&mut self, name: &str) -> Result<Vec<String>, ServerError> {
         tables(self.connection(), name).await
     }
 }
 
-/// Looks at a database, over any administrator's connection.
+/// What there is under the name of a database, over any connection of an administrator.
 pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str) -> Result<Found, ServerError> {
     let comment = match dialect {
         Dialect::MariaDb => "SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
@@ -220,12 +223,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_round_trips_and_names_its_owner() {
+    fn a_marker_round_trips_and_names_its_owner() {
         let mark = Mark::new("i1", &"acme".parse().unwrap());
         assert_eq!(Mark::parse(&mark.text()), Some(mark.clone()));
         assert!(mark.is_of(&mark.migrated()));
         assert!(!mark.is_of(&Mark::new("i2", &"acme".parse().unwrap())));
-        for foreign in ["", "tenant=acme", "installation=i1;tenant=ACME;schema=0;sum=x", "a comment of somebody else"] {
+        for foreign in ["", "tenant=acme", "installation=i1;tenant=ACME;schema=0;sum=x", "a comment of another program"]
+        {
             assert_eq!(Mark::parse(foreign), None);
         }
     }

@@ -1,22 +1,24 @@
 //! A database server that tenants live on, as its administrator sees it.
 //!
-//! [`Server`] is where it is, [`Session`] is one connection with a tenant's lock, [`Mark`] says whose a database is,
-//! [`account`] makes and removes a tenant's database user, [`password_hash`] is what the server is told of its password.
+//! [`Server`] is its address and credential. [`Session`] is one connection that holds a tenant's lock. [`Mark`] is the
+//! ownership marker in a database. [`account`] makes and removes a tenant's database user, and [`password_hash`] is
+//! what the server gets instead of the user's password. [`inventory`] reads what is on the server. Everything here
+//! fails with a [`ServerError`], which everything above converts into an error of its own.
 
 pub mod account;
 mod error;
 pub mod inventory;
+mod kill_sessions;
 mod mark;
 pub mod password_hash;
 mod register;
 mod session;
-mod sessions;
 mod storage;
 
 pub use error::ServerError;
 pub use kernel::database::engine::Dialect;
 pub use mark::{Found, MARK_TABLE, Mark, find};
-pub use register::{first_look, keep_registered};
+pub use register::{check_at_start, keep_registered};
 pub use session::Session;
 pub use storage::keep_measured;
 
@@ -30,15 +32,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A registered database server.
 pub struct Server {
-    /// Its name in `saas_database_servers`: `main`, or the suffix of its setting in lower case.
+    /// Its id in `saas_database_servers`: `main`, or the suffix of its setting in lower case.
     pub id: String,
-    /// Where nodes connect to.
+    /// The host that nodes connect to, too.
     pub host: String,
-    /// Port of it.
+    /// The port that nodes connect to, too.
     pub port: u16,
     /// Turns at statements that make databases, users and tables ([`Server::ddl_turn`]).
     ddl_turns: Semaphore,
-    /// The setting it stands in.
+    /// Name of the setting with its URL.
     setting: String,
     admin: MySqlConnectOptions,
     dialect: OnceLock<Dialect>,
@@ -70,14 +72,15 @@ impl Server {
         Ok(servers)
     }
 
-    /// The turn to make databases, users or tables. A server does that one after the other, under its dictionary's lock: more
-    /// than a few at once only wait for each other there, and hold up everybody else's statements meanwhile.
+    /// Waits for a turn to make databases, users or tables. A server does that one after the other, under the lock of
+    /// its dictionary. More than a few at once would only wait for each other there, and hold up all other statements
+    /// meanwhile.
     pub async fn ddl_turn(&self) -> Option<SemaphorePermit<'_>> {
         // `None` would mean that the semaphore was closed, which nothing does.
         self.ddl_turns.acquire().await.ok()
     }
 
-    /// A connection of the administrator, bounded by [`database::ACQUIRE_TIMEOUT`].
+    /// Connects as the administrator, within [`database::ACQUIRE_TIMEOUT`].
     pub async fn connect(&self) -> Result<MySqlConnection, ServerError> {
         Ok(database::connect(&self.admin).await?)
     }
@@ -87,7 +90,7 @@ impl Server {
         (self.id.clone(), self.host.clone(), self.port)
     }
 
-    /// Options for a login as somebody else than the administrator.
+    /// Options for a login as a tenant's user, in `database`.
     pub fn login(&self, username: &str, password: &str, database: &str) -> MySqlConnectOptions {
         self.admin.clone().username(username).password(password).database(database)
     }

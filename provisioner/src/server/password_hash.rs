@@ -1,9 +1,10 @@
-//! Hashes of passwords as the servers keep them, so that no statement and no log of statements holds a password.
+//! Hashes of passwords in the form that the servers store, so that no statement and no log of statements holds a
+//! password.
 //!
-//! MariaDB's `mysql_native_password` is unsalted, which matters for passwords that people choose and not for 238 random
-//! bits. MySQL's `caching_sha2_password` keeps `$A$005$`, a salt of 20 characters and the digest of SHA-256 crypt (Ulrich
-//! Drepper's "Unix crypt using SHA-256 and SHA-512") with 5000 rounds. The crates for that scheme cut a salt after 16
-//! characters, as the original does; MySQL does not.
+//! MariaDB's `mysql_native_password` has no salt, which matters for passwords that people choose and not for 238 random
+//! bits. MySQL's `caching_sha2_password` stores `$A$005$`, a salt of 20 characters and the digest of SHA-256 crypt
+//! (Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512") with 5000 rounds. The crates for that scheme cut a salt
+//! after 16 characters, as the original does; MySQL does not.
 
 use super::Dialect;
 use rand::Rng;
@@ -25,7 +26,7 @@ pub fn plugin(dialect: Dialect) -> &'static str {
     }
 }
 
-/// What the server is told instead of the password. Printable ASCII without quotes.
+/// The hash that the server gets instead of the password. It is printable ASCII without quotes.
 pub fn hash(dialect: Dialect, password: &SecretString) -> String {
     match dialect {
         Dialect::MariaDb => native(password),
@@ -36,14 +37,14 @@ pub fn hash(dialect: Dialect, password: &SecretString) -> String {
     }
 }
 
-/// Whether the server keeps the hash of this password.
-pub fn is_of(dialect: Dialect, kept: &[u8], password: &SecretString) -> bool {
+/// Whether `stored`, the hash on the server, is that of this password.
+pub fn is_of(dialect: Dialect, stored: &[u8], password: &SecretString) -> bool {
     match dialect {
-        Dialect::MariaDb => kept == native(password).as_bytes(),
+        Dialect::MariaDb => stored == native(password).as_bytes(),
         Dialect::MySql => {
-            let salt = kept.strip_prefix(SHA2_PREFIX.as_bytes()).and_then(|rest| rest.get(..SALT_CHARS));
+            let salt = stored.strip_prefix(SHA2_PREFIX.as_bytes()).and_then(|rest| rest.get(..SALT_CHARS));
             // The server's own salts are any bytes but 0 and `$`.
-            salt.is_some_and(|salt| sha2_bytes(password, salt) == kept)
+            salt.is_some_and(|salt| sha2_bytes(password, salt) == stored)
         }
     }
 }
@@ -59,7 +60,7 @@ fn sha2_bytes(password: &SecretString, salt: &[u8]) -> Vec<u8> {
     [SHA2_PREFIX.as_bytes(), salt, &encode(&digest)].concat()
 }
 
-/// The steps of the description, by its names.
+/// SHA-256 crypt. The variables have the names of its description.
 fn sha256_crypt(password: &[u8], salt: &[u8]) -> [u8; 32] {
     let digest =
         |parts: &[&[u8]]| -> [u8; 32] { parts.iter().fold(Sha256::new(), |h, p| h.chain_update(p)).finalize().into() };
@@ -92,7 +93,7 @@ fn repeated(digest: &[u8; 32], length: usize) -> Vec<u8> {
     digest.iter().copied().cycle().take(length).collect()
 }
 
-/// The scheme's own base 64: three bytes in a peculiar order become four letters.
+/// The base 64 of crypt: three bytes, in an order of its own, become four letters.
 fn encode(digest: &[u8; 32]) -> Vec<u8> {
     const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut text = Vec::with_capacity(43);
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_native_hash_is_the_servers() {
+    fn the_native_hash_equals_that_of_a_server() {
         // SELECT PASSWORD('password') of any MariaDB.
         let password = SecretString::from("password");
         assert_eq!(hash(Dialect::MariaDb, &password), "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_crypt_is_that_of_the_description() {
+    fn sha256_crypt_equals_crypt_3() {
         // crypt(3), with salts of at most 16 characters.
         for (password, salt, text) in [
             ("Hello world!", "saltstring", "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"),
@@ -136,15 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_of_its_password_only() {
+    fn a_hash_matches_its_own_password_only() {
         let (password, other) = (SecretString::from("x".repeat(40)), SecretString::from("y".repeat(40)));
         for dialect in [Dialect::MariaDb, Dialect::MySql] {
-            let kept = hash(dialect, &password);
-            assert!(is_of(dialect, kept.as_bytes(), &password) && !is_of(dialect, kept.as_bytes(), &other));
-            assert!(kernel::database::sql::literal(&kept).is_ok());
+            let stored = hash(dialect, &password);
+            assert!(is_of(dialect, stored.as_bytes(), &password) && !is_of(dialect, stored.as_bytes(), &other));
+            assert!(kernel::database::sql::literal(&stored).is_ok());
         }
-        let kept = hash(Dialect::MySql, &password);
-        assert_eq!((kept.len(), kept.starts_with(SHA2_PREFIX)), (70, true));
+        let stored = hash(Dialect::MySql, &password);
+        assert_eq!((stored.len(), stored.starts_with(SHA2_PREFIX)), (70, true));
         for broken in ["", "$A$005$", "$A$005$short"] {
             assert!(!is_of(Dialect::MySql, broken.as_bytes(), &password));
         }

@@ -1,7 +1,8 @@
-//! Registers the server in the system database, so that tenants can be placed on it, and looks at it again and again.
+//! Registers the server in the system database, so that tenants can be placed on it, and checks it every 30 seconds.
 //!
-//! A server is refused (and its absence told in health) when it is too old or lacks a feature, or when it gives everybody rights: the
-//! database `test` of an old installation, with its wildcard grants, would be open to every tenant.
+//! A server is not registered, and the health of the process says why, if it is too old, lacks a feature or gives
+//! rights to every user: the database `test` of an old installation, with its wildcard grants, would be open to every
+//! tenant.
 
 use super::Server;
 use kernel::database::{self, engine};
@@ -14,21 +15,21 @@ use sqlx::MySqlConnection;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a working server is looked at.
+/// How often a server that works is checked.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Looks at all servers when the process starts. One that is there and will not do, or knows another password, is an error of the
-/// settings. One that is not there is waited for, as long as there is another to work on.
-pub async fn first_look(servers: &[Server]) -> Result<(), StartError> {
-    let looks = servers.iter().map(|server| async {
+/// Checks all servers when the process starts. A server that answers and is unfit, or refuses the password, is an error
+/// of the settings. A server that does not answer is waited for, as long as another one answers.
+pub async fn check_at_start(servers: &[Server]) -> Result<(), StartError> {
+    let checks = servers.iter().map(|server| async {
         let name = format!("the database server {} ({})", server.id, server.setting);
         start::database_server(&name, &server.admin).await.map(drop)
     });
     let mut away = Vec::new();
-    for look in futures::future::join_all(looks).await {
-        match look {
+    for check in futures::future::join_all(checks).await {
+        match check {
             Err(error @ StartError::Unreachable(..)) => away.push(error),
-            look => look?,
+            check => check?,
         }
     }
     match away.pop() {
@@ -37,11 +38,11 @@ pub async fn first_look(servers: &[Server]) -> Result<(), StartError> {
     }
 }
 
-/// Keeps the server's row true until the process stops.
+/// Keeps the server's row up to date until the process stops.
 pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, shutdown: Shutdown) {
     let mut waits = Waits::new(Duration::from_millis(500), EVERY);
     loop {
-        let wait = match look(&server, &store).await {
+        let wait = match check(&server, &store).await {
             Ok(()) => {
                 health.tell("database_servers", Part::Healthy);
                 waits.reset();
@@ -59,17 +60,18 @@ pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, 
 
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
-    #[error("it cannot be reached or refuses")]
+    #[error("it cannot be reached or refuses a statement")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Lacks(#[from] engine::Unfit),
     #[error(
-        "it grants rights on '{0}' to everybody; revoke them (DELETE FROM mysql.db WHERE User IN ('', 'PUBLIC'); FLUSH PRIVILEGES)"
+        "it grants rights on '{0}' to every user; revoke them \
+         (DELETE FROM mysql.db WHERE User IN ('', 'PUBLIC'); FLUSH PRIVILEGES)"
     )]
     OpenToAll(String),
 }
 
-async fn look(server: &Server, store: &Store) -> Result<(), Unfit> {
+async fn check(server: &Server, store: &Store) -> Result<(), Unfit> {
     let mut connection = database::connect(&server.admin).await?;
     let (dialect, version) = engine::look(&mut connection).await?;
     if let Some(database) = open_to_all(&mut connection).await? {
@@ -91,8 +93,8 @@ async fn look(server: &Server, store: &Store) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// A database that anonymous users or `PUBLIC` have rights on. An administrator who may not read `mysql.db` cannot tell;
-/// the verification of each tenant's own grants still does.
+/// A database that anonymous users or `PUBLIC` have rights on. An administrator's account that may not read `mysql.db`
+/// finds none; then the verification of each tenant's own grants still finds such rights.
 async fn open_to_all(connection: &mut MySqlConnection) -> Result<Option<String>, sqlx::Error> {
     let found: Result<Option<(String,)>, _> =
         sqlx::query_as("SELECT CONVERT(Db USING utf8mb4) FROM mysql.db WHERE User IN ('', 'PUBLIC') LIMIT 1")

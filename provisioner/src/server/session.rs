@@ -1,8 +1,8 @@
-//! One administrator's connection for one job, holding the tenant's lock on that very connection.
+//! The administrator's connection for one job, which also holds the tenant's lock on the server.
 //!
-//! The lock and the DDL share the connection, so whoever takes a job over can end both at once: it kills the connection
-//! that holds the lock. There is no reconnect: a session that was killed stays dead, and with it the worker that thought it
-//! still had the job.
+//! The lock and the statements share one connection, so a worker that takes a job over ends both at once: it kills the
+//! connection that holds the lock. A session never reconnects, so a worker that has lost its job without knowing it can
+//! do nothing more.
 
 use super::{Dialect, Server, ServerError};
 use kernel::database;
@@ -10,24 +10,24 @@ use kernel::database::sql;
 use kernel::domain::TenantId;
 use sqlx::{Connection, Executor, MySqlConnection};
 
-/// Seconds to wait for a killed holder's lock to be free.
+/// Seconds until the lock of a killed connection must be free.
 const LOCK_WAIT: u32 = 5;
 
-/// See the module.
+/// A connection of the administrator that holds a lock.
 pub struct Session {
     connection: MySqlConnection,
-    /// What kind of server it is on.
+    /// The kind of the server.
     pub dialect: Dialect,
 }
 
 impl Session {
-    /// Connects and takes the tenant's lock, from its holder if need be: the caller has the job's lease, so the holder
-    /// has lost it.
+    /// Connects and takes the tenant's lock. The caller has the job's lease, so a session that holds the lock belongs
+    /// to a worker that has lost the lease: it is killed.
     pub async fn open(server: &Server, tenant_id: &TenantId) -> Result<Self, ServerError> {
         Self::open_as(server, &format!("tenant:{tenant_id}")).await
     }
 
-    /// The same with another lock, for work that is no tenant's.
+    /// Connects and takes the lock of this name, for work that belongs to no tenant.
     pub async fn open_as(server: &Server, lock: &str) -> Result<Self, ServerError> {
         let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
@@ -49,37 +49,37 @@ impl Session {
                 .await?;
             if let Some(holder) = holder {
                 tracing::warn!(holder, lock = name, "killing the connection of a worker that lost this job");
-                // Gone already is as good.
+                // An error means that the connection has ended by itself.
                 let _ = self.connection.execute(format!("KILL {holder}").as_str()).await;
             }
         }
         Err(ServerError::LockHeld { lock: name.to_owned() })
     }
 
-    /// The connection, for bound statements.
+    /// The connection, for statements with bound values.
     pub fn connection(&mut self) -> &mut MySqlConnection {
         &mut self.connection
     }
 
-    /// Runs statements that take no bound values. Their names and literals come from `kernel::database::sql`.
+    /// Runs statements that take no bound values. Their names and literals must come from `kernel::database::sql`.
     pub async fn execute(&mut self, statements: &str) -> Result<(), ServerError> {
         self.connection.execute(sqlx::raw_sql(statements)).await?;
         Ok(())
     }
 
-    /// Makes a database the one that names without one are of.
+    /// Makes `database` the one in which unqualified names are looked up.
     pub async fn enter(&mut self, database: &str) -> Result<(), ServerError> {
         self.execute(&format!("USE {}", sql::identifier(database)?)).await
     }
 
-    /// Ends the session and with it the lock.
+    /// Ends the session and with it the lock. A connection that does not end in time is dropped.
     pub async fn close(self) {
         let _ = tokio::time::timeout(database::ACQUIRE_TIMEOUT, self.connection.close()).await;
     }
 }
 
 impl Server {
-    /// The server's dialect, asked once: a server does not change its kind while a process runs.
+    /// The server's dialect. It is asked once, because a server does not change its kind while a process runs.
     pub async fn learn_dialect(&self, connection: &mut MySqlConnection) -> Result<Dialect, ServerError> {
         if let Some(dialect) = self.dialect.get() {
             return Ok(*dialect);

@@ -83,7 +83,7 @@ async fn a_paused_worker_records_nothing_once_it_is_replaced() -> Result<()> {
     assert_eq!(ended.attempts, 2, "the second worker took it over");
     let before = admin.events("slow").await?;
     let log = |stack: &Stack| {
-        stack.provisioners[0].log_text().matches("a job was let go").count()
+        stack.provisioners[0].log_text().matches("the worker has lost the job").count()
             + stack.provisioners[0].log_text().matches("a job ends").count()
     };
     let seen = log(&stack);

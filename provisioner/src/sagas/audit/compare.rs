@@ -1,19 +1,19 @@
-//! Compares what should be of a tenant with what was seen on its server. Pure: reads nothing, changes nothing.
+//! Compares what a tenant should have with what was seen on its server. A pure function of the two.
 
-use super::expected::{Expected, Kept, Presence, presence};
+use super::expected::{Expected, Presence, Stored, presence};
 use crate::sagas::shared::schema::expected_tables;
 use crate::server::inventory::{DatabaseSeen, Inventory, Right, UserSeen};
 use crate::server::{Dialect, Mark, password_hash};
 use kernel::audit::{Drift, Finding};
 use std::collections::BTreeSet;
 
-/// What our accounts look like.
+/// What the accounts of this installation look like on the server.
 pub struct Ours<'a> {
-    /// This installation.
+    /// The id of this installation.
     pub installation: &'a str,
-    /// From where tenants' users may log in.
+    /// The host part of tenants' accounts.
     pub account_host: &'a str,
-    /// The kind of server.
+    /// The kind of the server.
     pub dialect: Dialect,
 }
 
@@ -43,14 +43,16 @@ pub fn of_tenant(ours: &Ours<'_>, expected: &Expected, seen: &Inventory) -> Vec<
             match database {
                 None => found.add(Drift::DatabaseMissing, name, "there is no database of this name"),
                 Some(database) if is_marked(ours, expected, database) => of_schema(expected, database, &mut found),
-                Some(_) => found.add(Drift::DatabaseUnmarked, name, "its mark is missing or names somebody else"),
+                Some(_) => {
+                    found.add(Drift::DatabaseUnmarked, name, "its ownership marker is missing or names another owner")
+                }
             }
-            match &expected.kept {
-                Kept::Nothing => found.add(Drift::CredentialMissing, tenant.tenant_id.as_str(), "the row has none"),
-                Kept::Unreadable => {
+            match &expected.password {
+                Stored::Nothing => found.add(Drift::CredentialMissing, tenant.tenant_id.as_str(), "its row has none"),
+                Stored::Unreadable => {
                     found.add(Drift::CredentialUnreadable, tenant.tenant_id.as_str(), "wrong key ring or changed row");
                 }
-                Kept::Password(_) => {}
+                Stored::Password(_) => {}
             }
         }
     }
@@ -60,7 +62,7 @@ pub fn of_tenant(ours: &Ours<'_>, expected: &Expected, seen: &Inventory) -> Vec<
     found.0
 }
 
-/// Whether the database bears the mark of this tenant of this installation.
+/// Whether the database carries the ownership marker of this tenant of this installation.
 pub fn is_marked(ours: &Ours<'_>, expected: &Expected, database: &DatabaseSeen) -> bool {
     let owner = Mark::new(ours.installation, &expected.tenant.tenant_id);
     database.mark.as_ref().is_some_and(|mark| mark.is_of(&owner))
@@ -69,9 +71,9 @@ pub fn is_marked(ours: &Ours<'_>, expected: &Expected, database: &DatabaseSeen) 
 fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings) {
     let (Some(mark), said) = (&database.mark, &expected.tenant.database) else { return };
     if mark.schema != said.schema_version {
-        let detail = format!("the mark says {}, the events say {}", mark.schema, said.schema_version);
+        let detail = format!("the ownership marker says {}, the events say {}", mark.schema, said.schema_version);
         found.add(Drift::SchemaDiffers, &said.name, detail);
-    // One that a newer program has migrated is for newer programs to judge.
+    // A database that a newer program has migrated can be judged by a newer program only.
     } else if mark.schema <= kernel::database::migrate::tenant_schema()
         && let Err(error) = mark.is_current()
     {
@@ -84,7 +86,7 @@ fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings)
 }
 
 fn of_users(ours: &Ours<'_>, expected: &Expected, presence: Presence, seen: &Inventory, found: &mut Findings) {
-    // Unknown users are no missing users.
+    // If the users could not be read, nothing is known of them.
     let Some(users) = &seen.users else { return };
     let is_account = |user: &UserSeen| user.username == expected.in_use && user.host == ours.account_host;
     let mut account = None;
@@ -98,7 +100,7 @@ fn of_users(ours: &Ours<'_>, expected: &Expected, presence: Presence, seen: &Inv
     }
     if let Some(user) = account {
         of_account(ours, expected, presence, user, found);
-    } else if presence != Presence::Nothing && matches!(expected.kept, Kept::Password(_)) {
+    } else if presence != Presence::Nothing && matches!(expected.password, Stored::Password(_)) {
         found.add(Drift::UserMissing, &expected.in_use, format!("no user of this name at {}", ours.account_host));
     }
     for username in &expected.usernames {
@@ -122,24 +124,24 @@ fn of_account(ours: &Ours<'_>, expected: &Expected, presence: Presence, user: &U
         }
         _ => {}
     }
-    // A locked account is told its limit when it is unlocked.
+    // A locked account gets its limit when it is unlocked.
     if presence == Presence::Open && user.max_connections != expected.max_connections {
         let detail = format!("{} instead of {}", user.max_connections, expected.max_connections);
         found.add(Drift::LimitDiffers, &subject, detail);
     }
     let expected_rights = rights(&tenant.database.name);
     if user.rights != expected_rights {
-        let told = |rights: BTreeSet<&Right>| {
+        let listed = |rights: BTreeSet<&Right>| {
             rights.into_iter().map(|(on, right)| format!("{right} on {on}")).collect::<Vec<_>>().join(", ")
         };
-        let lacking = told(expected_rights.difference(&user.rights).collect());
-        let beyond = told(user.rights.difference(&expected_rights).collect());
+        let lacking = listed(expected_rights.difference(&user.rights).collect());
+        let beyond = listed(user.rights.difference(&expected_rights).collect());
         let detail = [("lacks ", lacking), ("has ", beyond)];
         let detail: Vec<_> =
             detail.iter().filter(|(_, rights)| !rights.is_empty()).map(|(a, b)| format!("{a}{b}")).collect();
         found.add(Drift::GrantsDiffer, &subject, detail.join("; "));
     }
-    if let Kept::Password(password) = &expected.kept {
+    if let Stored::Password(password) = &expected.password {
         if user.plugin != password_hash::plugin(ours.dialect) {
             found.add(Drift::PasswordDiffers, &subject, "it authenticates in another way");
         } else if !password_hash::is_of(ours.dialect, &user.hash, password) {
@@ -148,7 +150,7 @@ fn of_account(ours: &Ours<'_>, expected: &Expected, presence: Presence, user: &U
     }
 }
 
-/// What a tenant's user should have: rows of its own database, and `_` is no wildcard.
+/// The rights that a tenant's user should have: on the rows of its own database, with `_` escaped, which is a wildcard.
 pub fn rights(database: &str) -> BTreeSet<Right> {
     let on = format!("{}.*", database.replace('_', "\\_").replace('%', "\\%"));
     RIGHTS.iter().map(|right| (on.clone(), (*right).to_owned())).collect()
@@ -180,10 +182,11 @@ mod tests {
 
     fn tenant(state: TenantState) -> Tenant {
         let tenant = serde_json::json!({
-            "tenant_id": "acme", "tenant_name": "Acme", "tenant_domain": null, "domains": [], "status": 1, "state": state,
+            "tenant_id": "acme", "tenant_name": "Acme", "tenant_domain": null, "domains": [], "status": 1,
+            "state": state,
             "plan_type": "basic", "version": 3, "position": 3,
-            "database": {"server": "main", "host": "h", "port": 3306, "name": "ai_shifu_tenant_acme", "max_connections": 20,
-                         "schema_version": Mark::new("i1", &"acme".parse().unwrap()).migrated().schema},
+            "database": {"server": "main", "host": "h", "port": 3306, "name": "ai_shifu_tenant_acme",
+                         "max_connections": 20, "schema_version": Mark::new("i1", &"acme".parse().unwrap()).migrated().schema},
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         });
         serde_json::from_value(tenant).unwrap()
@@ -195,7 +198,7 @@ mod tests {
         Expected {
             tenant: tenant(state),
             in_use: if has { usernames[0].clone() } else { String::new() },
-            kept: if has { Kept::Password("secret".into()) } else { Kept::Nothing },
+            password: if has { Stored::Password("secret".into()) } else { Stored::Nothing },
             usernames,
             max_connections: 20,
             rotation: false,
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn each_state_has_its_account() {
+    fn the_state_decides_whether_the_account_is_open() {
         use TenantState::*;
         for (state, locked) in [(Active, false), (Maintenance, false), (Suspended, true)] {
             assert_eq!(kinds(&expected(state), &seen(locked)), NONE);
@@ -240,19 +243,19 @@ mod tests {
         }
         let mut deleted = expected(Deleted);
         deleted.tenant.before_deletion = Some(BeforeDeletion { state: Active, reason: None });
-        assert_eq!(kinds(&deleted, &seen(true)), NONE, "its data is kept, and nobody logs in");
+        assert_eq!(kinds(&deleted, &seen(true)), NONE, "its data is kept, and no login is allowed");
         assert_eq!(kinds(&expected(Provisioning), &seen(false)), [Drift::JobMissing]);
     }
 
     #[test]
-    fn a_limit_counts_where_somebody_may_log_in() {
+    fn the_limit_is_compared_for_open_accounts_only() {
         let other = |state| Expected { max_connections: 5, ..expected(state) };
         assert_eq!(kinds(&other(TenantState::Active), &seen(false)), [Drift::LimitDiffers]);
         assert_eq!(kinds(&other(TenantState::Suspended), &seen(true)), NONE);
     }
 
     #[test]
-    fn a_schema_is_what_the_events_say_and_a_newer_one_is_not_ours_to_judge() {
+    fn a_schema_must_match_the_events_unless_it_is_newer() {
         let with = |said: u32, marked: Mark| {
             let (mut expected, mut seen) = (expected(TenantState::Active), seen(false));
             expected.tenant.database.schema_version = said;
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_not_missing_and_what_is_not_ours_is_not_looked_at() {
+    fn unreadable_or_foreign_users_are_no_drift() {
         let active = expected(TenantState::Active);
         assert_eq!(kinds(&active, &Inventory { users: None, ..seen(false) }), NONE);
         let mut others = seen(false);

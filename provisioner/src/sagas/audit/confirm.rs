@@ -1,5 +1,5 @@
-//! The step `confirm`: compares again. A finding that is gone was repaired, which becomes an event; or, if it was not to be
-//! repaired, it was no drift.
+//! The step `confirm`: compares again. A finding that is gone was repaired, which becomes an event; or, if it was not
+//! to be repaired, it was no drift.
 
 use super::{audit_of, examine, row};
 use crate::sagas::saga::Step;
@@ -18,16 +18,17 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     let present = examine(context).await?;
     let row = row(context, &audit);
-    let kept = audit::kept(context.tools.store.pool(), row).await.map_err(JobError::from)?;
-    let is_there =
-        |kept: &Finding| present.findings.iter().any(|now| now.kind == kept.kind && now.subject == kept.subject);
-    let (left, gone): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_there);
+    let stored = audit::kept(context.tools.store.pool(), row).await.map_err(JobError::from)?;
+    let is_there = |finding: &Finding| {
+        present.findings.iter().any(|now| now.kind == finding.kind && now.subject == finding.subject)
+    };
+    let (left, gone): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_there);
     let (repaired, vanished): (Vec<_>, Vec<_>) =
         gone.into_iter().partition(|finding| audit.repair && finding.kind.repair().is_some());
     let new: Vec<Finding> = present
         .findings
         .into_iter()
-        .filter(|now| !left.iter().any(|kept| kept.kind == now.kind && kept.subject == now.subject))
+        .filter(|now| !left.iter().any(|finding| finding.kind == now.kind && finding.subject == now.subject))
         .collect();
 
     let mut unit = context.tools.store.begin().await.map_err(JobError::from)?;
@@ -48,13 +49,14 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     audit::keep(unit.connection(), row, &new).await.map_err(JobError::from)?;
     unit.commit().await.map_err(JobError::from)?;
+    let tenant_id = &context.tenant.tenant_id;
     for finding in left.iter().chain(&new) {
         metrics::counter!(names::DRIFT_FOUND, "kind" => finding.kind.as_str()).increment(1);
-        tracing::warn!(tenant_id = %context.tenant.tenant_id, drift = finding.kind.as_str(), subject = finding.subject, "drift");
+        tracing::warn!(%tenant_id, drift = finding.kind.as_str(), subject = finding.subject, "drift");
     }
     for finding in &repaired {
         metrics::counter!(names::DRIFT_REPAIRED, "kind" => finding.kind.as_str()).increment(1);
-        tracing::info!(tenant_id = %context.tenant.tenant_id, drift = finding.kind.as_str(), subject = finding.subject, "drift repaired");
+        tracing::info!(%tenant_id, drift = finding.kind.as_str(), subject = finding.subject, "drift repaired");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the system database says that there should be of a tenant.
+//! What the system database says that a tenant should have on its server.
 
 use crate::sagas::Tools;
 use kernel::crypto::Purpose;
@@ -10,35 +10,34 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Tenants read at once.
 const PAGE: u32 = 500;
 
-/// The password that is kept.
-pub enum Kept {
-    /// None.
+/// The stored password of a tenant.
+pub enum Stored {
+    /// There is none.
     Nothing,
-    /// One that no key of the ring opens.
+    /// No key of the ring opens it.
     Unreadable,
-    /// This.
+    /// The opened password.
     Password(SecretString),
 }
 
-/// A tenant, with what is kept of its credential.
+/// A tenant, with its stored credential.
 pub struct Expected {
-    /// The tenant.
     pub tenant: Tenant,
-    /// Its two user names.
+    /// The names of its two users.
     pub usernames: [String; 2],
-    /// The one in use; empty: none.
+    /// The name of the user in use; empty: none is.
     pub in_use: String,
-    /// The password of that.
-    pub kept: Kept,
-    /// Most connections of its user, by its plan now.
+    /// The password of the user in use.
+    pub password: Stored,
+    /// Most connections of the user, by the tenant's present plan.
     pub max_connections: u32,
     /// A rotation has a row.
     pub rotation: bool,
-    /// A job of the tenant that is no audit has not ended.
+    /// A job of the tenant that is not an audit has not ended.
     pub busy: bool,
 }
 
-/// What there is to be of a tenant on its server.
+/// What a tenant should have on its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// Nothing.
@@ -47,11 +46,11 @@ pub enum Presence {
     Locked,
     /// A database, and a user that can log in.
     Open,
-    /// Cannot be said: it is being made.
+    /// It is being provisioned, so anything may be there.
     Unknown,
 }
 
-/// What the state of a tenant means for its server.
+/// What a tenant in its present state should have on its server.
 pub fn presence(tenant: &Tenant) -> Presence {
     let before = tenant.before_deletion.as_ref().map(|before| before.state);
     match (tenant.state, before) {
@@ -68,20 +67,20 @@ pub fn presence(tenant: &Tenant) -> Presence {
 /// One tenant, as it is now.
 pub async fn one(tools: &Tools, tenant_id: &TenantId) -> Result<Option<Expected>, sqlx::Error> {
     let Some(tenant) = tools.store.tenant(tenant_id).await? else { return Ok(None) };
-    let kept = KeptRows::read(tools, Some(tenant_id)).await?;
-    Ok(Some(kept.expected(tools, tenant)))
+    let rows = StoredRows::read(tools, Some(tenant_id)).await?;
+    Ok(Some(rows.expected(tools, tenant)))
 }
 
-/// All tenants of the installation, on whichever server.
+/// All tenants of the installation, on all servers.
 pub async fn all(tools: &Tools) -> Result<Vec<Expected>, sqlx::Error> {
-    let kept = KeptRows::read(tools, None).await?;
+    let rows = StoredRows::read(tools, None).await?;
     let (mut all, mut after) = (Vec::new(), Position(0));
     loop {
         let page = tools.store.tenants(&TenantFilter { after, limit: PAGE, ..TenantFilter::default() }).await?;
         let more = page.len() == PAGE as usize;
         for (position, tenant) in page {
             after = position;
-            all.push(kept.expected(tools, tenant));
+            all.push(rows.expected(tools, tenant));
         }
         if !more {
             return Ok(all);
@@ -89,18 +88,18 @@ pub async fn all(tools: &Tools) -> Result<Vec<Expected>, sqlx::Error> {
     }
 }
 
-/// Rows beside the tenants, by tenant.
-struct KeptRows {
+/// The rows beside the tenants, by tenant.
+struct StoredRows {
     credentials: BTreeMap<String, (String, String)>,
     rotations: BTreeSet<String>,
     busy: BTreeSet<String>,
     plans: Vec<Plan>,
 }
 
-impl KeptRows {
+impl StoredRows {
     async fn read(tools: &Tools, only: Option<&TenantId>) -> Result<Self, sqlx::Error> {
         let (pool, only) = (tools.store.pool(), only.map(TenantId::as_str));
-        // What is busy first: a job that ends meanwhile makes the rest newer than needed, not older.
+        // The jobs are read first: if one ends meanwhile, the rest is newer than needed and not older.
         let busy: Vec<(String,)> = sqlx::query_as(
             "SELECT DISTINCT tenant_id FROM saas_operations WHERE status IN ('pending', 'running') AND kind <> 'audit'
                AND (? IS NULL OR tenant_id = ?)",
@@ -110,7 +109,8 @@ impl KeptRows {
         .fetch_all(pool)
         .await?;
         let credentials: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT tenant_id, db_username, db_password_encrypted FROM saas_tenant_databases WHERE ? IS NULL OR tenant_id = ?",
+            "SELECT tenant_id, db_username, db_password_encrypted FROM saas_tenant_databases
+             WHERE ? IS NULL OR tenant_id = ?",
         )
         .bind(only)
         .bind(only)
@@ -134,9 +134,9 @@ impl KeptRows {
         let id = tenant.tenant_id.as_str();
         let (in_use, sealed) = self.credentials.get(id).cloned().unwrap_or_default();
         let purpose = Purpose::TenantPassword { tenant_id: id, username: &in_use };
-        let kept = match sealed.as_str() {
-            "" => Kept::Nothing,
-            sealed => tools.keys.open_text(purpose, sealed).map_or(Kept::Unreadable, Kept::Password),
+        let password = match sealed.as_str() {
+            "" => Stored::Nothing,
+            sealed => tools.keys.open_text(purpose, sealed).map_or(Stored::Unreadable, Stored::Password),
         };
         let plan = self.plans.iter().find(|plan| plan.plan_type == tenant.plan_type);
         let max_connections = plan.and_then(|plan| plan.max_connections).unwrap_or(tenant.database.max_connections);
@@ -144,7 +144,7 @@ impl KeptRows {
         Expected {
             usernames: tools.usernames(&tenant.tenant_id),
             in_use,
-            kept,
+            password,
             max_connections,
             rotation,
             busy,

@@ -1,10 +1,10 @@
-//! The saga of the kind `audit`: compares a tenant with its server and repairs what is safe. A job for a whole server is a
-//! survey, which finds out for which tenants that is needed and enqueues their jobs.
+//! The saga of the kind `audit`: compares a tenant with its server and repairs what is safe. A job for a whole server
+//! is a survey, which finds out for which tenants that is needed and enqueues their jobs.
 //!
-//! **Guarantees.** A tenant is compared and repaired while no other job of the tenant runs, so a change in progress is not
-//! taken for drift. A finding is stored before it is repaired, so the repair becomes an event also when the worker is killed
-//! between the two. No database is ever dropped, marked or written to. Users are changed only if their name is this
-//! installation's, and only while the tenant's database carries its ownership marker.
+//! **Guarantees.** A tenant is compared and repaired while no other job of the tenant runs, so a change in progress is
+//! not taken for drift. A finding is stored before it is repaired, so the repair becomes an event also when the worker
+//! is killed between the two. No database is ever dropped, marked or written to. Users are changed only if their name
+//! is this installation's, and only while the tenant's database carries its ownership marker.
 
 mod compare;
 mod confirm;
@@ -13,7 +13,7 @@ mod look;
 mod repair;
 mod survey;
 
-use super::saga::{JobRow, Saga, ServerWork};
+use super::saga::{EndedBy, Saga, ServerWork};
 use super::{Context, StepError};
 use crate::server::inventory::{Inventory, Scope};
 use compare::Ours;
@@ -29,7 +29,7 @@ const SURVEY_DEADLINE: Duration = Duration::from_secs(600);
 pub const SAGA: Saga = Saga {
     server_work: Some(ServerWork {
         deadline: SURVEY_DEADLINE,
-        act: |tools, lease| Box::pin(async move { survey::act(tools, lease).await.map(|()| JobRow::Ended) }),
+        act: |tools, lease| Box::pin(async move { survey::act(tools, lease).await.map(|()| EndedBy::Work) }),
     }),
     ..Saga::of_tenant(&[look::STEP, repair::STEP, confirm::STEP])
 };

@@ -1,7 +1,7 @@
-//! The step `repair`: what is safe to repair is repaired, if the request for the audit says so. A repair that the server
-//! refuses leaves its finding.
+//! The step `repair`: what is safe to repair is repaired, if the request for the audit says so. A repair that the
+//! server refuses leaves its finding.
 
-use super::expected::{Kept, Presence, presence};
+use super::expected::{Presence, Stored, presence};
 use super::{Present, audit_of, compare, examine, row};
 use crate::sagas::saga::Step;
 use crate::sagas::shared::{credential, verify_login};
@@ -20,7 +20,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let mut present = examine(context).await?;
-    // In the order of their kinds: what is too many goes before anything is made.
+    // Kinds are in the order of their repairs: what is too much is removed before anything is made.
     present.findings.sort_by_key(|finding| finding.kind);
     for finding in present.findings.iter().filter(|finding| finding.kind.repair().is_some()) {
         match one(context, &present, finding).await {
@@ -31,7 +31,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             Err(StepError::Job(error)) => return Err(error.into()),
             Err(error) => {
                 let reason = error.reason(&context.tools.server.id);
-                tracing::warn!(tenant_id = %context.tenant.tenant_id, drift = finding.kind.as_str(), reason, "a repair failed");
+                let tenant_id = &context.tenant.tenant_id;
+                tracing::warn!(%tenant_id, drift = finding.kind.as_str(), reason, "a repair failed");
                 let detail = format!("{}; not repaired: {reason}", finding.detail);
                 let refused = Finding { detail, ..finding.clone() };
                 let mut connection = context.tools.store.pool().acquire().await.map_err(JobError::from)?;
@@ -60,21 +61,24 @@ async fn one(context: &mut Context<'_>, present: &Present, finding: &Finding) ->
             if let Some(user) = left {
                 let account = Account { host: &user.host, ..context.account(&user.username) };
                 account.lock(context.session).await?;
-                // The sessions of the one in use have the same name, and nobody can tell which came from where.
+                // If the user in use has the same name at another host, its sessions cannot be told from these.
                 if user.username != in_use {
-                    context.session.end_sessions_of(&user.username).await?;
+                    context.session.kill_sessions_of(&user.username).await?;
                 }
                 account.drop(context.session).await?;
             }
         }
-        Drift::SessionLeft => context.session.end_sessions_of(&finding.subject).await?,
+        Drift::SessionLeft => context.session.kill_sessions_of(&finding.subject).await?,
         Drift::AccountOpen => {
             context.account(&in_use).lock(context.session).await?;
-            context.session.end_sessions_of(&in_use).await?;
+            context.session.kill_sessions_of(&in_use).await?;
         }
-        // What follows gives somebody a way in, or rights: only to a database that is the tenant's.
+        // The repairs below allow logins or give rights, so they need a database that is the tenant's own.
         _ if !is_ours(context, present) => {
-            return Err(StepError::Permanent("the database does not bear the tenant's mark".into()));
+            return Err(StepError::Permanent(format!(
+                "database {} does not carry the tenant's ownership marker",
+                context.database()
+            )));
         }
         Drift::AccountLocked => {
             context.account(&in_use).unlock(context.session).await?;
@@ -82,7 +86,7 @@ async fn one(context: &mut Context<'_>, present: &Present, finding: &Finding) ->
         Drift::LimitDiffers => context.account(&in_use).limit(context.session).await?,
         Drift::GrantsDiffer => regrant(context, present, &in_use).await?,
         Drift::UserMissing | Drift::PasswordDiffers => {
-            if let Kept::Password(password) = &expected.kept {
+            if let Stored::Password(password) = &expected.password {
                 remake(context, presence, &in_use, password).await?;
             }
         }
@@ -96,8 +100,8 @@ async fn one(context: &mut Context<'_>, present: &Present, finding: &Finding) ->
     Ok(())
 }
 
-/// What is lacking is granted. What is too much cannot be taken away from sessions that are open, nor everything of it from a user:
-/// the user is made anew and its sessions ended. Nodes open others.
+/// Grants the rights that the user lacks. Rights that are too many cannot all be revoked, and open sessions keep them:
+/// then the user is made again and its sessions are killed. Nodes open new ones.
 async fn regrant(context: &mut Context<'_>, present: &Present, username: &str) -> Result<(), StepError> {
     let Present { expected, seen, .. } = present;
     let host = &context.tools.account_host;
@@ -106,12 +110,14 @@ async fn regrant(context: &mut Context<'_>, present: &Present, username: &str) -
     if !beyond {
         return Ok(context.account(username).grant(context.session).await?);
     }
-    let Kept::Password(password) = &expected.kept else {
-        return Err(StepError::Permanent("the user cannot be made anew without its password".into()));
+    let Stored::Password(password) = &expected.password else {
+        return Err(StepError::Permanent(format!(
+            "the database user {username} cannot be made again without its password"
+        )));
     };
     context.account(username).drop(context.session).await?;
     remake(context, presence(&expected.tenant), username, password).await?;
-    Ok(context.session.end_sessions_of(username).await?)
+    Ok(context.session.kill_sessions_of(username).await?)
 }
 
 fn is_ours(context: &Context<'_>, present: &Present) -> bool {
@@ -132,5 +138,5 @@ async fn remake(
         return verify_login::verify(&context.tools.server, context.database(), username, password).await;
     }
     account.create_locked(context.session, password).await?;
-    Ok(context.session.end_sessions_of(username).await?)
+    Ok(context.session.kill_sessions_of(username).await?)
 }

@@ -1,6 +1,7 @@
-//! The job of a server: compares all its tenants at once, in a few statements and without any lock. What looks wrong there may be
-//! only on its way, so it becomes a job of its tenant, which looks again while nothing else happens to it. What belongs to no
-//! tenant is told, and dropped if it is a user of ours, here.
+//! The survey of a server: compares all its tenants at once, in a few statements and without any lock. What looks wrong
+//! may be a change in progress, so the survey enqueues a job of that tenant, which compares again while no other job of
+//! the tenant runs. What belongs to no tenant is reported here; a user of this installation that belongs to no tenant
+//! is dropped here.
 //!
 //! The server is read before the system database: whatever of ours is seen on it has its tenant recorded by then.
 
@@ -33,7 +34,7 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
         if !compare::of_tenant(&ours, expected, &seen).is_empty() {
             suspicious.push(&expected.tenant.tenant_id);
         }
-        // Hashes are slow on purpose; the leases of other jobs are renewed meanwhile.
+        // Comparing a password hash is slow on purpose; other tasks renew their leases meanwhile.
         tokio::task::yield_now().await;
     }
     let mut findings: Vec<Finding> =
@@ -42,7 +43,7 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
         findings.push(finding(
             Drift::ServerUnreadable,
             "mysql.*",
-            "users and rights were not looked at; grant SELECT on it",
+            "users and rights were not compared; grant SELECT on it",
         ));
     }
     findings.extend(orphans(tools, &tenants, &seen));
@@ -52,7 +53,7 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Things of ours on this server that no tenant should have here.
+/// Databases and users of this installation that no tenant should have on this server.
 fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding> {
     let by_id: HashMap<&str, &Expected> =
         tenants.iter().map(|expected| (expected.tenant.tenant_id.as_str(), expected)).collect();
@@ -60,7 +61,7 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
         .iter()
         .flat_map(|expected| expected.usernames.iter().map(move |username| (username.as_str(), expected)))
         .collect();
-    let elsewhere = |expected: &Expected| expected.tenant.database.server != tools.server.id && !expected.busy;
+    let is_elsewhere = |expected: &Expected| expected.tenant.database.server != tools.server.id && !expected.busy;
     let mut found = Vec::new();
     for (name, database) in &seen.databases {
         let Some(Mark { tenant_id, installation, .. }) = &database.mark else { continue };
@@ -71,9 +72,9 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
             None => found.push(finding(Drift::DatabaseOrphan, name, format!("there is no tenant {tenant_id}"))),
             Some(expected) if is_in_work(expected, name) => {}
             Some(expected) if expected.tenant.database.name != *name => {
-                found.push(finding(Drift::DatabaseOrphan, name, format!("it is marked as that of {tenant_id}")));
+                found.push(finding(Drift::DatabaseOrphan, name, format!("its ownership marker names {tenant_id}")));
             }
-            Some(expected) if elsewhere(expected) => {
+            Some(expected) if is_elsewhere(expected) => {
                 let detail = format!("{tenant_id} is on {}", expected.tenant.database.server);
                 found.push(finding(Drift::DatabaseOrphan, name, detail));
             }
@@ -83,7 +84,7 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
     for user in seen.users.iter().flatten() {
         match by_user.get(user.username.as_str()) {
             None => found.push(finding(Drift::UserOrphan, compare::subject(user), "no tenant has users of this name")),
-            Some(expected) if elsewhere(expected) => {
+            Some(expected) if is_elsewhere(expected) => {
                 let detail = format!("{} is on {}", expected.tenant.tenant_id, expected.tenant.database.server);
                 found.push(finding(Drift::UserLeft, compare::subject(user), detail));
             }
@@ -93,8 +94,8 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
     found
 }
 
-/// Whether it is a database that a restore has beside that of the tenant while it runs, or a restore test: the next test of the
-/// tenant drops what a killed one has left.
+/// Whether a running restore or a restore test needs the database. What a killed test has left, the next test of the
+/// tenant drops.
 fn is_in_work(expected: &Expected, name: &str) -> bool {
     match name.strip_prefix(expected.tenant.database.name.as_str()) {
         Some("__restore" | "__before") => expected.busy,
@@ -103,8 +104,8 @@ fn is_in_work(expected: &Expected, name: &str) -> bool {
     }
 }
 
-/// Drops the users that belong to nobody, and those of tenants that are on another server: of one that was lost and has come back. The log and
-/// the findings tell of it, because this is no tenant's history.
+/// Drops the users that belong to no tenant, and those of tenants that are on another server now, which remain on a
+/// lost server that has come back. The log and the findings report it, because it is part of no tenant's history.
 async fn drop_users(
     tools: &Tools,
     session: &mut Session,
@@ -125,14 +126,14 @@ async fn drop_users(
         tracing::warn!(
             server = tools.server.id,
             user = finding.subject,
-            "dropped a user of ours that no tenant has here"
+            "dropped a database user of this installation that no tenant has on this server"
         );
         dropped.push(finding.clone());
     }
     Ok(dropped)
 }
 
-/// Whether the tenant is here by now, or may be on its way.
+/// Whether the tenant is on this server by now, or a job may be bringing it here.
 async fn is_coming(tools: &Tools, tenant_id: &TenantId) -> Result<bool, JobError> {
     let mut connection = tools.store.pool().acquire().await?;
     if jobs::active_operation(&mut connection, tenant_id).await?.is_some() {
@@ -163,7 +164,7 @@ async fn record(
             audit::enqueue(&mut tx, &audit.audit_id, &tools.server.id, Some(tenant_id)).await?;
         }
         audit::tell_compared(&mut *tx, lease.operation_id, compared, passed_over).await?;
-        // With its jobs: a worker killed here leaves no survey that asks for them again.
+        // In the transaction of its jobs, so that no second survey enqueues them again after a kill.
         lease.finish(&mut tx, None).await?;
         tx.commit().await?;
         Ok::<(), JobError>(())

@@ -1,5 +1,5 @@
-//! The saga of the kind `configure`: writes a tenant's requested configuration into its database. It is repeated until it
-//! succeeds, because the configuration is recorded already.
+//! The saga of the kind `configure`: writes a tenant's requested configuration into its database. It is repeated until
+//! it succeeds, because the configuration is recorded already.
 
 use super::saga::{PointOfNoReturn, Saga};
 use super::shared::apply_config;

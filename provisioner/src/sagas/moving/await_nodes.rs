@@ -1,5 +1,5 @@
-//! The step `await_nodes`: every live node refuses the tenant, so that the next step cuts off no request in the middle. That
-//! nothing is written does not depend on it: the next step ensures that.
+//! The step `await_nodes`: every live node refuses the tenant, so that the next step cuts off no request in the middle.
+//! That nothing is written does not depend on it: the next step ensures that.
 
 use super::{is_moved, verify_closed};
 use crate::sagas::saga::Step;

@@ -1,5 +1,5 @@
-//! The step `close`: an event tells nodes to refuse the tenant. Its undo opens the tenant where it was, for nodes and at its
-//! account.
+//! The step `close`: an event tells nodes to refuse the tenant. Its undo opens the tenant where it was, for nodes and
+//! at its account.
 
 use super::{is_moved, target};
 use crate::sagas::saga::Step;

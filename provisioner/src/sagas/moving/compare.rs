@@ -1,5 +1,5 @@
-//! The step `compare`: both servers have the same tables, with the same columns and keys and, by checksums over every column
-//! of every row, the same rows; and the same views, routines and triggers.
+//! The step `compare`: both servers have the same tables, with the same columns and keys and, by checksums over every
+//! column of every row, the same rows; and the same views, routines and triggers.
 
 use super::{is_moved, lossless, target, verify_closed};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};

@@ -1,5 +1,5 @@
-//! The step `copy`: all tables and rows are on the other server, and then views, routines and triggers. Each attempt begins
-//! again from nothing.
+//! The step `copy`: all tables and rows are on the other server, and then views, routines and triggers. Each attempt
+//! begins again from nothing.
 
 use super::{is_moved, lossless, target, verify_closed};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};

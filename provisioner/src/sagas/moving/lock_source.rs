@@ -1,5 +1,5 @@
-//! The step `lock_source`: the tenant's users on its server are locked and have no session, so that its rows stay as they
-//! are from here on.
+//! The step `lock_source`: the tenant's users on its server are locked and have no session, so that its rows stay as
+//! they are from here on.
 
 use super::{is_moved, verify_closed};
 use crate::sagas::saga::Step;

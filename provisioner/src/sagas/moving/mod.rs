@@ -1,10 +1,10 @@
 //! The saga of the kind `move`: brings a tenant's database to another server.
 //!
-//! **Guarantees.** No write is lost and two copies can never both be written: the tenant's account is locked and its sessions
-//! are ended before the first row is copied, and the account on the other server is opened only after all tables have been
-//! found equal. The event `tenant.database_moved` is the point of no return. Until then the job can be undone, and the
-//! tenant is served where it was; the former database is dropped last of all. The recorded state of the tenant does not
-//! change: nodes refuse an active tenant as in maintenance while its `moving_to` names a server.
+//! **Guarantees.** No write is lost and two copies can never both be written: the tenant's account is locked and its
+//! sessions are ended before the first row is copied, and the account on the other server is opened only after all
+//! tables have been found equal. The event `tenant.database_moved` is the point of no return. Until then the job can be
+//! undone, and the tenant is served where it was; the former database is dropped last of all. The recorded state of the
+//! tenant does not change: nodes refuse an active tenant as in maintenance while its `moving_to` names a server.
 //!
 //! The job runs on the workers of the server that the tenant leaves, which must administer the other one too.
 
@@ -30,8 +30,8 @@ use kernel::jobs::JobError;
 use sqlx::MySqlConnection;
 use std::sync::Arc;
 
-/// What the middle steps do at the source is undone by the undo of `close`, and what they do on the other server by the undo
-/// of `prepare_target`.
+/// What the middle steps do at the source is undone by the undo of `close`, and what they do on the other server by the
+/// undo of `prepare_target`.
 pub const SAGA: Saga = Saga {
     follows_tenant: false,
     point_of_no_return: PointOfNoReturn::Reached(|tools, _, tenant| Box::pin(has_left(tools, tenant))),
@@ -58,7 +58,7 @@ async fn is_moved(context: &Context<'_>) -> Result<bool, StepError> {
     Ok(has_left(context.tools, context.tenant).await?)
 }
 
-/// Fails unless nodes have been told to refuse the tenant. The steps that call this rely on it.
+/// Fails unless an event makes nodes refuse the tenant. The steps that call this rely on it.
 async fn verify_closed(context: &Context<'_>) -> Result<(), StepError> {
     match present(context).await?.database.moving_to {
         Some(_) => Ok(()),
@@ -83,8 +83,8 @@ async fn target(context: &Context<'_>) -> Result<Arc<Server>, StepError> {
     })
 }
 
-/// The administrator's session with the other server, with the tenant's lock there, which ends the session of a worker that
-/// has lost this job.
+/// The administrator's session with the other server, with the tenant's lock there, which ends the session of a worker
+/// that has lost this job.
 async fn target_session(context: &Context<'_>) -> Result<Session, StepError> {
     Ok(Session::open(&*target(context).await?, &context.tenant.tenant_id).await?)
 }

@@ -1,5 +1,5 @@
-//! The step `prepare_target`: the other server is fit and has an empty database and the tenant's user, which is still locked.
-//! The tenant stays in service until it is known that this is possible.
+//! The step `prepare_target`: the other server is fit and has an empty database and the tenant's user, which is still
+//! locked. The tenant stays in service until it is known that this is possible.
 
 use super::{is_moved, target};
 use crate::sagas::saga::Step;
@@ -19,7 +19,8 @@ const UNMOVABLE: [(&str, &str); 2] = [
     ("scheduled events", "SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?"),
     (
         "sequences or tables with a history",
-        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_TYPE NOT IN ('BASE TABLE', 'VIEW')",
+        "SELECT COUNT(*) FROM information_schema.TABLES
+         WHERE TABLE_SCHEMA = ? AND TABLE_TYPE NOT IN ('BASE TABLE', 'VIEW')",
     ),
 ];
 
@@ -58,8 +59,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 /// If the other server stays away, the job and the tenant's other operations do not wait for it longer than the job's
-/// patience: then the copy is left there, with the marker of a copy. An audit names it, and the next move to that server
-/// removes it.
+/// patience: then the copy is left there, with the marker of a copy. An audit names it, and the next move to that
+/// server removes it.
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let cleared = tokio::time::timeout(ANSWER, remove_copy(context)).await;
     let away = match &cleared {

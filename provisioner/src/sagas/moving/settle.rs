@@ -1,5 +1,5 @@
-//! The step `settle`: the database on the other server carries the ownership marker that the former one carries, and the
-//! account is open or locked as the tenant's present state says, which may have changed during the move.
+//! The step `settle`: the database on the other server carries the ownership marker that the former one carries, and
+//! the account is open or locked as the tenant's present state says, which may have changed during the move.
 
 use super::{is_moved, target_session};
 use crate::sagas::saga::Step;

@@ -1,5 +1,5 @@
-//! The step `verify_target`: the tenant's credential logs in at the other server and reads, before any node uses it there.
-//! The account of a tenant that may not log in anywhere stays locked.
+//! The step `verify_target`: the tenant's credential logs in at the other server and reads, before any node uses it
+//! there. The account of a tenant that may not log in anywhere stays locked.
 
 use super::{is_moved, target, verify_closed};
 use crate::sagas::saga::Step;

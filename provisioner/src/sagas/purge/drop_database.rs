@@ -1,6 +1,6 @@
-//! The step `drop_database`: the tenant's database is gone. A database of this name without the tenant's ownership marker
-//! belongs to somebody else. If provisioning the tenant failed because of it, it is left alone; if the tenant had data, the
-//! purge stops until an operator has found out what happened to it.
+//! The step `drop_database`: the tenant's database is gone. A database of this name without the tenant's ownership
+//! marker belongs to another owner. If provisioning the tenant failed because of it, it is left alone; if the tenant
+//! had data, the purge stops until an operator has found out what happened to it.
 
 use crate::sagas::saga::Step;
 use crate::sagas::{Context, StepError};

@@ -1,7 +1,7 @@
-//! The step `forget`: the system database stores no credential, no setting and no row of the access log of the tenant. What
-//! else it says of the tenant (members, domains, the row of its database) is a projection of its events, and goes with the
-//! event that ends the purge. A node may still write rows of the access log for half a second after the deletion; they go
-//! with the log's retention.
+//! The step `forget`: the system database stores no credential, no setting and no row of the access log of the tenant.
+//! What else it says of the tenant (members, domains, the row of its database) is a projection of its events, and goes
+//! with the event that ends the purge. A node may still write rows of the access log for half a second after the
+//! deletion; they go with the log's retention.
 
 use crate::sagas::saga::Step;
 use crate::sagas::shared::credential;

@@ -1,5 +1,5 @@
-//! The step `last_backup`: if `BACKUP_BEFORE_PURGE` says so, a last backup is whole. It is pruned by its age, as every backup
-//! of a purged tenant.
+//! The step `last_backup`: if `BACKUP_BEFORE_PURGE` says so, a last backup is whole. It is pruned by its age, as every
+//! backup of a purged tenant.
 
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::take_backup::take_backup;
@@ -12,8 +12,8 @@ pub const STEP: Step = Step::new("last_backup", |context| Box::pin(act(context))
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let Some(retention) = context.tools.backup_before_purge else { return Ok(()) };
     let (database, owner) = (context.database().to_owned(), context.mark());
-    // A tenant whose provisioning failed has no database. If an earlier attempt has dropped the database, that attempt has
-    // backed it up.
+    // A tenant whose provisioning failed has no database. If an earlier attempt has dropped the database, that attempt
+    // has backed it up.
     match context.session.find(&database).await? {
         Found::Marked(mark) if mark.is_of(&owner) => {}
         _ => return Ok(()),

@@ -19,8 +19,8 @@ pub const SAGA: Saga = Saga {
     ..Saga::of_tenant(&[last_backup::STEP, drop_database::STEP, drop_user::STEP, forget::STEP, verify_absent::STEP])
 };
 
-/// The certificate says what an attempt has seen in which every step succeeded. `removed_at` is the system database's time
-/// after it.
+/// The certificate says what an attempt has seen in which every step succeeded. `removed_at` is the system database's
+/// time after it.
 async fn complete(tools: &Tools, tenant: &Tenant) -> Result<Option<Command>, JobError> {
     let (now,): (chrono::NaiveDateTime,) =
         sqlx::query_as("SELECT UTC_TIMESTAMP(6)").fetch_one(tools.store.pool()).await?;

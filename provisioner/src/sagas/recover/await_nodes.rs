@@ -1,5 +1,5 @@
-//! The step `await_nodes`: every live node refuses the tenant. The event that makes them refuse it was appended with the
-//! request for the restore. The undo takes that back.
+//! The step `await_nodes`: every live node refuses the tenant. The event that makes them refuse it was appended with
+//! the request for the restore. The undo takes that back.
 
 use super::is_here;
 use crate::sagas::saga::Step;

@@ -1,5 +1,5 @@
-//! The step `load_backup`: the tenant's user is on this server, locked, and the backup is loaded, compared and brought to the
-//! present schema. Each attempt begins again from nothing.
+//! The step `load_backup`: the tenant's user is on this server, locked, and the backup is loaded, compared and brought
+//! to the present schema. Each attempt begins again from nothing.
 
 use super::is_here;
 use crate::backup::load::{self, Stored};

@@ -1,10 +1,11 @@
-//! The saga of the kind `restore_elsewhere`: brings a tenant back on another server when its own is lost, from a backup.
+//! The saga of the kind `restore_elsewhere`: brings a tenant back on another server when its own is lost, from a
+//! backup.
 //!
-//! **Guarantees.** The tenant is not served from the backup before every table of it was compared and every node refuses the
-//! tenant. The event `tenant.database_moved` is the point of no return: from it on nodes know the new address alone. Until
-//! then the job can be undone, and the tenant stays where it was. The former server is given up: what is on it is neither
-//! read nor dropped. If it answers while the job runs, the tenant's account is locked there first. If it comes back later,
-//! an audit names the database that is left, and with `--repair` drops the accounts.
+//! **Guarantees.** The tenant is not served from the backup before every table of it was compared and every node
+//! refuses the tenant. The event `tenant.database_moved` is the point of no return: from it on nodes know the new
+//! address alone. Until then the job can be undone, and the tenant stays where it was. The former server is given up:
+//! what is on it is neither read nor dropped. If it answers while the job runs, the tenant's account is locked there
+//! first. If it comes back later, an audit names the database that is left, and with `--repair` drops the accounts.
 //!
 //! The job runs on the workers of the new server and needs nothing of the former one.
 

@@ -1,5 +1,5 @@
-//! The step `relocate`: the tenant is on this server, with the data of its backup. Its two events, in one transaction, make
-//! nodes read the tenant's address again.
+//! The step `relocate`: the tenant is on this server, with the data of its backup. Its two events, in one transaction,
+//! make nodes read the tenant's address again.
 
 use super::is_here;
 use crate::sagas::saga::Step;

@@ -1,5 +1,5 @@
-//! The step `shut_former`: if this process administers the former server and it answers, the tenant's users are locked there
-//! and have no session. A server that does not answer is what this kind of job is for.
+//! The step `shut_former`: if this process administers the former server and it answers, the tenant's users are locked
+//! there and have no session. A server that does not answer is what this kind of job is for.
 
 use super::is_here;
 use crate::sagas::saga::Step;

@@ -1,6 +1,6 @@
 //! The step `copy_members`: if the request says so, the members of the tenant whose backup it is are members of the new
-//! tenant, with the same roles and permissions, by ordinary events. Members are copied as they are now, not as they were at
-//! the time of the backup. An attempt passes over those that an earlier one has copied.
+//! tenant, with the same roles and permissions, by ordinary events. Members are copied as they are now, not as they
+//! were at the time of the backup. An attempt passes over those that an earlier one has copied.
 
 use crate::backup::Subject;
 use crate::sagas::saga::Step;

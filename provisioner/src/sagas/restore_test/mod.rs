@@ -1,7 +1,8 @@
-//! The saga of the kind `restore_test`: loads a tenant's newest backup beside the tenant, compares it with its manifest, and
-//! drops it. It is the job of a server and not of a tenant, so the tenant's other jobs do not wait for it.
+//! The saga of the kind `restore_test`: loads a tenant's newest backup beside the tenant, compares it with its
+//! manifest, and drops it. It is the job of a server and not of a tenant, so the tenant's other jobs do not wait for
+//! it.
 
-use super::saga::{JobRow, Saga, ServerWork, WITH_ALL_ROWS};
+use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
 use super::shared::backup_job::{Of, backups, of_server};
 use super::{StepError, Tools};
 use crate::backup::load;
@@ -15,11 +16,11 @@ use kernel::process::failpoint;
 pub const SAGA: Saga =
     Saga::of_server(ServerWork { deadline: WITH_ALL_ROWS, act: |tools, lease| Box::pin(act(tools, lease)) });
 
-async fn act(tools: &Tools, lease: &Lease) -> Result<JobRow, StepError> {
+async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
     if let Of::Tenant(tenant) = of_server(tools, lease).await? {
         test(tools, &tenant).await?;
     }
-    Ok(JobRow::Open)
+    Ok(EndedBy::Engine)
 }
 
 /// Loads the tenant's newest backup into a database of its own, compares, and drops it.

@@ -1,9 +1,9 @@
 //! The saga of the kind `rotate`: replaces the credential of a tenant's database without a failed request.
 //!
 //! A tenant has two database users, of which one is in use. MariaDB knows no second password for a user, so rotation
-//! alternates between the two. **Guarantees.** At every moment the credential that nodes read can log in. The former user is
-//! locked only after every live node is past the switch. Until the switch the job can be undone; the switch is its point of
-//! no return. The progress is stored in `saas_next_credentials`, so any worker can continue the job.
+//! alternates between the two. **Guarantees.** At every moment the credential that nodes read can log in. The former
+//! user is locked only after every live node is past the switch. Until the switch the job can be undone; the switch is
+//! its point of no return. The progress is stored in `saas_next_credentials`, so any worker can continue the job.
 
 mod await_nodes;
 mod prepare_user;
@@ -56,7 +56,8 @@ impl Rotation {
     /// The tenant's rotation; `None`: none has begun.
     async fn find(pool: &MySqlPool, tenant_id: &TenantId) -> Result<Option<Self>, JobError> {
         let row: Option<(String, String, Option<u64>)> = sqlx::query_as(
-            "SELECT db_username, db_password_encrypted, switched_at_position FROM saas_next_credentials WHERE tenant_id = ?",
+            "SELECT db_username, db_password_encrypted, switched_at_position FROM saas_next_credentials
+             WHERE tenant_id = ?",
         )
         .bind(tenant_id.as_str())
         .fetch_optional(pool)

@@ -1,5 +1,5 @@
-//! The step `retire_user`: the former user is gone, and before it its sessions. Statements that still run have a moment to
-//! end by themselves; a node repeats a statement that was killed.
+//! The step `retire_user`: the former user is gone, and before it its sessions. Statements that still run have a moment
+//! to end by themselves; a node repeats a statement that was killed.
 
 use super::{Rotation, other_username};
 use crate::sagas::saga::Step;
@@ -28,7 +28,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     while Instant::now() < until && !context.session.sessions_of(&former).await?.is_empty() {
         tokio::time::sleep(PAUSE).await;
     }
-    context.session.end_sessions_of(&former).await?;
+    context.session.kill_sessions_of(&former).await?;
     account.drop(context.session).await?;
     match account.lock(context.session).await? {
         false => Ok(()),

@@ -1,8 +1,8 @@
 //! The step `apply_config`: the tenant's own table `tenant_config` has the configuration that was requested for it.
 //!
-//! **Guarantee.** After it, every requested entry has its newest requested value: the step reads all requests when it runs,
-//! so one job may be repeated, be late or stand for several changes. An entry counts as applied only if its request is
-//! still the one that was written. Entries that were never requested through the admin API stay as they are.
+//! **Guarantee.** After it, every requested entry has its newest requested value: the step reads all requests when it
+//! runs, so one job may be repeated, be late or stand for several changes. An entry counts as applied only if its
+//! request is still the one that was written. Entries that were never requested through the admin API stay as they are.
 
 use crate::sagas::saga::Step;
 use crate::sagas::{Context, StepError};
@@ -47,7 +47,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let tenant_id = context.tenant.tenant_id.as_str().to_owned();
     let pool = context.tools.store.pool();
     let entries: Vec<Entry> = sqlx::query_as(
-        "SELECT config_key, config_type, config_value, sealed_value, description, CAST(removed AS SIGNED) AS removed, position
+        "SELECT config_key, config_type, config_value, sealed_value, description,
+                CAST(removed AS SIGNED) AS removed, position
          FROM saas_tenant_settings WHERE tenant_id = ? ORDER BY config_key",
     )
     .bind(&tenant_id)
@@ -82,7 +83,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     for entry in &entries {
         sqlx::query(
-            "UPDATE saas_tenant_settings SET applied_position = position WHERE tenant_id = ? AND config_key = ? AND position = ?",
+            "UPDATE saas_tenant_settings SET applied_position = position
+             WHERE tenant_id = ? AND config_key = ? AND position = ?",
         )
         .bind(&tenant_id)
         .bind(&entry.config_key)

@@ -1,5 +1,5 @@
-//! The step `create_database`: the tenant's database exists, with its ownership marker. A database of this name without the
-//! marker belongs to somebody else: the job fails and leaves it alone.
+//! The step `create_database`: the tenant's database exists, with its ownership marker. A database of this name without
+//! the marker belongs to another owner: the job fails and leaves it alone.
 
 use crate::sagas::saga::Step;
 use crate::sagas::{Context, StepError};

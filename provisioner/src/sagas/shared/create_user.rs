@@ -1,5 +1,5 @@
-//! The step `create_user`: the tenant's user exists. Its password is made and stored (sealed) before the user is made with
-//! it, so that a killed attempt never leaves a user whose password is lost.
+//! The step `create_user`: the tenant's user exists. Its password is made and stored (sealed) before the user is made
+//! with it, so that a killed attempt never leaves a user whose password is lost.
 
 use super::credential;
 use crate::sagas::saga::Step;

@@ -1,5 +1,5 @@
-//! The credential of a tenant's database as the system database stores it: the user in use, its sealed password, and the
-//! row of a rotation in progress.
+//! The credential of a tenant's database as the system database stores it: the user in use, its sealed password, and
+//! the row of a rotation in progress.
 
 use crate::sagas::{Context, StepError};
 use crate::server::account;

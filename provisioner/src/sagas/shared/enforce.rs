@@ -1,10 +1,10 @@
 //! The step `enforce`: the tenant's account at the database server agrees with the tenant's state, and with its plan's
 //! connections.
 //!
-//! **Guarantee.** After it, a tenant that must not be served has no session and cannot open one, whatever any node still
-//! has in its caches. The step reads the present state, not the state at the time of the request: each change of state
-//! enqueues a job of its own and a tenant's jobs run one at a time, so the last one to run has read the last state. The
-//! same is true of the plan.
+//! **Guarantee.** After it, a tenant that must not be served has no session and cannot open one, whatever any node
+//! still has in its caches. The step reads the present state, not the state at the time of the request: each change of
+//! state enqueues a job of its own and a tenant's jobs run one at a time, so the last one to run has read the last
+//! state. The same is true of the plan.
 
 use super::credential;
 use crate::sagas::saga::Step;

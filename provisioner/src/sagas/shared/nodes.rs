@@ -7,8 +7,8 @@ use sqlx::MySqlPool;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A node is waited for while its last sign of life is at most so many seconds old; it gives one each second. A node that
-/// is silent for longer reads everything again before it serves anybody.
+/// A node is waited for while its last sign of life is at most so many seconds old; it gives one each second. A node
+/// that is silent for longer reads everything again before it serves anybody.
 const GRACE: u32 = 10;
 /// Longest wait of one attempt. Then the job is released for a moment, so that a suspension of the tenant need not wait
 /// for nodes.

@@ -1,11 +1,12 @@
-//! Brings a database of a tenant to the newest schema while nobody uses it.
+//! Brings a database of a tenant to the newest schema while nothing else uses it.
 
 use crate::sagas::{Context, StepError};
 use crate::server::Mark;
 use kernel::database::{migrate, sql};
 use std::collections::HashSet;
 
-/// Applies the migrations that the ownership marker does not name yet, and then says in the marker that they are applied.
+/// Applies the migrations that the ownership marker does not name yet, and then says in the marker that they are
+/// applied.
 pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<(), StepError> {
     match migrate(context, database, mark).await? {
         true => Ok(context.session.mark(database, &mark.migrated()).await?),
@@ -13,8 +14,8 @@ pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Re
     }
 }
 
-/// Applies the migrations that `mark` does not name yet, and leaves the marker as it is. `false`: there are none. They are
-/// one batch: a round trip for each of 21 tables would cost a fifth of a whole provisioning.
+/// Applies the migrations that `mark` does not name yet, and leaves the marker as it is. `false`: there are none. They
+/// are one batch: a round trip for each of 21 tables would cost a fifth of a whole provisioning.
 pub async fn migrate(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<bool, StepError> {
     if mark.is_current()? {
         return Ok(false);

@@ -1,7 +1,7 @@
 //! The database that a job makes for a tenant on a server where the tenant is not yet, by a move or from a backup.
 //!
-//! Until the tenant is there, the database carries the ownership marker of a copy. Only what carries that marker is ever
-//! dropped: anything else of the same name belongs to somebody else.
+//! Until the tenant is there, the database carries the ownership marker of a copy. Only what carries that marker is
+//! ever dropped: any other database of the same name is not of this product or not of this tenant.
 
 use super::verify_login;
 use crate::sagas::{Context, StepError, Tools};

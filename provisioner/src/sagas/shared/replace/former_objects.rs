@@ -1,6 +1,6 @@
 //! The views, routines, triggers and events that are in use before a restore. They are stored in the database of the
-//! replaced data, because they are dropped before it is known that the restore succeeds. If it fails they are made again,
-//! and the provisioner's account is their definer from then on.
+//! replaced data, because they are dropped before it is known that the restore succeeds. If it fails they are made
+//! again, and the provisioner's account is their definer from then on.
 
 use super::replaced;
 use crate::sagas::{Context, StepError};
@@ -17,7 +17,8 @@ pub async fn take_away(context: &mut Context<'_>) -> Result<(), StepError> {
         context.session.enter(&name).await?;
         let found = stored_objects::read(context.session.connection(), &name).await?;
         for what in &found.broken {
-            tracing::warn!(tenant_id = %context.tenant.tenant_id, what, "a view or trigger that does not work is not stored while a backup is restored");
+            let tenant_id = &context.tenant.tenant_id;
+            tracing::warn!(%tenant_id, what, "it does not work, so it is not stored while a backup is restored");
         }
         store(context, &replaced, &found.all).await?;
     }
@@ -37,7 +38,8 @@ pub async fn put_back(context: &mut Context<'_>) -> Result<(), StepError> {
 async fn store(context: &mut Context<'_>, replaced: &str, all: &[StoredObject]) -> Result<(), StepError> {
     let table = table(replaced)?;
     let create = format!(
-        "CREATE TABLE IF NOT EXISTS {table} (number INT PRIMARY KEY, object LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB"
+        "CREATE TABLE IF NOT EXISTS {table}
+         (number INT PRIMARY KEY, object LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB"
     );
     context.session.execute(&create).await?;
     context.session.execute(&format!("BEGIN; DELETE FROM {table}")).await?;

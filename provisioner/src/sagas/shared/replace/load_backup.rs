@@ -1,5 +1,5 @@
-//! The step `load_backup`: the backup is loaded beside the data in use, compared with its manifest, and brought to the present
-//! schema.
+//! The step `load_backup`: the backup is loaded beside the data in use, compared with its manifest, and brought to the
+//! present schema.
 
 use super::{Stage, base_tables, beside, former_objects, replaced, stage};
 use crate::backup::load::{self, Stored};
@@ -33,8 +33,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     schema::bring(context, &database, &mark).await
 }
 
-/// Drops what an earlier attempt has loaded, after making the views and triggers again that it had dropped. A database that
-/// may hold the replaced data is never dropped here.
+/// Drops what an earlier attempt has loaded, after making the views and triggers again that it had dropped. A database
+/// that may hold the replaced data is never dropped here.
 async fn clear(context: &mut Context<'_>) -> Result<(), StepError> {
     let (beside, replaced, owner) = (beside(context), replaced(context), context.mark());
     if !base_tables(context, &replaced).await?.is_empty() {

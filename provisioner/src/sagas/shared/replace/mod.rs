@@ -1,11 +1,12 @@
 //! The steps that put a backup in the place of a tenant's data, for restores in place and for new tenants.
 //!
-//! **Guarantees.** The data in use stays as it is until the backup has been loaded beside it and every table was compared with
-//! what the backup says. Then the tables change places in one statement, which the server does whole or not at all. At that
-//! moment the tenant is out of service and its account is locked and has no session. Views, routines, triggers and events
-//! cannot be renamed: those in use are stored ([`former_objects`]) and dropped before the swap, and the backup's are made
-//! after it. The replaced data is dropped last. Until then the job can be undone; the record that it will be dropped is the
-//! point of no return. A tenant that is made from a backup becomes active after all of this.
+//! **Guarantees.** The data in use stays as it is until the backup has been loaded beside it and every table was
+//! compared with what the backup says. Then the tables change places in one statement, which the server does whole or
+//! not at all. At that moment the tenant is out of service and its account is locked and has no session. Views,
+//! routines, triggers and events cannot be renamed: those in use are stored ([`former_objects`]) and dropped before the
+//! swap, and the backup's are made after it. The replaced data is dropped last. Until then the job can be undone; the
+//! record that it will be dropped is the point of no return. A tenant that is made from a backup becomes active after
+//! all of this.
 //!
 //! | database | what is in it |
 //! |---|---|
@@ -65,7 +66,8 @@ async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
 /// Tables of a database, without views, which stay in their database, and without the table of the ownership marker.
 async fn base_tables(context: &mut Context<'_>, database: &str) -> Result<Vec<String>, StepError> {
     let rows = sqlx::query(
-        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME",
+        "SELECT TABLE_NAME FROM information_schema.TABLES
+         WHERE TABLE_SCHEMA = ? AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME",
     )
     .bind(database)
     .fetch_all(context.session.connection())

@@ -1,5 +1,5 @@
-//! The step `swap_database`: the loaded tables and those in use change places, in one statement, while the tenant has no
-//! session. Then the backup's views, routines, triggers and events are made.
+//! The step `swap_database`: the loaded tables and those in use change places, in one statement, while the tenant has
+//! no session. Then the backup's views, routines, triggers and events are made.
 
 use super::{Stage, beside, former_objects, rename, replaced, stage};
 use crate::backup::load;
@@ -51,8 +51,8 @@ async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), S
     Ok(stored_objects::create(connection, database, Some(database), &all).await?)
 }
 
-/// Locks the tenant's users and ends their sessions. A user that was lost with its server is made again, with the stored
-/// password.
+/// Locks the tenant's users and ends their sessions. A user that was lost with its server is made again, with the
+/// stored password.
 async fn shut(context: &mut Context<'_>) -> Result<(), StepError> {
     let in_use = credential::username_in_use(context).await?;
     for username in context.usernames() {

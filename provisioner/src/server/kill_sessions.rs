@@ -1,7 +1,8 @@
-//! Ending every session of a database user.
+//! Kills every session of a database user.
 //!
-//! A session outlives a lock, a new password, the loss of all rights and even the drop of its user; only `KILL` ends it. And a `KILL`
-//! of nobody reports success, so what counts is the process list, looked at until it is empty.
+//! A session outlives the lock of its account, a new password, the loss of all rights and even the drop of its user;
+//! only `KILL` ends it. `KILL USER` succeeds also when there is no session, so the process list is read until it is
+//! empty.
 
 use super::{Dialect, ServerError, Session};
 use kernel::database::{self, sql};
@@ -10,22 +11,22 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest time for killed sessions to be gone: one that rolls back much takes a while, and is looked at again by the next
-/// attempt.
+/// Longest time until killed sessions have ended. A session with much to roll back takes longer; the next attempt of
+/// the job finds it again.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks.
+/// Between two checks of the process list.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Ends all sessions of `username`, whose account is locked. Returns when two looks at the process list in a row found
-    /// none: a login that had passed the lock's check just before may appear between them.
-    pub async fn end_sessions_of(&mut self, username: &str) -> Result<(), ServerError> {
+    /// Kills all sessions of `username`, whose account is locked. Returns when two checks in a row found none: a login
+    /// that had passed the check of the lock just before may appear between them.
+    pub async fn kill_sessions_of(&mut self, username: &str) -> Result<(), ServerError> {
         let deadline = Instant::now() + PATIENCE;
-        let mut empty_looks = 0;
+        let mut empty_checks = 0;
         loop {
             let sessions = self.sessions_of(username).await?;
-            empty_looks = if sessions.is_empty() { empty_looks + 1 } else { 0 };
-            if empty_looks == 2 {
+            empty_checks = if sessions.is_empty() { empty_checks + 1 } else { 0 };
+            if empty_checks == 2 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -36,7 +37,7 @@ impl Session {
         }
     }
 
-    /// Ids of the sessions of `username`.
+    /// The ids of the sessions of `username`.
     pub async fn sessions_of(&mut self, username: &str) -> Result<Vec<u64>, ServerError> {
         if self.dialect == Dialect::MySql {
             let all = self.shown_sessions().await?;
@@ -47,7 +48,7 @@ impl Session {
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// How many sessions the users have whose names begin with `prefix`, also of users that are gone.
+    /// The number of sessions of each user whose name begins with `prefix`, including users that were dropped.
     pub async fn count_sessions(&mut self, prefix: &str) -> Result<BTreeMap<String, u32>, ServerError> {
         let mut counts = BTreeMap::new();
         if self.dialect == Dialect::MySql {
@@ -65,9 +66,9 @@ impl Session {
         Ok(counts)
     }
 
-    /// Ids and users of all sessions of a MySQL server. Its `information_schema.PROCESSLIST` cannot be read, whichever columns are
-    /// asked for, while anybody's statement has bytes in it that are no text (error 3854), and
-    /// `performance_schema.processlist` is empty where that is switched off.
+    /// Ids and users of all sessions of a MySQL server. Its `information_schema.PROCESSLIST` cannot be read, whichever
+    /// columns are selected, while any running statement has bytes in it that are no text (error 3854), and
+    /// `performance_schema.processlist` is empty where it is switched off.
     async fn shown_sessions(&mut self) -> Result<Vec<(u64, String)>, ServerError> {
         let rows = self.connection().fetch_all("SHOW PROCESSLIST").await?;
         rows.iter().map(|row| Ok((row.try_get_unchecked::<u64, _>(0)?, database::text(row, 1)?))).collect()
@@ -76,14 +77,14 @@ impl Session {
     async fn kill(&mut self, username: &str, sessions: &[u64]) -> Result<(), ServerError> {
         let statements: Vec<String> = match self.dialect {
             _ if sessions.is_empty() => Vec::new(),
-            // Without a host: it would be compared with where each session comes from, not with the account's own.
+            // Without a host, which would be compared with the client's address and not with the host of the account.
             Dialect::MariaDb => vec![format!("KILL USER {}", sql::literal(username)?)],
             Dialect::MySql => sessions.iter().map(|id| format!("KILL {id}")).collect(),
         };
         for statement in statements {
             match self.execute(&statement).await {
                 Ok(()) => {}
-                // It has ended by itself.
+                // The session has ended by itself.
                 Err(ServerError::Database(error)) if database::number(&error) == Some(1094) => {}
                 Err(error) => return Err(error),
             }
