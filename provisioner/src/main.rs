@@ -1,9 +1,4 @@
-//! The provisioner: everything slow or privileged. It alone holds the administrators' accounts of the database servers.
-//!
-//! Read it in the order of a job: [`worker`] claims it and keeps the lease -> [`sagas`] runs its steps, or undoes them ->
-//! [`server`] is what a step does on a database server -> the outcome is appended to the event log. Beside the jobs,
-//! [`statistics`] counts what tenants have, and [`health`] looks whether their databases answer. [`legacy`] is a command of its
-//! own: it moves the old single database in, and back. [`backup`] keeps what tenants and the system database hold, and gives it back.
+#![doc = include_str!("../README.md")]
 
 mod backup;
 mod health;
@@ -40,7 +35,8 @@ struct Cli {
 enum Role {
     /// Work on jobs, until SIGTERM.
     Serve,
-    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of containers.
+    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. Health checks of containers
+    /// call it.
     Ready,
     Legacy(legacy::Options),
     Backup(backup::BackupOptions),
@@ -77,7 +73,7 @@ async fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn clap_accepts_the_command_line() {
         <super::Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -17,7 +17,7 @@ pub static SYSTEM: Migrator = sqlx::migrate!("../migrations/system");
 
 static TENANT: Migrator = sqlx::migrate!("../migrations/tenant");
 
-/// Those of a tenant's database, in order. Only the provisioner applies them: see its `saga`.
+/// Those of a tenant's database, in order. Only the provisioner applies them: see its `sagas`.
 pub fn tenant() -> &'static [Migration] {
     static ALL: OnceLock<Vec<Migration>> = OnceLock::new();
     ALL.get_or_init(|| TENANT.iter().cloned().chain(crate::process::failpoint::tenant_migrations()).collect())
