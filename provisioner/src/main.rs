@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod backup;
+mod commands;
+mod exit;
 mod health;
 mod legacy;
 mod sagas;
@@ -39,8 +41,8 @@ enum Role {
     /// call it.
     Ready,
     Legacy(legacy::Options),
-    Backup(backup::BackupOptions),
-    Restore(backup::RestoreOptions),
+    Backup(commands::BackupOptions),
+    Restore(commands::RestoreOptions),
 }
 
 #[tokio::main]
@@ -57,8 +59,8 @@ async fn main() -> ExitCode {
             Ok(address) => kernel::process::health::ask(address).await,
             Err(error) => Err(error.into()),
         },
-        Role::Backup(options) => return backup::run(&settings, options).await,
-        Role::Restore(options) => return backup::run_restore(&settings, options).await,
+        Role::Backup(options) => return commands::run_backup(&settings, options).await,
+        Role::Restore(options) => return commands::run_restore(&settings, options).await,
         Role::Legacy(options) => return legacy::run(&settings, options).await,
     };
     match ended {

@@ -5,8 +5,13 @@
 //! work in the middle. The worker that takes the job over kills the connection on which the work ran, so even a worker
 //! that was paused does nothing more after it wakes up.
 
+use crate::backup::{BackupStore, Retention};
 use crate::sagas::{self, Tools};
+use crate::server::Server;
+use kernel::crypto::KeyRing;
+use kernel::database::sql;
 use kernel::jobs::{self, JobError, Lane, Lease};
+use kernel::process::config::{ConfigError, Settings, wrong};
 use kernel::process::retry::Waits;
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry::{names, traces};
@@ -15,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::Instrument;
+use uuid::Uuid;
 
 /// How often a worker checks for jobs when no message wakes it.
 const POLL: Duration = Duration::from_secs(1);
@@ -35,6 +41,39 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// A worker inside the command `name`, for jobs of one server, where perhaps no provisioner runs.
+    pub fn in_command(
+        name: &str,
+        settings: &Settings,
+        store: Store,
+        keys: KeyRing,
+        installation: String,
+        server_id: &str,
+    ) -> Result<Self, ConfigError> {
+        let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
+        sql::literal(&account_host).map_err(|error| wrong("TENANT_ACCOUNT_HOST", error))?;
+        let servers: Arc<[_]> = Server::from_settings(settings)?.into_iter().map(Arc::new).collect();
+        let server = servers.iter().find(|server| server.id == server_id).cloned();
+        let tools = Tools {
+            store,
+            keys,
+            server: server.ok_or_else(|| Server::unknown(server_id))?,
+            servers,
+            installation,
+            account_host,
+            backups: BackupStore::from_settings(settings)?,
+            retention: Retention::from_settings(settings)?,
+            backup_before_purge: None,
+        };
+        Ok(Self {
+            tools: Arc::new(tools),
+            lane: Lane::Ordinary,
+            owner: format!("{name}:{}:{}", std::process::id(), Uuid::new_v4()),
+            lease: settings.seconds("JOB_LEASE")?,
+            doorbell: Arc::new(Notify::new()),
+        })
+    }
+
     /// Works until the process must stop, and finishes the job that it works on.
     pub async fn run(self, shutdown: Shutdown) {
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));

@@ -4,7 +4,7 @@
 //! one whose process was killed between the two, and for a system database that was lost.
 
 use super::error::BackupError;
-use super::manifest::{Kept, Manifest};
+use super::manifest::{Manifest, StoredBackup};
 use super::store::BackupStore;
 use sqlx::MySqlPool;
 use std::collections::BTreeSet;
@@ -51,18 +51,17 @@ pub async fn sync(pool: &MySqlPool, store: &BackupStore) -> Result<(), BackupErr
     // The rows first: what becomes whole in between is added, and not taken for what is gone.
     let rows: Vec<(String,)> = sqlx::query_as("SELECT backup_id FROM saas_backups").fetch_all(pool).await?;
     let known: BTreeSet<String> = rows.into_iter().map(|(backup_id,)| backup_id).collect();
-    let files = store.list(None).await?;
-    let whole: BTreeSet<_> = files.iter().filter(|(_, found)| found.manifest).map(|(key, _)| key).collect();
+    let whole = store.whole(None).await?;
     for backup_id in &known {
         if !whole.iter().any(|(_, stored)| stored == backup_id) {
             remove(pool, backup_id).await?;
         }
     }
-    for (subject, backup_id) in whole {
+    for (subject, backup_id) in &whole {
         if known.contains(backup_id) {
             continue;
         }
-        match Kept::read(store, subject, backup_id).await {
+        match StoredBackup::read(store, subject, backup_id).await {
             Ok(kept) => add(pool, &kept.manifest, kept.key_id()).await?,
             Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),
         }

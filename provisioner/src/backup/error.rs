@@ -1,5 +1,6 @@
 //! Why a backup was not taken, found, opened or loaded.
 
+use crate::exit::{FAILED, FOUND, REFUSED};
 use crate::server::ServerError;
 use crate::tables::TableError;
 use kernel::crypto::CryptoError;
@@ -7,7 +8,6 @@ use kernel::database::sql::Unquotable;
 use kernel::jobs::JobError;
 use kernel::process::config::ConfigError;
 use kernel::store::CommandError;
-use std::process::ExitCode;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -59,21 +59,14 @@ pub enum BackupError {
     System(#[from] sqlx::Error),
 }
 
-/// Exit codes, as `provisioner backup --help` documents them.
-pub const FAILED: u8 = 1;
-/// Nothing was touched.
-pub const REFUSED: u8 = 3;
-/// It looked, and found something wrong.
-pub const FOUND: u8 = 4;
-
 impl BackupError {
     /// What the process ends with.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    pub fn exit_code(&self) -> u8 {
+        match self {
             Self::Refused(_) | Self::Setting(_) => REFUSED,
             Self::Damaged(_) | Self::NotEqual(_) => FOUND,
             _ => FAILED,
-        })
+        }
     }
 }
 

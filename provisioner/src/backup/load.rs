@@ -2,7 +2,7 @@
 
 use super::dump;
 use super::error::BackupError;
-use super::manifest::{Kept, Manifest};
+use super::manifest::{Manifest, StoredBackup};
 use super::reader::Reader;
 use super::store::{BackupStore, Subject};
 use crate::tables::Doing;
@@ -16,13 +16,13 @@ const TOGETHER: usize = 16 << 20;
 
 /// What becomes of views, routines, triggers and events when a backup is loaded.
 #[derive(Clone, Copy, Debug)]
-pub enum Stored<'a> {
+pub enum LoadObjects<'a> {
     /// They are made later, where they are to be: they cannot move with the tables.
     Later,
     /// They are made, but for scheduled events, which would run. Their text may name the tenant's own database, this one.
-    Tried(&'a str),
+    AllButEvents(&'a str),
     /// All are made.
-    Made,
+    All,
 }
 
 /// Loads all of it into the empty `database` and compares every table with the manifest.
@@ -30,10 +30,10 @@ pub async fn load(
     store: &BackupStore,
     keys: &KeyRing,
     subject: &Subject,
-    kept: &Kept,
+    kept: &StoredBackup,
     connection: &mut MySqlConnection,
     database: &str,
-    stored: Stored<'_>,
+    load_objects: LoadObjects<'_>,
 ) -> Result<(), BackupError> {
     dump::begin(connection, database).await?;
     let progress = Progress::new("loading", kept.manifest.rows());
@@ -62,13 +62,13 @@ pub async fn load(
     connection.execute("COMMIT; SET SESSION autocommit = 1").await.doing(loading)?;
     progress.finish();
     compare(&kept.manifest, connection, database).await?;
-    match stored {
-        Stored::Later => Ok(()),
-        Stored::Tried(owner) => {
+    match load_objects {
+        LoadObjects::Later => Ok(()),
+        LoadObjects::AllButEvents(owner) => {
             objects.retain(|object| object.kind != "EVENT");
             Ok(stored_objects::create(connection, database, Some(owner), &objects).await?)
         }
-        Stored::Made => Ok(stored_objects::create(connection, database, Some(database), &objects).await?),
+        LoadObjects::All => Ok(stored_objects::create(connection, database, Some(database), &objects).await?),
     }
 }
 
@@ -77,7 +77,7 @@ pub async fn objects(
     store: &BackupStore,
     keys: &KeyRing,
     subject: &Subject,
-    kept: &Kept,
+    kept: &StoredBackup,
 ) -> Result<Vec<StoredObject>, BackupError> {
     let mut all = Vec::new();
     if kept.manifest.objects.is_empty() {
@@ -114,7 +114,12 @@ pub async fn compare(manifest: &Manifest, connection: &mut MySqlConnection, data
 }
 
 /// Reads all of it and opens every chunk, without a database; returns how many statements it has.
-pub async fn verify(store: &BackupStore, keys: &KeyRing, subject: &Subject, kept: &Kept) -> Result<u64, BackupError> {
+pub async fn verify(
+    store: &BackupStore,
+    keys: &KeyRing,
+    subject: &Subject,
+    kept: &StoredBackup,
+) -> Result<u64, BackupError> {
     let mut reader = Reader::open(store, keys, subject, kept).await?;
     let mut statements = 0;
     while reader.statement().await?.is_some() {

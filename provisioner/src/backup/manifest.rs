@@ -75,7 +75,7 @@ struct Envelope {
 }
 
 /// A manifest as it was read, with its sealed key.
-pub struct Kept {
+pub struct StoredBackup {
     /// What it says.
     pub manifest: Manifest,
     envelope: Envelope,
@@ -106,7 +106,7 @@ impl Manifest {
     }
 }
 
-impl Kept {
+impl StoredBackup {
     /// Reads the manifest of a backup.
     pub async fn read(store: &BackupStore, subject: &Subject, backup_id: &str) -> Result<Self, BackupError> {
         let name = store.manifest_name(subject, backup_id);

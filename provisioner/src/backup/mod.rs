@@ -2,7 +2,7 @@
 //!
 //! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database, as SQL; [`objects`]: what is no table) -> [`sink`] (compressed, sealed in chunks) ->
 //! [`store`] (a directory or S3) -> [`manifest`] (what is in it; written last) -> [`reader`] -> [`load`] (into an empty database, and
-//! compared). [`catalogue`] is the list in the system database, [`choice`] finds the backup that is meant, [`wish`] says what a job is about;
+//! compared). [`catalogue`] is the list in the system database, [`choice`] finds the backup that is meant, [`job`] says what a job is about;
 //! the steps that replace a tenant's data are [`crate::sagas`]'s.
 //!
 //! **Guarantees.** A backup is one moment of a database in service. It is whole or it is none. Nobody reads it without the key ring, and
@@ -11,28 +11,24 @@
 
 pub mod catalogue;
 mod choice;
-mod command;
-mod dump;
-mod elsewhere;
+pub mod dump;
 mod error;
-mod list;
+mod job;
 pub mod load;
 mod manifest;
 mod prune;
 mod reader;
-mod restore;
+mod restore_system;
 mod sink;
 mod store;
-mod system;
 mod take;
-mod wish;
 
 pub use choice::choose;
-pub use command::{BackupOptions, run};
 pub use error::BackupError;
-pub use manifest::Kept;
+pub use job::BackupJob;
+pub use manifest::{Manifest, StoredBackup};
 pub use prune::{Retention, UNFINISHED_HOURS, prune};
-pub use restore::{RestoreOptions, run as run_restore};
+pub use reader::Reader;
+pub use restore_system::{next_steps, restore as restore_system};
 pub use store::{BackupStore, Subject};
 pub use take::Taker;
-pub use wish::Wish;

@@ -6,7 +6,7 @@
 
 use super::catalogue;
 use super::error::BackupError;
-use super::manifest::Kept;
+use super::manifest::StoredBackup;
 use super::store::{BackupStore, Subject};
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::domain::TenantState;
@@ -73,7 +73,7 @@ pub async fn prune(
     let mut whole: BTreeMap<Subject, Vec<(String, DateTime<Utc>)>> = BTreeMap::new();
     for ((subject, backup_id), files) in backups.list(None).await? {
         if files.manifest {
-            match Kept::read(backups, &subject, &backup_id).await {
+            match StoredBackup::read(backups, &subject, &backup_id).await {
                 Ok(kept) => whole.entry(subject).or_default().push((backup_id, kept.manifest.taken_at)),
                 // Told by verify; somebody should look before it goes.
                 Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),

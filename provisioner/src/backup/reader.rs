@@ -4,7 +4,7 @@
 //! is asked for in ranges, so a slow database on the other end makes no connection of the store wait.
 
 use super::error::BackupError;
-use super::manifest::Kept;
+use super::manifest::StoredBackup;
 use super::store::{BackupStore, Subject};
 use kernel::crypto::{CHUNK, Chunks, KeyRing, TAG};
 use sha2::{Digest, Sha256};
@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
         store: &'a BackupStore,
         keys: &KeyRing,
         subject: &Subject,
-        kept: &Kept,
+        kept: &StoredBackup,
     ) -> Result<Self, BackupError> {
         let key = kept.open(keys)?;
         let backup_id = kept.manifest.backup_id.clone();

@@ -52,6 +52,14 @@ impl Subject {
         if text.is_empty() { Some(Self::System) } else { text.parse().ok().map(Self::Tenant) }
     }
 
+    /// The tenant's id, if it is a tenant.
+    pub fn tenant_id(&self) -> Option<String> {
+        match self {
+            Self::System => None,
+            Self::Tenant(tenant_id) => Some(tenant_id.to_string()),
+        }
+    }
+
     fn folder(&self) -> String {
         match self {
             Self::System => "system".into(),
@@ -224,6 +232,12 @@ impl BackupStore {
             files.written = files.written.max(Some(object.last_modified));
         }
         Ok(found)
+    }
+
+    /// The backups that are whole, of one subject or of all, in the order of [`BackupStore::list`].
+    pub async fn whole(&self, of: Option<&Subject>) -> Result<Vec<(Subject, String)>, BackupError> {
+        let whole = self.list(of).await?.into_iter().filter(|(_, files)| files.manifest);
+        Ok(whole.map(|(key, _)| key).collect())
     }
 
     fn depth(&self, subject: &Subject) -> usize {

@@ -16,7 +16,7 @@ use crate::tables::stored_objects;
 use chrono::Utc;
 use kernel::crypto::{DataKey, KeyRing};
 use kernel::database::{self, migrate};
-use kernel::domain::Position;
+use kernel::domain::{Position, Tenant};
 use kernel::store::Store;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, MySqlConnection};
@@ -45,7 +45,7 @@ struct Original {
 
 impl Taker<'_> {
     /// Of a tenant's database on `server`.
-    pub async fn tenant(&self, server: &Server, tenant: &kernel::domain::Tenant) -> Result<Manifest, BackupError> {
+    pub async fn tenant(&self, server: &Server, tenant: &Tenant) -> Result<Manifest, BackupError> {
         let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
         let database = tenant.database.name.clone();
@@ -130,10 +130,7 @@ impl Taker<'_> {
         let manifest = Manifest {
             backup_id,
             installation: self.installation.to_owned(),
-            tenant_id: match &subject {
-                Subject::System => None,
-                Subject::Tenant(tenant_id) => Some(tenant_id.to_string()),
-            },
+            tenant_id: subject.tenant_id(),
             taken_at,
             finished_at: Utc::now(),
             position: Position(position),

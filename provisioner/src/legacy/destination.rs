@@ -42,7 +42,7 @@ impl Destination {
     pub async fn open(settings: &Settings) -> Result<Self, LegacyError> {
         let url = settings.secret("SYSTEM_DB_URL")?;
         let system = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
-        let servers = Server::from_settings(settings).map_err(|error| LegacyError::Refused(format!("{error:#}")))?;
+        let servers = Server::from_settings(settings)?;
         let mut guard = database::connect(&system)
             .await
             .map_err(|error| refused("the system database (SYSTEM_DB_URL) cannot be reached", &error))?;

@@ -1,5 +1,6 @@
 //! Why a command of the migrator did not do what it was asked.
 
+use crate::exit::{FAILED, REFUSED};
 use crate::server::ServerError;
 use crate::tables::TableError;
 use kernel::database;
@@ -7,7 +8,6 @@ use kernel::database::sql::Unquotable;
 use kernel::default_tenant::DefaultTenantError;
 use kernel::store::CommandError;
 use kernel::store::installation::DefaultTenantUnknown;
-use std::process::ExitCode;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +40,6 @@ pub enum LegacyError {
         source: std::io::Error,
     },
 }
-
-/// Exit codes, as `provisioner legacy --help` documents them.
-pub const FAILED: u8 = 1;
-/// Nothing was touched.
-pub const REFUSED: u8 = 3;
-/// It looked, and found something wrong.
-pub const FOUND: u8 = 4;
 
 impl From<DefaultTenantUnknown> for LegacyError {
     fn from(error: DefaultTenantUnknown) -> Self {
@@ -84,11 +77,11 @@ impl LegacyError {
     }
 
     /// What the process ends with.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    pub fn exit_code(&self) -> u8 {
+        match self {
             Self::Refused(_) | Self::Setting(_) => REFUSED,
             _ => FAILED,
-        })
+        }
     }
 }
 

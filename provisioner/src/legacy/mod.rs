@@ -36,11 +36,11 @@ mod work;
 
 pub use error::LegacyError;
 
+use crate::exit;
 use clap::{Args, Subcommand};
 use destination::Destination;
 use import::Wishes;
 use kernel::domain::DomainName;
-use kernel::error::chain;
 use kernel::process::config::Settings;
 use kernel::process::telemetry::{Exposed, names};
 use mapping::Place;
@@ -195,14 +195,13 @@ pub async fn run(settings: &Settings, options: Options) -> ExitCode {
             Ok(exposed) => Some(exposed),
             Err(error) => {
                 eprintln!("provisioner: cannot listen on {address}: {error}");
-                return ExitCode::from(error::REFUSED);
+                return ExitCode::from(exit::REFUSED);
             }
         },
     };
     let code = command(settings, options).await.unwrap_or_else(|error| {
         metrics::counter!(names::IMPORT_FAILURES, "reason" => error.reason()).increment(1);
-        eprintln!("provisioner: {}", chain(&error));
-        error.exit_code()
+        exit::failed(&error, error.exit_code())
     });
     if let Some(exposed) = exposed {
         exposed.end().await;
@@ -215,8 +214,8 @@ async fn command(settings: &Settings, options: Options) -> Result<ExitCode, Lega
     let source = Source::from_settings(settings)?;
     if let Command::Plan { tables, ids } = options.command {
         let plan = plan::make(&source, tables.unmapped, ids).await?;
-        tell(&plan, json);
-        return Ok(found(plan.refusals.is_empty()));
+        print(&plan, json);
+        return Ok(exit::checked(plan.refusals.is_empty()));
     }
     if let Command::Import { import } | Command::Cutover { import, .. } = &options.command {
         plan::check(&source, import.tables.unmapped).await?;
@@ -226,33 +225,33 @@ async fn command(settings: &Settings, options: Options) -> Result<ExitCode, Lega
     Ok(match options.command {
         Command::Plan { .. } => unreachable!("answered above"),
         Command::Import { import } => {
-            tell(&import::run(&source, &destination, &import.wishes()).await?, json);
+            print(&import::run(&source, &destination, &import.wishes()).await?, json);
             ExitCode::SUCCESS
         }
         Command::Verify { speed } => {
             let (_, routing) = begun(&source, &destination).await?;
             let report = verify::run(&source, &destination, &routing, speed.jobs.into()).await?;
-            tell(&report, json);
-            found(report.equal)
+            print(&report, json);
+            exit::checked(report.equal)
         }
         Command::Sync { r#final, passes, speed } => {
             let (import, routing) = begun(&source, &destination).await?;
             let synced =
                 sync::run(&source, &destination, &import, &routing, r#final, passes, speed.jobs.into()).await?;
-            tell(&synced, json);
+            print(&synced, json);
             ExitCode::SUCCESS
         }
         Command::Rollback { dry_run, component, overwrite, speed } => {
             let wishes = rollback::Wishes { dry_run, component, overwrite, jobs: speed.jobs.into() };
             let done = rollback::run(&source, &destination, &wishes).await?;
-            tell(&done, json);
-            found(done.is_well())
+            print(&done, json);
+            exit::checked(done.is_well())
         }
         Command::Cutover { import, backup_dir, skip_backup } => {
             let backup = (!skip_backup).then_some(backup_dir);
             let done = cutover::run(&source, &destination, &import.wishes(), backup.as_deref()).await?;
-            tell(&done, json);
-            found(done.is_well())
+            print(&done, json);
+            exit::checked(done.is_well())
         }
     })
 }
@@ -267,14 +266,6 @@ async fn begun(source: &Source, destination: &Destination) -> Result<(state::Imp
     Ok((before, routing))
 }
 
-fn found(well: bool) -> ExitCode {
-    if well { ExitCode::SUCCESS } else { ExitCode::from(error::FOUND) }
-}
-
-fn tell(result: &(impl Serialize + Display), json: bool) {
-    if json {
-        println!("{}", serde_json::to_string(result).unwrap_or_default());
-    } else {
-        println!("{result}");
-    }
+fn print(result: &(impl Serialize + Display), json: bool) {
+    exit::print(result, json, || result.to_string());
 }

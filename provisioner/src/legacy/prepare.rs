@@ -6,22 +6,16 @@
 
 use super::LegacyError;
 use super::members::ACTOR;
-use crate::backup::{BackupStore, Retention};
-use crate::sagas::Tools;
-use crate::server::Server;
 use crate::worker::Worker;
 use kernel::crypto::KeyRing;
+use kernel::database;
 use kernel::database::migrate::{self, MigrateError};
-use kernel::database::{self, sql};
 use kernel::default_tenant::{self, Ensured};
 use kernel::domain::{TenantId, TenantState};
-use kernel::jobs::Lane;
-use kernel::process::config::Settings;
+use kernel::process::config::{Settings, wrong};
 use kernel::process::shutdown::Shutdown;
 use kernel::store::{Store, installation};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
 /// How long the default tenant may take to become active.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,7 +26,7 @@ const SERVER: &str = "main";
 /// Makes what is missing.
 pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
     let url = settings.secret("SYSTEM_DB_URL")?;
-    let options = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
+    let options = database::options(&url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
     let mut connection = database::connect(&options).await.map_err(|error| {
         LegacyError::Refused(format!("the system database (SYSTEM_DB_URL) cannot be reached: {error}"))
     })?;
@@ -62,38 +56,9 @@ pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
 
 /// Works on jobs until the default tenant is no longer being made.
 async fn provision(settings: &Settings, store: Store, id: &TenantId) -> Result<(), LegacyError> {
-    let refused = |what: &str, error: &dyn std::fmt::Display| LegacyError::Refused(format!("{what}: {error}"));
-    let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?)
-        .map_err(|error| refused("the setting ENCRYPTION_KEYS is wrong", &error))?;
-    let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
-    sql::literal(&account_host)?;
-    let servers = Server::from_settings(settings).map_err(|error| LegacyError::Refused(format!("{error:#}")))?;
-    let Some(server) = servers.into_iter().find(|server| server.id == SERVER) else {
-        return Err(LegacyError::Refused("the setting TENANT_DB_ADMIN_URL is missing".into()));
-    };
+    let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).map_err(|error| wrong("ENCRYPTION_KEYS", error))?;
     let installation = installation::installation_id(store.pool()).await?;
-    let backups = BackupStore::from_settings(settings)?;
-    let retention = Retention::from_settings(settings)?;
-    let server = Arc::new(server);
-    let servers = Arc::from([Arc::clone(&server)]);
-    let tools = Tools {
-        store: store.clone(),
-        keys,
-        server,
-        servers,
-        installation,
-        account_host,
-        backups,
-        retention,
-        backup_before_purge: None,
-    };
-    let worker = Worker {
-        tools: Arc::new(tools),
-        lane: Lane::Ordinary,
-        owner: format!("legacy:{}:{}", std::process::id(), uuid::Uuid::new_v4()),
-        lease: settings.seconds("JOB_LEASE")?,
-        doorbell: Arc::new(Notify::new()),
-    };
+    let worker = Worker::in_command("legacy", settings, store.clone(), keys, installation, SERVER)?;
     let settled = async {
         let began = Instant::now();
         loop {

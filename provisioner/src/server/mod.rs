@@ -22,9 +22,8 @@ pub use register::{check_at_start, keep_registered};
 pub use session::Session;
 pub use storage::keep_measured;
 
-use anyhow::Context;
 use kernel::database;
-use kernel::process::config::{Settings, wrong};
+use kernel::process::config::{ConfigError, Settings, wrong};
 use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
 use std::sync::OnceLock;
@@ -48,10 +47,10 @@ pub struct Server {
 
 impl Server {
     /// The servers of the settings `TENANT_DB_ADMIN_URL` and `TENANT_DB_ADMIN_URL_<NAME>`.
-    pub fn from_settings(settings: &Settings) -> anyhow::Result<Vec<Self>> {
+    pub fn from_settings(settings: &Settings) -> Result<Vec<Self>, ConfigError> {
         let turns: usize = settings.get("PROVISIONER_DDL_AT_ONCE")?;
         if turns == 0 {
-            return Err(wrong("PROVISIONER_DDL_AT_ONCE", "at least 1").into());
+            return Err(wrong("PROVISIONER_DDL_AT_ONCE", "at least 1"));
         }
         let mut urls =
             vec![("main".to_owned(), "TENANT_DB_ADMIN_URL".to_owned(), settings.secret("TENANT_DB_ADMIN_URL")?)];
@@ -62,14 +61,28 @@ impl Server {
         for (id, setting, url) in urls {
             let fits = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
             if !fits || servers.iter().any(|server: &Self| server.id == id) {
-                return Err(wrong(&setting, "the server's name must be unique, of a-z, 0-9 and '-'").into());
+                return Err(wrong(&setting, "the server's name must be unique, of a-z, 0-9 and '-'"));
             }
-            let admin = database::options(&url).with_context(|| format!("the setting {setting} is wrong"))?;
+            let admin = database::options(&url).map_err(|error| wrong(&setting, error))?;
             let (host, port) = (admin.get_host().to_owned(), admin.get_port());
             let ddl_turns = Semaphore::new(turns);
             servers.push(Self { id, host, port, ddl_turns, setting, admin, dialect: OnceLock::new() });
         }
         Ok(servers)
+    }
+
+    /// The server of this name.
+    pub fn named(settings: &Settings, id: &str) -> Result<Self, ConfigError> {
+        let found = Self::from_settings(settings)?.into_iter().find(|server| server.id == id);
+        found.ok_or_else(|| Self::unknown(id))
+    }
+
+    /// The error that no setting names the server `id`.
+    pub fn unknown(id: &str) -> ConfigError {
+        ConfigError::Missing(match id {
+            "main" => "TENANT_DB_ADMIN_URL".into(),
+            id => format!("TENANT_DB_ADMIN_URL_{}", id.to_uppercase()),
+        })
     }
 
     /// Waits for a turn to make databases, users or tables. A server does that one after the other, under the lock of

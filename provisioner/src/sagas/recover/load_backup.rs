@@ -2,7 +2,7 @@
 //! to the present schema. Each attempt begins again from nothing.
 
 use super::is_here;
-use crate::backup::load::{self, Stored};
+use crate::backup::load::{self, LoadObjects};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::backup_job::{backups, fitting, wish};
 use crate::sagas::shared::tenant_copy::TenantCopy;
@@ -26,7 +26,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     copy.create_user(context.session, &credential::in_use(context).await?).await?;
     let (store, keys) = (backups(context.tools)?.clone(), context.tools.keys.clone());
     let connection = context.session.connection();
-    load::load(&store, &keys, &wish.subject, &kept, connection, &name, Stored::Made).await?;
+    load::load(&store, &keys, &wish.subject, &kept, connection, &name, LoadObjects::All).await?;
     schema::migrate(context, &name, &Mark::at(&owner, kept.manifest.schema_version)).await.map(drop)
 }
 

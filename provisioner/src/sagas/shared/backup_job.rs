@@ -1,14 +1,14 @@
 //! The backup that a job is about: the row that was stored with the request, and the backup that it names.
 
-use crate::backup::{BackupStore, Kept, Subject, Wish};
+use crate::backup::{BackupJob, BackupStore, StoredBackup, Subject};
 use crate::sagas::{Context, StepError, Tools};
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::{RestoredFrom, Tenant};
 use kernel::jobs::{JobError, Lease};
 
 /// The row that was stored with the request for the job.
-pub async fn wish(context: &Context<'_>) -> Result<Wish, StepError> {
-    let wish = Wish::of(context.tools.store.pool(), context.lease).await.map_err(JobError::from)?;
+pub async fn wish(context: &Context<'_>) -> Result<BackupJob, StepError> {
+    let wish = BackupJob::read(context.tools.store.pool(), context.lease).await.map_err(JobError::from)?;
     wish.ok_or(StepError::Unfit("no row says which backup the job is about"))
 }
 
@@ -24,7 +24,7 @@ pub enum Of {
 
 /// What the job of a server under `lease` is about.
 pub async fn of_server(tools: &Tools, lease: &Lease) -> Result<Of, StepError> {
-    let wish = Wish::of(tools.store.pool(), lease).await.map_err(JobError::from)?;
+    let wish = BackupJob::read(tools.store.pool(), lease).await.map_err(JobError::from)?;
     match wish.ok_or(StepError::Unfit("no row says which backup the job is about"))?.subject {
         Subject::System => Ok(Of::System),
         Subject::Tenant(id) => Ok(match tools.store.tenant(&id).await.map_err(JobError::from)? {
@@ -40,15 +40,15 @@ pub fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
 }
 
 /// The backup to be restored.
-pub async fn kept(tools: &Tools, wish: &Wish) -> Result<Kept, StepError> {
+pub async fn kept(tools: &Tools, wish: &BackupJob) -> Result<StoredBackup, StepError> {
     let Some(backup_id) = &wish.backup_id else {
         return Err(StepError::Unfit("the row of the job names no backup"));
     };
-    Ok(Kept::read(backups(tools)?, &wish.subject, backup_id).await?)
+    Ok(StoredBackup::read(backups(tools)?, &wish.subject, backup_id).await?)
 }
 
 /// The backup to be restored, if this program can load it into this server.
-pub async fn fitting(context: &Context<'_>, wish: &Wish) -> Result<Kept, StepError> {
+pub async fn fitting(context: &Context<'_>, wish: &BackupJob) -> Result<StoredBackup, StepError> {
     let kept = kept(context.tools, wish).await?;
     let (manifest, dialect) = (&kept.manifest, context.session.dialect.to_string());
     if manifest.dialect != dialect {
@@ -81,10 +81,10 @@ pub async fn restored_from(context: &Context<'_>) -> Result<RestoredFrom, StepEr
 
 /// The backup whose data has replaced the tenant's, once the job is past its point of no return.
 pub async fn restored(tools: &Tools, lease: &Lease) -> Result<Option<RestoredFrom>, JobError> {
-    Ok(Wish::of(tools.store.pool(), lease).await?.and_then(|wish| wish.restored))
+    Ok(BackupJob::read(tools.store.pool(), lease).await?.and_then(|wish| wish.restored))
 }
 
 /// Whether the tenant was put into maintenance for the job.
 pub async fn ends_maintenance(tools: &Tools, lease: &Lease) -> Result<bool, JobError> {
-    Ok(Wish::of(tools.store.pool(), lease).await?.is_some_and(|wish| wish.ends_maintenance))
+    Ok(BackupJob::read(tools.store.pool(), lease).await?.is_some_and(|wish| wish.ends_maintenance))
 }

@@ -1,7 +1,7 @@
 //! The step `drop_replaced`: the replaced data is gone. That it will be dropped is recorded first.
 
 use super::{Stage, beside, replaced, stage};
-use crate::backup::Wish;
+use crate::backup::BackupJob;
 use crate::sagas::saga::Step;
 use crate::sagas::shared::backup_job::restored_from;
 use crate::sagas::{Context, StepError};
@@ -13,7 +13,7 @@ pub const STEP: Step = Step::new("drop_replaced", |context| Box::pin(act(context
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if stage(context).await? == Stage::Swapped {
         let from = restored_from(context).await?;
-        Wish::settle(context.tools.store.pool(), context.lease, &from).await.map_err(JobError::from)?;
+        BackupJob::settle(context.tools.store.pool(), context.lease, &from).await.map_err(JobError::from)?;
     }
     kernel::process::failpoint::hit("restore.settled").await;
     let (beside, replaced, owner) = (beside(context), replaced(context), context.mark());

@@ -2,7 +2,7 @@
 //! present schema.
 
 use super::{Stage, base_tables, beside, former_objects, replaced, stage};
-use crate::backup::load::{self, Stored};
+use crate::backup::load::{self, LoadObjects};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::backup_job::{backups, fitting, wish};
 use crate::sagas::shared::schema;
@@ -27,7 +27,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     let (store, keys) = (backups(context.tools)?.clone(), context.tools.keys.clone());
     let connection = context.session.connection();
-    load::load(&store, &keys, &wish.subject, &kept, connection, &database, Stored::Later).await?;
+    load::load(&store, &keys, &wish.subject, &kept, connection, &database, LoadObjects::Later).await?;
     let mark = Mark::at(&owner, manifest.schema_version);
     context.session.mark(&database, &mark).await?;
     schema::bring(context, &database, &mark).await

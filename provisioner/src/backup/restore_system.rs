@@ -3,24 +3,30 @@
 //! **Guarantees.** Only an empty database is filled. A table that says so is in it while it is being filled, so that a killed restore is begun
 //! anew; and the list of migrations comes last, so that no service takes half a database for a whole one.
 
-use super::command::Setting;
 use super::dump::RESTORING;
 use super::error::BackupError;
 use super::load;
-use super::manifest::{Kept, Manifest};
-use super::store::Subject;
+use super::manifest::{Manifest, StoredBackup};
+use super::store::{BackupStore, Subject};
 use crate::server::Dialect;
 use crate::tables::Doing;
 use crate::tables::stored_objects;
+use kernel::crypto::KeyRing;
 use kernel::database::{self, migrate, sql};
 use kernel::process::config::wrong;
+use secrecy::SecretString;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Executor, MySqlConnection};
 
 /// Fills the empty system database.
-pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> {
-    kept.open(&setting.keys)?;
-    let options = database::options(&setting.system_url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
+pub async fn restore(
+    store: &BackupStore,
+    keys: &KeyRing,
+    url: &SecretString,
+    kept: &StoredBackup,
+) -> Result<(), BackupError> {
+    kept.open(keys)?;
+    let options = database::options(url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
     let database = options.get_database().unwrap_or_default().to_owned();
     if database.is_empty() {
         return Err(wrong("SYSTEM_DB_URL", "it names no database").into());
@@ -60,8 +66,8 @@ pub async fn restore(setting: &Setting, kept: &Kept) -> Result<(), BackupError> 
         .execute(sqlx::raw_sql(&begin))
         .await
         .doing(|| format!("creating tables in {database}; SYSTEM_DB_URL must be the account that migrates"))?;
-    let stored = load::Stored::Made;
-    load::load(&setting.backups, &setting.keys, &Subject::System, kept, &mut connection, &database, stored).await?;
+    let stored = load::LoadObjects::All;
+    load::load(store, keys, &Subject::System, kept, &mut connection, &database, stored).await?;
     kernel::process::failpoint::hit("restore.system_loaded").await;
     let end = format!("DROP TABLE {sign}");
     connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into())?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct BackupJob {
     /// Whose data.
     pub subject: Subject,
     /// Which backup; `None`: a new one, or the newest.
@@ -23,9 +23,9 @@ pub struct Wish {
 
 type Row = (String, Option<String>, bool, bool, Option<String>);
 
-impl Wish {
+impl BackupJob {
     /// Keeps it, with the job.
-    pub async fn keep(&self, connection: &mut MySqlConnection, operation_id: Uuid) -> Result<(), sqlx::Error> {
+    pub async fn insert(&self, connection: &mut MySqlConnection, operation_id: Uuid) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO saas_backup_jobs (operation_id, source_tenant_id, backup_id, ends_maintenance, with_members)
              VALUES (?, ?, ?, ?, ?)",
@@ -41,7 +41,7 @@ impl Wish {
     }
 
     /// That of a job.
-    pub async fn of(pool: &MySqlPool, lease: &Lease) -> Result<Option<Self>, sqlx::Error> {
+    pub async fn read(pool: &MySqlPool, lease: &Lease) -> Result<Option<Self>, sqlx::Error> {
         let row: Option<Row> = sqlx::query_as(
             "SELECT source_tenant_id, backup_id, ends_maintenance <> 0, with_members <> 0, restored
              FROM saas_backup_jobs WHERE operation_id = ?",

@@ -1,10 +1,8 @@
 //! `provisioner backup list`: what the store has.
 
-use super::catalogue;
-use super::command::Setting;
-use super::error::{BackupError, FOUND};
-use super::manifest::{Kept, Manifest};
-use super::store::Subject;
+use crate::backup::{BackupError, Manifest, StoredBackup, Subject, catalogue};
+use crate::commands::setup::Setup;
+use crate::exit;
 use kernel::error::chain;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -24,19 +22,19 @@ struct Entry {
 }
 
 /// Lists, and makes the catalogue what the store says.
-pub async fn run(setting: &Setting, of: Option<&Subject>, json: bool) -> Result<ExitCode, BackupError> {
-    if let Err(error) = catalogue::sync(setting.store.pool(), &setting.backups).await {
+pub async fn run(setup: &Setup, of: Option<&Subject>, json: bool) -> Result<ExitCode, BackupError> {
+    if let Err(error) = catalogue::sync(setup.store.pool(), &setup.backups).await {
         // The list is what somebody wants who has lost the system database.
         eprintln!("warning: the catalogue in the system database was not brought up to date: {}", chain(&error));
     }
     let mut entries = Vec::new();
     let mut well = true;
-    for ((subject, backup_id), files) in setting.backups.list(of).await? {
-        let tenant_id = Some(subject.column().to_owned()).filter(|id| !id.is_empty());
-        let (state, kept) = match files.manifest {
+    for ((subject, backup_id), files) in setup.backups.list(of).await? {
+        let tenant_id = subject.tenant_id();
+        let (state, stored) = match files.manifest {
             false => ("unfinished", None),
-            true => match Kept::read(&setting.backups, &subject, &backup_id).await {
-                Ok(kept) => ("whole", Some(kept)),
+            true => match StoredBackup::read(&setup.backups, &subject, &backup_id).await {
+                Ok(stored) => ("whole", Some(stored)),
                 Err(error @ BackupError::Damaged(_)) => {
                     eprintln!("warning: {}", chain(&error));
                     well = false;
@@ -46,19 +44,19 @@ pub async fn run(setting: &Setting, of: Option<&Subject>, json: bool) -> Result<
             },
         };
         if !json {
-            match &kept {
-                Some(kept) => println!("{}  key {}", line(&kept.manifest), kept.key_id()),
+            match &stored {
+                Some(stored) => println!("{}  key {}", line(&stored.manifest), stored.key_id()),
                 None => println!("{backup_id}  {subject}  {state}"),
             }
         }
-        let key_id = kept.as_ref().map(|kept| kept.key_id().to_owned());
-        let manifest = kept.map(|kept| kept.manifest);
+        let key_id = stored.as_ref().map(|stored| stored.key_id().to_owned());
+        let manifest = stored.map(|stored| stored.manifest);
         entries.push(Entry { backup_id, tenant_id, state, key_id, stored_bytes: files.data, manifest });
     }
     if json {
         println!("{}", serde_json::to_string(&entries).unwrap_or_default());
     }
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+    Ok(exit::checked(well))
 }
 
 /// A backup in a line.

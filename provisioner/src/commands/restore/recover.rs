@@ -3,15 +3,14 @@
 //! Asking is one transaction: nodes refuse the tenant from it on, and whatever was stuck on the lost server is ended, because nobody
 //! can finish or undo it there. The work is the job's ([`crate::sagas`]), so the command may be killed at any moment, and given again.
 
-use super::choice::choose;
-use super::command::{Setting, server, servers, tell};
-use super::error::{BackupError, FAILED};
-use super::manifest::Kept;
-use super::restore::{ACTOR, work};
-use super::store::Subject;
-use super::wish::Wish;
+use super::ACTOR;
+use super::request::enqueue;
+use super::work::work;
+use crate::backup::{BackupError, BackupJob, StoredBackup, Subject, choose};
+use crate::commands::setup::Setup;
+use crate::exit::{self, FAILED};
 use crate::sagas::forget_rotation;
-use crate::server::{Found, Mark, ServerError, find};
+use crate::server::{Found, Mark, Server, ServerError, find};
 use chrono::{DateTime, Utc};
 use kernel::database;
 use kernel::domain::{Command, Position, Tenant, TenantId, TenantState};
@@ -38,18 +37,18 @@ pub struct Wanted<'a> {
 }
 
 /// Asks for the job, or finds the one that was asked for before.
-pub async fn ask(
+pub async fn request(
     settings: &Settings,
-    setting: &Setting,
+    setup: &Setup,
     id: &TenantId,
-    kept: &Kept,
+    stored: &StoredBackup,
     wanted: Wanted<'_>,
 ) -> Result<Uuid, BackupError> {
-    server(settings, wanted.server)?;
+    Server::named(settings, wanted.server)?;
     if !wanted.abandon {
-        look_at_former(settings, setting, id, wanted.server).await?;
+        look_at_former(settings, setup, id, wanted.server).await?;
     }
-    let mut unit = setting.store.begin().await?;
+    let mut unit = setup.store.begin().await?;
     let tenant = unit.tenant(id).await?.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
     if let Some(operation_id) = clear_the_way(&mut unit, &tenant, wanted.server).await? {
         return Ok(operation_id);
@@ -67,17 +66,14 @@ pub async fn ask(
     unit.execute_all(id, ACTOR, commands).await?;
     let patience = settings.seconds("JOB_PATIENCE")?;
     let job = NewJob::for_tenant(JobKind::RestoreElsewhere, id, wanted.server, patience);
-    let operation_id = jobs::enqueue(unit.connection(), &[job]).await?[0];
-    let wish = Wish {
+    let row = BackupJob {
         subject: Subject::Tenant(id.clone()),
-        backup_id: Some(kept.manifest.backup_id.clone()),
+        backup_id: Some(stored.manifest.backup_id.clone()),
         ends_maintenance: false,
         members: false,
         restored: None,
     };
-    wish.keep(unit.connection(), operation_id).await?;
-    unit.commit().await?;
-    Ok(operation_id)
+    enqueue(unit, job, &row).await
 }
 
 /// Ends what is stuck on the lost server. Returns the job itself, if it was asked for before.
@@ -113,14 +109,9 @@ async fn clear_the_way(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Resu
 }
 
 /// Refuses if the former server answers and has the tenant's database: there is a better way than to lose what is newer than the backup.
-async fn look_at_former(
-    settings: &Settings,
-    setting: &Setting,
-    id: &TenantId,
-    wanted: &str,
-) -> Result<(), BackupError> {
-    let Some(tenant) = setting.store.tenant(id).await? else { return Ok(()) };
-    let former = servers(settings)?.into_iter().find(|server| server.id == tenant.database.server);
+async fn look_at_former(settings: &Settings, setup: &Setup, id: &TenantId, wanted: &str) -> Result<(), BackupError> {
+    let Some(tenant) = setup.store.tenant(id).await? else { return Ok(()) };
+    let former = Server::from_settings(settings)?.into_iter().find(|server| server.id == tenant.database.server);
     let Some(former) = former.filter(|former| former.id != wanted) else { return Ok(()) };
     let mut connection = match former.connect().await {
         Ok(connection) => connection,
@@ -128,7 +119,7 @@ async fn look_at_former(
         Err(error) => return Err(error.into()),
     };
     let dialect = former.learn_dialect(&mut connection).await?;
-    let owner = Mark::new(&setting.installation().await?, id);
+    let owner = Mark::new(&setup.installation().await?, id);
     match find(&mut connection, dialect, &tenant.database.name).await? {
         Found::Marked(mark) if mark.is_of(&owner) => Err(BackupError::Refused(format!(
             "the database server {} answers and has the database of tenant {id}: move it (POST /admin/tenants/{id}/database/move), \
@@ -153,49 +144,49 @@ struct Outcome {
 /// All tenants of a lost server. What fails for one does not hold up the others.
 pub async fn all(
     settings: &Settings,
-    setting: &Setting,
+    setup: &Setup,
     lost: &str,
     wanted: Wanted<'_>,
     json: bool,
 ) -> Result<ExitCode, BackupError> {
-    server(settings, wanted.server)?;
+    Server::named(settings, wanted.server)?;
     if lost == wanted.server {
         return Err(BackupError::Refused("the lost server and the other one are the same".into()));
     }
     let known: Option<(String,)> = sqlx::query_as("SELECT server_id FROM saas_database_servers WHERE server_id = ?")
         .bind(lost)
-        .fetch_optional(setting.store.pool())
+        .fetch_optional(setup.store.pool())
         .await?;
     if known.is_none() {
         return Err(BackupError::Refused(format!("there is no database server {lost}")));
     }
     sqlx::query("UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = ?")
         .bind(lost)
-        .execute(setting.store.pool())
+        .execute(setup.store.pool())
         .await?;
-    let tenants = on(setting, lost).await?;
+    let tenants = on(setup, lost).await?;
     let mut asked = Vec::new();
     // All are asked for before the first one is waited for: the workers of the server share them.
     for id in &tenants {
         let subject = Subject::Tenant(id.clone());
         let asking = async {
-            let kept = choose(&setting.backups, &subject, wanted.at).await?;
-            kept.open(&setting.keys)?;
-            let operation_id = ask(settings, setting, id, &kept, wanted).await?;
-            Ok::<_, BackupError>((kept, operation_id))
+            let stored = choose(&setup.backups, &subject, wanted.at).await?;
+            stored.open(&setup.keys)?;
+            let operation_id = request(settings, setup, id, &stored, wanted).await?;
+            Ok::<_, BackupError>((stored, operation_id))
         };
         asked.push(asking.await);
     }
     let (mut outcomes, count) = (Vec::new(), tenants.len());
     for (number, (tenant_id, asked)) in (1..).zip(tenants.into_iter().zip(asked)) {
-        let (kept, operation_id, error) = match asked {
-            Ok((kept, operation_id)) => {
-                let ended = work(settings, setting, wanted.server, operation_id).await;
-                (Some(kept), Some(operation_id), ended.unwrap_or_else(|error| Some(chain(&error))))
+        let (stored, operation_id, error) = match asked {
+            Ok((stored, operation_id)) => {
+                let ended = work(settings, setup, wanted.server, operation_id).await;
+                (Some(stored), Some(operation_id), ended.unwrap_or_else(|error| Some(chain(&error))))
             }
             Err(error) => (None, None, Some(chain(&error))),
         };
-        let manifest = kept.map(|kept| kept.manifest);
+        let manifest = stored.map(|stored| stored.manifest);
         let taken_at = manifest.as_ref().map(|manifest| manifest.taken_at);
         match (&error, taken_at) {
             (None, Some(at)) => {
@@ -210,16 +201,16 @@ pub async fn all(
         outcomes.push(Outcome { tenant_id, backup_id, taken_at, operation_id, error });
     }
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
-    tell(&outcomes, json, || format!("{} tenants are on {}, {failed} are not", count - failed, wanted.server));
+    exit::print(&outcomes, json, || format!("{} tenants are on {}, {failed} are not", count - failed, wanted.server));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// Tenants whose data is on this server.
-async fn on(setting: &Setting, server: &str) -> Result<Vec<TenantId>, BackupError> {
+async fn on(setup: &Setup, server: &str) -> Result<Vec<TenantId>, BackupError> {
     let (mut found, mut after) = (Vec::new(), Position(0));
     loop {
         let filter = TenantFilter { after, status: None, state: None, limit: PAGE };
-        let page = setting.store.tenants(&filter).await?;
+        let page = setup.store.tenants(&filter).await?;
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = *last;
         let here = page.into_iter().map(|(_, tenant)| tenant);

@@ -1,0 +1,153 @@
+//! `provisioner restore`: asks for the job that restores, and works on it.
+//!
+//! The job is the provisioners' as any other, so the command may be killed at any moment: a running provisioner goes on with it, and so does
+//! the same command when it is given again.
+
+mod as_new;
+mod in_place;
+mod recover;
+mod request;
+mod work;
+
+use super::setup::Setup;
+use crate::backup::{BackupError, Subject, choose, next_steps, restore_system};
+use crate::exit::{self, FAILED};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use kernel::domain::{TenantId, TenantState};
+use kernel::process::config::Settings;
+use serde::Serialize;
+use std::process::ExitCode;
+use uuid::Uuid;
+use work::work;
+
+/// The actor of the events that these commands append.
+const ACTOR: &str = "restore";
+
+/// Put a backup in the place of a tenant's data, make a tenant out of one, or bring a lost system database back.
+///
+/// In place: a tenant in service is put into maintenance for it. The backup is loaded beside the data in use, every table is compared with
+/// what was backed up, and then the tables change places at once. What is in the database now is gone afterwards: take a
+/// backup of it before, if it may be wanted. Members, domains and the configuration stay what the events say. Views, routines, triggers and
+/// events come back too, and are the restoring account's from then on (their definer).
+///
+/// On another server (--server without --as): for a tenant whose own server is lost. What stands there is given up; whatever
+/// operation of the tenant was stuck there is ended as failed.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  provisioner restore acme                              # the newest backup, in place
+  provisioner restore acme --at 2026-11-01T00:00:00Z    # as it was then, or shortly before
+  provisioner restore acme --as acme-copy               # as a new tenant, without members and domains
+  provisioner restore acme --as acme-copy --members     # and whoever is a member of acme now becomes one of it
+  provisioner restore acme --as acme-copy --server eu2  # on another database server
+  provisioner restore acme --server eu2                 # its server is lost: acme itself, on another one
+  provisioner restore --all-of main --server eu2        # the same for all tenants of a lost server
+  provisioner restore --system                          # into an empty system database
+
+Exit codes:
+  0  done
+  1  failed (the reason is on standard error); the data in use is what it was. After a kill, run it again: it goes on
+  2  wrong usage
+  3  refused: a setting, the tenant or the backup is not what is needed; nothing was touched
+  4  the backup does not open; nothing was touched")]
+pub struct RestoreOptions {
+    /// Whose backup.
+    #[arg(required_unless_present_any = ["system", "all_of"], conflicts_with_all = ["system", "all_of"])]
+    tenant_id: Option<TenantId>,
+    /// The system database, which must be empty. SYSTEM_DB_URL is the account that migrates.
+    #[arg(long, conflicts_with_all = ["new_id", "server", "name"])]
+    system: bool,
+    /// All tenants of this database server, which is lost: on the one that --server names. No tenant is placed on it any more.
+    #[arg(long, value_name = "LOST", requires = "server", conflicts_with_all = ["system", "new_id"])]
+    all_of: Option<String>,
+    /// Make this new tenant out of it.
+    #[arg(long = "as", value_name = "NEW_ID")]
+    new_id: Option<TenantId>,
+    /// The newest data up to this time (RFC 3339); without it, the newest.
+    #[arg(long, value_name = "TIME")]
+    at: Option<DateTime<Utc>>,
+    /// On which database server; without it, where the tenant is, or was when the backup was taken.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Go on although the server that is given up answers and has the tenant's database: it is left there, locked.
+    #[arg(long, requires = "server", conflicts_with = "new_id")]
+    abandon: bool,
+    /// Give the new tenant the members of the other one, with their roles. Domains belong to one tenant, and stay where they are.
+    #[arg(long, requires = "new_id")]
+    members: bool,
+    /// Name of the new tenant, for people; without it, the name of the other one.
+    #[arg(long, requires = "new_id")]
+    name: Option<String>,
+    /// Print the result as JSON, on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Done {
+    tenant_id: TenantId,
+    backup_id: String,
+    taken_at: DateTime<Utc>,
+    rows: u64,
+    tables: usize,
+    operation_id: Uuid,
+    state: TenantState,
+}
+
+/// Runs the command; returns the exit code of the process.
+pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
+    match command(settings, options).await {
+        Ok(code) => code,
+        Err(error) => exit::failed(&error, error.exit_code()),
+    }
+}
+
+async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCode, BackupError> {
+    let setup = Setup::read(settings)?;
+    if let (Some(lost), Some(to)) = (&options.all_of, &options.server) {
+        let wanted = recover::Wanted { server: to, at: options.at, abandon: options.abandon };
+        return recover::all(settings, &setup, lost, wanted, options.json).await;
+    }
+    let Some(source) = options.tenant_id.clone() else {
+        let stored = choose(&setup.backups, &Subject::System, options.at).await?;
+        restore_system(&setup.backups, &setup.keys, &setup.system_url, &stored).await?;
+        exit::print(&stored.manifest, options.json, || next_steps(&stored.manifest));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let subject = Subject::Tenant(source.clone());
+    let stored = choose(&setup.backups, &subject, options.at).await?;
+    // Before anything is touched: does it open?
+    stored.open(&setup.keys)?;
+    let patience = settings.seconds("JOB_PATIENCE")?;
+    let (tenant_id, operation_id, server_id) = match (&options.new_id, &options.server) {
+        (None, None) => in_place::request(&setup, &source, &subject, &stored, patience).await?,
+        (None, Some(server)) => {
+            let wanted = recover::Wanted { server, at: options.at, abandon: options.abandon };
+            let operation_id = recover::request(settings, &setup, &source, &stored, wanted).await?;
+            (source.clone(), operation_id, server.clone())
+        }
+        (Some(new_id), _) => as_new::request(settings, &setup, new_id, &source, &stored, patience, &options).await?,
+    };
+    eprintln!("restoring the backup {} of {subject}: operation {operation_id}", stored.manifest.backup_id);
+    let ended = work(settings, &setup, &server_id, operation_id).await?;
+    if let Some(error) = ended {
+        eprintln!("provisioner: the restore failed: {error}");
+        return Ok(ExitCode::from(FAILED));
+    }
+    let tenant = setup.store.tenant(&tenant_id).await?;
+    let state = tenant.ok_or_else(|| BackupError::Refused("the tenant has vanished".into()))?.state;
+    let done = Done {
+        tenant_id,
+        backup_id: stored.manifest.backup_id.clone(),
+        taken_at: stored.manifest.taken_at,
+        rows: stored.manifest.rows(),
+        tables: stored.manifest.tables.len(),
+        operation_id,
+        state,
+    };
+    exit::print(&done, options.json, || {
+        let Done { tenant_id, backup_id, rows, tables, state, .. } = &done;
+        format!("tenant {tenant_id} has the data of {backup_id}: {tables} tables, {rows} rows, compared; it is {state}")
+    });
+    Ok(ExitCode::SUCCESS)
+}

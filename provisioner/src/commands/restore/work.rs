@@ -1,0 +1,39 @@
+//! Working on the job of a restore inside the command.
+
+use crate::backup::BackupError;
+use crate::commands::setup::Setup;
+use crate::worker::Worker;
+use kernel::jobs;
+use kernel::process::config::Settings;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How often the job is polled while another worker has it.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Works on the job until it has ended, or waits for whoever else does; returns why it failed.
+pub async fn work(
+    settings: &Settings,
+    setup: &Setup,
+    server_id: &str,
+    operation_id: Uuid,
+) -> Result<Option<String>, BackupError> {
+    let installation = setup.installation().await?;
+    let worker =
+        Worker::in_command("restore", settings, setup.store.clone(), setup.keys.clone(), installation, server_id)?;
+    let pool = setup.store.pool();
+    loop {
+        let operation = jobs::find(&mut *pool.acquire().await?, operation_id).await?;
+        let operation = operation.ok_or_else(|| BackupError::Refused("the operation has vanished".into()))?;
+        match operation.status.as_str() {
+            "succeeded" => return Ok(None),
+            "failed" => return Ok(Some(operation.error.unwrap_or_default())),
+            _ => {}
+        }
+        match jobs::claim_one(pool, server_id, operation_id, &worker.owner, worker.lease).await? {
+            Some(lease) => worker.work(lease).await,
+            None => tokio::time::sleep(POLL).await,
+        }
+        setup.keys.tell_count(pool).await?;
+    }
+}
