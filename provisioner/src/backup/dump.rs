@@ -11,7 +11,7 @@
 use super::error::BackupError;
 use super::manifest::TableContent;
 use super::sink::Sink;
-use crate::server::MARK_TABLE;
+use crate::server::MARKER_TABLE;
 use crate::tables::Doing;
 use crate::tables::compare::sum;
 use crate::tables::definition::read_definition;
@@ -60,7 +60,7 @@ pub async fn begin_snapshot(connection: &mut MySqlConnection) -> Result<chrono::
 pub async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Tables, BackupError> {
     let mut tables = schema::read(connection, database).await?;
     tables.retain(|name, table| {
-        name != MARK_TABLE && name != RESTORING && !name.ends_with(PASSING) && table.kind != "VIEW"
+        name != MARKER_TABLE && name != RESTORING && !name.ends_with(PASSING) && table.kind != "VIEW"
     });
     match tables.iter().find(|(_, table)| table.kind != "BASE TABLE") {
         Some((name, table)) => Err(BackupError::Refused(format!(

@@ -10,7 +10,7 @@ use super::error::BackupError;
 use super::manifest::Manifest;
 use super::sink::Sink;
 use super::store::{BackupStore, Subject};
-use crate::server::{Dialect, Found, Mark, Server, find};
+use crate::server::{Dialect, Found, Marker, Server, find};
 use crate::tables::Doing;
 use crate::tables::stored_objects;
 use chrono::Utc;
@@ -49,9 +49,9 @@ impl Taker<'_> {
         let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
         let database = tenant.database.name.clone();
-        let owner = Mark::new(self.installation, &tenant.tenant_id);
-        let mark = match find(&mut connection, dialect, &database).await? {
-            Found::Marked(mark) if mark.is_of(&owner) => mark,
+        let owner = Marker::new(self.installation, &tenant.tenant_id);
+        let marker = match find(&mut connection, dialect, &database).await? {
+            Found::Marked(marker) if marker.is_of(&owner) => marker,
             _ => {
                 return Err(BackupError::Refused(format!(
                     "tenant {} has no database of its own on server {}",
@@ -64,7 +64,7 @@ impl Taker<'_> {
             connection,
             database,
             server: server.id.clone(),
-            schema_version: mark.schema,
+            schema_version: marker.schema,
         })
         .await
     }

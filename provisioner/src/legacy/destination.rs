@@ -1,14 +1,14 @@
 //! Where the rows go: the system database and the database of the default tenant, which may be on different servers.
 //!
 //! **Guarantees.** One migrator at a time works on an installation: it holds a lock on a connection of its own, which the
-//! server frees when the process ends, however it ends. Rows are only written to a tenant's database that bears this
-//! installation's mark.
+//! server frees when the process ends, however it ends. Rows are only written to a tenant's database that carries this
+//! installation's marker.
 
 use super::LegacyError;
 use super::mapping::Place;
 use super::routes::{Change, Route};
 use super::source::Source;
-use crate::server::{self, Dialect, Found, Mark, Server};
+use crate::server::{self, Dialect, Found, Marker, Server};
 use crate::tables::Doing;
 use crate::tables::definition::{define, read_definition};
 use crate::tables::schema;
@@ -206,9 +206,9 @@ async fn check_mark(store: &Store, tenant: &Tenant, server: &Server) -> Result<(
         }
     };
     match server::find(&mut connection, dialect, name).await? {
-        Found::Marked(mark) if mark.is_of(&Mark::new(&installation, &tenant.tenant_id)) => Ok(()),
+        Found::Marked(marker) if marker.is_of(&Marker::new(&installation, &tenant.tenant_id)) => Ok(()),
         _ => Err(LegacyError::Refused(format!(
-            "the database {name} does not bear the mark of this installation's default tenant"
+            "the database {name} does not carry the ownership marker of this installation's default tenant"
         ))),
     }
 }

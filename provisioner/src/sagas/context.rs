@@ -2,7 +2,7 @@
 
 use crate::backup::{BackupStore, Retention};
 use crate::server::account::{self, Account};
-use crate::server::{Mark, Server, Session};
+use crate::server::{Marker, Server, Session};
 use kernel::crypto::KeyRing;
 use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::Lease;
@@ -55,8 +55,8 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// The ownership marker of this tenant, without a schema.
-    pub fn mark(&self) -> Mark {
-        Mark::new(&self.tools.installation, &self.tenant.tenant_id)
+    pub fn marker(&self) -> Marker {
+        Marker::new(&self.tools.installation, &self.tenant.tenant_id)
     }
 
     /// The names of the tenant's two users, between which rotation alternates.

@@ -4,7 +4,7 @@
 //! users needs a right on `mysql.*`. Without it [`Inventory::users`] is `None`, and an audit concludes nothing about
 //! users.
 
-use super::{Dialect, Mark, ServerError, Session};
+use super::{Dialect, Marker, ServerError, Session};
 use kernel::database;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
@@ -23,7 +23,7 @@ pub struct Scope<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSeen {
     /// Its ownership marker; `None`: it has none that an installation of this product has written.
-    pub mark: Option<Mark>,
+    pub marker: Option<Marker>,
     /// Its tables, without that of the marker.
     pub tables: BTreeSet<String>,
 }
@@ -73,7 +73,7 @@ impl Session {
     }
 
     async fn databases(&mut self, only: Option<&str>) -> Result<BTreeMap<String, DatabaseSeen>, ServerError> {
-        let marks = match self.dialect {
+        let markers = match self.dialect {
             Dialect::MariaDb => "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE TRUE",
             Dialect::MySql => {
                 "SELECT SCHEMA_NAME, COALESCE(TABLE_COMMENT, '') FROM information_schema.SCHEMATA
@@ -82,18 +82,18 @@ impl Session {
             }
         };
         let tables = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TRUE";
-        let (marks, tables) = match only {
-            Some(_) => (format!("{marks} AND SCHEMA_NAME = ?"), format!("{tables} AND TABLE_SCHEMA = ?")),
-            None => (marks.to_owned(), tables.to_owned()),
+        let (markers, tables) = match only {
+            Some(_) => (format!("{markers} AND SCHEMA_NAME = ?"), format!("{tables} AND TABLE_SCHEMA = ?")),
+            None => (markers.to_owned(), tables.to_owned()),
         };
         let mut databases = BTreeMap::new();
-        for row in self.rows(&marks, only).await? {
-            let mark = Mark::parse(&text(&row, 1)?);
-            databases.insert(text(&row, 0)?, DatabaseSeen { mark, tables: BTreeSet::new() });
+        for row in self.rows(&markers, only).await? {
+            let marker = Marker::parse(&text(&row, 1)?);
+            databases.insert(text(&row, 0)?, DatabaseSeen { marker, tables: BTreeSet::new() });
         }
         for row in self.rows(&tables, only).await? {
             let (schema, table) = (text(&row, 0)?, text(&row, 1)?);
-            if let Some(database) = databases.get_mut(&schema).filter(|_| table != super::mark::MARK_TABLE) {
+            if let Some(database) = databases.get_mut(&schema).filter(|_| table != super::marker::MARKER_TABLE) {
                 database.tables.insert(table);
             }
         }

@@ -1,6 +1,6 @@
 //! A database server that tenants live on, as its administrator sees it.
 //!
-//! [`Server`] is its address and credential. [`Session`] is one connection that holds a tenant's lock. [`Mark`] is the
+//! [`Server`] is its address and credential. [`Session`] is one connection that holds a tenant's lock. [`Marker`] is the
 //! ownership marker in a database. [`account`] makes and removes a tenant's database user, and [`password_hash`] is
 //! what the server gets instead of the user's password. [`inventory`] reads what is on the server. Everything here
 //! fails with a [`ServerError`], which everything above converts into an error of its own.
@@ -9,7 +9,7 @@ pub mod account;
 mod error;
 pub mod inventory;
 mod kill_sessions;
-mod mark;
+mod marker;
 pub mod password_hash;
 mod register;
 mod session;
@@ -17,7 +17,7 @@ mod storage;
 
 pub use error::ServerError;
 pub use kernel::database::engine::Dialect;
-pub use mark::{Found, MARK_TABLE, Mark, find};
+pub use marker::{Found, MARKER_TABLE, Marker, find};
 pub use register::{check_at_start, keep_registered};
 pub use session::Session;
 pub use storage::keep_measured;

@@ -8,7 +8,7 @@
 use super::count::{Counting, DAYS};
 use super::error::CountError;
 use super::{POLL, Statistician};
-use crate::server::Mark;
+use crate::server::Marker;
 use chrono::{Days, NaiveDate};
 use kernel::domain::TenantId;
 use kernel::error::chain;
@@ -224,12 +224,13 @@ impl Statistician {
         due: &Due,
     ) -> Result<(), CountError> {
         let dialect = self.server.learn_dialect(connection).await?;
-        let mark = Mark::new(&self.installation, &due.tenant_id);
+        let marker = Marker::new(&self.installation, &due.tenant_id);
         let days: Vec<NaiveDate> = due.from.iter_days().take_while(|day| *day <= collection.to).collect();
         // Oldest first: the row of the last day says that the tenant was counted.
         for days in days.chunks(DAYS) {
             let counting = async {
-                let mut counting = Counting { connection: &mut *connection, system: self.store.pool(), mark: &mark };
+                let mut counting =
+                    Counting { connection: &mut *connection, system: self.store.pool(), marker: &marker };
                 let figures = counting.count(dialect, days).await?;
                 kernel::process::failpoint::hit("collect.before_keep").await;
                 counting.keep(&figures).await?;

@@ -4,7 +4,7 @@
 //! statement, over a list of days made on the spot.
 
 use super::error::CountError;
-use crate::server::{Found, Mark, ServerError, find};
+use crate::server::{Found, Marker, ServerError, find};
 use chrono::NaiveDate;
 use kernel::database::sql;
 use kernel::domain::TenantId;
@@ -22,8 +22,8 @@ pub struct Counting<'a> {
     pub connection: &'a mut MySqlConnection,
     /// The system database.
     pub system: &'a MySqlPool,
-    /// This installation's mark of the tenant.
-    pub mark: &'a Mark,
+    /// This installation's marker of the tenant.
+    pub marker: &'a Marker,
 }
 
 type Orders = (NaiveDate, i64, i64, i64, String, i64, i64, String);
@@ -35,10 +35,10 @@ impl Counting<'_> {
         dialect: crate::server::Dialect,
         days: &[NaiveDate],
     ) -> Result<Vec<Figures>, CountError> {
-        let tenant_id = &self.mark.tenant_id;
+        let tenant_id = &self.marker.tenant_id;
         let database = tenant_id.database_name();
         match find(self.connection, dialect, &database).await? {
-            Found::Marked(mark) if mark.is_of(self.mark) => {}
+            Found::Marked(marker) if marker.is_of(self.marker) => {}
             Found::Absent => return Err(ServerError::Missing { database }.into()),
             _ => return Err(ServerError::NotOwned { database, tenant_id: tenant_id.to_string() }.into()),
         }
@@ -103,7 +103,7 @@ impl Counting<'_> {
                  active_users = GREATEST(COALESCE(tenant_statistics.active_users, 0), VALUES(active_users)),
                  total_orders = VALUES(total_orders), total_revenue = VALUES(total_revenue),
                  total_study_records = VALUES(total_study_records), updated_at = CURRENT_TIMESTAMP",
-            sql::identifier(&self.mark.tenant_id.database_name()).map_err(ServerError::from)?,
+            sql::identifier(&self.marker.tenant_id.database_name()).map_err(ServerError::from)?,
             vec!["(?, ?, ?, ?, ?, ?)"; days.len()].join(", "),
         );
         let mut query = sqlx::query(&insert).persistent(false);

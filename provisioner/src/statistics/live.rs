@@ -3,7 +3,7 @@
 use super::Statistician;
 use super::count::Counting;
 use super::error::CountError;
-use crate::server::Mark;
+use crate::server::Marker;
 use chrono::NaiveDateTime;
 use kernel::error::chain;
 use kernel::process::shutdown::Shutdown;
@@ -64,7 +64,7 @@ impl Statistician {
         began: NaiveDateTime,
     ) -> Result<Figures, CountError> {
         let tenant_id = tenant_id.parse().map_err(|_| CountError::NoTenant)?;
-        let mark = Mark::new(&self.installation, &tenant_id);
+        let marker = Marker::new(&self.installation, &tenant_id);
         let mut repeated = kept.is_none();
         loop {
             let mut connection = match kept.take() {
@@ -72,7 +72,7 @@ impl Statistician {
                 None => self.server.connect().await?,
             };
             let dialect = self.server.learn_dialect(&mut connection).await?;
-            let mut counting = Counting { connection: &mut connection, system: self.store.pool(), mark: &mark };
+            let mut counting = Counting { connection: &mut connection, system: self.store.pool(), marker: &marker };
             match counting.count(dialect, &[began.date()]).await {
                 Ok(mut figures) => {
                     *kept = Some(connection);

@@ -31,7 +31,7 @@ pub struct Statistician {
     pub store: Store,
     /// The tenants' server.
     pub server: Arc<Server>,
-    /// This installation's id, for marks.
+    /// This installation's id, for markers.
     pub installation: String,
     /// Where the day is shown.
     pub noticeboard: Noticeboard,

@@ -9,7 +9,7 @@ use super::session::begin_copying;
 use super::stored_objects;
 use super::transfer::{Range, TableTransfer};
 use super::{Doing, TableError};
-use crate::server::MARK_TABLE;
+use crate::server::MARKER_TABLE;
 use futures::FutureExt;
 use kernel::database::sql;
 use sqlx::{Executor, MySqlConnection};
@@ -70,6 +70,6 @@ pub async fn compare_databases(
 
 async fn tables(connection: &mut MySqlConnection, name: &str) -> Result<Tables, TableError> {
     let mut tables = schema::read(connection, name).await?;
-    tables.retain(|table, schema| table != MARK_TABLE && schema.kind != "VIEW");
+    tables.retain(|table, schema| table != MARKER_TABLE && schema.kind != "VIEW");
     Ok(tables)
 }

@@ -10,7 +10,7 @@ use crate::backup::{BackupError, BackupJob, StoredBackup, Subject, choose};
 use crate::commands::setup::Setup;
 use crate::exit::{self, FAILED};
 use crate::sagas::forget_rotation;
-use crate::server::{Found, Mark, Server, ServerError, find};
+use crate::server::{Found, Marker, Server, ServerError, find};
 use chrono::{DateTime, Utc};
 use kernel::database;
 use kernel::domain::{Command, Position, Tenant, TenantId, TenantState};
@@ -119,9 +119,9 @@ async fn look_at_former(settings: &Settings, setup: &Setup, id: &TenantId, wante
         Err(error) => return Err(error.into()),
     };
     let dialect = former.learn_dialect(&mut connection).await?;
-    let owner = Mark::new(&setup.installation().await?, id);
+    let owner = Marker::new(&setup.installation().await?, id);
     match find(&mut connection, dialect, &tenant.database.name).await? {
-        Found::Marked(mark) if mark.is_of(&owner) => Err(BackupError::Refused(format!(
+        Found::Marked(marker) if marker.is_of(&owner) => Err(BackupError::Refused(format!(
             "the database server {} answers and has the database of tenant {id}: move it (POST /admin/tenants/{id}/database/move), \
              or restore it in place; --abandon leaves it there, locked",
             former.id

@@ -3,7 +3,7 @@
 use super::expected::{Expected, Presence, Stored, presence};
 use crate::sagas::shared::schema::expected_tables;
 use crate::server::inventory::{DatabaseSeen, Inventory, Right, UserSeen};
-use crate::server::{Dialect, Mark, password_hash};
+use crate::server::{Dialect, Marker, password_hash};
 use kernel::audit::{Drift, Finding};
 use std::collections::BTreeSet;
 
@@ -64,22 +64,22 @@ pub fn of_tenant(ours: &Ours<'_>, expected: &Expected, seen: &Inventory) -> Vec<
 
 /// Whether the database carries the ownership marker of this tenant of this installation.
 pub fn is_marked(ours: &Ours<'_>, expected: &Expected, database: &DatabaseSeen) -> bool {
-    let owner = Mark::new(ours.installation, &expected.tenant.tenant_id);
-    database.mark.as_ref().is_some_and(|mark| mark.is_of(&owner))
+    let owner = Marker::new(ours.installation, &expected.tenant.tenant_id);
+    database.marker.as_ref().is_some_and(|marker| marker.is_of(&owner))
 }
 
 fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings) {
-    let (Some(mark), said) = (&database.mark, &expected.tenant.database) else { return };
-    if mark.schema != said.schema_version {
-        let detail = format!("the ownership marker says {}, the events say {}", mark.schema, said.schema_version);
+    let (Some(marker), said) = (&database.marker, &expected.tenant.database) else { return };
+    if marker.schema != said.schema_version {
+        let detail = format!("the ownership marker says {}, the events say {}", marker.schema, said.schema_version);
         found.add(Drift::SchemaDiffers, &said.name, detail);
     // A database that a newer program has migrated can be judged by a newer program only.
-    } else if mark.schema <= kernel::database::migrate::tenant_schema()
-        && let Err(error) = mark.is_current()
+    } else if marker.schema <= kernel::database::migrate::tenant_schema()
+        && let Err(error) = marker.is_current()
     {
         found.add(Drift::SchemaDiffers, &said.name, error.to_string());
     }
-    let missing: Vec<_> = expected_tables(mark.schema).filter(|table| !database.tables.contains(*table)).collect();
+    let missing: Vec<_> = expected_tables(marker.schema).filter(|table| !database.tables.contains(*table)).collect();
     if !missing.is_empty() {
         found.add(Drift::TableMissing, &said.name, missing.join(", "));
     }
@@ -186,7 +186,7 @@ mod tests {
             "state": state,
             "plan_type": "basic", "version": 3, "position": 3,
             "database": {"server": "main", "host": "h", "port": 3306, "name": "ai_shifu_tenant_acme",
-                         "max_connections": 20, "schema_version": Mark::new("i1", &"acme".parse().unwrap()).migrated().schema},
+                         "max_connections": 20, "schema_version": Marker::new("i1", &"acme".parse().unwrap()).migrated().schema},
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         });
         serde_json::from_value(tenant).unwrap()
@@ -207,8 +207,8 @@ mod tests {
     }
 
     fn seen(locked: bool) -> Inventory {
-        let mark = Mark::new("i1", &"acme".parse().unwrap()).migrated();
-        let tables = expected_tables(mark.schema).map(str::to_owned).collect();
+        let marker = Marker::new("i1", &"acme".parse().unwrap()).migrated();
+        let tables = expected_tables(marker.schema).map(str::to_owned).collect();
         let user = UserSeen {
             username: "ten_1_a".into(),
             host: "%".into(),
@@ -219,7 +219,7 @@ mod tests {
             rights: rights("ai_shifu_tenant_acme"),
         };
         Inventory {
-            databases: BTreeMap::from([("ai_shifu_tenant_acme".into(), DatabaseSeen { mark: Some(mark), tables })]),
+            databases: BTreeMap::from([("ai_shifu_tenant_acme".into(), DatabaseSeen { marker: Some(marker), tables })]),
             users: Some(vec![user]),
             sessions: BTreeMap::new(),
         }
@@ -256,17 +256,17 @@ mod tests {
 
     #[test]
     fn a_schema_must_match_the_events_unless_it_is_newer() {
-        let with = |said: u32, marked: Mark| {
+        let with = |said: u32, marked: Marker| {
             let (mut expected, mut seen) = (expected(TenantState::Active), seen(false));
             expected.tenant.database.schema_version = said;
-            seen.databases.get_mut("ai_shifu_tenant_acme").unwrap().mark = Some(marked);
+            seen.databases.get_mut("ai_shifu_tenant_acme").unwrap().marker = Some(marked);
             kinds(&expected, &seen)
         };
-        let mark = Mark::new("i1", &"acme".parse().unwrap());
-        let newest = mark.migrated();
+        let marker = Marker::new("i1", &"acme".parse().unwrap());
+        let newest = marker.migrated();
         assert_eq!(with(newest.schema + 1, newest.clone()), [Drift::SchemaDiffers]);
-        assert_eq!(with(newest.schema, Mark { sum: "00".into(), ..newest.clone() }), [Drift::SchemaDiffers]);
-        assert_eq!(with(newest.schema + 1, Mark { schema: newest.schema + 1, sum: "00".into(), ..newest }), NONE);
+        assert_eq!(with(newest.schema, Marker { sum: "00".into(), ..newest.clone() }), [Drift::SchemaDiffers]);
+        assert_eq!(with(newest.schema + 1, Marker { schema: newest.schema + 1, sum: "00".into(), ..newest }), NONE);
     }
 
     #[test]
@@ -278,8 +278,8 @@ mod tests {
         users.push(UserSeen { username: "ten_2_a".into(), ..users[0].clone() });
         assert_eq!(kinds(&active, &others), NONE);
         let mut foreign = seen(false);
-        let mark = Mark::new("i2", &"acme".parse().unwrap()).migrated();
-        foreign.databases.get_mut("ai_shifu_tenant_acme").unwrap().mark = Some(mark);
+        let marker = Marker::new("i2", &"acme".parse().unwrap()).migrated();
+        foreign.databases.get_mut("ai_shifu_tenant_acme").unwrap().marker = Some(marker);
         assert_eq!(kinds(&active, &foreign), [Drift::DatabaseUnmarked]);
         assert_eq!(kinds(&expected(TenantState::Failed), &Inventory { users: None, ..foreign }), NONE);
     }

@@ -122,8 +122,8 @@ async fn regrant(context: &mut Context<'_>, present: &Present, username: &str) -
 
 fn is_ours(context: &Context<'_>, present: &Present) -> bool {
     let database = present.seen.databases.get(&present.expected.tenant.database.name);
-    let mark = database.and_then(|database| database.mark.as_ref());
-    mark.is_some_and(|mark| mark.is_of(&context.mark()))
+    let marker = database.and_then(|database| database.marker.as_ref());
+    marker.is_some_and(|marker| marker.is_of(&context.marker()))
 }
 
 async fn remake(

@@ -10,7 +10,7 @@ use super::expected::{self, Expected};
 use crate::sagas::{StepError, Tools};
 use crate::server::account::{self, Account};
 use crate::server::inventory::{Inventory, Scope};
-use crate::server::{Mark, Session};
+use crate::server::{Marker, Session};
 use kernel::audit::{self, Audit, Drift, Finding, Row};
 use kernel::domain::TenantId;
 use kernel::jobs::{self, JobError, Lease};
@@ -64,7 +64,7 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
     let is_elsewhere = |expected: &Expected| expected.tenant.database.server != tools.server.id && !expected.busy;
     let mut found = Vec::new();
     for (name, database) in &seen.databases {
-        let Some(Mark { tenant_id, installation, .. }) = &database.mark else { continue };
+        let Some(Marker { tenant_id, installation, .. }) = &database.marker else { continue };
         if *installation != tools.installation {
             continue;
         }

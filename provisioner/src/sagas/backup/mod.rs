@@ -3,7 +3,7 @@
 //! it.
 
 use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
-use super::shared::backup_job::{Of, of_server};
+use super::shared::backup_job::{AboutServer, of_server};
 use super::shared::take_backup::take_backup;
 use super::{StepError, Tools};
 use kernel::jobs::Lease;
@@ -13,9 +13,9 @@ pub const SAGA: Saga =
 
 async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
     match of_server(tools, lease).await? {
-        Of::System => take_backup(tools, None, tools.retention).await?,
-        Of::Tenant(tenant) => take_backup(tools, Some(&tenant), tools.retention).await?,
-        Of::Nothing => {}
+        AboutServer::System => take_backup(tools, None, tools.retention).await?,
+        AboutServer::Tenant(tenant) => take_backup(tools, Some(&tenant), tools.retention).await?,
+        AboutServer::Nothing => {}
     }
     Ok(EndedBy::Engine)
 }

@@ -4,7 +4,7 @@ use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::append::append;
 use crate::sagas::shared::schema::verify_tables;
 use crate::sagas::{Context, StepError};
-use crate::server::{Mark, ServerError};
+use crate::server::{Marker, ServerError};
 use kernel::database::{migrate, sql};
 use kernel::domain::{Command, TenantState};
 use kernel::process::failpoint;
@@ -25,31 +25,31 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if context.tenant.database.host.is_none() || context.tenant.state == TenantState::Purged {
         return Ok(());
     }
-    let (database, owner) = (context.database().to_owned(), context.mark());
-    let mut mark = context.session.find_own(&database, &owner).await?;
-    if mark.is_copy() {
+    let (database, owner) = (context.database().to_owned(), context.marker());
+    let mut marker = context.session.find_own(&database, &owner).await?;
+    if marker.is_copy() {
         return Err(ServerError::NotOwned { database, tenant_id: owner.tenant_id.to_string() }.into());
     }
     // An attempt that was killed may have applied a migration without appending its event.
-    if mark.schema != context.tenant.database.schema_version {
-        record(context, mark.schema).await?;
+    if marker.schema != context.tenant.database.schema_version {
+        record(context, marker.schema).await?;
     }
     // A newer program may have migrated the database further.
-    if mark.schema > migrate::tenant_schema() || mark.is_current()? {
+    if marker.schema > migrate::tenant_schema() || marker.is_current()? {
         return Ok(());
     }
     context.session.execute(&format!("SET SESSION lock_wait_timeout = {TABLE_WAIT}")).await?;
     for migration in migrate::tenant() {
         let version = u32::try_from(migration.version).unwrap_or(0);
-        if version <= mark.schema {
+        if version <= marker.schema {
             continue;
         }
         tracing::info!(tenant_id = %context.tenant.tenant_id, version, "applying a tenant migration");
         context.session.execute(&format!("USE {};\n{}", sql::identifier(&database)?, migration.sql)).await?;
         verify_tables(context, &database, version).await?;
         failpoint::hit("migrate.applied").await;
-        mark = Mark::at(&mark, version);
-        context.session.mark(&database, &mark).await?;
+        marker = Marker::at(&marker, version);
+        context.session.set_marker(&database, &marker).await?;
         failpoint::hit("migrate.marked").await;
         record(context, version).await?;
     }

@@ -8,9 +8,10 @@ use crate::server::Found;
 pub const STEP: Step = Step::new("drop_source", |context| Box::pin(act(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let (name, owner) = (context.database().to_owned(), context.mark());
+    let (name, owner) = (context.database().to_owned(), context.marker());
     let mut there = target_session(context).await?;
-    let complete = matches!(there.find(&name).await?, Found::Marked(mark) if mark.is_of(&owner) && !mark.is_copy());
+    let complete =
+        matches!(there.find(&name).await?, Found::Marked(marker) if marker.is_of(&owner) && !marker.is_copy());
     there.close().await;
     if !complete || !is_moved(context).await? {
         return Err(StepError::Transient(format!("database {name} is not complete on the other server")));

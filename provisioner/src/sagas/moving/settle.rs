@@ -13,11 +13,11 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if !is_moved(context).await? {
         return Err(StepError::Transient("the tenant has not been moved yet".into()));
     }
-    let (name, owner) = (context.database().to_owned(), context.mark());
+    let (name, owner) = (context.database().to_owned(), context.marker());
     let mut there = target_session(context).await?;
     if there.find_own(&name, &owner).await?.is_copy() {
         let former = context.session.find_own(&name, &owner).await?;
-        there.mark(&name, &former).await?;
+        there.set_marker(&name, &former).await?;
     }
     let (in_use, usernames) = (credential::username_in_use(context).await?, context.usernames());
     let accounts = usernames.each_ref().map(|username| context.account(username));

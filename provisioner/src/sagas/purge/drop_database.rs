@@ -13,8 +13,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     for username in context.usernames() {
         context.account(&username).lock_out(context.session).await?;
     }
-    let (database, mark) = (context.database().to_owned(), context.mark());
-    context.session.drop_database(&database, &mark, context.repeated).await?;
+    let (database, marker) = (context.database().to_owned(), context.marker());
+    context.session.drop_database(&database, &marker, context.repeated).await?;
     let had_data = context.tenant.database.host.is_some();
     match context.session.find(&database).await? {
         Found::Marked(_) | Found::Unmarked { .. } if had_data => Err(StepError::taken(&database)),

@@ -11,11 +11,11 @@ pub const STEP: Step = Step::new("last_backup", |context| Box::pin(act(context))
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let Some(retention) = context.tools.backup_before_purge else { return Ok(()) };
-    let (database, owner) = (context.database().to_owned(), context.mark());
+    let (database, owner) = (context.database().to_owned(), context.marker());
     // A tenant whose provisioning failed has no database. If an earlier attempt has dropped the database, that attempt
     // has backed it up.
     match context.session.find(&database).await? {
-        Found::Marked(mark) if mark.is_of(&owner) => {}
+        Found::Marked(marker) if marker.is_of(&owner) => {}
         _ => return Ok(()),
     }
     let taken: Option<(String,)> = sqlx::query_as(

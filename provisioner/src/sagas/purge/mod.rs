@@ -27,10 +27,10 @@ async fn complete(tools: &Tools, tenant: &Tenant) -> Result<Option<Command>, Job
     let [first, second] = tools.usernames(&tenant.tenant_id);
     let database = tenant.database.name.clone();
     let checks = vec![
-        format!("no database named {database} bears the mark of this tenant"),
+        format!("no database named {database} carries the ownership marker of this tenant"),
         format!("there is no user {first} and no user {second}, hence no grant to them"),
         "neither of them has a session".to_owned(),
-        "no credential of the tenant is kept".to_owned(),
+        "no credential of the tenant is stored".to_owned(),
     ];
     let server = tools.server.id.clone();
     let certificate = DeletionCertificate { database, user: first, server, removed_at: now.and_utc(), checks };

@@ -8,8 +8,8 @@ use kernel::jobs::JobError;
 pub const STEP: Step = Step::new("verify_absent", |context| Box::pin(act(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let (database, mark) = (context.database().to_owned(), context.mark());
-    if matches!(context.session.find(&database).await?, Found::Marked(found) if found.is_of(&mark)) {
+    let (database, marker) = (context.database().to_owned(), context.marker());
+    if matches!(context.session.find(&database).await?, Found::Marked(found) if found.is_of(&marker)) {
         return Err(StepError::Transient(format!("database {database} of the tenant is still there")));
     }
     for username in context.usernames() {

@@ -4,11 +4,11 @@
 use super::is_here;
 use crate::backup::load::{self, LoadObjects};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
-use crate::sagas::shared::backup_job::{backups, fitting, wish};
+use crate::sagas::shared::backup_job::{backups, fitting, request};
 use crate::sagas::shared::tenant_copy::TenantCopy;
 use crate::sagas::shared::{credential, schema};
 use crate::sagas::{Context, StepError};
-use crate::server::Mark;
+use crate::server::Marker;
 
 pub const STEP: Step = Step::new("load_backup", |context| Box::pin(act(context)))
     .undone_by(|context| Box::pin(undo(context)))
@@ -18,16 +18,16 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if is_here(context).await? {
         return Ok(());
     }
-    let wish = wish(context).await?;
-    let kept = fitting(context, &wish).await?;
-    let (name, owner, usernames) = (context.database().to_owned(), context.mark(), context.usernames());
+    let request = request(context).await?;
+    let backup = fitting(context, &request).await?;
+    let (name, owner, usernames) = (context.database().to_owned(), context.marker(), context.usernames());
     let copy = TenantCopy::new(context, &context.tools.server, &usernames);
     copy.create(context.session).await?;
     copy.create_user(context.session, &credential::in_use(context).await?).await?;
     let (store, keys) = (backups(context.tools)?.clone(), context.tools.keys.clone());
     let connection = context.session.connection();
-    load::load(&store, &keys, &wish.subject, &kept, connection, &name, LoadObjects::All).await?;
-    schema::migrate(context, &name, &Mark::at(&owner, kept.manifest.schema_version)).await.map(drop)
+    load::load(&store, &keys, &request.subject, &backup, connection, &name, LoadObjects::All).await?;
+    schema::migrate(context, &name, &Marker::at(&owner, backup.manifest.schema_version)).await.map(drop)
 }
 
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {

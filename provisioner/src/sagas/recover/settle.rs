@@ -10,9 +10,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if !is_here(context).await? {
         return Err(StepError::Transient("the tenant is not on this server yet".into()));
     }
-    let (name, owner) = (context.database().to_owned(), context.mark());
+    let (name, owner) = (context.database().to_owned(), context.marker());
     if context.session.find_own(&name, &owner).await?.is_copy() {
-        context.session.mark(&name, &owner.migrated()).await?;
+        context.session.set_marker(&name, &owner.migrated()).await?;
     }
     Ok(())
 }

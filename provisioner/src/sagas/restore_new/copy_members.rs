@@ -5,7 +5,7 @@
 use crate::backup::Subject;
 use crate::sagas::saga::Step;
 use crate::sagas::shared::append::append;
-use crate::sagas::shared::backup_job::wish;
+use crate::sagas::shared::backup_job::request;
 use crate::sagas::{Context, StepError};
 use kernel::domain::{Command, UserId};
 use kernel::jobs::JobError;
@@ -18,9 +18,9 @@ type Member = (i64, String, String, Option<String>);
 pub const STEP: Step = Step::new("copy_members", |context| Box::pin(act(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let wish = wish(context).await?;
-    let Subject::Tenant(source) = wish.subject else { return Ok(()) };
-    if !wish.members {
+    let request = request(context).await?;
+    let Subject::Tenant(source) = request.subject else { return Ok(()) };
+    if !request.members {
         return Ok(());
     }
     let mut after = 0;

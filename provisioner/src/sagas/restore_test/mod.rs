@@ -3,11 +3,11 @@
 //! it.
 
 use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
-use super::shared::backup_job::{Of, backups, of_server};
+use super::shared::backup_job::{AboutServer, backups, of_server};
 use super::{StepError, Tools};
 use crate::backup::load;
 use crate::backup::{BackupError, Subject, catalogue, choose};
-use crate::server::{Mark, Session};
+use crate::server::{Marker, Session};
 use kernel::domain::Tenant;
 use kernel::error::chain;
 use kernel::jobs::{JobError, Lease};
@@ -17,7 +17,7 @@ pub const SAGA: Saga =
     Saga::of_server(ServerWork { deadline: WITH_ALL_ROWS, act: |tools, lease| Box::pin(act(tools, lease)) });
 
 async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
-    if let Of::Tenant(tenant) = of_server(tools, lease).await? {
+    if let AboutServer::Tenant(tenant) = of_server(tools, lease).await? {
         test(tools, &tenant).await?;
     }
     Ok(EndedBy::Engine)
@@ -27,16 +27,16 @@ async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
 async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
     let backups = backups(tools)?;
     let subject = Subject::Tenant(tenant.tenant_id.clone());
-    let kept = choose(backups, &subject, None).await?;
+    let backup = choose(backups, &subject, None).await?;
     let mut session = Session::open_as(&tools.server, &format!("restore-test:{}", tenant.tenant_id)).await?;
     let (database, owner) =
-        (format!("{}__test", tenant.database.name), Mark::new(&tools.installation, &tenant.tenant_id));
+        (format!("{}__test", tenant.database.name), Marker::new(&tools.installation, &tenant.tenant_id));
     session.drop_database(&database, &owner, true).await?;
     if !session.create_database(&database, &owner).await? {
         return Err(StepError::taken(&database));
     }
     let stored = load::LoadObjects::AllButEvents(&tenant.database.name);
-    let loaded = load::load(backups, &tools.keys, &subject, &kept, session.connection(), &database, stored).await;
+    let loaded = load::load(backups, &tools.keys, &subject, &backup, session.connection(), &database, stored).await;
     failpoint::hit("restore_test.loaded").await;
     // The session of a load that failed may still hold locks on its tables.
     let dropped = match loaded {
@@ -55,7 +55,7 @@ async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
         Err(_) => None,
     };
     if let Some(error) = verdict {
-        catalogue::tested(pool, &kept.manifest, error.as_deref()).await.map_err(JobError::from)?;
+        catalogue::tested(pool, &backup.manifest, error.as_deref()).await.map_err(JobError::from)?;
     }
     loaded?;
     Ok(dropped?)

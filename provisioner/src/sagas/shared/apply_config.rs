@@ -33,7 +33,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if context.tenant.database.moving_to.is_some() {
         return Err(StepError::NotYet("the tenant's database is being moved".into()));
     }
-    let (database, owner) = (context.database().to_owned(), context.mark());
+    let (database, owner) = (context.database().to_owned(), context.marker());
     match context.session.find_own(&database, &owner).await {
         Ok(_) => {}
         // Such a tenant has no database that could be configured.

@@ -7,13 +7,13 @@ use kernel::domain::{RestoredFrom, Tenant};
 use kernel::jobs::{JobError, Lease};
 
 /// The row that was stored with the request for the job.
-pub async fn wish(context: &Context<'_>) -> Result<BackupJob, StepError> {
-    let wish = BackupJob::read(context.tools.store.pool(), context.lease).await.map_err(JobError::from)?;
-    wish.ok_or(StepError::Unfit("no row says which backup the job is about"))
+pub async fn request(context: &Context<'_>) -> Result<BackupJob, StepError> {
+    let request = BackupJob::read(context.tools.store.pool(), context.lease).await.map_err(JobError::from)?;
+    request.ok_or(StepError::Unfit("no row says which backup the job is about"))
 }
 
 /// What a job of a server is about.
-pub enum Of {
+pub enum AboutServer {
     /// The system database.
     System,
     /// A tenant with a database on this server.
@@ -23,13 +23,15 @@ pub enum Of {
 }
 
 /// What the job of a server under `lease` is about.
-pub async fn of_server(tools: &Tools, lease: &Lease) -> Result<Of, StepError> {
-    let wish = BackupJob::read(tools.store.pool(), lease).await.map_err(JobError::from)?;
-    match wish.ok_or(StepError::Unfit("no row says which backup the job is about"))?.subject {
-        Subject::System => Ok(Of::System),
+pub async fn of_server(tools: &Tools, lease: &Lease) -> Result<AboutServer, StepError> {
+    let request = BackupJob::read(tools.store.pool(), lease).await.map_err(JobError::from)?;
+    match request.ok_or(StepError::Unfit("no row says which backup the job is about"))?.subject {
+        Subject::System => Ok(AboutServer::System),
         Subject::Tenant(id) => Ok(match tools.store.tenant(&id).await.map_err(JobError::from)? {
-            Some(tenant) if tenant.has_database() && tenant.database.server == tools.server.id => Of::Tenant(tenant),
-            _ => Of::Nothing,
+            Some(tenant) if tenant.has_database() && tenant.database.server == tools.server.id => {
+                AboutServer::Tenant(tenant)
+            }
+            _ => AboutServer::Nothing,
         }),
     }
 }
@@ -40,17 +42,17 @@ pub fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
 }
 
 /// The backup to be restored.
-pub async fn kept(tools: &Tools, wish: &BackupJob) -> Result<StoredBackup, StepError> {
-    let Some(backup_id) = &wish.backup_id else {
+pub async fn stored_backup(tools: &Tools, request: &BackupJob) -> Result<StoredBackup, StepError> {
+    let Some(backup_id) = &request.backup_id else {
         return Err(StepError::Unfit("the row of the job names no backup"));
     };
-    Ok(StoredBackup::read(backups(tools)?, &wish.subject, backup_id).await?)
+    Ok(StoredBackup::read(backups(tools)?, &request.subject, backup_id).await?)
 }
 
 /// The backup to be restored, if this program can load it into this server.
-pub async fn fitting(context: &Context<'_>, wish: &BackupJob) -> Result<StoredBackup, StepError> {
-    let kept = kept(context.tools, wish).await?;
-    let (manifest, dialect) = (&kept.manifest, context.session.dialect.to_string());
+pub async fn fitting(context: &Context<'_>, request: &BackupJob) -> Result<StoredBackup, StepError> {
+    let backup = stored_backup(context.tools, request).await?;
+    let (manifest, dialect) = (&backup.manifest, context.session.dialect.to_string());
     if manifest.dialect != dialect {
         return Err(StepError::Permanent(format!(
             "the backup {} is of a {} server and this one is {dialect}: restore it to a server of its kind",
@@ -63,12 +65,12 @@ pub async fn fitting(context: &Context<'_>, wish: &BackupJob) -> Result<StoredBa
             manifest.backup_id, manifest.schema_version
         )));
     }
-    Ok(kept)
+    Ok(backup)
 }
 
 /// What the event of the restore says of its backup.
 pub async fn restored_from(context: &Context<'_>) -> Result<RestoredFrom, StepError> {
-    let manifest = kept(context.tools, &wish(context).await?).await?.manifest;
+    let manifest = stored_backup(context.tools, &request(context).await?).await?.manifest;
     let source_tenant_id = manifest.tenant_id.as_deref().and_then(|id| id.parse().ok());
     Ok(RestoredFrom {
         backup_id: manifest.backup_id,
@@ -81,10 +83,10 @@ pub async fn restored_from(context: &Context<'_>) -> Result<RestoredFrom, StepEr
 
 /// The backup whose data has replaced the tenant's, once the job is past its point of no return.
 pub async fn restored(tools: &Tools, lease: &Lease) -> Result<Option<RestoredFrom>, JobError> {
-    Ok(BackupJob::read(tools.store.pool(), lease).await?.and_then(|wish| wish.restored))
+    Ok(BackupJob::read(tools.store.pool(), lease).await?.and_then(|request| request.restored))
 }
 
 /// Whether the tenant was put into maintenance for the job.
 pub async fn ends_maintenance(tools: &Tools, lease: &Lease) -> Result<bool, JobError> {
-    Ok(BackupJob::read(tools.store.pool(), lease).await?.is_some_and(|wish| wish.ends_maintenance))
+    Ok(BackupJob::read(tools.store.pool(), lease).await?.is_some_and(|request| request.ends_maintenance))
 }

@@ -9,15 +9,15 @@ pub const STEP: Step =
     Step::new("create_database", |context| Box::pin(act(context))).undone_by(|context| Box::pin(undo(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let (database, mark) = (context.database().to_owned(), context.mark());
+    let (database, marker) = (context.database().to_owned(), context.marker());
     let _turn = context.tools.server.ddl_turn().await;
-    if context.session.create_database(&database, &mark).await? {
+    if context.session.create_database(&database, &marker).await? {
         return Ok(());
     }
     match context.session.find(&database).await? {
-        Found::Marked(found) if found.is_of(&mark) => Ok(()),
+        Found::Marked(found) if found.is_of(&marker) => Ok(()),
         Found::Unmarked { empty: true } if context.session.dialect == Dialect::MySql && context.repeated => {
-            Ok(context.session.mark(&database, &mark).await?)
+            Ok(context.session.set_marker(&database, &marker).await?)
         }
         Found::Absent => Err(StepError::Transient(format!("database {database} vanished while it was checked"))),
         Found::Marked(_) | Found::Unmarked { .. } => Err(StepError::taken(&database)),
@@ -25,6 +25,6 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    let (database, mark) = (context.database().to_owned(), context.mark());
-    Ok(context.session.drop_database(&database, &mark, context.repeated).await?)
+    let (database, marker) = (context.database().to_owned(), context.marker());
+    Ok(context.session.drop_database(&database, &marker, context.repeated).await?)
 }

@@ -1,27 +1,27 @@
 //! Brings a database of a tenant to the newest schema while nothing else uses it.
 
 use crate::sagas::{Context, StepError};
-use crate::server::Mark;
+use crate::server::Marker;
 use kernel::database::{migrate, sql};
 use std::collections::HashSet;
 
 /// Applies the migrations that the ownership marker does not name yet, and then says in the marker that they are
 /// applied.
-pub async fn bring(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<(), StepError> {
-    match migrate(context, database, mark).await? {
-        true => Ok(context.session.mark(database, &mark.migrated()).await?),
+pub async fn bring(context: &mut Context<'_>, database: &str, marker: &Marker) -> Result<(), StepError> {
+    match migrate(context, database, marker).await? {
+        true => Ok(context.session.set_marker(database, &marker.migrated()).await?),
         false => Ok(()),
     }
 }
 
-/// Applies the migrations that `mark` does not name yet, and leaves the marker as it is. `false`: there are none. They
+/// Applies the migrations that `marker` does not name yet, and leaves the marker as it is. `false`: there are none. They
 /// are one batch: a round trip for each of 21 tables would cost a fifth of a whole provisioning.
-pub async fn migrate(context: &mut Context<'_>, database: &str, mark: &Mark) -> Result<bool, StepError> {
-    if mark.is_current()? {
+pub async fn migrate(context: &mut Context<'_>, database: &str, marker: &Marker) -> Result<bool, StepError> {
+    if marker.is_current()? {
         return Ok(false);
     }
     let mut batch = format!("USE {};\n", sql::identifier(database)?);
-    for migration in migrate::tenant().iter().filter(|migration| migration.version > i64::from(mark.schema)) {
+    for migration in migrate::tenant().iter().filter(|migration| migration.version > i64::from(marker.schema)) {
         batch.push_str(&migration.sql);
         batch.push('\n');
     }

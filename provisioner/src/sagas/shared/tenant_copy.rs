@@ -6,7 +6,7 @@
 use super::verify_login;
 use crate::sagas::{Context, StepError, Tools};
 use crate::server::account::Account;
-use crate::server::{Found, Mark, Server, Session};
+use crate::server::{Found, Marker, Server, Session};
 use kernel::domain::Tenant;
 use kernel::jobs::JobError;
 use secrecy::SecretString;
@@ -26,7 +26,7 @@ pub async fn is_on(tools: &Tools, tenant: &Tenant, server: &str) -> Result<bool,
 pub struct TenantCopy<'a> {
     server: &'a Server,
     database: &'a str,
-    owner: Mark,
+    owner: Marker,
     accounts: [Account<'a>; 2],
     /// An earlier attempt of the job may have left an empty database without a marker.
     repeated: bool,
@@ -39,7 +39,7 @@ impl<'a> TenantCopy<'a> {
         Self {
             server,
             database: &tenant.database.name,
-            owner: context.mark(),
+            owner: context.marker(),
             accounts: usernames.each_ref().map(|username| context.account(username)),
             repeated,
         }
@@ -91,10 +91,10 @@ impl<'a> TenantCopy<'a> {
         let (name, owner) = (self.database, &self.owner);
         match session.find(name).await? {
             Found::Absent => Ok(()),
-            Found::Marked(mark) if mark.is_of(owner) && mark.is_copy() => {
+            Found::Marked(marker) if marker.is_of(owner) && marker.is_copy() => {
                 Ok(session.drop_database(name, owner, false).await?)
             }
-            // MySQL marks a database after it has made it.
+            // MySQL markers a database after it has made it.
             Found::Unmarked { empty: true } if self.repeated => Ok(session.drop_database(name, owner, true).await?),
             Found::Marked(_) | Found::Unmarked { .. } => Err(StepError::Permanent(format!(
                 "a database named {name} exists on {}: check what it is, and drop it by hand",

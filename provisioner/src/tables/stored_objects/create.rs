@@ -130,7 +130,7 @@ async fn create_one(connection: &mut MySqlConnection, database: &str, object: &S
     made.doing(making).map(drop)
 }
 
-/// Sets what a database's new tables and parameters are sorted by; its mark stays.
+/// Sets what a database's new tables and parameters are sorted by; its ownership marker stays.
 async fn collate(connection: &mut MySqlConnection, database: &str, collation: &str) -> Result<(), sqlx::Error> {
     let unfit = |error: sql::Unquotable| sqlx::Error::Encode(error.into());
     let (name, collation) = (sql::identifier(database).map_err(unfit)?, sql::literal(collation).map_err(unfit)?);

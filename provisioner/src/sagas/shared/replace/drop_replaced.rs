@@ -16,7 +16,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         BackupJob::settle(context.tools.store.pool(), context.lease, &from).await.map_err(JobError::from)?;
     }
     kernel::process::failpoint::hit("restore.settled").await;
-    let (beside, replaced, owner) = (beside(context), replaced(context), context.mark());
+    let (beside, replaced, owner) = (beside(context), replaced(context), context.marker());
     context.session.drop_database(&beside, &owner, true).await?;
     Ok(context.session.drop_database(&replaced, &owner, true).await?)
 }

@@ -4,10 +4,10 @@
 use super::{Stage, base_tables, beside, former_objects, replaced, stage};
 use crate::backup::load::{self, LoadObjects};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
-use crate::sagas::shared::backup_job::{backups, fitting, wish};
+use crate::sagas::shared::backup_job::{backups, fitting, request};
 use crate::sagas::shared::schema;
 use crate::sagas::{Context, StepError};
-use crate::server::{Found, Mark};
+use crate::server::{Found, Marker};
 
 pub const STEP: Step = Step::new("load_backup", |context| Box::pin(act(context)))
     .undone_by(|context| Box::pin(undo(context)))
@@ -17,26 +17,26 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if stage(context).await? != Stage::Before {
         return Ok(());
     }
-    let wish = wish(context).await?;
-    let kept = fitting(context, &wish).await?;
-    let manifest = &kept.manifest;
-    let (database, owner) = (beside(context), context.mark());
+    let request = request(context).await?;
+    let backup = fitting(context, &request).await?;
+    let manifest = &backup.manifest;
+    let (database, owner) = (beside(context), context.marker());
     clear(context).await?;
     if !context.session.create_database(&database, &owner).await? {
         return Err(StepError::taken(&database));
     }
     let (store, keys) = (backups(context.tools)?.clone(), context.tools.keys.clone());
     let connection = context.session.connection();
-    load::load(&store, &keys, &wish.subject, &kept, connection, &database, LoadObjects::Later).await?;
-    let mark = Mark::at(&owner, manifest.schema_version);
-    context.session.mark(&database, &mark).await?;
-    schema::bring(context, &database, &mark).await
+    load::load(&store, &keys, &request.subject, &backup, connection, &database, LoadObjects::Later).await?;
+    let marker = Marker::at(&owner, manifest.schema_version);
+    context.session.set_marker(&database, &marker).await?;
+    schema::bring(context, &database, &marker).await
 }
 
 /// Drops what an earlier attempt has loaded, after making the views and triggers again that it had dropped. A database
 /// that may hold the replaced data is never dropped here.
 async fn clear(context: &mut Context<'_>) -> Result<(), StepError> {
-    let (beside, replaced, owner) = (beside(context), replaced(context), context.mark());
+    let (beside, replaced, owner) = (beside(context), replaced(context), context.marker());
     if !base_tables(context, &replaced).await?.is_empty() {
         return Err(StepError::Permanent(format!(
             "database {replaced} holds tables that no restore has left there: check what they are, and drop it by hand"

@@ -19,10 +19,10 @@ mod former_objects;
 pub mod load_backup;
 pub mod swap_database;
 
-use super::backup_job::{restored, wish};
+use super::backup_job::{request, restored};
 use crate::sagas::saga::PointOfNoReturn;
 use crate::sagas::{Context, StepError};
-use crate::server::{Found, MARK_TABLE};
+use crate::server::{Found, MARKER_TABLE};
 use kernel::database::sql;
 use sqlx::Executor;
 
@@ -52,7 +52,7 @@ fn replaced(context: &Context<'_>) -> String {
 }
 
 async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
-    if wish(context).await?.restored.is_some() {
+    if request(context).await?.restored.is_some() {
         return Ok(Stage::Settled);
     }
     let (beside, replaced) = (beside(context), replaced(context));
@@ -73,7 +73,7 @@ async fn base_tables(context: &mut Context<'_>, database: &str) -> Result<Vec<St
     .fetch_all(context.session.connection())
     .await?;
     let names = rows.iter().map(|row| kernel::database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
-    Ok(names.into_iter().filter(|name| name != MARK_TABLE && name != former_objects::TABLE).collect())
+    Ok(names.into_iter().filter(|name| name != MARKER_TABLE && name != former_objects::TABLE).collect())
 }
 
 /// One statement that moves all tables of the first database of each pair into the second one.

@@ -4,10 +4,10 @@
 use super::{Stage, beside, former_objects, rename, replaced, stage};
 use crate::backup::load;
 use crate::sagas::saga::Step;
-use crate::sagas::shared::backup_job::{backups, kept, wish};
+use crate::sagas::shared::backup_job::{backups, request, stored_backup};
 use crate::sagas::shared::{credential, enforce};
 use crate::sagas::{Context, StepError};
-use crate::server::{Found, Mark};
+use crate::server::{Found, Marker};
 use crate::tables::stored_objects;
 use kernel::jobs::JobError;
 use kernel::process::failpoint;
@@ -17,11 +17,11 @@ pub const STEP: Step =
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, beside, replaced) = (context.database().to_owned(), beside(context), replaced(context));
-    let owner = context.mark();
+    let owner = context.marker();
     shut(context).await?;
     if stage(context).await? == Stage::Before {
         match context.session.find(&database).await? {
-            Found::Marked(mark) if mark.is_of(&owner) => {}
+            Found::Marked(marker) if marker.is_of(&owner) => {}
             // The tenant's database was lost, and the restore brings it back.
             Found::Absent => drop(context.session.create_database(&database, &owner).await?),
             _ => return Err(StepError::taken(&database)),
@@ -36,15 +36,15 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         make_objects(context, &database).await?;
         failpoint::hit("restore.objects").await;
     }
-    Ok(context.session.mark(&database, &owner.migrated()).await?)
+    Ok(context.session.set_marker(&database, &owner.migrated()).await?)
 }
 
 /// Makes the backup's views, routines, triggers and events. An earlier attempt may have made some of them.
 async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), StepError> {
-    let wish = wish(context).await?;
-    let kept = kept(context.tools, &wish).await?;
+    let request = request(context).await?;
+    let backup = stored_backup(context.tools, &request).await?;
     let (store, keys) = (backups(context.tools)?, &context.tools.keys);
-    let all = load::objects(store, keys, &wish.subject, &kept).await?;
+    let all = load::objects(store, keys, &request.subject, &backup).await?;
     context.session.enter(database).await?;
     let connection = context.session.connection();
     stored_objects::drop_all(connection, database).await?;
@@ -72,9 +72,9 @@ async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
         // triggers again.
         stored_objects::drop_all(context.session.connection(), &database).await?;
         rename(context, [(&database, &beside), (&replaced, &database)]).await?;
-        let mark = context.mark();
+        let marker = context.marker();
         let schema = context.tenant.database.schema_version;
-        context.session.mark(&database, &Mark::at(&mark, schema)).await?;
+        context.session.set_marker(&database, &Marker::at(&marker, schema)).await?;
     }
     let present = context.tools.store.tenant(&context.tenant.tenant_id).await.map_err(JobError::from)?;
     let in_use = credential::username_in_use(context).await?;

@@ -14,14 +14,14 @@ use sha2::{Digest, Sha256};
 use sqlx::{Executor, MySqlConnection};
 
 /// The table that carries the marker on MySQL.
-pub const MARK_TABLE: &str = "_ownership";
+pub const MARKER_TABLE: &str = "_ownership";
 
 /// Stands in place of the checksum while the database is a copy in progress.
 const COPY: &str = "copy";
 
 /// What an ownership marker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Marker {
     /// Id of the installation.
     pub installation: String,
     /// The tenant that owns the database.
@@ -32,7 +32,7 @@ pub struct Mark {
     pub sum: String,
 }
 
-impl Mark {
+impl Marker {
     /// The marker of a database without a schema yet.
     pub fn new(installation: &str, tenant_id: &TenantId) -> Self {
         Self { installation: installation.to_owned(), tenant_id: tenant_id.clone(), schema: 0, sum: sum(0) }
@@ -111,7 +111,7 @@ pub enum Found {
     /// There is no such database.
     Absent,
     /// A database with an ownership marker.
-    Marked(Mark),
+    Marked(Marker),
     /// A database without an ownership marker.
     Unmarked {
         /// Whether it has no tables.
@@ -127,18 +127,18 @@ impl Session {
     }
 
     /// The marker of a database that must carry one of this owner.
-    pub async fn find_own(&mut self, name: &str, owner: &Mark) -> Result<Mark, ServerError> {
+    pub async fn find_own(&mut self, name: &str, owner: &Marker) -> Result<Marker, ServerError> {
         let (database, tenant_id) = (name.to_owned(), owner.tenant_id.to_string());
         match self.find(name).await? {
-            Found::Marked(mark) if mark.is_of(owner) => Ok(mark),
+            Found::Marked(marker) if marker.is_of(owner) => Ok(marker),
             Found::Absent => Err(ServerError::Missing { database }),
             Found::Marked(_) | Found::Unmarked { .. } => Err(ServerError::NotOwned { database, tenant_id }),
         }
     }
 
     /// Creates the database with its marker. `false`: a database of this name exists.
-    pub async fn create_database(&mut self, database: &str, mark: &Mark) -> Result<bool, ServerError> {
-        let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
+    pub async fn create_database(&mut self, database: &str, marker: &Marker) -> Result<bool, ServerError> {
+        let (name, comment) = (sql::identifier(database)?, sql::literal(&marker.text())?);
         let charset = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci";
         let created = match self.dialect {
             Dialect::MariaDb => self.execute(&format!("CREATE DATABASE {name} {charset} COMMENT {comment}")).await,
@@ -150,18 +150,18 @@ impl Session {
             Err(error) => return Err(error),
         }
         if self.dialect == Dialect::MySql {
-            self.mark(database, mark).await?;
+            self.set_marker(database, marker).await?;
         }
         Ok(true)
     }
 
     /// Writes the marker of an existing database.
-    pub async fn mark(&mut self, database: &str, mark: &Mark) -> Result<(), ServerError> {
-        let (name, comment) = (sql::identifier(database)?, sql::literal(&mark.text())?);
+    pub async fn set_marker(&mut self, database: &str, marker: &Marker) -> Result<(), ServerError> {
+        let (name, comment) = (sql::identifier(database)?, sql::literal(&marker.text())?);
         match self.dialect {
             Dialect::MariaDb => self.execute(&format!("ALTER DATABASE {name} COMMENT {comment}")).await,
             Dialect::MySql => {
-                let table = sql::identifier(MARK_TABLE)?;
+                let table = sql::identifier(MARKER_TABLE)?;
                 self.execute(&format!(
                     "CREATE TABLE IF NOT EXISTS {name}.{table} (id TINYINT PRIMARY KEY) COMMENT {comment};
                      ALTER TABLE {name}.{table} COMMENT {comment}"
@@ -173,9 +173,14 @@ impl Session {
 
     /// Drops the database, if its marker names this owner. Any other database of this name is left alone, except an
     /// empty one on MySQL that an earlier attempt of the job may have made (`may_be_ours`).
-    pub async fn drop_database(&mut self, database: &str, owner: &Mark, may_be_ours: bool) -> Result<(), ServerError> {
+    pub async fn drop_database(
+        &mut self,
+        database: &str,
+        owner: &Marker,
+        may_be_ours: bool,
+    ) -> Result<(), ServerError> {
         match self.find(database).await? {
-            Found::Marked(mark) if mark.is_of(owner) => {}
+            Found::Marked(marker) if marker.is_of(owner) => {}
             Found::Unmarked { empty: true } if self.dialect == Dialect::MySql && may_be_ours => {}
             Found::Absent | Found::Marked(_) | Found::Unmarked { .. } => return Ok(()),
         }
@@ -205,8 +210,8 @@ pub async fn find(connection: &mut MySqlConnection, dialect: Dialect, name: &str
     let Some(row) = sqlx::query(comment).bind(name).fetch_optional(&mut *connection).await? else {
         return Ok(Found::Absent);
     };
-    if let Some(mark) = Mark::parse(&database::text(&row, 0)?) {
-        return Ok(Found::Marked(mark));
+    if let Some(marker) = Marker::parse(&database::text(&row, 0)?) {
+        return Ok(Found::Marked(marker));
     }
     Ok(Found::Unmarked { empty: tables(connection, name).await?.is_empty() })
 }
@@ -215,7 +220,7 @@ async fn tables(connection: &mut MySqlConnection, name: &str) -> Result<Vec<Stri
     let show = format!("SHOW TABLES FROM {}", sql::identifier(name)?);
     let rows = connection.fetch_all(show.as_str()).await?;
     let names = rows.iter().map(|row| database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
-    Ok(names.into_iter().filter(|name| name != MARK_TABLE).collect())
+    Ok(names.into_iter().filter(|name| name != MARKER_TABLE).collect())
 }
 
 #[cfg(test)]
@@ -224,23 +229,23 @@ mod tests {
 
     #[test]
     fn a_marker_round_trips_and_names_its_owner() {
-        let mark = Mark::new("i1", &"acme".parse().unwrap());
-        assert_eq!(Mark::parse(&mark.text()), Some(mark.clone()));
-        assert!(mark.is_of(&mark.migrated()));
-        assert!(!mark.is_of(&Mark::new("i2", &"acme".parse().unwrap())));
+        let marker = Marker::new("i1", &"acme".parse().unwrap());
+        assert_eq!(Marker::parse(&marker.text()), Some(marker.clone()));
+        assert!(marker.is_of(&marker.migrated()));
+        assert!(!marker.is_of(&Marker::new("i2", &"acme".parse().unwrap())));
         for foreign in ["", "tenant=acme", "installation=i1;tenant=ACME;schema=0;sum=x", "a comment of another program"]
         {
-            assert_eq!(Mark::parse(foreign), None);
+            assert_eq!(Marker::parse(foreign), None);
         }
     }
 
     #[test]
     fn a_changed_or_newer_schema_is_refused() {
-        let mark = Mark::new("i1", &"acme".parse().unwrap());
-        assert!(matches!(mark.is_current(), Ok(false)));
-        let current = mark.migrated();
+        let marker = Marker::new("i1", &"acme".parse().unwrap());
+        assert!(matches!(marker.is_current(), Ok(false)));
+        let current = marker.migrated();
         assert!(matches!(current.is_current(), Ok(true)));
-        assert!(Mark { sum: "00".into(), ..current.clone() }.is_current().is_err());
-        assert!(Mark { schema: 9999, ..current }.is_current().is_err());
+        assert!(Marker { sum: "00".into(), ..current.clone() }.is_current().is_err());
+        assert!(Marker { schema: 9999, ..current }.is_current().is_err());
     }
 }
