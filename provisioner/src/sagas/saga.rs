@@ -56,7 +56,7 @@ pub struct Step {
     pub name: &'static str,
     /// Longest time for it, and for its undo.
     pub deadline: Duration,
-    /// Does it, or sees that it is done.
+    /// Does the work of the step, or finds that it is done.
     pub act: Act,
     /// Its compensation; `None`: it leaves nothing that would have to be undone.
     pub undo: Option<Act>,
@@ -83,7 +83,7 @@ impl Step {
 pub struct ServerWork {
     /// Longest time for it.
     pub deadline: Duration,
-    /// Does it. A failure that may pass is tried again.
+    /// Does the work. A failure that may pass is tried again.
     pub act: for<'a> fn(&'a Tools, &'a Lease) -> BoxFuture<'a, Result<EndedBy, StepError>>,
 }
 
@@ -96,7 +96,7 @@ pub enum EndedBy {
     Work,
 }
 
-/// From when on a job of a tenant is never undone. Whether it is past that point is asked of what is stored, so a
+/// From when on a job of a tenant is never undone. Whether a job is past that point is read from stored state, so a
 /// worker that takes the job over gets the same answer.
 pub enum PointOfNoReturn {
     /// The job can be given up and undone until it has ended.

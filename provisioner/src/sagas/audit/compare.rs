@@ -186,7 +186,8 @@ mod tests {
             "state": state,
             "plan_type": "basic", "version": 3, "position": 3,
             "database": {"server": "main", "host": "h", "port": 3306, "name": "ai_shifu_tenant_acme",
-                         "max_connections": 20, "schema_version": Marker::new("i1", &"acme".parse().unwrap()).migrated().schema},
+                         "max_connections": 20,
+                         "schema_version": Marker::new("i1", &"acme".parse().unwrap()).migrated().schema},
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         });
         serde_json::from_value(tenant).unwrap()

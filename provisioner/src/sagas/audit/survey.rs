@@ -3,7 +3,7 @@
 //! the tenant runs. What belongs to no tenant is reported here; a user of this installation that belongs to no tenant
 //! is dropped here.
 //!
-//! The server is read before the system database: whatever of ours is seen on it has its tenant recorded by then.
+//! The server is read before the system database: by then the tenant of everything that was seen is recorded.
 
 use super::compare::{self, Ours};
 use super::expected::{self, Expected};

@@ -14,8 +14,8 @@ pub async fn bring(context: &mut Context<'_>, database: &str, marker: &Marker) -
     }
 }
 
-/// Applies the migrations that `marker` does not name yet, and leaves the marker as it is. `false`: there are none. They
-/// are one batch: a round trip for each of 21 tables would cost a fifth of a whole provisioning.
+/// Applies the migrations that `marker` does not name yet, and leaves the marker as it is. `false`: there are none.
+/// They are one batch: a round trip for each of 21 tables would cost a fifth of a whole provisioning.
 pub async fn migrate(context: &mut Context<'_>, database: &str, marker: &Marker) -> Result<bool, StepError> {
     if marker.is_current()? {
         return Ok(false);

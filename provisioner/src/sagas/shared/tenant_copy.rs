@@ -1,7 +1,7 @@
 //! The database that a job makes for a tenant on a server where the tenant is not yet, by a move or from a backup.
 //!
 //! Until the tenant is there, the database carries the ownership marker of a copy. Only what carries that marker is
-//! ever dropped: any other database of the same name is not of this product or not of this tenant.
+//! ever dropped: any other database of the same name has another owner.
 
 use super::verify_login;
 use crate::sagas::{Context, StepError, Tools};
@@ -52,7 +52,7 @@ impl<'a> TenantCopy<'a> {
             return Ok(());
         }
         let (name, server) = (self.database, &self.server.id);
-        Err(StepError::Transient(format!("a database named {name} has come into being on {server} by other hands")))
+        Err(StepError::Transient(format!("a database named {name} has come into being on {server} meanwhile")))
     }
 
     /// Makes the tenant's user, locked. A user of an earlier stay of the tenant on the server, with a password of that
@@ -94,7 +94,7 @@ impl<'a> TenantCopy<'a> {
             Found::Marked(marker) if marker.is_of(owner) && marker.is_copy() => {
                 Ok(session.drop_database(name, owner, false).await?)
             }
-            // MySQL markers a database after it has made it.
+            // On MySQL the marker is written after the database was made.
             Found::Unmarked { empty: true } if self.repeated => Ok(session.drop_database(name, owner, true).await?),
             Found::Marked(_) | Found::Unmarked { .. } => Err(StepError::Permanent(format!(
                 "a database named {name} exists on {}: check what it is, and drop it by hand",

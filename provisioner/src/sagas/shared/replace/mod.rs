@@ -1,7 +1,7 @@
 //! The steps that put a backup in the place of a tenant's data, for restores in place and for new tenants.
 //!
 //! **Guarantees.** The data in use stays as it is until the backup has been loaded beside it and every table was
-//! compared with what the backup says. Then the tables change places in one statement, which the server does whole or
+//! compared with its manifest. Then the tables change places in one statement, which the server does whole or
 //! not at all. At that moment the tenant is out of service and its account is locked and has no session. Views,
 //! routines, triggers and events cannot be renamed: those in use are stored ([`former_objects`]) and dropped before the
 //! swap, and the backup's are made after it. The replaced data is dropped last. Until then the job can be undone; the
@@ -41,12 +41,12 @@ enum Stage {
     Settled,
 }
 
-/// Name of the database that is loaded.
+/// Name of the database into which the backup is loaded.
 fn beside(context: &Context<'_>) -> String {
     format!("{}__restore", context.database())
 }
 
-/// Name of the database that is replaced.
+/// Name of the database that holds the replaced tables.
 fn replaced(context: &Context<'_>) -> String {
     format!("{}__before", context.database())
 }
