@@ -1,4 +1,4 @@
-//! What the control plane shows of the whole system in `/metrics`: every process of it the same, from the system database.
+//! Gauges of the whole system in `/metrics`. Every control plane reads the same ones from the system database.
 
 use crate::health::{FORGOTTEN_MINUTES, GONE_SECONDS};
 use kernel::domain::TenantState;
@@ -10,15 +10,15 @@ use kernel::store::Store;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often the system database is asked.
+/// How often the system database is read.
 const EVERY: Duration = Duration::from_secs(2);
-/// Of these turns one looks at what changes slowly and costs more.
+/// One turn of so many also reads what changes slowly and costs more.
 const SLOWLY: u32 = 5;
 
-/// Keeps the gauges, and tells whether the system database answers: the API is no use without it, so its absence makes the
-/// process not ready.
-pub async fn keep(store: Store, backups: bool, health: Health, shutdown: Shutdown) {
-    // Every kind from the beginning on: what was never seen is 0.
+/// Sets the gauges until the process stops, and reports whether the system database answers: the API is no use without
+/// it, so its absence makes the process not ready.
+pub async fn run(store: Store, backups: bool, health: Health, shutdown: Shutdown) {
+    // Every kind from the beginning: one that never occurred is 0.
     let known = JobKind::ALL;
     let states = known.iter().flat_map(|kind| ["pending", "running"].map(|state| (kind.to_string(), state.to_owned())));
     let (mut turn, mut kinds) = (0, states.map(|state| (state, 0)).collect());
@@ -74,7 +74,7 @@ async fn measure(
     )
     .fetch_all(store.pool())
     .await?;
-    // A kind of which none is left is 0, not what it was.
+    // A kind without open jobs is 0, not its last number.
     kinds.values_mut().for_each(|count| *count = 0);
     kinds.extend(open.into_iter().map(|(kind, status, count)| ((kind, status), count)));
     for ((kind, status), count) in kinds.iter() {

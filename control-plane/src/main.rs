@@ -1,25 +1,25 @@
-//! The control plane: the admin API, the commands behind it, and the relay that publishes what they did.
+//! The control plane: the admin API, the commands behind it, the schedules, and the relay that publishes events.
 //!
-//! Read it in the order of an event: [`admin`] (HTTP) -> [`mod@write`] (one unit of work, answered once per
-//! `Idempotency-Key`) -> `kernel::store` (append) -> [`relay`] (publish).
+//! Read it in the order of an event: [`admin`] (HTTP) -> [`commands`] (one unit of work) -> `kernel::store` (append) ->
+//! [`relay`] (publish).
 
 mod admin;
+mod app;
 mod audit;
+mod cli;
+mod commands;
+mod cursor;
 mod gauges;
 mod health;
-mod keys;
 mod ownership;
-mod rebuild;
 mod relay;
 mod schedule;
 mod schema;
 mod serve;
 mod statistics;
-mod token;
-mod verify_log;
-mod write;
 
 use clap::{Parser, Subcommand};
+use cli::{keys, rebuild, stats, token, verify_log};
 use kernel::error::chain;
 use kernel::process::config::Settings;
 use std::process::ExitCode;
@@ -53,7 +53,8 @@ struct Cli {
 enum Role {
     /// Serve the admin API and relay events, until SIGTERM.
     Serve,
-    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of containers.
+    /// Ask the process that serves on this machine whether it is ready: exit code 0 or 1. For health checks of
+    /// containers.
     Ready,
     /// Bring the system database up to date. Safe to run twice, also at the same time.
     Migrate,
@@ -63,21 +64,18 @@ enum Role {
     /// Replace the keys that seal secrets.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Show and start what is done by the clock.
+    /// Show schedules, and start a run of one.
     #[command(subcommand)]
-    Schedule(schedule::ScheduleCommand),
+    Schedule(cli::schedule::ScheduleCommand),
     /// Print the OpenAPI document of the admin API.
     Openapi,
     /// Have statistics of tenants counted for days that are over.
     #[command(subcommand)]
-    Stats(statistics::StatsCommand),
+    Stats(stats::StatsCommand),
     Rebuild(rebuild::Options),
     VerifyLog(verify_log::Options),
-    Audit(audit::Options),
+    Audit(cli::audit::Options),
 }
-
-/// Exit code of a command that did its work and found something wrong.
-const FOUND: u8 = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -96,15 +94,15 @@ async fn main() -> ExitCode {
         Role::Migrate => serve::migrate(&settings).await.map(|()| ExitCode::SUCCESS),
         Role::Token(command) => token::run(&settings, command).await.map(|()| ExitCode::SUCCESS),
         Role::Keys(command) => keys::run(&settings, command).await,
-        Role::Schedule(command) => schedule::run_command(&settings, command).await,
+        Role::Schedule(command) => cli::schedule::run(&settings, command).await,
         Role::Openapi => {
             print!("{}", kernel::http::openapi::text(&admin::document()));
             Ok(ExitCode::SUCCESS)
         }
-        Role::Stats(command) => statistics::run_command(&settings, command).await,
+        Role::Stats(command) => stats::run(&settings, command).await,
         Role::Rebuild(options) => rebuild::run(&settings, &options).await,
         Role::VerifyLog(options) => verify_log::run(&settings, &options).await,
-        Role::Audit(options) => audit::run(&settings, &options).await,
+        Role::Audit(options) => cli::audit::run(&settings, &options).await,
     };
     match ended {
         Ok(code) => code,

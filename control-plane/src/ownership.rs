@@ -1,9 +1,10 @@
 //! Proof that a domain is the tenant's: a TXT record with a random value, which only its owner can set.
 //!
-//! **Guarantees.** Where verification is required, no domain serves that was not seen to have its record, but for those that
-//! need no proof: domains below [`Ownership::exempt`] (the installation's own), the default tenant's from the settings, and
-//! one that its former tenant takes back while it rests. A look asks DNS each time anew (nothing is cached), follows
-//! CNAMEs, and ends in time; it never happens inside a transaction.
+//! **Guarantees.** Where verification is required, no domain serves that was not seen to have its record, but for those
+//! that
+//! need no proof: domains below [`Ownership::exempt`] (the installation's own), the default tenant's from the settings,
+//! and one that its former tenant takes back while it rests. A look asks DNS each time anew (nothing is cached),
+//! follows CNAMEs, and ends in time; it never happens inside a transaction.
 
 use chrono::NaiveDateTime;
 use hickory_resolver::TokioResolver;

@@ -1,7 +1,11 @@
-//! The roles of the process, each a straight line from settings to the end.
+//! `control-plane serve` and `control-plane migrate`, each a straight line from the settings to the end.
 
+use crate::admin::{self, AdminState, Allowance};
+use crate::app::App;
+use crate::health::{Broker, SystemHealth};
 use crate::ownership::Ownership;
-use crate::{admin, gauges, health, relay, schedule};
+use crate::schedule::{self, Clock, ScheduleSettings};
+use crate::{gauges, relay};
 use anyhow::Context;
 use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::crypto::KeyRing;
@@ -15,45 +19,11 @@ use kernel::store::Store;
 use kernel::{broker, default_tenant, start};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 /// Live streams of events at once; each asks the system database once a second.
 const STREAMS: usize = 64;
-
-/// Everything a request of the admin API may use.
-#[derive(Clone)]
-pub struct App {
-    /// The event store.
-    pub store: Store,
-    /// Seals answers that are kept for an `Idempotency-Key`.
-    pub keys: KeyRing,
-    /// How long a failing job is tried before it is undone.
-    pub patience: Duration,
-    /// How long the data of a deleted tenant is kept.
-    pub retention_days: u32,
-    /// Who may have a domain.
-    pub ownership: Arc<Ownership>,
-    /// Whose word counts on who asks.
-    pub trusted: Arc<TrustedProxies>,
-    /// How many may sign up.
-    pub sign_ups: admin::signup::Allowance,
-    /// What is done by the clock.
-    pub plan: Arc<schedule::Plan>,
-    /// Requests in work.
-    pub turns: Arc<Semaphore>,
-    /// Live streams that may be open.
-    pub streams: Arc<Semaphore>,
-    /// Rings the workers, when somebody asks something of them.
-    pub questions: Arc<Notify>,
-    /// The newest look at the broker.
-    pub broker: health::Broker,
-    /// The newest answer of how everything is.
-    pub health: Arc<health::Kept>,
-    /// Ends streams when the process stops.
-    pub shutdown: Shutdown,
-}
 
 /// `control-plane serve`.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -64,7 +34,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
-    let plan = Arc::new(schedule::Plan::from_settings(settings)?);
+    let schedules = Arc::new(ScheduleSettings::from_settings(settings)?);
     let ownership = Arc::new(Ownership::from_settings(settings)?);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     start::system_database(&system_url).await?;
@@ -82,15 +52,18 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         patience: settings.seconds("JOB_PATIENCE")?,
         retention_days: settings.get("TENANT_RETENTION_DAYS")?,
         ownership,
+        workers: Arc::new(Notify::new()),
+        shutdown: shutdown.clone(),
+    };
+    let polled = Broker::default();
+    let state = AdminState {
+        app: app.clone(),
+        schedules: Arc::clone(&schedules),
+        health: SystemHealth::new(app.clone(), polled.clone()),
+        sign_ups: Allowance::from_settings(settings)?,
         trusted: Arc::new(TrustedProxies::from_settings(settings)?),
-        sign_ups: admin::signup::Allowance::from_settings(settings)?,
-        plan,
         turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
         streams: Arc::new(Semaphore::new(STREAMS)),
-        questions: Arc::new(Notify::new()),
-        broker: health::Broker::default(),
-        health: Arc::default(),
-        shutdown: shutdown.clone(),
     };
     schedule::register(store.pool()).await?;
     let default = default_tenant::ensure(settings, &store, "control-plane", None).await?;
@@ -104,7 +77,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let (ring, appended) = (Arc::clone(&doorbell), store.appended());
     let hear = move |_: Heard<'_>| {
         ring.notify_one();
-        // Live streams, which show what other processes append as promptly as what this one does.
+        // Live streams show events of other processes as promptly as those of this one.
         appended.notify_waiters();
     };
     let name = format!("relay-doorbell {}", std::process::id());
@@ -117,19 +90,13 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shutdown.clone(),
         hear,
     ));
-    shutdown.spawn(app.broker.clone().watch(amqp.clone(), topology.clone(), shutdown.clone()));
-    shutdown.spawn(ring_on(
-        Arc::clone(&app.questions),
-        DOORBELL_JOBS,
-        amqp.clone(),
-        topology.clone(),
-        shutdown.clone(),
-    ));
+    shutdown.spawn(polled.watch(amqp.clone(), topology.clone(), shutdown.clone()));
+    shutdown.spawn(ring_on(Arc::clone(&app.workers), DOORBELL_JOBS, amqp.clone(), topology.clone(), shutdown.clone()));
     shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));
-    shutdown.spawn(schedule::lead(app.clone(), health.clone()));
+    shutdown.spawn(schedule::lead(Clock { app, settings: Arc::clone(&schedules) }, health.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
-    shutdown.spawn(gauges::keep(store, app.plan.backups, health.clone(), shutdown.clone()));
-    http::serve(&shutdown, listener, admin::router(app, &health), &health, limits, deadline).await?;
+    shutdown.spawn(gauges::run(store, schedules.backups, health.clone(), shutdown.clone()));
+    http::serve(&shutdown, listener, admin::router(state, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

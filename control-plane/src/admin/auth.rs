@@ -1,6 +1,7 @@
-//! Who calls: the admin token, and the request's `Idempotency-Key`.
+//! The caller of a request: the admin token, and the request's `Idempotency-Key`.
 
-use crate::serve::App;
+use super::AdminState;
+use crate::app::App;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::request::Parts;
@@ -33,12 +34,12 @@ impl Caller {
     }
 }
 
-impl FromRequest<App> for Caller {
+impl FromRequest<AdminState> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let actor = authenticate(app, &parts.headers, &parts.method).await?;
+        let actor = authenticate(&state.app, &parts.headers, &parts.method).await?;
         Self::read(&parts, body, actor).await
     }
 }
@@ -60,23 +61,23 @@ impl Caller {
     }
 }
 
-/// Somebody without a token, where a request needs none.
+/// A caller without a token, where a request needs none.
 pub struct Stranger {
-    /// All strangers are one actor.
+    /// All strangers are one actor, `signup`.
     pub caller: Caller,
     /// The peer's, or the one that a trusted proxy names.
     pub address: IpAddr,
 }
 
-impl FromRequest<App> for Stranger {
+impl FromRequest<AdminState> for Stranger {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let address = app.trusted.client(&parts.headers, peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = state.trusted.client(&parts.headers, peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let caller = Caller::read(&parts, body, "signup".into()).await?;
-        // A short one is easily another stranger's too.
+        // Another stranger might choose the same short key.
         if caller.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.len() < 16) {
             return Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "at least 16 characters"));
         }
@@ -93,8 +94,8 @@ fn request_hash(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The token in `X-Admin-Token` or `Authorization: Bearer`: 401 when it is missing or not valid, 403 when it is valid and
-/// does not allow the method.
+/// The token in `X-Admin-Token` or `Authorization: Bearer`: 401 when it is missing or not valid, 403 when it is valid
+/// and does not allow the method.
 pub(super) async fn authenticate(app: &App, headers: &HeaderMap, method: &Method) -> Result<String, ApiError> {
     let token = presented(headers).ok_or(Code::Unauthenticated)?;
     let (id, secret) = token.strip_prefix("adm_").and_then(|rest| rest.split_once('_')).ok_or(Code::Unauthenticated)?;

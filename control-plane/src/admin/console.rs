@@ -11,8 +11,11 @@ const POLICY: &str = "default-src 'none'; connect-src 'self'; style-src 'unsafe-
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The console: one page that uses this API.
-#[utoipa::path(get, path = "/", tag = "console", security(()), responses(
-    (status = 200, description = "The page", body = String, content_type = "text/html")))]
+#[utoipa::path(
+    get, path = "/", tag = "console",
+    security(()),
+    responses( (status = 200, description = "The page", body = String, content_type = "text/html")),
+)]
 pub async fn page() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -1,39 +1,22 @@
-//! The admin API: every route, in one list.
+//! The admin API: HTTP, and every route in one list.
+//!
+//! A handler parses what the client sends ([`parse`]), performs a command ([`crate::commands`]) or reads, and makes the
+//! answer ([`answer`]). A new route is a handler in one of the folders and a line in [`api`].
 
-mod audit;
+pub mod answer;
 mod auth;
 mod console;
-mod deletion;
-mod directory;
-mod domains;
-mod events;
-mod lifecycle;
-mod limits;
-mod members;
-mod memberships;
-mod moving;
-mod operations;
-mod page;
-mod plans;
-mod rotation;
-mod schedules;
-mod schema;
-mod sessions;
-pub mod signup;
-mod statistics;
-mod status;
-mod system_config;
-mod tenant_config;
+mod parse;
+mod read;
+mod state;
+mod system;
 mod tenants;
 mod users;
 
 pub use auth::Caller;
-pub use deletion::Purge;
-pub use domains::{Expired as ExpiredDomain, Proven as ProvenDomain};
-pub use rotation::Rotate;
-pub use tenants::path_tenant_id;
+pub use state::AdminState;
+pub use users::Allowance;
 
-use crate::serve::App;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -50,65 +33,65 @@ use utoipa_axum::routes;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// All routes of the process.
-pub fn router(app: App, health: &Health) -> Router {
-    let routes: Router<App> = api().into();
+pub fn router(state: AdminState, health: &Health) -> Router {
+    let routes: Router<AdminState> = api().into();
     routes
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
-        .layer(from_fn_with_state(app.clone(), take_turn))
+        .layer(from_fn_with_state(state.clone(), take_turn))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(app)
+        .with_state(state)
         .merge(health.routes())
         .merge(openapi::pages(document()))
         .layer(from_fn(edge))
 }
 
 /// The list of the routes, and what each says of itself.
-fn api() -> OpenApiRouter<App> {
+fn api() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(console::page))
-        .routes(routes!(tenants::create, tenants::list))
-        .routes(routes!(tenants::get, lifecycle::change, deletion::delete))
-        .routes(routes!(deletion::restore))
-        .routes(routes!(deletion::purge))
-        .routes(routes!(events::of_tenant))
-        .routes(routes!(lifecycle::suspend))
-        .routes(routes!(lifecycle::resume))
-        .routes(routes!(lifecycle::maintenance))
-        .routes(routes!(lifecycle::retry))
-        .routes(routes!(rotation::rotate))
-        .routes(routes!(moving::move_database))
-        .routes(routes!(schema::migrate))
-        .routes(routes!(limits::show))
-        .routes(routes!(domains::register, domains::list))
-        .routes(routes!(domains::remove))
-        .routes(routes!(domains::verify))
-        .routes(routes!(domains::make_primary))
-        .routes(routes!(members::put, members::remove))
-        .routes(routes!(memberships::of_tenant))
-        .routes(routes!(tenant_config::list))
-        .routes(routes!(tenant_config::get, tenant_config::put, tenant_config::remove))
-        .routes(routes!(users::create, directory::find))
-        .routes(routes!(directory::get, directory::change))
-        .routes(routes!(memberships::of_user))
-        .routes(routes!(users::issue_token, sessions::list))
-        .routes(routes!(sessions::revoke))
-        .routes(routes!(signup::sign_up))
-        .routes(routes!(system_config::list))
-        .routes(routes!(system_config::get, system_config::put))
-        .routes(routes!(events::all))
-        .routes(routes!(operations::get))
-        .routes(routes!(statistics::of_tenant))
-        .routes(routes!(statistics::history))
-        .routes(routes!(statistics::collect, statistics::list))
-        .routes(routes!(statistics::show))
-        .routes(routes!(status::show))
-        .routes(routes!(plans::list))
-        .routes(routes!(plans::put, plans::remove))
-        .routes(routes!(audit::get, audit::request))
-        .routes(routes!(schema::show))
-        .routes(routes!(schedules::list))
-        .routes(routes!(schedules::run))
+        .routes(routes!(tenants::create::create, tenants::read::list))
+        .routes(routes!(tenants::read::get, tenants::lifecycle::change, tenants::deletion::delete))
+        .routes(routes!(tenants::deletion::restore))
+        .routes(routes!(tenants::deletion::purge))
+        .routes(routes!(system::events::of_tenant))
+        .routes(routes!(tenants::lifecycle::suspend))
+        .routes(routes!(tenants::lifecycle::resume))
+        .routes(routes!(tenants::lifecycle::maintenance))
+        .routes(routes!(tenants::lifecycle::retry))
+        .routes(routes!(tenants::database::rotate))
+        .routes(routes!(tenants::database::move_database))
+        .routes(routes!(tenants::database::migrate))
+        .routes(routes!(tenants::limits::show))
+        .routes(routes!(tenants::domains::register, tenants::domains::list))
+        .routes(routes!(tenants::domains::remove))
+        .routes(routes!(tenants::domains::verify))
+        .routes(routes!(tenants::domains::make_primary))
+        .routes(routes!(tenants::members::put, tenants::members::remove))
+        .routes(routes!(tenants::members::of_tenant))
+        .routes(routes!(tenants::config::list))
+        .routes(routes!(tenants::config::get, tenants::config::put, tenants::config::remove))
+        .routes(routes!(users::create::create, users::search::find))
+        .routes(routes!(users::search::get, users::search::change))
+        .routes(routes!(users::memberships::of_user))
+        .routes(routes!(users::tokens::issue_token, users::tokens::list))
+        .routes(routes!(users::tokens::revoke))
+        .routes(routes!(users::signup::sign_up))
+        .routes(routes!(system::config::list))
+        .routes(routes!(system::config::get, system::config::put))
+        .routes(routes!(system::events::all))
+        .routes(routes!(system::operations::get))
+        .routes(routes!(tenants::statistics::of_tenant))
+        .routes(routes!(system::statistics::history))
+        .routes(routes!(system::statistics::collect, system::statistics::list))
+        .routes(routes!(system::statistics::show))
+        .routes(routes!(system::health::show))
+        .routes(routes!(system::plans::list))
+        .routes(routes!(system::plans::put, system::plans::remove))
+        .routes(routes!(system::audit::get, system::audit::request))
+        .routes(routes!(system::schema::show))
+        .routes(routes!(system::schedules::list))
+        .routes(routes!(system::schedules::run))
 }
 
 /// The OpenAPI document of the process.
@@ -149,8 +132,8 @@ pub fn document() -> Value {
 }
 
 /// Bounds how many requests are in work and how long each of them is.
-async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Ok(_turn) = app.turns.clone().try_acquire_owned() else {
+async fn take_turn(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+    let Ok(_turn) = state.turns.clone().try_acquire_owned() else {
         return ApiError::from(Code::Unavailable).into_response();
     };
     match tokio::time::timeout(DEADLINE, next.run(request)).await {

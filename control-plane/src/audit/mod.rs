@@ -1,9 +1,8 @@
-//! Audits: [`request`] asks the provisioners to compare the database servers with the events, [`report`] shows what came of it,
-//! [`kept`] is what the system database alone shows, and this file is the command that has all three and the projections.
+//! Audits: [`request`] has the provisioners compare the database servers with the events, [`report`] shows the outcome,
+//! and [`system_database`] finds what the system database alone shows.
 
-mod command;
-pub mod kept;
 pub mod report;
-pub mod request;
+mod request;
+pub mod system_database;
 
-pub use command::{Options, run};
+pub use request::RequestAudit;

@@ -1,22 +1,23 @@
-//! The wish for an audit: a job for each database server. One that is still in work is the answer to everybody who asks meanwhile.
+//! A request for an audit: a job for each database server. While an audit is in work, every request is answered with
+//! it.
 
-use super::report;
-use crate::write::{Answer, Refusal, Write};
-use axum::http::StatusCode;
+use super::report::{self, Report};
+use crate::commands::{Refusal, Write};
 use kernel::audit::{PATIENCE, enqueue};
 use kernel::store::{UnitOfWork, servers};
-use serde_json::json;
 use uuid::Uuid;
 
-/// Ask for an audit.
+/// Requests an audit.
 pub struct RequestAudit {
     /// Whether what is safe is repaired.
     pub repair: bool,
 }
 
 impl Write for RequestAudit {
-    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
-        // Lets one wish through at a time.
+    type Done = Option<Report>;
+
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Option<Report>, Refusal> {
+        // The lock of this row makes requests wait for each other.
         sqlx::query("SELECT name FROM saas_schedules WHERE name = 'audit' FOR UPDATE")
             .execute(unit.connection())
             .await?;
@@ -34,13 +35,12 @@ impl Write for RequestAudit {
             Some((audit_id,)) => audit_id,
             None => new(unit, actor, self.repair).await?,
         };
-        let report = report::of(unit.connection(), &audit_id).await?;
-        Ok(Answer { status: StatusCode::ACCEPTED, location: Some("/admin/audit".into()), body: json!(report) })
+        Ok(report::of(unit.connection(), &audit_id).await?)
     }
 }
 
 async fn new(unit: &mut UnitOfWork, actor: &str, repair: bool) -> Result<String, sqlx::Error> {
-    // What nobody took up in all the time is not done twice when somebody comes back.
+    // Jobs that no provisioner took up are not done twice when one comes back.
     sqlx::query(
         "UPDATE saas_operations SET status = 'failed', error = 'no provisioner took it up; a newer audit was asked for',
                 finished_at = UTC_TIMESTAMP(6) WHERE kind = 'audit' AND tenant_id = '' AND status = 'pending'",

@@ -1,4 +1,4 @@
-//! The broker: whether it answers, and what waits in its queues. Looked at by a task of its own, so that no request waits
+//! The broker: whether it answers, and what waits in its queues. A task of its own polls it, so that no request waits
 //! for a broker that hangs.
 
 use super::Part;
@@ -11,49 +11,49 @@ use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often it is looked at.
+/// How often the task polls it.
 const EVERY: Duration = Duration::from_secs(3);
-/// More messages than this wait only when nobody listens.
+/// More messages than this wait only when no consumer takes them.
 const MANY: u32 = 1000;
 
-/// The newest look. Clones share it.
+/// What the newest poll found. Clones share it.
 #[derive(Clone, Default)]
-pub struct Broker(Arc<Mutex<Option<Look>>>);
+pub struct Broker(Arc<Mutex<Option<Polled>>>);
 
 #[derive(Clone)]
-struct Look {
+struct Polled {
     at: DateTime<Utc>,
     queues: Option<Vec<Depth>>,
 }
 
 impl Broker {
-    /// Looks until the process is asked to stop.
+    /// Polls until the process is asked to stop.
     pub async fn watch(self, url: SecretString, topology: Topology, shutdown: Shutdown) {
-        let mut kept: Option<Depths> = None;
+        let mut connected: Option<Depths> = None;
         loop {
-            let look = async {
-                let depths = match kept.take() {
+            let poll = async {
+                let depths = match connected.take() {
                     Some(depths) => depths,
                     None => Depths::connect(&url, &topology).await?,
                 };
                 let queues = depths.look().await?;
-                kept = Some(depths);
+                connected = Some(depths);
                 Ok::<_, kernel::broker::BrokerError>(queues)
             };
-            let queues = look.await.ok();
+            let queues = poll.await.ok();
             metrics::gauge!(names::BROKER_UP).set(u8::from(queues.is_some()));
             for Depth { queue, messages, consumers } in queues.iter().flatten() {
                 metrics::gauge!(names::QUEUE_MESSAGES, "queue" => *queue).set(*messages);
                 metrics::gauge!(names::QUEUE_CONSUMERS, "queue" => *queue).set(*consumers);
             }
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: Utc::now(), queues });
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Polled { at: Utc::now(), queues });
             tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
         }
     }
 
     pub(super) fn report(&self) -> Part {
-        let look = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (at, queues) = look.map_or((None, None), |look| (Some(look.at), look.queues));
+        let polled = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (at, queues) = polled.map_or((None, None), |polled| (Some(polled.at), polled.queues));
         let mut reasons = Vec::new();
         match &queues {
             None => reasons.push("the broker does not answer".to_owned()),

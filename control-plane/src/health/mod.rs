@@ -1,13 +1,13 @@
-//! The health of the whole system, as `GET /admin/health` tells it.
+//! The health of the whole system, as `GET /admin/health` reports it.
 //!
-//! **Rules.** `critical`: the system database does not answer, and nothing can be changed. `degraded`: anything else that
-//! somebody should look at, each with a sentence in `reasons`. `healthy`: nothing of that. What cannot be known is not
-//! called healthy. Everything but the page of tenants is put together once for all who ask within [`KEPT`]; the tenants'
-//! databases are looked at by the workers, in a round that is asked for when the newest one is older than
-//! [`rounds::FRESH_SECONDS`].
+//! **Rules.** `critical`: the system database does not answer, so nothing can be changed. `degraded`: anything else
+//! that an
+//! operator should check, each with a sentence in `reasons`. `healthy`: no reason. What cannot be known is not called
+//! healthy. All requests within [`FRESH`] share one answer, except for its page of tenants. The workers check the
+//! tenants' databases, in a round that is requested when the newest one is older than [`rounds::FRESH_SECONDS`].
 //!
-//! The endpoint also answers while the system database is away. Nobody can be authenticated then, so the answer says no
-//! more than that.
+//! The endpoint also answers while the system database is away. No caller can be authenticated then, so the answer says
+//! no more than that.
 
 mod broker;
 mod nodes;
@@ -18,22 +18,111 @@ mod work;
 
 pub use broker::Broker;
 pub use nodes::{FORGOTTEN_MINUTES, GONE_SECONDS};
-pub use tenants::{Page, Question};
+pub use tenants::Tenants;
 
-use crate::serve::App;
+use crate::app::App;
 use chrono::Utc;
-use kernel::http::ApiError;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
-/// So long an answer is good for others as well.
-const KEPT: Duration = Duration::from_secs(2);
+/// How long requests share an answer.
+const FRESH: Duration = Duration::from_secs(2);
 /// Longest wait for the system database.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The newest answer.
-#[derive(Default)]
-pub struct Kept(tokio::sync::Mutex<Option<(Instant, Value)>>);
+/// The health of the system, and the newest answer. Clones share the answer.
+#[derive(Clone)]
+pub struct SystemHealth {
+    app: App,
+    broker: Broker,
+    newest: Arc<Mutex<Option<(Instant, Value)>>>,
+}
+
+impl SystemHealth {
+    pub fn new(app: App, broker: Broker) -> Self {
+        Self { app, broker, newest: Arc::default() }
+    }
+
+    /// The answer while the system database is away.
+    pub fn critical(&self) -> Value {
+        let now = Utc::now();
+        json!({
+            "overall_status": "critical",
+            "reasons": ["the system database does not answer"],
+            "checked_at": now,
+            "system_database": {
+                "status": "unhealthy",
+                "error": "the system database does not answer",
+                "checked_at": now,
+            },
+            "tenant_databases": [],
+            "connection_pools": {"system_pool": system::pool(&self.app), "tenant_pools": [], "nodes": []},
+        })
+    }
+
+    /// The answer, with the tenants that the caller wants to see.
+    pub async fn report(&self, tenants: &Tenants) -> Value {
+        let Some(mut answer) = self.newest().await else { return self.critical() };
+        match tokio::time::timeout(PATIENCE, tenants::page(self.app.store.pool(), tenants)).await {
+            Ok(Ok((tenants, next))) => {
+                answer["tenant_databases"] = tenants;
+                answer["next_cursor"] = json!(next);
+                answer
+            }
+            Ok(Err(_)) | Err(_) => self.critical(),
+        }
+    }
+
+    /// The shared part of the answer; `None` if the system database does not give it in time.
+    async fn newest(&self) -> Option<Value> {
+        let mut newest = self.newest.lock().await;
+        match &*newest {
+            Some((at, answer)) if at.elapsed() < FRESH => Some(answer.clone()),
+            _ => {
+                let assembled = tokio::time::timeout(PATIENCE + rounds::WAIT, self.assemble()).await;
+                let answer = assembled.ok().and_then(Result::ok);
+                *newest = answer.clone().map(|answer| (Instant::now(), answer));
+                answer
+            }
+        }
+    }
+
+    async fn assemble(&self) -> Result<Value, sqlx::Error> {
+        let app = &self.app;
+        let pool = app.store.pool();
+        let system_database = system::check(app).await?;
+        let rounds = rounds::renew(app).await?;
+        let tenants = tenants::summary(pool).await?;
+        let nodes = nodes::check(app).await?;
+        let relay = work::relay(pool).await?;
+        let jobs = work::jobs(pool).await?;
+        let scheduler = work::scheduler(pool).await?;
+        let broker = self.broker.report();
+        let mut reasons = Vec::new();
+        let mut answer = json!({
+            "checked_at": Utc::now(),
+            "system_database": system_database,
+            "tenant_databases": [],
+        });
+        for (name, part) in [
+            ("tenant_summary", tenants),
+            ("database_servers", rounds),
+            ("connection_pools", nodes),
+            ("relay", relay),
+            ("broker", broker),
+            ("jobs", jobs),
+            ("scheduler", scheduler),
+        ] {
+            answer[name] = part.value;
+            reasons.extend(part.reasons);
+        }
+        answer["overall_status"] = if reasons.is_empty() { "healthy" } else { "degraded" }.into();
+        answer["reasons"] = json!(reasons);
+        Ok(answer)
+    }
+}
 
 /// A part of the system, with what is wrong with it.
 struct Part {
@@ -47,80 +136,4 @@ impl Part {
         value["status"] = if reasons.is_empty() { "healthy" } else { "degraded" }.into();
         Self { value, reasons }
     }
-}
-
-/// The answer while the system database is away.
-pub fn critical(app: &App) -> Value {
-    let now = Utc::now();
-    json!({
-        "overall_status": "critical",
-        "reasons": ["the system database does not answer"],
-        "checked_at": now,
-        "system_database": {
-            "status": "unhealthy",
-            "error": "the system database does not answer",
-            "checked_at": now,
-        },
-        "tenant_databases": [],
-        "connection_pools": {"system_pool": system::pool(app), "tenant_pools": [], "nodes": []},
-    })
-}
-
-/// The answer, with a page of tenants.
-pub async fn report(app: &App, page: &Page) -> Result<Value, ApiError> {
-    let mut kept = app.health.0.lock().await;
-    let answer = match &*kept {
-        Some((at, answer)) if at.elapsed() < KEPT => answer.clone(),
-        _ => {
-            let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE + rounds::WAIT, assemble(app)).await else {
-                *kept = None;
-                return Ok(critical(app));
-            };
-            *kept = Some((Instant::now(), answer.clone()));
-            answer
-        }
-    };
-    drop(kept);
-    let mut answer = answer;
-    match tokio::time::timeout(PATIENCE, tenants::page(app.store.pool(), page)).await {
-        Ok(Ok((tenants, next))) => {
-            answer["tenant_databases"] = tenants;
-            answer["next_cursor"] = json!(next);
-            Ok(answer)
-        }
-        Ok(Err(_)) | Err(_) => Ok(critical(app)),
-    }
-}
-
-async fn assemble(app: &App) -> Result<Value, sqlx::Error> {
-    let pool = app.store.pool();
-    let system_database = system::check(app).await?;
-    let rounds = rounds::renew(app).await?;
-    let tenants = tenants::summary(pool).await?;
-    let nodes = nodes::check(app).await?;
-    let relay = work::relay(pool).await?;
-    let jobs = work::jobs(pool).await?;
-    let scheduler = work::scheduler(pool).await?;
-    let broker = app.broker.report();
-    let mut reasons = Vec::new();
-    let mut answer = json!({
-        "checked_at": Utc::now(),
-        "system_database": system_database,
-        "tenant_databases": [],
-    });
-    for (name, part) in [
-        ("tenant_summary", tenants),
-        ("database_servers", rounds),
-        ("connection_pools", nodes),
-        ("relay", relay),
-        ("broker", broker),
-        ("jobs", jobs),
-        ("scheduler", scheduler),
-    ] {
-        answer[name] = part.value;
-        reasons.extend(part.reasons);
-    }
-    answer["overall_status"] = if reasons.is_empty() { "healthy" } else { "degraded" }.into();
-    answer["reasons"] = json!(reasons);
-    Ok(answer)
 }

@@ -1,15 +1,15 @@
 //! The data nodes and the pools of connections, as the nodes report them.
 
 use super::{Part, system};
-use crate::serve::App;
+use crate::app::App;
 use chrono::NaiveDateTime;
 use serde_json::{Value, json};
 
-/// Without a sign of life for so long, a node is gone (it gives one every second).
+/// Seconds after which a node that does not report is gone; it reports every second.
 pub const GONE_SECONDS: u32 = 10;
-/// A node that is gone for so long is not missed any more.
+/// Minutes after which a node that is gone is not reported any more.
 pub const FORGOTTEN_MINUTES: u32 = 10;
-/// A node that lives and is so many seconds behind the events is stuck.
+/// A live node that is so many seconds behind the events is stuck.
 const BEHIND_SECONDS: i64 = 5;
 
 type Row = (String, u64, NaiveDateTime, Option<String>, bool, Option<i64>);
@@ -33,16 +33,16 @@ pub async fn check(app: &App) -> Result<Part, sqlx::Error> {
     let (mut nodes, mut tenant_pools) = (Vec::new(), Vec::new());
     for (name, position, seen, report, gone, behind) in rows {
         let report: Value = report.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let mut told = Vec::new();
+        let mut found = Vec::new();
         if gone {
-            told.push(format!("data node {name} gives no sign of life"));
+            found.push(format!("data node {name} gives no sign of life"));
         } else {
             if behind.is_some_and(|seconds| seconds > BEHIND_SECONDS) {
-                told.push(format!("data node {name} does not follow the events"));
+                found.push(format!("data node {name} does not follow the events"));
             }
             for (part, how) in report["parts"].as_object().into_iter().flatten() {
                 if how["status"] != "healthy" {
-                    told.push(format!("data node {name} does without its {part}"));
+                    found.push(format!("data node {name} does without its {part}"));
                 }
             }
             let pools = report["tenant_pools"].as_array().cloned().unwrap_or_default();
@@ -51,7 +51,7 @@ pub async fn check(app: &App) -> Result<Part, sqlx::Error> {
                 pool
             }));
         }
-        let status = match (gone, told.is_empty()) {
+        let status = match (gone, found.is_empty()) {
             (true, _) => "gone",
             (false, true) => "healthy",
             (false, false) => "degraded",
@@ -65,7 +65,7 @@ pub async fn check(app: &App) -> Result<Part, sqlx::Error> {
             "system_pool": report["system_pool"],
             "parts": report["parts"],
         }));
-        reasons.extend(told);
+        reasons.extend(found);
     }
     let value = json!({"system_pool": system::pool(app), "tenant_pools": tenant_pools, "nodes": nodes});
     Ok(Part::new(value, reasons))

@@ -1,7 +1,7 @@
-//! Asks for a look at all tenant databases when the newest is not new enough, and waits for it, but not for long.
+//! Requests a check of all tenant databases when the newest is not new enough, and waits a few seconds for it.
 
 use super::Part;
-use crate::serve::App;
+use crate::app::App;
 use chrono::NaiveDateTime;
 use serde_json::json;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub async fn renew(app: &App) -> Result<Part, sqlx::Error> {
             .fetch_one(pool)
             .await?;
     let mut rows: Vec<Row> = sqlx::query_as(ROUNDS).bind(enough).fetch_all(pool).await?;
-    let wanted: Vec<String> = rows.iter().filter(|row| !row.4).map(|row| row.0.clone()).collect();
-    for server in &wanted {
+    let requested: Vec<String> = rows.iter().filter(|row| !row.4).map(|row| row.0.clone()).collect();
+    for server in &requested {
         sqlx::query(
             "INSERT INTO saas_health_rounds (server_id, wanted_at) VALUES (?, ?)
              ON DUPLICATE KEY UPDATE wanted_at = GREATEST(wanted_at, VALUES(wanted_at))",
@@ -41,14 +41,14 @@ pub async fn renew(app: &App) -> Result<Part, sqlx::Error> {
         .execute(pool)
         .await?;
     }
-    if !wanted.is_empty() {
-        app.questions.notify_one();
+    if !requested.is_empty() {
+        app.workers.notify_one();
         let deadline = Instant::now() + WAIT - Duration::from_millis(500);
         let mut pause = Duration::from_millis(10);
         while Instant::now() < deadline && rows.iter().any(|row| !row.4) {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
-            // For those that were wanted a round from before the wish will do as well, if it is new enough.
+            // A round that began before the request counts as well, if it is new enough.
             rows = sqlx::query_as(ROUNDS).bind(enough).fetch_all(pool).await?;
         }
     }
@@ -57,7 +57,7 @@ pub async fn renew(app: &App) -> Result<Part, sqlx::Error> {
     for (server, reason, _, ended, is_new) in rows {
         let status = match (&reason, is_new) {
             (_, false) => {
-                reasons.push(format!("no provisioner looks at the tenant databases of server {server}"));
+                reasons.push(format!("no provisioner checks the tenant databases of server {server}"));
                 "unknown"
             }
             (Some(reason), true) => {

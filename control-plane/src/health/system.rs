@@ -1,6 +1,6 @@
 //! The system database: whether it answers, how fast, and how much there is in it.
 
-use crate::serve::App;
+use crate::app::App;
 use chrono::Utc;
 use serde_json::{Value, json};
 use std::time::Instant;

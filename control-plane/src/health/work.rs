@@ -1,4 +1,4 @@
-//! What should go on by itself: the relay, the jobs, the schedules.
+//! The work that should run by itself: the relay, the jobs, the schedules.
 
 use super::Part;
 use chrono::NaiveDateTime;
@@ -7,11 +7,11 @@ use sqlx::MySqlPool;
 
 /// An event that waits for so long to be published shows that the relay is stuck.
 const RELAY_STUCK_SECONDS: i64 = 5;
-/// A job that has been due for so long and that nobody holds waits for a worker that is not there.
+/// A job that has been due for so long without a lease waits for a worker that is not there.
 const OVERDUE_SECONDS: u32 = 60;
-/// A job that is tried for so long has something against it.
+/// A job that is retried for so long does not fail by chance.
 const RETRIED_SECONDS: u32 = 30;
-/// So long a job that failed is worth a look.
+/// For so long an operator should check a job that failed.
 const FAILED_MINUTES: u32 = 10;
 
 pub async fn relay(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
@@ -89,7 +89,7 @@ pub async fn scheduler(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     let mut reasons: Vec<String> =
         failed.iter().map(|(name, ..)| format!("the last run of the schedule {name} failed")).collect();
     if !leads {
-        reasons.push("nobody leads the schedules".into());
+        reasons.push("no process leads the schedules".into());
     }
     let failed: Vec<Value> = failed
         .into_iter()

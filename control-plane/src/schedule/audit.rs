@@ -1,10 +1,10 @@
-//! Asks for an audit, which repairs what is safe unless `AUDIT_REPAIR` says otherwise.
+//! Requests an audit, which repairs what is safe unless `AUDIT_REPAIR` says otherwise.
 
-use super::tenants::ask;
-use super::{Lease, RunError};
-use crate::audit::request::RequestAudit;
-use crate::serve::App;
+use super::perform::perform;
+use super::{Clock, Lease, RunError};
+use crate::audit::RequestAudit;
 
-pub async fn begin(app: &App, lease: &Lease) -> Result<u64, RunError> {
-    ask(app, lease, "schedule:audit", &RequestAudit { repair: app.plan.audit_repair }).await
+pub async fn begin(clock: &Clock, lease: &Lease) -> Result<u64, RunError> {
+    let request = RequestAudit { repair: clock.settings.audit_repair };
+    perform(&clock.app, lease, "schedule:audit", &request).await
 }

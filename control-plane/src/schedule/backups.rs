@@ -1,20 +1,21 @@
-//! Asks for backups, and for tests that they can be restored: a job each, done by the provisioners, a few at once.
+//! Requests backups, and tests that they can be restored: a job each. The provisioners do a few of them at once.
 //!
-//! A run that is taken up again asks only for what it has not asked for yet.
+//! A run that another leader takes up requests only what it has not requested yet.
 
-use super::{Lease, Run, RunError};
-use crate::serve::App;
+use super::{Clock, Lease, Run, RunError};
+use crate::app::App;
 use kernel::jobs::{self, JobKind, NewJob};
 use std::time::Duration;
 
-/// Asked for by one transaction.
+/// Jobs that one transaction enqueues.
 const BATCH: u32 = 200;
-/// How long a job that fails is tried again.
+/// How long a failing job is retried.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A backup of every tenant that has data, and of the system database.
-pub async fn back_up(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
-    if !app.plan.backups {
+pub async fn back_up(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+    let Clock { app, settings } = clock;
+    if !settings.backups {
         return Ok(0);
     }
     let mut asked = 0;
@@ -63,8 +64,9 @@ async fn system(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
 }
 
 /// A test of the tenants whose newest backups have waited longest for one.
-pub async fn test(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
-    if !app.plan.backups {
+pub async fn test(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+    let Clock { app, settings } = clock;
+    if !settings.backups {
         return Ok(0);
     }
     let mut tx = app.store.pool().begin().await?;
@@ -74,7 +76,7 @@ pub async fn test(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> 
             .bind(run.started_at)
             .fetch_one(&mut *tx)
             .await?;
-    let left = i64::from(app.plan.restore_tests).saturating_sub(begun).max(0);
+    let left = i64::from(settings.restore_tests).saturating_sub(begun).max(0);
     let tenants: Vec<(String, String)> = sqlx::query_as(
         "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t JOIN saas_backups b ON b.tenant_id = t.tenant_id
          WHERE t.has_database = 1

@@ -1,21 +1,21 @@
-//! Looks for the records of domains that wait for their proof, and forgets those that nobody has proven in time.
+//! Checks the records of domains that wait for their proof, and forgets requests that were not proven in time.
 //!
-//! A run asks for some of them only, chosen by chance when there are more: names whose servers do not answer must not hold
-//! up the others for ever, nor the schedules that come after.
+//! A run checks a limited number of domains, chosen at random: names whose servers do not answer must not delay the
+//! others for ever, nor the schedules that come after.
 
-use super::tenants::ask;
+use super::perform::perform;
 use super::{Lease, RunError};
-use crate::admin::{ExpiredDomain, ProvenDomain};
+use crate::app::App;
+use crate::commands::{ExpireDomainRequest, ServeProvenDomain};
 use crate::ownership::Verdict;
-use crate::serve::App;
 use futures::future::join_all;
 use kernel::domain::{DomainName, TenantId};
 
-/// Looks of one run.
-const LOOKS: u32 = 200;
-/// Of these at once; each ends within `DNS_TIMEOUT`.
+/// Domains that one run checks.
+const CHECKS: u32 = 200;
+/// Checks at once; each ends within `DNS_TIMEOUT`.
 const AT_ONCE: usize = 16;
-/// Requests forgotten by one run.
+/// Requests that one run forgets.
 const FORGOTTEN: u32 = 500;
 
 const ACTOR: &str = "schedule:domain-verification";
@@ -25,17 +25,20 @@ pub async fn verify_pending(app: &App, lease: &Lease) -> Result<u64, RunError> {
     let expired =
         "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at <= UTC_TIMESTAMP(6) LIMIT ?";
     for (domain, tenant_id, _) in pending(app, expired, FORGOTTEN).await? {
-        done += ask(app, lease, ACTOR, &ExpiredDomain { tenant_id, domain }).await?;
+        done += perform(app, lease, ACTOR, &ExpireDomainRequest { tenant_id, domain }).await?;
     }
     let waiting = "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at > UTC_TIMESTAMP(6) ORDER BY RAND() LIMIT ?";
-    for some in pending(app, waiting, LOOKS).await?.chunks(AT_ONCE) {
-        let looks = some.iter().map(|(domain, _, challenge)| app.ownership.check(domain, challenge));
-        let verdicts = join_all(looks).await;
+    for some in pending(app, waiting, CHECKS).await?.chunks(AT_ONCE) {
+        let checks = some.iter().map(|(domain, _, challenge)| app.ownership.check(domain, challenge));
+        let verdicts = join_all(checks).await;
         for ((domain, tenant_id, challenge), verdict) in some.iter().zip(verdicts) {
             if verdict == Verdict::Proven {
-                let proven =
-                    ProvenDomain { tenant_id: tenant_id.clone(), domain: domain.clone(), challenge: challenge.clone() };
-                done += ask(app, lease, ACTOR, &proven).await?;
+                let proven = ServeProvenDomain {
+                    tenant_id: tenant_id.clone(),
+                    domain: domain.clone(),
+                    challenge: challenge.clone(),
+                };
+                done += perform(app, lease, ACTOR, &proven).await?;
             }
         }
     }

@@ -1,38 +1,38 @@
-//! Removes rows that only tell of the past and are old: answers to idempotency keys, ended operations with their steps,
-//! ended runs and collections, rows of the access log. Events are never removed, and nothing that has not ended is.
+//! Removes old rows that are only about the past: answers to idempotency keys, ended operations with their steps, ended
+//! runs and collections, rows of the access log. It never removes events, nor anything that has not ended.
 
-use super::{Lease, RunError};
-use crate::serve::App;
+use super::{Clock, Lease, RunError};
+use crate::app::App;
 use sqlx::{MySql, QueryBuilder};
 
-/// Rows removed by one transaction: each holds its locks for a moment only.
+/// Rows that one transaction removes: each holds its locks for a moment only.
 const BATCH: u32 = 500;
 
-/// Counted days stay; what is removed says only who counted them and whom they could not count.
+/// The counted days stay. These rows only say which worker counted them, and which tenants it could not count.
 const COLLECTIONS: &str = "DELETE FROM saas_collections WHERE ended_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
 const FAILURES: &str = "DELETE FROM saas_collection_failures WHERE failed_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
     AND NOT EXISTS (SELECT 1 FROM saas_collections c WHERE c.collection_id = saas_collection_failures.collection_id) LIMIT ?";
 
-/// They are of use until the event is published.
+/// Traces are of use until their event is published.
 const TRACES: &str = "DELETE FROM saas_event_traces WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
 
-pub async fn remove_old(app: &App, lease: &Lease) -> Result<u64, RunError> {
-    let plan = &app.plan;
+pub async fn remove_old(clock: &Clock, lease: &Lease) -> Result<u64, RunError> {
+    let Clock { app, settings } = clock;
     let keys = "DELETE FROM saas_idempotency_keys WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
-    // The newest run of a schedule stays: it says when that was done last, however long ago.
+    // The newest run of a schedule stays: it says when the schedule last ran, however long ago.
     let runs = "DELETE FROM saas_schedule_runs WHERE ended_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
                   AND run_id NOT IN (SELECT run_id FROM (SELECT r.run_id FROM saas_schedule_runs r JOIN
                     (SELECT schedule, MAX(slot) AS slot FROM saas_schedule_runs GROUP BY schedule) newest
-                    ON newest.schedule = r.schedule AND newest.slot = r.slot) kept) LIMIT ?";
-    let mut removed = rows(app, lease, keys, plan.key_days).await?;
+                    ON newest.schedule = r.schedule AND newest.slot = r.slot) newest_runs) LIMIT ?";
+    let mut removed = rows(app, lease, keys, settings.key_days).await?;
     let requests = "DELETE FROM saas_access_logs WHERE created_at < UTC_TIMESTAMP() - INTERVAL ? DAY LIMIT ?";
-    removed += rows(app, lease, runs, plan.run_days).await?;
-    removed += rows(app, lease, COLLECTIONS, plan.run_days).await?;
-    rows(app, lease, FAILURES, plan.run_days).await?;
+    removed += rows(app, lease, runs, settings.run_days).await?;
+    removed += rows(app, lease, COLLECTIONS, settings.run_days).await?;
+    rows(app, lease, FAILURES, settings.run_days).await?;
     rows(app, lease, TRACES, 1).await?;
-    removed += rows(app, lease, requests, plan.access_log_days).await?;
-    removed += operations(app, lease, plan.operation_days).await?;
-    removed += audits(app, lease, plan.operation_days).await?;
+    removed += rows(app, lease, requests, settings.access_log_days).await?;
+    removed += operations(app, lease, settings.operation_days).await?;
+    removed += audits(app, lease, settings.operation_days).await?;
     Ok(removed)
 }
 

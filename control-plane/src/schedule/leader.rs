@@ -1,7 +1,6 @@
-//! Waits for the role of the leader; as the leader, gives due slots their runs and does them, one after another.
+//! The leader of the schedules: it inserts a run for each due slot, and does the runs one after another.
 
-use super::{Run, RunError, SCHEDULES, Schedule, find, runs};
-use crate::serve::App;
+use super::{Clock, Run, RunError, SCHEDULES, Schedule, find, runs};
 use kernel::error::chain;
 use kernel::lease::{Lease, Role};
 use kernel::process::health::{Health, Part};
@@ -10,14 +9,16 @@ use std::time::Duration;
 
 /// A leader that does not renew its lease for so long loses the role.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often the leader checks for due slots, and other processes for the role.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the leader checks for due slots.
+const CHECK: Duration = Duration::from_millis(500);
+/// How often another process tries to become the leader.
 const WAIT: Duration = Duration::from_secs(2);
-/// Longest time for one run: all of them ask for slow things instead of doing them.
+/// Longest time for one run: a run requests slow work, it does none.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Leads, or waits for its turn, until the process stops.
-pub async fn lead(app: App, health: Health) {
+/// Leads, or waits until no other process leads, until the process stops.
+pub async fn lead(clock: Clock, health: Health) {
+    let app = &clock.app;
     let role = Role::new("scheduler", LEASE);
     loop {
         let term = async {
@@ -26,7 +27,7 @@ pub async fn lead(app: App, health: Health) {
             metrics::gauge!(names::SCHEDULER_IS_LEADER).set(1.0);
             tokio::select! {
                 lost = lease.keep(app.store.pool()) => Err(lost.into()),
-                ended = work(&app, &lease, &health) => ended,
+                ended = work(&clock, &lease, &health) => ended,
             }
         };
         let ended: Result<(), RunError> =
@@ -41,31 +42,32 @@ pub async fn lead(app: App, health: Health) {
     role.release(app.store.pool()).await;
 }
 
-async fn work(app: &App, lease: &Lease, health: &Health) -> Result<(), RunError> {
+async fn work(clock: &Clock, lease: &Lease, health: &Health) -> Result<(), RunError> {
+    let app = &clock.app;
     loop {
         for schedule in &SCHEDULES {
-            if let Some(expression) = app.plan.expression(schedule) {
+            if let Some(expression) = clock.settings.expression(schedule) {
                 runs::give_due_slot_its_run(&app.store, lease, schedule, expression).await?;
             }
         }
         while let Some(run) = runs::claim(&app.store, lease).await? {
             kernel::process::failpoint::hit("schedule.claimed").await;
             let ended = match find(&run.schedule) {
-                Some(schedule) => one(app, lease, schedule, &run).await?,
+                Some(schedule) => one(clock, lease, schedule, &run).await?,
                 None => Err("this program has no such schedule".to_owned()),
             };
             kernel::process::failpoint::hit("schedule.before_end").await;
             runs::end(&app.store, lease, &run, &ended).await?;
         }
         health.tell("scheduler", Part::Healthy);
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK).await;
     }
 }
 
 /// Does one run. An error of the term itself ends the term, and the run is taken up again.
-async fn one(app: &App, lease: &Lease, schedule: &Schedule, run: &Run) -> Result<Result<u64, String>, RunError> {
+async fn one(clock: &Clock, lease: &Lease, schedule: &Schedule, run: &Run) -> Result<Result<u64, String>, RunError> {
     let name = schedule.name;
-    let ended = match tokio::time::timeout(DEADLINE, (schedule.work)(app, lease, run)).await {
+    let ended = match tokio::time::timeout(DEADLINE, (schedule.work)(clock, lease, run)).await {
         Ok(Ok(items)) => Ok(items),
         Ok(Err(RunError::Lost)) => return Err(RunError::Lost),
         Ok(Err(RunError::Database(error))) if kernel::jobs::is_transient(&error) => return Err(error.into()),

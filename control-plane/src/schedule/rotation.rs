@@ -1,25 +1,25 @@
-//! Replaces credentials that are older than the policy allows, by the ordinary command, a few in each run: the oldest
-//! first, so that they spread out.
+//! Replaces credentials that are older than the policy allows, by the ordinary command, a few in each run and the
+//! oldest first, so that the rotations spread out.
 //!
-//! A credential's age is that of the event that put it into use. A tenant whose rotation has failed waits a day, so that
-//! it does not take the turn of others.
+//! A credential's age is that of the event that put it into use. A tenant whose rotation failed waits a day, so that
+//! others get their turn.
 
-use super::tenants::ask;
-use super::{Lease, Run, RunError};
-use crate::admin::Rotate;
-use crate::serve::App;
+use super::perform::perform;
+use super::{Clock, Lease, Run, RunError};
+use crate::commands::RotateCredential;
 
-pub async fn rotate_old(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
-    if app.plan.rotation_days == 0 {
+pub async fn rotate_old(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+    let Clock { app, settings } = clock;
+    if settings.rotation_days == 0 {
         return Ok(0);
     }
-    // A run that is taken up again has asked for some already.
+    // A run that another leader takes up has requested some already.
     let (begun,): (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM saas_operations WHERE kind = 'rotate' AND created_at >= ?")
             .bind(run.started_at)
             .fetch_one(app.store.pool())
             .await?;
-    let left = i64::from(app.plan.rotations_at_once).saturating_sub(begun).max(0);
+    let left = i64::from(settings.rotations_at_once).saturating_sub(begun).max(0);
     let old: Vec<(String,)> = sqlx::query_as(
         "SELECT s.tenant_id FROM saas_tenant_snapshots s
          JOIN saas_events e ON e.tenant_id = s.tenant_id
@@ -32,14 +32,14 @@ pub async fn rotate_old(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunE
          ORDER BY MAX(e.occurred_at) LIMIT ?",
     )
     .bind(kernel::jobs::kinds_that_block_nothing())
-    .bind(app.plan.rotation_days)
+    .bind(settings.rotation_days)
     .bind(left)
     .fetch_all(app.store.pool())
     .await?;
     let mut requested = 0;
     for tenant_id in old.into_iter().filter_map(|(id,)| id.parse().ok()) {
-        let rotate = Rotate { tenant_id, patience: app.patience };
-        requested += ask(app, lease, "schedule:credential-rotation", &rotate).await?;
+        let rotate = RotateCredential { tenant_id, patience: app.patience };
+        requested += perform(app, lease, "schedule:credential-rotation", &rotate).await?;
     }
     Ok(requested)
 }

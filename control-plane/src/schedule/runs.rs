@@ -1,17 +1,15 @@
-//! The rows of schedules and of their runs.
+//! The runs of schedules, as rows.
 
-use super::{Expression, Lease, Plan, RunError, SCHEDULES, Schedule};
-use crate::write::{Answer, Refusal, Write};
-use axum::http::StatusCode;
+use super::{Expression, Lease, RunError, SCHEDULES, Schedule};
+use crate::commands::{Refusal, Write};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::store::{Store, UnitOfWork};
 use serde::Serialize;
-use serde_json::json;
 use sqlx::{FromRow, MySqlConnection, MySqlPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Longest error kept.
+/// Longest error that is stored.
 const ERROR_CHARS: usize = 1000;
 
 /// One run of a schedule.
@@ -66,7 +64,7 @@ macro_rules! select_run {
     };
 }
 
-/// Makes the schedules known: slots count from the first time on.
+/// Inserts the rows of the schedules: slots count from the first time on.
 pub async fn register(pool: &MySqlPool) -> Result<(), sqlx::Error> {
     for schedule in &SCHEDULES {
         sqlx::query("INSERT INTO saas_schedules (name, last_slot) VALUES (?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE name = saas_schedules.name")
@@ -77,7 +75,7 @@ pub async fn register(pool: &MySqlPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The newest slot that has come gets its run, unless it has had it.
+/// Inserts a run for the newest slot that has come, unless it has one.
 pub async fn give_due_slot_its_run(
     store: &Store,
     lease: &Lease,
@@ -125,8 +123,8 @@ async fn insert(
     Ok(run_id)
 }
 
-/// Takes up the oldest run that has not ended. The leader does one at a time, so one that is `running` was left by a leader
-/// before, or by this one when the database failed.
+/// Takes up the oldest run that has not ended. The leader does one at a time, so a run that is `running` was left by
+/// the leader before, or by this one when the database failed.
 pub async fn claim(store: &Store, lease: &Lease) -> Result<Option<Run>, RunError> {
     let mut tx = store.pool().begin().await?;
     lease.hold(&mut tx).await?;
@@ -150,7 +148,7 @@ pub async fn claim(store: &Store, lease: &Lease) -> Result<Option<Run>, RunError
     Ok(run)
 }
 
-/// Records what became of a run.
+/// Records how a run ended.
 pub async fn end(store: &Store, lease: &Lease, run: &Run, ended: &Result<u64, String>) -> Result<(), RunError> {
     let error: Option<String> = ended.as_ref().err().map(|error| error.chars().take(ERROR_CHARS).collect());
     let recorded = sqlx::query(
@@ -172,15 +170,25 @@ pub async fn find(connection: &mut MySqlConnection, run_id: &str) -> Result<Opti
     sqlx::query_as(select_run!("WHERE run_id = ?")).bind(run_id).fetch_optional(connection).await
 }
 
-/// The wish for a run now. One that has not begun yet is the answer to everybody who asks meanwhile.
+/// The run of this schedule with the newest slot.
+pub async fn newest(connection: &mut MySqlConnection, schedule: &str) -> Result<Option<Run>, sqlx::Error> {
+    sqlx::query_as(select_run!("WHERE schedule = ? ORDER BY slot DESC LIMIT 1"))
+        .bind(schedule)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Requests a run now. Until that run begins, every request is answered with it.
 pub struct RequestRun {
     /// Of which schedule.
     pub schedule: &'static str,
 }
 
 impl Write for RequestRun {
-    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
-        // Lets one wish through at a time.
+    type Done = Option<Run>;
+
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Option<Run>, Refusal> {
+        // The lock of this row makes requests wait for each other.
         sqlx::query("SELECT name FROM saas_schedules WHERE name = ? FOR UPDATE")
             .bind(self.schedule)
             .execute(unit.connection())
@@ -189,74 +197,10 @@ impl Write for RequestRun {
             .bind(self.schedule)
             .fetch_optional(unit.connection())
             .await?;
-        let run = match waiting {
-            Some(run) => Some(run),
-            None => {
-                let run_id = insert(unit.connection(), self.schedule, None, actor).await?;
-                find(unit.connection(), &run_id).await?
-            }
-        };
-        Ok(Answer::new(StatusCode::ACCEPTED, json!(run)))
+        if waiting.is_some() {
+            return Ok(waiting);
+        }
+        let run_id = insert(unit.connection(), self.schedule, None, actor).await?;
+        Ok(find(unit.connection(), &run_id).await?)
     }
-}
-
-/// Every schedule, and who leads.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Schedules)]
-pub struct Report {
-    /// The process that leads; null while none does.
-    pub leader: Option<Leader>,
-    /// All of them.
-    pub schedules: Vec<Due>,
-}
-
-/// Who leads.
-#[derive(Serialize, ToSchema)]
-pub struct Leader {
-    /// The process.
-    pub owner: String,
-    /// End of its lease, unless it goes on.
-    pub until: DateTime<Utc>,
-}
-
-/// What is done by the clock.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Schedule)]
-pub struct Due {
-    /// Its name.
-    pub name: &'static str,
-    /// What it does.
-    pub about: &'static str,
-    /// Cron, in UTC; null: only when asked for.
-    pub expression: Option<String>,
-    /// When, unless it is asked for before.
-    pub next_run: Option<DateTime<Utc>>,
-    /// The newest.
-    pub last_run: Option<Run>,
-}
-
-/// All schedules with their last and next runs, and who leads.
-pub async fn report(pool: &MySqlPool, plan: &Plan) -> Result<Report, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let (now, owner, until): (NaiveDateTime, String, NaiveDateTime) =
-        sqlx::query_as("SELECT UTC_TIMESTAMP(6), owner, lease_until FROM saas_leases WHERE name = 'scheduler'")
-            .fetch_one(&mut *connection)
-            .await?;
-    let mut schedules = Vec::new();
-    for schedule in &SCHEDULES {
-        let last: Option<Run> = sqlx::query_as(select_run!("WHERE schedule = ? ORDER BY slot DESC LIMIT 1"))
-            .bind(schedule.name)
-            .fetch_optional(&mut *connection)
-            .await?;
-        let expression = plan.expression(schedule);
-        schedules.push(Due {
-            name: schedule.name,
-            about: schedule.about,
-            expression: expression.map(|expression| expression.text.clone()),
-            next_run: expression.and_then(|expression| expression.next(now.and_utc())),
-            last_run: last,
-        });
-    }
-    let leader = (until > now).then(|| Leader { owner, until: until.and_utc() });
-    Ok(Report { leader, schedules })
 }

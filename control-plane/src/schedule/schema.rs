@@ -1,15 +1,15 @@
-//! Has the tenants whose schema is older than this program's brought to it: a job each, done by the provisioners, a few at once.
+//! Requests a job for each tenant whose schema is older than this program's. The provisioners do a few of them at once.
 //!
-//! A tenant whose migration has failed is asked for again a day later, or when somebody asks; the others do not wait for it.
+//! A tenant whose migration failed gets another job a day later, or on request; the others do not wait for it.
 
 use super::{Lease, RunError};
+use crate::app::App;
 use crate::schema::BEHIND;
-use crate::serve::App;
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::TenantId;
 use kernel::jobs::{self, JobKind, NewJob};
 
-/// Asked for by one transaction.
+/// Jobs that one transaction enqueues.
 const BATCH: u32 = 200;
 
 pub async fn migrate_behind(app: &App, lease: &Lease) -> Result<u64, RunError> {

@@ -1,14 +1,15 @@
-//! Asks for the statistics of all tenants: of every day that has not been counted since it was over, and of today so far.
+//! Requests the statistics of all tenants: of every day that has not been counted since it was over, and of today so
+//! far.
 //!
-//! Counting takes its time, so the run ends when it is asked for. The id of the run is that of the request: a run that is
-//! taken up again by another leader asks for nothing twice.
+//! Counting takes time, so the run ends once the request is made. The request has the id of the run: a run that another
+//! leader takes up requests nothing twice.
 
-use super::tenants::ask;
+use super::perform::perform;
 use super::{Lease, Run, RunError};
-use crate::serve::App;
-use crate::statistics::AskCollection;
+use crate::app::App;
+use crate::statistics::RequestCollection;
 
 pub async fn collect(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
-    let wish = AskCollection { request_id: run.run_id.clone(), days: None };
-    ask(app, lease, "schedule:daily-statistics", &wish).await
+    let request = RequestCollection { request_id: run.run_id.clone(), days: None };
+    perform(app, lease, "schedule:daily-statistics", &request).await
 }

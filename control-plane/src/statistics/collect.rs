@@ -1,35 +1,35 @@
-//! Asking for a collection: a row for each database server that has tenants.
+//! A request to count days: a collection for each database server that has tenants.
 
 use super::check_range;
-use crate::write::{Answer, Refusal, Write};
-use axum::http::StatusCode;
+use crate::commands::{Refusal, Write};
 use chrono::{NaiveDate, NaiveDateTime};
 use kernel::http::ApiError;
 use kernel::statistics::IS_COUNTED;
 use kernel::store::UnitOfWork;
 use serde::Serialize;
-use serde_json::json;
 use sqlx::{FromRow, MySqlConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The wish for a collection.
-pub struct AskCollection {
-    /// Its id: asked for again, it changes nothing.
+/// Requests a collection.
+pub struct RequestCollection {
+    /// Its id: a repeated request with the same id changes nothing.
     pub request_id: String,
-    /// The days; `None`: whatever is missing, up to today.
+    /// The days; `None`: the days that are missing, up to today.
     pub days: Option<(NaiveDate, NaiveDate)>,
 }
 
-impl AskCollection {
-    /// A wish of its own.
+impl RequestCollection {
+    /// A request with an id of its own.
     pub fn new(days: (NaiveDate, NaiveDate)) -> Self {
         Self { request_id: Uuid::now_v7().to_string(), days: Some(days) }
     }
 }
 
-impl Write for AskCollection {
-    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
+impl Write for RequestCollection {
+    type Done = RequestedCollection;
+
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<RequestedCollection, Refusal> {
         let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(unit.connection()).await?;
         let (from, to) = self.days.map_or((None, today), |(from, to)| (Some(from), to));
         if let Some(from) = from {
@@ -44,7 +44,7 @@ impl Write for AskCollection {
         .fetch_all(unit.connection())
         .await?;
         for (server,) in servers {
-            // One that waits for its server does today as well, instead of one more behind it.
+            // A collection that waits for its server counts today as well, instead of another one behind it.
             let extended = match from {
                 Some(_) => 0,
                 None => sqlx::query(
@@ -74,13 +74,18 @@ impl Write for AskCollection {
             .execute(unit.connection())
             .await?;
         }
-        let asked = collections(unit.connection(), Some(&self.request_id)).await?;
-        Ok(Answer {
-            status: StatusCode::ACCEPTED,
-            location: Some(format!("/admin/stats/collections/{}", self.request_id)),
-            body: json!({"request_id": self.request_id, "from": from, "to": to, "collections": asked}),
-        })
+        let collections = collections(unit.connection(), Some(&self.request_id)).await?;
+        Ok(RequestedCollection { request_id: self.request_id.clone(), from, to, collections })
     }
+}
+
+/// The collections of a request.
+#[derive(Serialize)]
+pub struct RequestedCollection {
+    pub request_id: String,
+    from: Option<NaiveDate>,
+    to: NaiveDate,
+    collections: Vec<Collection>,
 }
 
 /// A collection as an administrator sees it.

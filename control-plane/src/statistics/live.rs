@@ -1,11 +1,11 @@
-//! The present figures of one tenant: asks a worker and waits for the answer, but not for long.
+//! The present figures of one tenant: the control plane requests them from a worker and waits a few seconds.
 //!
-//! Why not what workers keep fresh by themselves? Counting every tenant again and again so that somebody may look at one is
-//! work for nothing, and what is shown would still be of some time ago. A question costs one tenant's counting, some
-//! milliseconds, and its answer includes everything that was committed before it. When no worker answers in time (the
-//! tenant's server is away, no provisioner runs) the newest figures that were counted are shown, and said to be old.
+//! Workers do not count every tenant again and again, because few of the figures would ever be read, and those that are
+//! would be of some time ago. A request costs the counting of one tenant, some milliseconds, and its answer includes
+//! everything that was committed before it. If no worker answers in time (the tenant's server is away, no provisioner
+//! runs), the newest stored figures are shown, and marked as old.
 
-use crate::serve::App;
+use crate::app::App;
 use chrono::{DateTime, Utc};
 use kernel::domain::{Tenant, TenantState};
 use kernel::http::{ApiError, Code};
@@ -46,7 +46,7 @@ pub async fn now(app: &App, tenant: &Tenant) -> Result<Live, ApiError> {
     let (pool, id) = (app.store.pool(), tenant.tenant_id.as_str());
     let failed = |error: sqlx::Error| ApiError::database(&error);
     let asked = statistics::ask(pool, id).await.map_err(failed)?;
-    app.questions.notify_one();
+    app.workers.notify_one();
     let deadline = Instant::now() + WAIT;
     let mut pause = Duration::from_millis(5);
     let answer = loop {

@@ -1,14 +1,14 @@
-//! Statistics of tenants, as the control plane sees them: it asks the workers to count ([`collect`], [`live`]) and reads what
-//! they kept ([`history`]). It has no account on the tenants' servers.
+//! Statistics of tenants, as the control plane sees them. It has no account on the tenants' servers: it requests that
+//! the workers count ([`collect`], [`live`]) and reads what they stored ([`days`], and as a file [`csv`]).
 
 mod collect;
-mod command;
-mod history;
+mod csv;
+mod days;
 mod live;
 
-pub use collect::{AskCollection, Collection, collections};
-pub use command::{StatsCommand, run as run_command};
-pub use history::{Question, Row, SystemDay, csv_rows, page, system_days};
+pub use collect::{Collection, RequestCollection, RequestedCollection, collections};
+pub use csv::csv_rows;
+pub use days::{Days, SystemDay, TenantDay, page, parse_cursor, system_days};
 pub use live::{Live, now};
 
 use chrono::NaiveDate;

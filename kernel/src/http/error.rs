@@ -107,6 +107,13 @@ impl From<Code> for ApiError {
     }
 }
 
+impl From<sqlx::Error> for ApiError {
+    /// What [`ApiError::database`] makes of it.
+    fn from(error: sqlx::Error) -> Self {
+        Self::database(&error)
+    }
+}
+
 impl ApiError {
     /// `invalid_<what>`, 422: `field` is the name as the client sent it, `detail` says what is wrong with it.
     pub fn invalid(what: &'static str, field: &str, detail: impl Display) -> Self {

@@ -1,0 +1,95 @@
+//! `GET /admin/health`: the health of the whole system.
+
+use crate::admin::AdminState;
+use crate::admin::auth::authenticate;
+use crate::cursor::Page;
+use crate::health::{PATIENCE, Tenants};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method};
+use kernel::http::{ApiError, ApiQuery, Code};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+/// Query of `GET /admin/health`.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Question {
+    /// Most tenants of the page; 100 unless told otherwise.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Only tenants whose database is so.
+    #[param(pattern = "^(healthy|unhealthy|unknown)$")]
+    status: Option<String>,
+}
+
+impl Question {
+    fn parse(&self) -> Result<Tenants, ApiError> {
+        let status = self.status.as_deref().map(|text| {
+            let known = ["healthy", "unhealthy", "unknown"].into_iter().find(|known| *known == text);
+            known.ok_or_else(|| ApiError::invalid("status", "status", "healthy, unhealthy or unknown"))
+        });
+        let status = status.transpose()?;
+        Ok(Tenants { page: Page::parse('h', self.limit.as_deref(), self.cursor.as_deref(), (100, 1000))?, status })
+    }
+}
+
+/// The answer, as far as every one has it.
+#[derive(ToSchema)]
+#[schema(as = SystemHealth)]
+#[expect(dead_code, reason = "it only describes the answer, which its parts put together")]
+pub struct Report {
+    /// `healthy`, `degraded`, `critical`.
+    #[schema(pattern = "^(healthy|degraded|critical)$")]
+    overall_status: String,
+    /// What somebody should look at.
+    reasons: Vec<String>,
+    /// The system database, with `status`.
+    system_database: Value,
+    /// A page of the tenants' databases, each with `status`: healthy, unhealthy, unknown.
+    tenant_databases: Vec<Value>,
+    /// Pools of this process (`system_pool`), of tenants (`tenant_pools`) and of each node (`nodes`).
+    connection_pools: Value,
+    /// How far the relay is.
+    relay: Option<Value>,
+    /// Queues of the broker.
+    broker: Option<Value>,
+    /// Jobs by state.
+    jobs: Option<Value>,
+    /// Who leads the schedules, and which of them failed.
+    scheduler: Option<Value>,
+    /// Where the next page of `tenant_databases` begins.
+    next_cursor: Option<String>,
+}
+
+/// How everything is: the system database, tenants' databases, pools of connections, relay, broker, jobs, schedules.
+///
+/// Also answers when the system database is away: then nobody can be authenticated, and everybody learns that, and no
+/// more.
+#[utoipa::path(
+    get, path = "/admin/health", tag = "health",
+    params(Question),
+    responses(
+        (
+            status = 200,
+            description = "`overall_status` is healthy, degraded (see `reasons`) or critical",
+            body = Report,
+        ),
+        (status = 422, description = "invalid_limit, invalid_cursor, invalid_status"),
+    ),
+)]
+pub async fn show(
+    State(state): State<AdminState>,
+    ApiQuery(question): ApiQuery<Question>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    let tenants = question.parse()?;
+    match tokio::time::timeout(PATIENCE, authenticate(&state.app, &headers, &Method::GET)).await {
+        Ok(Ok(_)) => Ok(Json(state.health.report(&tenants).await)),
+        Ok(Err(error)) if !matches!(error.code(), Code::Unavailable | Code::Internal) => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(Json(state.health.critical())),
+    }
+}

@@ -1,0 +1,83 @@
+//! `POST /admin/tenants`.
+
+use super::domains::Waiting;
+use crate::admin::answer::{Answer, answer, operation};
+use crate::admin::{Caller, parse};
+use crate::app::App;
+use crate::commands::{CreateTenant, Created};
+use axum::extract::State;
+use kernel::domain::{DomainName, Tenant, TenantId};
+use kernel::http::{ApiError, Code};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Body of `POST /admin/tenants`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTenant {
+    #[schema(value_type = TenantId)]
+    tenant_id: String,
+    /// Name for people.
+    #[schema(min_length = 1, max_length = 100, example = "Acme")]
+    tenant_name: String,
+    /// First domain.
+    #[serde(default)]
+    #[schema(value_type = Option<DomainName>)]
+    tenant_domain: Option<String>,
+    /// A plan; `basic` unless told otherwise.
+    #[serde(default)]
+    plan_type: Option<String>,
+}
+
+/// Create a tenant.
+///
+/// It is accepted and provisioned; the operation tells how far that is.
+#[utoipa::path(
+    post, path = "/admin/tenants", tag = "tenants",
+    request_body = NewTenant,
+    responses(
+        (
+            status = 202,
+            description = "Accepted",
+            body = Accepted,
+            headers(("Location" = String, description = "The operation")),
+        ),
+        (status = 409, description = "tenant_exists, domain_taken, conflict"),
+        (status = 422, description = "invalid_tenant_id, invalid_tenant_name, invalid_domain, invalid_plan_type"),
+    ),
+)]
+pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
+    let body: NewTenant = caller.json()?;
+    let create = CreateTenant {
+        tenant_id: parse::tenant_id(&body.tenant_id)?,
+        tenant_name: parse::tenant_name(&body.tenant_name)?,
+        domain: body.tenant_domain.as_deref().map(|text| parse::domain(text, "tenant_domain")).transpose()?,
+        plan_type: body.plan_type.unwrap_or_else(|| "basic".into()),
+        patience: app.patience,
+        ownership: Some(Arc::clone(&app.ownership)),
+    };
+    let accepted = |Created { tenant, operation_id }| {
+        let pending_domain = tenant.pending_domains.first().map(Waiting::from);
+        Answer::accepted(Accepted { tenant, operation_id, pending_domain }).at(operation(operation_id))
+    };
+    answer(&app, &caller, &create, accepted).await.map_err(name_of_this_body)
+}
+
+/// The domain has another name in this body than in others.
+fn name_of_this_body(error: ApiError) -> ApiError {
+    if error.code() == Code::DomainTaken { error.with("field", "tenant_domain") } else { error }
+}
+
+/// A tenant on its way.
+#[derive(Serialize, ToSchema)]
+pub struct Accepted {
+    tenant: Tenant,
+    /// Its provisioning.
+    #[schema(value_type = String, format = "uuid")]
+    operation_id: Uuid,
+    /// Its domain, if that has to be proven before it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_domain: Option<Waiting>,
+}

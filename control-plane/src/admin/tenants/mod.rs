@@ -1,0 +1,12 @@
+//! Handlers of `/admin/tenants`.
+
+pub mod config;
+pub mod create;
+pub mod database;
+pub mod deletion;
+pub mod domains;
+pub mod lifecycle;
+pub mod limits;
+pub mod members;
+pub mod read;
+pub mod statistics;

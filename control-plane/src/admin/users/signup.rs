@@ -1,0 +1,95 @@
+//! Self sign-up: a stranger becomes a user, with a tenant whose admin they are.
+//!
+//! The control plane serves it and not the data nodes, because it is a command: the nodes' account may not write one.
+//! An installation that wants it routes this one path to the control plane.
+//!
+//! **Guarantees.** Nothing happens unless `system.tenant_signup_enabled` is true. User, tenant, membership and token
+//! are one
+//! unit, done once per `Idempotency-Key`. An address and the whole installation have a number of sign-ups an hour. The
+//! answer never says whether a user exists: rows of other users are not read. It does say that a tenant id is taken, as
+//! its subdomain does. A stranger brings no domain: it might belong to somebody else.
+
+use super::create::check_user;
+use crate::admin::answer::{Answer, answer};
+use crate::admin::auth::Stranger;
+use crate::admin::{AdminState, parse};
+use crate::commands::{self, CreateTenant, NewUser, SignedUp};
+use axum::extract::State;
+use kernel::domain::TenantId;
+use kernel::http::{ApiError, Code};
+use kernel::store::installation;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// The plan of a tenant that signed up.
+const PLAN: &str = "basic";
+
+/// Body of `POST /api/signup`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignUp {
+    /// Of the tenant to be; also its subdomain.
+    #[schema(value_type = TenantId)]
+    tenant_id: String,
+    #[schema(min_length = 1, max_length = 100, example = "Acme")]
+    tenant_name: String,
+    #[schema(min_length = 1, max_length = 255, example = "ann")]
+    username: String,
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    name: String,
+    #[schema(min_length = 3, max_length = 255, example = "ann@example.com")]
+    email: String,
+    #[serde(default)]
+    #[schema(max_length = 20)]
+    mobile: String,
+}
+
+/// Sign up: a user, a tenant, and the user as its admin. 404 unless the installation allows it.
+#[utoipa::path(
+    post, path = "/api/signup", tag = "signup",
+    security(()),
+    request_body = SignUp,
+    params(
+        (
+            "Idempotency-Key" = Option<String>,
+            Header,
+            description = "At least 16 characters, such as a UUID: whoever has it and repeats the request reads the \
+                answer",
+        ),
+    ),
+    responses(
+        (status = 202, description = "Accepted", body = SignedUp),
+        (status = 404, description = "not_found"),
+        (status = 409, description = "tenant_exists, conflict"),
+        (
+            status = 422,
+            description = "invalid_tenant_id, invalid_tenant_name, invalid_username, invalid_name, invalid_email, \
+                invalid_mobile, invalid_idempotency_key, idempotency_key_reused",
+        ),
+        (status = 429, description = "too_many_requests"),
+        (status = 503, description = "unavailable"),
+    ),
+)]
+pub async fn sign_up(State(state): State<AdminState>, stranger: Stranger) -> Result<Answer, ApiError> {
+    let app = &state.app;
+    if !installation::allows_sign_up(app.store.pool()).await? {
+        return Err(Code::NotFound.into());
+    }
+    state.sign_ups.take(stranger.address)?;
+    let SignUp { tenant_id, tenant_name: name_of_tenant, username, name, email, mobile } = stranger.caller.json()?;
+    if email.is_empty() {
+        return Err(ApiError::invalid("email", "email", "an address has an '@' between two parts"));
+    }
+    let user = NewUser { username, name, email, mobile };
+    check_user(&user)?;
+    let tenant = CreateTenant {
+        tenant_id: parse::tenant_id(&tenant_id)?,
+        tenant_name: parse::tenant_name(&name_of_tenant)?,
+        domain: None,
+        plan_type: PLAN.into(),
+        ownership: None,
+        patience: app.patience,
+    };
+    answer(app, &stranger.caller, &commands::SignUp { user, tenant }, Answer::accepted).await
+}

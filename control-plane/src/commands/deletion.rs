@@ -1,0 +1,71 @@
+//! The end of a tenant: deletion, restoration, purge.
+//!
+//! A deletion ends the service at once and touches no data; only a purge removes data, and a purge that has begun is
+//! always finished. A tenant cannot be restored while its purge is in progress: part of its data may be gone.
+
+use super::change::enforce;
+use super::operations::{Started, lock_tenant, none_in_progress, start};
+use super::{Refusal, Write};
+use kernel::domain::{Command, Tenant, TenantId, TenantState};
+use kernel::jobs::JobKind;
+use kernel::store::UnitOfWork;
+use std::time::Duration;
+
+/// Ends the service of a tenant.
+pub struct DeleteTenant {
+    pub tenant_id: TenantId,
+    pub reason: Option<String>,
+    /// How long its data stays.
+    pub retention_days: u32,
+    pub patience: Duration,
+}
+
+impl Write for DeleteTenant {
+    type Done = Tenant;
+
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
+        let command = Command::Delete { reason: self.reason.clone(), retention_days: self.retention_days };
+        let tenant = unit.execute(&self.tenant_id, actor, command).await?;
+        // A retry of a failed tenant may be creating its database at this moment.
+        if tenant.before_deletion.as_ref().is_some_and(|before| before.state == TenantState::Failed) {
+            none_in_progress(unit, &self.tenant_id).await?;
+        }
+        enforce(unit, &tenant, self.patience).await?;
+        Ok(tenant)
+    }
+}
+
+/// Takes a deletion back: the tenant is what it was before.
+pub struct RestoreTenant {
+    pub tenant_id: TenantId,
+    pub patience: Duration,
+}
+
+impl Write for RestoreTenant {
+    type Done = Tenant;
+
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
+        let tenant = unit.execute(&self.tenant_id, actor, Command::Restore).await?;
+        none_in_progress(unit, &self.tenant_id).await?;
+        enforce(unit, &tenant, self.patience).await?;
+        Ok(tenant)
+    }
+}
+
+/// Removes what is left of a deleted or failed tenant.
+pub struct PurgeTenant {
+    pub tenant_id: TenantId,
+    /// Every job has one; a purge is retried until it succeeds.
+    pub patience: Duration,
+}
+
+impl Write for PurgeTenant {
+    type Done = Started;
+
+    async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
+        lock_tenant(unit, &self.tenant_id).await?;
+        let tenant = unit.execute(&self.tenant_id, actor, Command::Purge).await?;
+        none_in_progress(unit, &self.tenant_id).await?;
+        start(unit, tenant, JobKind::Purge, self.patience).await
+    }
+}

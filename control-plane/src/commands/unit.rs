@@ -1,0 +1,95 @@
+//! The unit of work of a command: one transaction of the system database.
+//!
+//! **Guarantees.** Everything that a command does (events, a job, a user, a token) commits together or not at all. A
+//! command that conflicts with another writer is decided again once, on the newest state; a second conflict is refused.
+
+use kernel::domain::Rejection;
+use kernel::http::{ApiError, Code};
+use kernel::store::{CommandError, Store, UnitOfWork};
+
+/// A command that changes the system database. It runs again from the start when it meets a conflict.
+pub trait Write: Sync {
+    /// What its caller learns.
+    type Done: Send;
+
+    /// Does it inside `unit`. Events record `actor`.
+    fn run(&self, unit: &mut UnitOfWork, actor: &str) -> impl Future<Output = Result<Self::Done, Refusal>> + Send;
+}
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The tenant's rules, another tenant, or the database.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The request itself.
+    #[error("{}{}", .0.code().name(), detail(.0))]
+    Api(ApiError),
+}
+
+fn detail(error: &ApiError) -> String {
+    let detail = error.member("detail").and_then(|detail| detail.as_str());
+    detail.map_or_else(String::new, |detail| format!(": {detail}"))
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self::Api(code.into())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Api(error) => error,
+            Refusal::Command(CommandError::DomainTaken(domain)) => {
+                ApiError::from(Code::DomainTaken).with("field", "domain").with("domain", domain.as_str())
+            }
+            Refusal::Command(CommandError::Conflict) => Code::Conflict.into(),
+            Refusal::Command(CommandError::Database(error)) => ApiError::database(&error),
+            Refusal::Command(CommandError::Rejected(rejection)) => match rejection {
+                Rejection::Exists => ApiError::from(Code::TenantExists).with("field", "tenant_id"),
+                Rejection::NotFound => Code::TenantNotFound.into(),
+                Rejection::State(state) => ApiError::from(Code::InvalidState).with("state", state.as_str()),
+                Rejection::DomainPresent => ApiError::from(Code::DomainPresent).with("field", "domain"),
+                Rejection::DomainAbsent => ApiError::from(Code::DomainNotFound).with("field", "domain"),
+                Rejection::ServerPresent => {
+                    ApiError::invalid("server", "server", "another server than the one that the tenant is on")
+                }
+            },
+        }
+    }
+}
+
+/// Performs `write` in a unit of its own.
+pub async fn perform<W: Write>(store: &Store, actor: &str, write: &W) -> Result<W::Done, Refusal> {
+    let mut retried = false;
+    loop {
+        let mut unit = store.begin().await?;
+        match write.run(&mut unit, actor).await {
+            Ok(done) => {
+                unit.commit().await?;
+                return Ok(done);
+            }
+            Err(refusal) => {
+                unit.rollback().await?;
+                match refusal {
+                    Refusal::Command(error) if error.is_conflict() && !retried => retried = true,
+                    refusal => return Err(refusal),
+                }
+            }
+        }
+    }
+}
