@@ -41,7 +41,8 @@ async fn measure_backups(store: &Store) -> Result<(), sqlx::Error> {
         "SELECT CAST(COALESCE(MAX(TIMESTAMPDIFF(SECOND, COALESCE(b.newest, s.since), UTC_TIMESTAMP())), 0) AS SIGNED),
                 (SELECT COUNT(*) FROM saas_backups f WHERE f.test_error IS NOT NULL AND f.tested_at =
                     (SELECT MAX(l.tested_at) FROM saas_backups l WHERE l.tenant_id = f.tenant_id))
-         FROM (SELECT CONVERT(tenant_id USING ascii) AS tenant_id, created_at AS since FROM saas_tenants WHERE status IN (0, 1, 2) AND deleted = 0
+         FROM (SELECT CONVERT(tenant_id USING ascii) AS tenant_id, created_at AS since
+                    FROM saas_tenants WHERE status IN (0, 1, 2) AND deleted = 0
                UNION ALL SELECT '', (SELECT MIN(applied_at) FROM saas_schema_migrations)) s
          LEFT JOIN (SELECT tenant_id, MAX(taken_at) AS newest FROM saas_backups GROUP BY tenant_id) b
               ON b.tenant_id = s.tenant_id",
@@ -61,7 +62,8 @@ async fn measure(
 ) -> Result<(), sqlx::Error> {
     let (head, cursor, oldest): (u64, u64, Option<i64>) = sqlx::query_as(
         "SELECT h.position, l.position,
-                (SELECT TIMESTAMPDIFF(MICROSECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e WHERE e.position = l.position + 1)
+                (SELECT TIMESTAMPDIFF(MICROSECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e
+                 WHERE e.position = l.position + 1)
          FROM saas_heads h JOIN saas_leases l ON l.name = 'relay' WHERE h.name = 'events'",
     )
     .fetch_one(store.pool())
@@ -70,7 +72,8 @@ async fn measure(
     metrics::gauge!(names::RELAY_LAG_EVENTS).set(head.saturating_sub(cursor) as f64);
     metrics::gauge!(names::RELAY_LAG_SECONDS).set(oldest.unwrap_or(0).max(0) as f64 / 1e6);
     let open: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT kind, status, COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running') GROUP BY kind, status",
+        "SELECT kind, status, COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running')
+         GROUP BY kind, status",
     )
     .fetch_all(store.pool())
     .await?;

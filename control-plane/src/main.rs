@@ -1,7 +1,4 @@
-//! The control plane: the admin API, the commands behind it, the schedules, and the relay that publishes events.
-//!
-//! Read it in the order of an event: [`admin`] (HTTP) -> [`commands`] (one unit of work) -> `kernel::store` (append) ->
-//! [`relay`] (publish).
+#![doc = include_str!("../README.md")]
 
 mod admin;
 mod app;
@@ -26,8 +23,8 @@ use std::process::ExitCode;
 
 /// Control plane of the SaaS: creates and governs tenants, records every change as an event, publishes the events.
 ///
-/// Settings come from the environment; deploy/defaults.env documents each of them.
-/// Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 4 looked and found something wrong.
+/// Settings come from the environment; deploy/defaults.env documents each of them. Exit codes: 0 done, 1 failed (the
+/// reason is on standard error), 2 wrong usage, 4 something wrong was found.
 #[derive(Parser)]
 #[command(
     name = "control-plane",
@@ -69,7 +66,7 @@ enum Role {
     Schedule(cli::schedule::ScheduleCommand),
     /// Print the OpenAPI document of the admin API.
     Openapi,
-    /// Have statistics of tenants counted for days that are over.
+    /// Have statistics of tenants counted for past days.
     #[command(subcommand)]
     Stats(stats::StatsCommand),
     Rebuild(rebuild::Options),

@@ -1,10 +1,9 @@
-//! Proof that a domain is the tenant's: a TXT record with a random value, which only its owner can set.
+//! Proof that a domain belongs to a tenant: a TXT record with a random value, which only the domain's owner can set.
 //!
-//! **Guarantees.** Where verification is required, no domain serves that was not seen to have its record, but for those
-//! that
-//! need no proof: domains below [`Ownership::exempt`] (the installation's own), the default tenant's from the settings,
-//! and one that its former tenant takes back while it rests. A look asks DNS each time anew (nothing is cached),
-//! follows CNAMEs, and ends in time; it never happens inside a transaction.
+//! **Guarantees.** Where verification is required, a domain serves only after its record was seen. Three kinds of
+//! domains need no proof: those below [`Ownership::exempt`] (the installation's own), the default tenant's domain from
+//! the settings, and a domain that its former tenant takes back while it rests. A check asks DNS each time without a
+//! cache, follows CNAMEs, and ends in time; it never happens inside a transaction.
 
 use chrono::NaiveDateTime;
 use hickory_resolver::TokioResolver;
@@ -25,34 +24,34 @@ use utoipa::ToSchema;
 /// Label of the record, below the domain.
 const LABEL: &str = "_ai-shifu-challenge";
 
-/// Values told of a record that is not the right one.
+/// Values of a wrong record that are reported.
 const SHOWN: usize = 5;
 
-/// See the module.
+/// Decides which domains need a proof, and asks DNS for it.
 pub struct Ownership {
     required: bool,
     exempt: Vec<DomainName>,
-    /// Days a challenge counts.
+    /// Days until a challenge expires.
     pub days: u32,
     timeout: Duration,
     resolver: TokioResolver,
 }
 
-/// What DNS says.
+/// What DNS answered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The record is there, with the value.
+    /// The record has the value.
     Proven,
-    /// There is no such record.
+    /// The domain has no such record.
     NoRecord,
     /// The record has other values.
     WrongValue(Vec<String>),
-    /// DNS did not answer, or with a failure: nothing is known.
+    /// DNS did not answer, or answered with a failure: nothing is known.
     Unanswered,
 }
 
 impl Verdict {
-    /// The word in answers and metrics.
+    /// The word for it in answers and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Proven => "proven",
@@ -64,7 +63,7 @@ impl Verdict {
 }
 
 impl Ownership {
-    /// Reads the settings; names the first that is wrong.
+    /// Reads the settings; names the first one that is wrong.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let required = match settings.get::<String>("DOMAIN_VERIFICATION")?.as_str() {
             "required" => true,
@@ -86,8 +85,8 @@ impl Ownership {
         Ok(Self { required, exempt, days, timeout, resolver })
     }
 
-    /// Whether `tenant` has to prove `domain` before it serves. A domain of another tenant is refused here, before
-    /// somebody sets a record in vain; the proof is decided when it is there.
+    /// Whether `tenant` has to prove `domain` before it serves. A domain of another tenant is refused here, before its
+    /// owner sets a record in vain; whether the proof succeeds is decided when the record is seen.
     pub async fn is_needed(
         &self,
         unit: &mut UnitOfWork,
@@ -116,9 +115,9 @@ impl Ownership {
         self.exempt.iter().any(below)
     }
 
-    /// Looks whether the record is there.
+    /// Asks DNS for the record.
     pub async fn check(&self, domain: &DomainName, challenge: &str) -> Verdict {
-        // With its dot the name is whole: no search domain of this machine is added.
+        // The dot ends the name, so the resolver adds no search domain of this machine.
         let asking = self.resolver.txt_lookup(format!("{}.", record_name(domain)));
         let verdict = match tokio::time::timeout(self.timeout, asking).await {
             Ok(Ok(found)) => {
@@ -153,7 +152,7 @@ fn unanswered(domain: &DomainName, error: &NetError) -> Verdict {
     Verdict::Unanswered
 }
 
-/// A new value for a record: 128 random bits. No secret, but nobody can have set it before it was asked for.
+/// A new value for a record: 128 random bits. It is no secret, but no record can have it before it is requested.
 pub fn new_challenge() -> String {
     hex::encode(tokens::random::<16>())
 }
@@ -165,14 +164,14 @@ pub struct Record {
     /// Always `TXT`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// Its name, below the domain.
+    /// The record's name, below the domain.
     name: String,
-    /// What it has to say.
+    /// The value that it must have.
     value: String,
 }
 
 impl Record {
-    /// Of a domain that was asked for.
+    /// The record that proves a requested domain.
     pub fn of(domain: &DomainName, challenge: &str) -> Self {
         Self { kind: "TXT", name: record_name(domain), value: challenge.to_owned() }
     }
@@ -182,7 +181,7 @@ fn record_name(domain: &DomainName) -> String {
     format!("{LABEL}.{domain}")
 }
 
-/// A resolver at `address`, or the system's.
+/// A resolver at `address`, or the system's if that is empty.
 fn resolver(address: &str, timeout: Duration) -> Result<TokioResolver, ConfigError> {
     let failed = |error: NetError| wrong("DNS_RESOLVER", format!("the system's resolver cannot be used: {error}"));
     let mut builder = match address.trim() {
@@ -198,9 +197,9 @@ fn resolver(address: &str, timeout: Duration) -> Result<TokioResolver, ConfigErr
         }
     };
     let options = builder.options_mut();
-    // Within the whole time: a first try, and a second for a packet that was lost.
+    // One try, and a second one for a lost packet, fit into the whole time.
     (options.timeout, options.attempts) = (timeout / 3, 1);
-    // Somebody has just set the record: what was so a moment ago is no answer.
+    // The tenant may just have set the record, so an older answer must not count.
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
     builder.build().map_err(failed)
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_is_below_an_exempt_domain_is_exempt() {
+    async fn only_domains_below_an_exempt_one_are_exempt() {
         let ownership = ownership(&[("DOMAIN_VERIFICATION_EXEMPT", "Saas.Example, ")]).unwrap();
         let exempt = |domain: &str| ownership.is_exempt(&domain.parse().unwrap());
         assert!(exempt("acme.saas.example") && exempt("a.b.saas.example"));
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_is_one_of_the_records() {
+    fn one_record_with_the_value_proves_the_domain() {
         let of = |values: &[&str]| verdict(values.iter().map(|value| (*value).to_owned()).collect(), "abc");
         assert_eq!(of(&["other", "abc"]), Verdict::Proven);
         assert_eq!(of(&[]), Verdict::NoRecord);
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_resolvers() {
+    fn a_resolver_without_a_port_has_port_53() {
         assert_eq!(address_of("127.0.0.1:5353").unwrap().port(), 5353);
         assert_eq!(address_of("::1").unwrap(), "[::1]:53".parse().unwrap());
         assert_eq!(address_of("localhost").unwrap().port(), 53);

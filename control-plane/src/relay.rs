@@ -1,8 +1,7 @@
 //! The relay: publishes the event log to RabbitMQ, in position order, at least once.
 //!
 //! **Guarantees.** The event table is the outbox: an event that was committed is published, however often this process
-//! is
-//! killed in between. The cursor is the highest position up to which the broker has confirmed everything, so a crash
+//! is killed in between. The cursor is the highest position up to which the broker has confirmed everything, so a crash
 //! repeats at most one batch and skips nothing. One relay works at a time: it holds a lease with an epoch, and a relay
 //! that was stopped meanwhile cannot move the cursor. A message the broker has no queue for is an error: it means that
 //! the topology is broken, and going on would lose events.
@@ -55,8 +54,7 @@ pub async fn run(
         match ended {
             Ok(()) => waits.reset(),
             Err(error) => {
-                let told = Part::Degraded(kernel::error::chain(&error));
-                health.tell("relay", told);
+                health.tell("relay", Part::Degraded(kernel::error::chain(&error)));
             }
         }
         let pause = match role.is_held_by_another(store.pool()).await {

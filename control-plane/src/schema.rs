@@ -1,4 +1,4 @@
-//! Which tenants have the schema of this program, and which do not have it yet.
+//! Which tenants have the newest schema, and which do not have it yet.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::database::migrate::tenant_schema;
@@ -9,31 +9,31 @@ use utoipa::ToSchema;
 /// Whether the tenant of a snapshot `s` has a database with a schema older than the one that is bound.
 pub const BEHIND: &str = "s.has_database = 1 AND s.schema_version < ?";
 
-/// Most failures shown.
+/// Most failures that are shown.
 const SHOWN: u32 = 100;
 
-/// How far the tenants are.
+/// The progress of schema migrations.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TenantSchemas)]
 pub struct Report {
-    /// The newest tenant migration of this control plane: what tenants are brought to.
+    /// The newest tenant migration of this control plane, which tenants are brought to.
     schema_version: u32,
     /// Tenants that have a database.
     tenants: i64,
-    /// Those of them that have an older schema.
+    /// Tenants with a database of an older schema.
     behind: i64,
-    /// Jobs that bring a tenant to it and have not ended.
+    /// Migration jobs that have not ended.
     migrating: i64,
-    /// Tenants that are behind because their newest job failed, the first hundred.
+    /// Tenants that are behind because their newest migration failed, the first hundred.
     failed: Vec<Failure>,
 }
 
-/// A tenant that could not be brought to the newest schema. It is served all the same.
+/// A tenant that could not be brought to the newest schema. Nodes serve it all the same.
 #[derive(Serialize, ToSchema)]
 #[schema(as = FailedMigration)]
 struct Failure {
     tenant_id: String,
-    /// What its database has.
+    /// The schema of its database.
     schema_version: u32,
     operation_id: String,
     error: Option<String>,
@@ -60,7 +60,7 @@ pub async fn count(connection: &mut MySqlConnection) -> Result<(i64, i64), sqlx:
     .await
 }
 
-/// How far they are.
+/// The progress of schema migrations.
 pub async fn report(connection: &mut MySqlConnection) -> Result<Report, sqlx::Error> {
     let (tenants, behind) = count(connection).await?;
     let (migrating,): (i64,) = sqlx::query_as(
@@ -71,7 +71,8 @@ pub async fn report(connection: &mut MySqlConnection) -> Result<Report, sqlx::Er
     let failed: Vec<Failed> = sqlx::query_as(&format!(
         "SELECT s.tenant_id, s.schema_version,
                 o.operation_id, o.error, o.finished_at
-         FROM saas_tenant_snapshots s JOIN saas_operations o ON o.tenant_id = s.tenant_id AND o.kind = 'migrate' AND o.status = 'failed'
+         FROM saas_tenant_snapshots s
+         JOIN saas_operations o ON o.tenant_id = s.tenant_id AND o.kind = 'migrate' AND o.status = 'failed'
          WHERE {BEHIND} AND NOT EXISTS (SELECT 1 FROM saas_operations n
              WHERE n.tenant_id = o.tenant_id AND n.kind = 'migrate' AND n.operation_id > o.operation_id)
          ORDER BY s.tenant_id LIMIT {SHOWN}"

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
-/// Live streams of events at once; each asks the system database once a second.
+/// Most live streams of events at once; each asks the system database once a second.
 const STREAMS: usize = 64;
 
 /// `control-plane serve`.
@@ -106,7 +106,7 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let options =
         database::options(&settings.secret("SYSTEM_DB_URL")?).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = start::connect("the system database (SYSTEM_DB_URL)", &options).await?;
-    engine::look(&mut connection).await.context("the system database (SYSTEM_DB_URL) will not do")?;
+    engine::look(&mut connection).await.context("the system database (SYSTEM_DB_URL) lacks what we need")?;
     let applied = migrate::run(&mut connection).await?;
     match applied.as_slice() {
         [] => eprintln!("the system database is up to date"),

@@ -1,8 +1,7 @@
 //! The answer to a request that changes something, given once per `Idempotency-Key`.
 //!
 //! **Guarantee.** The answer is stored in the unit of work of its command. A repeated request with the same key gets
-//! the
-//! stored answer, and the command does not run again.
+//! the stored answer, and the command does not run again.
 
 use super::Caller;
 use crate::app::App;
@@ -16,7 +15,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Display;
 
-/// An answer.
 pub struct Answer {
     status: StatusCode,
     location: Option<String>,

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// A caller whose token is valid and allows the request.
+/// A caller with a valid token that allows the request.
 pub struct Caller {
     /// `token:<id>`, recorded in events.
     pub actor: String,

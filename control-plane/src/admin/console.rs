@@ -1,6 +1,6 @@
-//! The console: one page that uses the admin API as any other client does, with the token its user gives it.
+//! The console: one page that uses the admin API like any other client, with the token that its user enters.
 //!
-//! The page itself is no secret and needs no token. It loads nothing from anywhere else, and may not be framed.
+//! The page itself is no secret and needs no token. It loads nothing from another host, and browsers may not frame it.
 
 use axum::http::header;
 use axum::response::{Html, IntoResponse};

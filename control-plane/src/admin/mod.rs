@@ -29,7 +29,7 @@ use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Longest time a request may take, in seconds; streams begin within it and go on.
+/// Longest time that a request may take. A stream begins within it and then has no limit.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// All routes of the process.
@@ -46,7 +46,7 @@ pub fn router(state: AdminState, health: &Health) -> Router {
         .layer(from_fn(edge))
 }
 
-/// The list of the routes, and what each says of itself.
+/// All routes with their documentation.
 fn api() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(console::page))
@@ -98,8 +98,8 @@ fn api() -> OpenApiRouter<AdminState> {
 pub fn document() -> Value {
     const API: Api = Api {
         title: "Admin API",
-        about: "Tenants of a SaaS with one database for each tenant: their life, domains, members and users. Slow work is \
-                accepted with 202 and followed as an operation; whatever changes is an event.",
+        about: "Tenants of a SaaS with one database for each tenant: their life, domains, members and users. Slow work \
+                is accepted with 202 and followed as an operation; every change of a tenant is an event.",
         security: || {
             json!({
                 "admin_token": {"type": "apiKey", "in": "header", "name": "X-Admin-Token"},
@@ -109,7 +109,7 @@ pub fn document() -> Value {
         headers: |method| match method {
             "post" => vec![json!({
                 "name": "Idempotency-Key", "in": "header", "required": false,
-                "description": "The same request with the same key is done once; its answer is kept for some days.",
+                "description": "The same request with the same key is done once; its answer is stored for some days.",
                 "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
             })],
             _ => Vec::new(),
@@ -131,7 +131,7 @@ pub fn document() -> Value {
     API.document(routes)
 }
 
-/// Bounds how many requests are in work and how long each of them is.
+/// Bounds how many requests are in work, and how long each of them takes.
 async fn take_turn(State(state): State<AdminState>, request: Request, next: Next) -> Response {
     let Ok(_turn) = state.turns.clone().try_acquire_owned() else {
         return ApiError::from(Code::Unavailable).into_response();
@@ -139,7 +139,7 @@ async fn take_turn(State(state): State<AdminState>, request: Request, next: Next
     match tokio::time::timeout(DEADLINE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            tracing::warn!("a request was given up after {} s", DEADLINE.as_secs());
+            tracing::warn!("a request was cancelled after {} s", DEADLINE.as_secs());
             ApiError::from(Code::Unavailable).into_response()
         }
     }

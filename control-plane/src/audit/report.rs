@@ -1,4 +1,4 @@
-//! What became of an audit.
+//! The outcome of an audit.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::audit::{Drift, PATIENCE};
@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{MySqlConnection, Row};
 use utoipa::ToSchema;
 
-/// Most findings that are told.
+/// Most findings that are reported.
 const MOST: u32 = 1000;
 
 /// One difference.
@@ -16,17 +16,17 @@ pub struct Finding {
     /// Its kind, such as `account_open`.
     #[schema(value_type = String)]
     pub kind: Drift,
-    /// Where; empty for the system database.
+    /// The database server; empty for the system database.
     pub server: String,
-    /// Whose; empty for nobody's.
+    /// The tenant; empty for what belongs to no tenant.
     pub tenant_id: String,
-    /// The thing that differs.
+    /// What differs, such as the name of a user or a table.
     pub subject: String,
-    /// What is wrong with it, for people.
+    /// What is wrong with it, in words.
     pub what: &'static str,
     /// How it differs.
     pub detail: String,
-    /// It differs no more.
+    /// Whether it was repaired.
     pub repaired: bool,
 }
 
@@ -34,23 +34,22 @@ pub struct Finding {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = AuditReport)]
 pub struct Report {
-    /// Its id.
     pub audit_id: String,
-    /// Who asked for it.
+    /// The actor that requested it.
     pub requested_by: String,
     /// Whether what is safe is repaired.
     pub repair: bool,
-    /// `running`, `done`, or `incomplete`: a look failed, or nobody took it up.
+    /// `running`, `done`, or `incomplete`: a check failed, or no provisioner took it up.
     pub status: &'static str,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
     /// When the last of its jobs ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Tenants compared with what stands on their servers.
+    /// Tenants that were compared with their servers.
     pub tenants_compared: u64,
-    /// Tenants not looked at, because a job of theirs was in progress.
+    /// Tenants that were not compared, because a job of theirs was in progress.
     pub tenants_passed_over: u64,
-    /// Tenants that are being looked at on their own, because something looked wrong.
+    /// Tenants that are still being checked one by one, because the survey found a difference.
     pub tenants_left: u64,
     /// Differences that are left, and those that were repaired.
     pub findings: Vec<Finding>,
@@ -63,7 +62,6 @@ impl Report {
     }
 }
 
-/// The newest audit.
 pub async fn newest(connection: &mut MySqlConnection) -> Result<Option<Report>, sqlx::Error> {
     let row: Option<(String,)> =
         sqlx::query_as("SELECT audit_id FROM saas_audits ORDER BY created_at DESC, audit_id DESC LIMIT 1")
@@ -88,7 +86,8 @@ pub async fn of(connection: &mut MySqlConnection, audit_id: &str) -> Result<Opti
     let Some((requested_by, repair, created_at, is_old)) = audit else { return Ok(None) };
     let mut findings = found(connection, audit_id).await?;
     let jobs: Vec<Job> = sqlx::query_as(
-        "SELECT j.server_id, j.tenant_id, j.compared, j.passed_over, COALESCE(o.status, 'failed'), o.error, o.finished_at
+        "SELECT j.server_id, j.tenant_id, j.compared, j.passed_over, COALESCE(o.status, 'failed'), o.error,
+                o.finished_at
          FROM saas_audit_jobs j LEFT JOIN saas_operations o ON o.operation_id = j.operation_id WHERE j.audit_id = ?",
     )
     .bind(audit_id)
@@ -96,14 +95,14 @@ pub async fn of(connection: &mut MySqlConnection, audit_id: &str) -> Result<Opti
     .await?;
     let (mut open, mut compared, mut passed_over, mut left, mut incomplete) = (false, 0, 0, 0, jobs.is_empty());
     let mut ended_at = None;
-    for (server, tenant_id, looked, over, status, error, finished) in jobs {
+    for (server, tenant_id, surveyed, over, status, error, finished) in jobs {
         let (survey, ended) = (tenant_id.is_empty(), !matches!(status.as_str(), "pending" | "running"));
         ended_at = ended_at.max(finished);
         passed_over += u64::from(over);
         if survey {
-            compared += u64::from(looked);
+            compared += u64::from(surveyed);
         }
-        // A server whose provisioner is away holds up nobody for ever.
+        // A server whose provisioner is away does not keep the audit open for ever.
         let given_up = survey && is_old && status == "pending";
         if !(ended || given_up) {
             open = true;

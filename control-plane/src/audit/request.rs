@@ -7,7 +7,6 @@ use kernel::audit::{PATIENCE, enqueue};
 use kernel::store::{UnitOfWork, servers};
 use uuid::Uuid;
 
-/// Requests an audit.
 pub struct RequestAudit {
     /// Whether what is safe is repaired.
     pub repair: bool,

@@ -11,7 +11,6 @@ const MOST: u32 = 1000;
 /// A job that has been due for so long without a lease waits for a worker that is not there.
 const STUCK_SECONDS: u32 = 300;
 
-/// All differences.
 pub async fn findings(connection: &mut MySqlConnection) -> Result<Vec<Finding>, sqlx::Error> {
     let checks = [
         (
@@ -32,7 +31,8 @@ pub async fn findings(connection: &mut MySqlConnection) -> Result<Vec<Finding>, 
         (
             Drift::JobStuck,
             format!(
-                "SELECT o.tenant_id FROM saas_operations o WHERE o.status IN ('pending', 'running') AND o.tenant_id <> ''
+                "SELECT o.tenant_id FROM saas_operations o
+                 WHERE o.status IN ('pending', 'running') AND o.tenant_id <> ''
                      AND GREATEST(o.next_attempt_at, COALESCE(o.lease_until, o.next_attempt_at))
                          < UTC_TIMESTAMP(6) - INTERVAL {STUCK_SECONDS} SECOND"
             ),

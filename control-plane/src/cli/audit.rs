@@ -17,19 +17,19 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Compare what stands on the database servers, and what the system database keeps, with what the events say.
+/// Compare the database servers, and the rows of the system database, with the events.
 ///
-/// Databases and their marks and schemas, users, rights, limits, locks, sessions and credentials are looked at by the
-/// running provisioners, in both directions: also for what belongs to no tenant. Projections, rotations and jobs are
-/// looked at here.
+/// The running provisioners check databases with their ownership markers and schemas, users, rights, limits, locks,
+/// sessions and credentials, in both directions: they also find what belongs to no tenant. This command checks
+/// projections, rotations and jobs.
 ///
 /// With --repair, what is safe is repaired: rights, limits, locks and users are made as they should be, users that
-/// belong to nobody are dropped, projections are rebuilt. No database is ever dropped or changed. Each repair is an
+/// belong to no tenant are dropped, projections are rebuilt. No database is ever dropped or changed. Each repair is an
 /// event of its tenant.
 ///
 /// The projections need tables named ..__rebuild, so SYSTEM_DB_URL must be that of the account that migrates.
 ///
-/// Exit codes: 0 nothing is left that differs, 4 something is, or was not looked at.
+/// Exit codes: 0 no difference is left, 4 a difference is left, or something was not checked.
 #[derive(Args)]
 pub struct Options {
     /// Repair what is safe.
@@ -76,7 +76,7 @@ async fn wait(pool: &MySqlPool, audit_id: &str, limit: Duration) -> anyhow::Resu
             return Ok(report);
         }
         let now =
-            format!("compared {} tenants, {} to be looked at closely", report.tenants_compared, report.tenants_left);
+            format!("compared {} tenants, {} to be checked one by one", report.tenants_compared, report.tenants_left);
         if begun.elapsed() > Duration::from_secs(1) && now != said {
             eprintln!("{now}");
             said = now;

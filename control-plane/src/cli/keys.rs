@@ -1,4 +1,4 @@
-//! `control-plane keys`: changing the keys that seal secrets, while the services go on.
+//! `control-plane keys`: replaces the keys that seal secrets, while the services run.
 //!
 //! Keys live in the environment of the processes (`ENCRYPTION_KEYS`) and nowhere else, so these commands print the next
 //! value on standard output and everything else on standard error. They read the present value where every process
@@ -20,11 +20,11 @@ use std::process::ExitCode;
 /// The order in which a key is replaced; also in the README.
 pub const HELP: &str = "To replace a key, in this order:
   1. keys add k2       put the printed value into ENCRYPTION_KEYS of every process and restart it
-  2. keys promote k2   the same again: from here on k2 seals, and everybody can open it
+  2. keys promote k2   the same again: from here on k2 seals, and every process can open it
   3. keys reseal       seals with k2 what was sealed with another key; `provisioner backup reseal` does so in backups
   4. keys retire k1    refused while anything needs k1; then put the printed value in place
-No step has a moment in which a text cannot be opened. Step 2 must not begin before step 1 has reached every process, and
-step 3 not before step 2 has.";
+At no time is there a text that a process cannot open. Step 2 must not begin before step 1 has reached every process,
+nor step 3 before step 2 has.";
 
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
@@ -49,7 +49,7 @@ pub enum KeysCommand {
     ///
     /// Exit codes: 0 done, 4 some texts do not open with the ring.
     Reseal {
-        /// At most so many texts now.
+        /// Reseal at most so many texts now.
         #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
         limit: u64,
     },
@@ -97,9 +97,9 @@ struct Key {
     key_id: String,
     in_ring: bool,
     primary: bool,
-    /// Texts that need it, by table.
+    /// How many texts need it, by table.
     texts: Uses,
-    /// Times it sealed, as far as counted.
+    /// How often it has sealed, as far as counted.
     sealings: u64,
     last_sealed_at: Option<NaiveDateTime>,
 }
@@ -175,7 +175,7 @@ async fn reseal_all(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> anyhow::Res
     Ok(if ended.closed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 
-/// A process that was forgotten in step 2 goes on sealing with the old key, and nobody could open that.
+/// A process that still has the old key first seals with it, and without that key nothing could open those texts.
 async fn warn_of_stragglers(pool: &MySqlPool, id: &str) -> anyhow::Result<()> {
     let lately: Option<(i64,)> = sqlx::query_as(
         "SELECT TIMESTAMPDIFF(SECOND, last_sealed_at, UTC_TIMESTAMP(6)) FROM saas_encryption_counts
@@ -186,7 +186,8 @@ async fn warn_of_stragglers(pool: &MySqlPool, id: &str) -> anyhow::Result<()> {
     .await?;
     if let Some((seconds,)) = lately {
         eprintln!(
-            "warning: something was sealed with {id} {seconds} s ago; make sure that no process has it first in its ring"
+            "warning: something was sealed with {id} {seconds} s ago; \
+             make sure that no process has it first in its ring"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `control-plane rebuild`: shows that the rows in use are what the events say, or makes them so.
+//! `control-plane rebuild`: compares the rows in use with what the events say, or makes them equal.
 
 use super::{FOUND, system_options};
 use clap::Args;
@@ -7,20 +7,20 @@ use kernel::store::{Rebuilt, rebuild};
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Make all rows that are folded from events anew, and compare them with those in use.
+/// Rebuild all rows that are folded from events, and compare them with those in use.
 ///
-/// The rows (tenants, their databases, members, domains, pending domains, snapshots, reservations) are made beside
-/// those in use and compared byte for byte, while the services go on. Without --check the new ones are then put in the
-/// place of those that differ, in one transaction.
+/// The rows (tenants, their databases, members, domains, pending domains, snapshots, reservations) are built beside
+/// those in use and compared byte for byte, while the services run. Without --check, the new rows then replace those
+/// that differ, in one transaction.
 ///
 /// It makes and drops tables named ..__rebuild, so SYSTEM_DB_URL must be that of the account that migrates. Names and
 /// sealed passwords of the tenants' database users are not in the events: they are not compared and stay as they are.
-/// Data nodes do not notice a repair; restart them after one.
+/// Data nodes do not notice a repair: restart them after one.
 ///
 /// Exit codes: 0 equal, or equal now; 4 different (with --check).
 #[derive(Args)]
 pub struct Options {
-    /// Only look: change nothing that is in use.
+    /// Only compare: change nothing that is in use.
     #[arg(long)]
     check: bool,
     /// Print the result as JSON.

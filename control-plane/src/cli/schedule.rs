@@ -1,4 +1,4 @@
-//! `control-plane schedule`: what is done by the clock, and asking for it now.
+//! `control-plane schedule`: shows the schedules, and requests a run.
 
 use super::{FOUND, system_pool};
 use crate::commands::perform;
@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 #[derive(Subcommand)]
 #[command(
     after_help = "Expressions are cron in UTC, seconds first: \"0 30 2 * * *\" is 02:30:00 every day. They are settings
-(SCHEDULE_...), an empty one is off. One process at a time leads; after a time without a leader the newest missed slot is
-caught up, once.
+(SCHEDULE_...); an empty one switches its schedule off. One process at a time leads. After a time without a leader the
+newest missed slot is caught up, once.
 
 Examples:
   control-plane schedule list --json
   control-plane schedule run history-retention"
 )]
 pub enum ScheduleCommand {
-    /// Show each schedule with its last and next run, and who leads.
+    /// Show each schedule with its last and next run, and the process that leads.
     ///
     /// Exit codes: 0 all is well, 4 the last run of a schedule failed.
     List {
@@ -30,13 +30,13 @@ pub enum ScheduleCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Ask for a run now, and wait for its end. The leading `control-plane serve` does it.
+    /// Request a run now, and wait for its end. The leading `control-plane serve` does it.
     ///
     /// Exit codes: 0 done, 4 it failed or has not ended in time.
     Run {
-        /// Which; see `list`.
+        /// The name of a schedule; see `list`.
         name: String,
-        /// Seconds to wait for its end; 0: only ask for it.
+        /// Seconds to wait for its end; 0: only request it.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         wait: u64,
     },

@@ -1,4 +1,4 @@
-//! `control-plane stats`: asking for statistics of days that are over, and looking at collections.
+//! `control-plane stats`: requests statistics of past days, and shows collections.
 
 use super::{FOUND, system_pool};
 use crate::commands::perform;
@@ -29,7 +29,7 @@ pub enum StatsCommand {
         /// Last day; at most 366 days in all, and none that has not begun.
         #[arg(long, value_name = "DAY")]
         to: NaiveDate,
-        /// Seconds to wait for the end; 0: only ask for it.
+        /// Seconds to wait for the end; 0: only request it.
         #[arg(long, value_name = "SECONDS", default_value_t = 600)]
         wait: u64,
         /// Print the result as JSON.

@@ -1,5 +1,5 @@
-//! `control-plane token`: the tokens of the admin API. They are made here and not by the API itself: the first one has
-//! to come from somewhere, and whoever can run this command holds the system database anyway.
+//! `control-plane token`: the tokens of the admin API. This command makes them and not the API, because the first token
+//! must come from somewhere, and an operator who can run this command can read and write the system database anyway.
 
 use super::connect;
 use chrono::NaiveDateTime;

@@ -1,4 +1,4 @@
-//! `control-plane verify-log`: shows that nobody changed the history.
+//! `control-plane verify-log`: shows that the history was not changed.
 
 use super::{FOUND, connect};
 use clap::Args;
@@ -8,15 +8,15 @@ use kernel::store::{Wrong, verify_log};
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Check that nobody changed the event log.
+/// Check that the event log was not changed.
 ///
 /// Reads every event once: positions have no hole, versions follow, each event's hash is that of its columns and of the
-/// event before, and the head is that of the last one. Stops at the first that is wrong, and names it.
+/// event before, and the head is that of the last one. Stops at the first event that is wrong, and names it.
 ///
-/// Whoever can write to the database can also compute the whole chain anew: note the head's hash elsewhere from time to
-/// time if that matters.
+/// A person who can write to the database can also compute the whole chain again. If that matters, note the head's hash
+/// in another place from time to time.
 ///
-/// Exit codes: 0 all is well, 4 something is wrong.
+/// Exit codes: 0 the log is right, 4 something is wrong.
 #[derive(Args)]
 pub struct Options {
     /// Begin at this position and believe what is before it.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Creates a tenant.
 pub struct CreateTenant {
     pub tenant_id: TenantId,
     pub tenant_name: String,

@@ -40,7 +40,8 @@ impl Write for PutPlan {
 /// the plan then.
 async fn enforce_all(unit: &mut UnitOfWork, plan_type: &str, patience: Duration) -> Result<(), sqlx::Error> {
     let tenants: Vec<(String, String)> = sqlx::query_as(
-        "SELECT tenant_id, server_id FROM saas_tenant_snapshots WHERE plan_type = ? AND server_id <> '' AND status <> 0",
+        "SELECT tenant_id, server_id FROM saas_tenant_snapshots
+         WHERE plan_type = ? AND server_id <> '' AND status <> 0",
     )
     .bind(plan_type)
     .fetch_all(unit.connection())

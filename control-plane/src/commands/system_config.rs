@@ -1,8 +1,7 @@
 //! The switches of the installation, written with their types.
 //!
 //! **Guarantee.** A switch that a service acts on never gets a value that the service does not know. A key that does
-//! not
-//! exist is refused unless the caller asks for its creation: a typing error would be a switch without effect.
+//! not exist is refused unless the caller asks for its creation: a typing error would be a switch without effect.
 
 use super::{Refusal, Write};
 use kernel::domain::{MAX_VALUE, SettingKey, SettingType, TenantId, TenantState};

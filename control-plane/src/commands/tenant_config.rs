@@ -69,8 +69,8 @@ impl Write for ChangeTenantSetting {
             return Err(ApiError::invalid("value", "config_key", format!("a tenant has at most {MOST} entries")).into());
         }
         sqlx::query(
-            "INSERT INTO saas_tenant_settings (tenant_id, config_key, config_type, config_value, sealed_value, description,
-                                               removed, position, updated_at)
+            "INSERT INTO saas_tenant_settings (tenant_id, config_key, config_type, config_value, sealed_value,
+                                               description, removed, position, updated_at)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6))
              ON DUPLICATE KEY UPDATE config_type = VALUES(config_type), config_value = VALUES(config_value),
                  sealed_value = VALUES(sealed_value), description = COALESCE(VALUES(description), description),

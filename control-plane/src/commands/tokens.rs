@@ -1,8 +1,8 @@
 //! Session tokens of users.
 //!
 //! **Guarantee.** The row of a revoked token goes and the count of revocations rises in one transaction. Every node
-//! reads
-//! that count with the head of the event log, at least once a second, and then forgets all sessions that it has cached.
+//! reads that count with the head of the event log, at least once a second, and then forgets all sessions that it has
+//! cached.
 
 use super::users::require_user;
 use super::{Refusal, Write};

@@ -131,7 +131,6 @@ pub struct UserChange {
     pub user_language: Option<String>,
 }
 
-/// Changes a user.
 pub struct ChangeUser {
     pub user_id: UserId,
     pub change: UserChange,
@@ -155,8 +154,10 @@ impl Write for ChangeUser {
             }
         }
         sqlx::query(
-            "UPDATE user_info SET username = COALESCE(?, username), name = COALESCE(?, name), email = COALESCE(?, email),
-                    mobile = COALESCE(?, mobile), user_language = COALESCE(?, user_language) WHERE id = ?",
+            "UPDATE user_info SET username = COALESCE(?, username), name = COALESCE(?, name),
+                    email = COALESCE(?, email), mobile = COALESCE(?, mobile),
+                    user_language = COALESCE(?, user_language)
+             WHERE id = ?",
         )
         .bind(username)
         .bind(name)

@@ -1,10 +1,9 @@
 //! The health of the whole system, as `GET /admin/health` reports it.
 //!
 //! **Rules.** `critical`: the system database does not answer, so nothing can be changed. `degraded`: anything else
-//! that an
-//! operator should check, each with a sentence in `reasons`. `healthy`: no reason. What cannot be known is not called
-//! healthy. All requests within [`FRESH`] share one answer, except for its page of tenants. The workers check the
-//! tenants' databases, in a round that is requested when the newest one is older than [`rounds::FRESH_SECONDS`].
+//! that an operator should check, each with a sentence in `reasons`. `healthy`: no reason. What cannot be known is not
+//! called healthy. All requests within [`FRESH`] share one answer, except for its page of tenants. The workers check
+//! the tenants' databases, in a round that is requested when the newest one is older than [`rounds::FRESH_SECONDS`].
 //!
 //! The endpoint also answers while the system database is away. No caller can be authenticated then, so the answer says
 //! no more than that.

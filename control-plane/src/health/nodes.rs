@@ -17,10 +17,13 @@ type Row = (String, u64, NaiveDateTime, Option<String>, bool, Option<i64>);
 pub async fn check(app: &App) -> Result<Part, sqlx::Error> {
     // A restarted node has another id and, if it was given one, the same name.
     let rows: Vec<Row> = sqlx::query_as(&format!(
-        "SELECT n.node_name, n.position, n.seen_at, n.report, (n.seen_at < UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND) <> 0,
-                (SELECT TIMESTAMPDIFF(SECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e WHERE e.position = n.position + 1)
+        "SELECT n.node_name, n.position, n.seen_at, n.report,
+                (n.seen_at < UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND) <> 0,
+                (SELECT TIMESTAMPDIFF(SECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e
+                 WHERE e.position = n.position + 1)
          FROM saas_nodes n WHERE n.seen_at > UTC_TIMESTAMP(6) - INTERVAL {FORGOTTEN_MINUTES} MINUTE
-           AND NOT EXISTS (SELECT 1 FROM saas_nodes newer WHERE newer.node_name = n.node_name AND newer.seen_at > n.seen_at
+           AND NOT EXISTS (SELECT 1 FROM saas_nodes newer
+                           WHERE newer.node_name = n.node_name AND newer.seen_at > n.seen_at
                            AND n.seen_at < UTC_TIMESTAMP(6) - INTERVAL {GONE_SECONDS} SECOND)
          ORDER BY n.node_name, n.node_id LIMIT 1000"
     ))

@@ -20,8 +20,8 @@ pub struct Tenants {
 /// Tenants that are to be served, with the status of the newest check.
 fn from_checks() -> String {
     format!(
-        "FROM (SELECT s.created_position AS position, s.tenant_id, t.tenant_name, t.database_name, s.server_id, h.reason,
-                   h.response_us, h.total_orders, h.total_study_records, h.checked_at,
+        "FROM (SELECT s.created_position AS position, s.tenant_id, t.tenant_name, t.database_name, s.server_id,
+                   h.reason, h.response_us, h.total_orders, h.total_study_records, h.checked_at,
                    CASE WHEN h.checked_at IS NULL OR h.checked_at < UTC_TIMESTAMP(6) - INTERVAL {STALE_SECONDS} SECOND
                         THEN 'unknown' ELSE h.status END AS status
                FROM saas_tenant_snapshots s JOIN saas_tenants t ON t.tenant_id = s.tenant_id
@@ -39,7 +39,7 @@ pub async fn summary(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
         reasons.push(format!("{unhealthy} tenant databases are not healthy"));
     }
     if unknown > 0 {
-        reasons.push(format!("{unknown} tenant databases were not looked at lately"));
+        reasons.push(format!("{unknown} tenant databases were not checked lately"));
     }
     let total = healthy + unhealthy + unknown;
     let value = json!({"total": total, "healthy": healthy, "unhealthy": unhealthy, "unknown": unknown});

@@ -17,7 +17,8 @@ const FAILED_MINUTES: u32 = 10;
 pub async fn relay(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     let (cursor, head, oldest, leads): (u64, u64, Option<i64>, bool) = sqlx::query_as(
         "SELECT l.position, h.position,
-                (SELECT TIMESTAMPDIFF(SECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e WHERE e.position = l.position + 1),
+                (SELECT TIMESTAMPDIFF(SECOND, e.occurred_at, UTC_TIMESTAMP(6)) FROM saas_events e
+                 WHERE e.position = l.position + 1),
                 (l.lease_until > UTC_TIMESTAMP(6)) <> 0
          FROM saas_leases l JOIN saas_heads h ON h.name = 'events' WHERE l.name = 'relay'",
     )
@@ -44,10 +45,12 @@ pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     .await?;
     let (overdue, retried, failed): (i64, i64, i64) = sqlx::query_as(&format!(
         "SELECT CAST(COALESCE(SUM(status IN ('pending', 'running') AND NOT FIND_IN_SET(kind, ?)
-                         AND GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)) < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
+                         AND GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
+                             < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(status IN ('pending', 'running') AND attempts >= 3 AND error IS NOT NULL
                          AND created_at < UTC_TIMESTAMP(6) - INTERVAL {RETRIED_SECONDS} SECOND), 0) AS SIGNED),
-                CAST(COALESCE(SUM(status = 'failed' AND finished_at > UTC_TIMESTAMP(6) - INTERVAL {FAILED_MINUTES} MINUTE), 0) AS SIGNED)
+                CAST(COALESCE(SUM(status = 'failed'
+                         AND finished_at > UTC_TIMESTAMP(6) - INTERVAL {FAILED_MINUTES} MINUTE), 0) AS SIGNED)
          FROM saas_operations WHERE status IN ('pending', 'running', 'failed')"
     ))
     .bind(kernel::jobs::kinds_that_queue())
@@ -82,7 +85,8 @@ pub async fn scheduler(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     // The newest ended run of each schedule.
     let failed: Vec<(String, Option<String>, Option<NaiveDateTime>)> = sqlx::query_as(
         "SELECT r.schedule, r.error, r.ended_at FROM saas_schedule_runs r WHERE r.status = 'failed'
-           AND r.slot = (SELECT MAX(n.slot) FROM saas_schedule_runs n WHERE n.schedule = r.schedule AND n.ended_at IS NOT NULL)",
+           AND r.slot = (SELECT MAX(n.slot) FROM saas_schedule_runs n
+                         WHERE n.schedule = r.schedule AND n.ended_at IS NOT NULL)",
     )
     .fetch_all(pool)
     .await?;
@@ -93,7 +97,10 @@ pub async fn scheduler(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     }
     let failed: Vec<Value> = failed
         .into_iter()
-        .map(|(name, error, ended)| json!({"schedule": name, "error": error, "ended_at": ended.map(|time| time.and_utc())}))
+        .map(|(name, error, ended)| {
+            let ended_at = ended.map(|time| time.and_utc());
+            json!({"schedule": name, "error": error, "ended_at": ended_at})
+        })
         .collect();
     Ok(Part::new(json!({"leader": leads, "failed": failed}), reasons))
 }

@@ -25,7 +25,8 @@ pub async fn back_up(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, Run
         let tenants: Vec<(String, String)> = sqlx::query_as(
             "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t
              WHERE t.has_database = 1
-               AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
+               AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j
+                    JOIN saas_operations o ON o.operation_id = j.operation_id
                     WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'backup'
                       AND (o.status IN ('pending', 'running') OR o.created_at >= ?))
              ORDER BY t.created_position LIMIT ?",
@@ -49,7 +50,8 @@ async fn system(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
     lease.hold(&mut tx).await?;
     let asked: Option<(String,)> = sqlx::query_as(
         "SELECT o.operation_id FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
-         WHERE j.source_tenant_id = '' AND o.kind = 'backup' AND (o.status IN ('pending', 'running') OR o.created_at >= ?) LIMIT 1",
+         WHERE j.source_tenant_id = '' AND o.kind = 'backup'
+           AND (o.status IN ('pending', 'running') OR o.created_at >= ?) LIMIT 1",
     )
     .bind(run.started_at)
     .fetch_optional(&mut *tx)
@@ -81,7 +83,8 @@ pub async fn test(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunErr
         "SELECT t.tenant_id, t.server_id FROM saas_tenant_snapshots t JOIN saas_backups b ON b.tenant_id = t.tenant_id
          WHERE t.has_database = 1
            AND NOT EXISTS (SELECT 1 FROM saas_backup_jobs j JOIN saas_operations o ON o.operation_id = j.operation_id
-                WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'restore_test' AND o.status IN ('pending', 'running'))
+                WHERE j.source_tenant_id = t.tenant_id AND o.kind = 'restore_test'
+                  AND o.status IN ('pending', 'running'))
          GROUP BY t.tenant_id, t.server_id ORDER BY MAX(COALESCE(b.tested_at, '2000-01-01')), t.tenant_id LIMIT ?",
     )
     .bind(left)

@@ -27,7 +27,8 @@ pub async fn verify_pending(app: &App, lease: &Lease) -> Result<u64, RunError> {
     for (domain, tenant_id, _) in pending(app, expired, FORGOTTEN).await? {
         done += perform(app, lease, ACTOR, &ExpireDomainRequest { tenant_id, domain }).await?;
     }
-    let waiting = "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at > UTC_TIMESTAMP(6) ORDER BY RAND() LIMIT ?";
+    let waiting = "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at > UTC_TIMESTAMP(6)
+        ORDER BY RAND() LIMIT ?";
     for some in pending(app, waiting, CHECKS).await?.chunks(AT_ONCE) {
         let checks = some.iter().map(|(domain, _, challenge)| app.ownership.check(domain, challenge));
         let verdicts = join_all(checks).await;

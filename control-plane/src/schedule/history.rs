@@ -11,7 +11,8 @@ const BATCH: u32 = 500;
 /// The counted days stay. These rows only say which worker counted them, and which tenants it could not count.
 const COLLECTIONS: &str = "DELETE FROM saas_collections WHERE ended_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
 const FAILURES: &str = "DELETE FROM saas_collection_failures WHERE failed_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
-    AND NOT EXISTS (SELECT 1 FROM saas_collections c WHERE c.collection_id = saas_collection_failures.collection_id) LIMIT ?";
+    AND NOT EXISTS (SELECT 1 FROM saas_collections c WHERE c.collection_id = saas_collection_failures.collection_id)
+    LIMIT ?";
 
 /// Traces are of use until their event is published.
 const TRACES: &str = "DELETE FROM saas_event_traces WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";

@@ -7,8 +7,7 @@
 //! reads from the database what is left to do, and requests slow work by the ordinary commands.
 //!
 //! **Missed slots.** After a time without a leader, the newest missed slot of each schedule gets its run, once, and
-//! older
-//! ones get none: every work here does all that is due, however long it has been due.
+//! older ones get none: every work here does all that is due, however long it has been due.
 //!
 //! A new schedule is an entry in [`SCHEDULES`] and a setting in `deploy/defaults.env`.
 
@@ -47,7 +46,7 @@ pub struct Clock {
 
 /// A schedule.
 pub struct Schedule {
-    /// Its name in the API, in rows and as actor (`schedule:<name>`).
+    /// Its name in the API, in rows, and as actor (`schedule:<name>`).
     pub name: &'static str,
     /// The setting that holds its expression.
     setting: &'static str,
@@ -110,7 +109,7 @@ pub const SCHEDULES: [Schedule; 9] = [
     Schedule {
         name: "domain-verification",
         setting: "SCHEDULE_DOMAIN_VERIFICATION",
-        about: "look for the records of domains that wait for their proof, forget those whose time has passed",
+        about: "check the records of domains that wait for their proof, forget requests that have expired",
         work: |clock, lease, _| Box::pin(domains::verify_pending(&clock.app, lease)),
     },
 ];

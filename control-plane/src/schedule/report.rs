@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub struct Report {
     /// The process that leads; null while none does.
     pub leader: Option<Leader>,
-    /// All of them.
+    /// All schedules.
     pub schedules: Vec<Due>,
 }
 
@@ -28,15 +28,14 @@ pub struct Leader {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Schedule)]
 pub struct Due {
-    /// Its name.
     pub name: &'static str,
-    /// What it does.
+    /// What it does, in words.
     pub about: &'static str,
     /// Cron, in UTC; null: it runs only on request.
     pub expression: Option<String>,
     /// When it runs next, unless a run is requested before.
     pub next_run: Option<DateTime<Utc>>,
-    /// The newest.
+    /// Its newest run.
     pub last_run: Option<Run>,
 }
 

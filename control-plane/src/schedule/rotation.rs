@@ -25,9 +25,11 @@ pub async fn rotate_old(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, 
          JOIN saas_events e ON e.tenant_id = s.tenant_id
               AND e.event_type IN ('tenant.database_provisioned', 'tenant.database_rotated')
          WHERE s.status IN (1, 2)
-           AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = s.tenant_id AND NOT FIND_IN_SET(o.kind, ?)
+           AND NOT EXISTS (SELECT 1 FROM saas_operations o
+                WHERE o.tenant_id = s.tenant_id AND NOT FIND_IN_SET(o.kind, ?)
                 AND (o.status IN ('pending', 'running')
-                     OR (o.kind = 'rotate' AND o.status = 'failed' AND o.finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY)))
+                     OR (o.kind = 'rotate' AND o.status = 'failed'
+                         AND o.finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY)))
          GROUP BY s.tenant_id HAVING MAX(e.occurred_at) < UTC_TIMESTAMP(6) - INTERVAL ? DAY
          ORDER BY MAX(e.occurred_at) LIMIT ?",
     )

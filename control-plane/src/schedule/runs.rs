@@ -15,23 +15,22 @@ const ERROR_CHARS: usize = 1000;
 /// One run of a schedule.
 #[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
 pub struct Run {
-    /// Its id.
     pub run_id: String,
-    /// Of which schedule.
+    /// The name of its schedule.
     pub schedule: String,
-    /// The slot, or when it was asked for.
+    /// The slot, or when it was requested.
     #[serde(serialize_with = "utc")]
     #[schema(value_type = DateTime<Utc>)]
     pub slot: NaiveDateTime,
-    /// `clock`, or who asked for it.
+    /// `clock`, or the actor that requested it.
     pub requested_by: String,
     /// `pending`, `running`, `succeeded`, `failed`.
     pub status: String,
-    /// Who does it, or did.
+    /// The process that does or did it.
     pub owner: Option<String>,
-    /// Leaders that took it up.
+    /// How many leaders have taken it up.
     pub attempts: u32,
-    /// Things asked for or removed.
+    /// How many things it requested or removed.
     pub items: Option<u64>,
     /// Why it failed.
     pub error: Option<String>,
@@ -67,10 +66,13 @@ macro_rules! select_run {
 /// Inserts the rows of the schedules: slots count from the first time on.
 pub async fn register(pool: &MySqlPool) -> Result<(), sqlx::Error> {
     for schedule in &SCHEDULES {
-        sqlx::query("INSERT INTO saas_schedules (name, last_slot) VALUES (?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE name = saas_schedules.name")
-            .bind(schedule.name)
-            .execute(pool)
-            .await?;
+        sqlx::query(
+            "INSERT INTO saas_schedules (name, last_slot) VALUES (?, UTC_TIMESTAMP(6))
+             ON DUPLICATE KEY UPDATE name = saas_schedules.name",
+        )
+        .bind(schedule.name)
+        .execute(pool)
+        .await?;
     }
     Ok(())
 }
@@ -180,7 +182,6 @@ pub async fn newest(connection: &mut MySqlConnection, schedule: &str) -> Result<
 
 /// Requests a run now. Until that run begins, every request is answered with it.
 pub struct RequestRun {
-    /// Of which schedule.
     pub schedule: &'static str,
 }
 

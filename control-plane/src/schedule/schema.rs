@@ -21,7 +21,8 @@ pub async fn migrate_behind(app: &App, lease: &Lease) -> Result<u64, RunError> {
             "SELECT s.tenant_id, s.server_id FROM saas_tenant_snapshots s WHERE {BEHIND}
                AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = s.tenant_id AND o.kind = 'migrate'
                     AND (o.status IN ('pending', 'running')
-                         OR (o.status = 'failed' AND o.schema_version >= ? AND o.finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY)))
+                         OR (o.status = 'failed' AND o.schema_version >= ?
+                             AND o.finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY)))
              ORDER BY s.created_position LIMIT ?"
         ))
         .bind(tenant_schema())

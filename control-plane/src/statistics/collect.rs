@@ -11,7 +11,6 @@ use sqlx::{FromRow, MySqlConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Requests a collection.
 pub struct RequestCollection {
     /// Its id: a repeated request with the same id changes nothing.
     pub request_id: String,
@@ -48,7 +47,8 @@ impl Write for RequestCollection {
             let extended = match from {
                 Some(_) => 0,
                 None => sqlx::query(
-                    "UPDATE saas_collections SET to_day = ? WHERE server_id = ? AND status = 'pending' AND from_day IS NULL",
+                    "UPDATE saas_collections SET to_day = ?
+                     WHERE server_id = ? AND status = 'pending' AND from_day IS NULL",
                 )
                 .bind(to)
                 .bind(&server)
@@ -60,8 +60,8 @@ impl Write for RequestCollection {
                 continue;
             }
             sqlx::query(
-                "INSERT INTO saas_collections (collection_id, request_id, server_id, from_day, to_day, requested_by, status,
-                        next_attempt_at, created_at)
+                "INSERT INTO saas_collections (collection_id, request_id, server_id, from_day, to_day, requested_by,
+                        status, next_attempt_at, created_at)
                  VALUES (?, ?, ?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))
                  ON DUPLICATE KEY UPDATE request_id = saas_collections.request_id",
             )
@@ -91,33 +91,32 @@ pub struct RequestedCollection {
 /// A collection as an administrator sees it.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct Collection {
-    /// Its id.
     pub collection_id: String,
-    /// What was asked for at once.
+    /// The request that it belongs to.
     pub request_id: String,
-    /// Whose tenants.
+    /// The database server whose tenants are counted.
     pub server_id: String,
-    /// First day; null: whatever was missing.
+    /// First day; null: the days that were missing.
     #[serde(rename = "from")]
     pub from_day: Option<NaiveDate>,
     /// Last day.
     #[serde(rename = "to")]
     pub to_day: NaiveDate,
-    /// Who asked.
+    /// The actor that requested it.
     pub requested_by: String,
     /// `pending`, `running`, `succeeded`, `failed`.
     pub status: String,
-    /// Workers that took it up.
+    /// How many workers have taken it up.
     pub attempts: u32,
     /// Tenants of the server, once it has begun.
     pub tenants: Option<u32>,
-    /// Counted so far.
+    /// Tenants counted so far.
     pub collected: u32,
-    /// Not counted.
+    /// Tenants that could not be counted.
     pub failed: u32,
     /// Why it waits, or why it failed.
     pub error: Option<String>,
-    /// When it was asked for.
+    /// When it was requested.
     #[serde(serialize_with = "utc")]
     #[schema(value_type = DateTime<Utc>)]
     created_at: Option<NaiveDateTime>,
@@ -134,9 +133,8 @@ pub struct Collection {
 #[derive(Debug, Serialize, FromRow, ToSchema)]
 #[schema(as = CollectionFailure)]
 pub struct Failure {
-    /// Which.
     tenant_id: String,
-    /// Why.
+    /// Why it could not be counted.
     reason: String,
 }
 
@@ -156,8 +154,8 @@ pub async fn collections(
     request_id: Option<&str>,
 ) -> Result<Vec<Collection>, sqlx::Error> {
     let mut found: Vec<Collection> = sqlx::query_as(
-        "SELECT collection_id, request_id, server_id, from_day, to_day, requested_by, status, attempts, tenants, collected,
-                failed, error, created_at, ended_at
+        "SELECT collection_id, request_id, server_id, from_day, to_day, requested_by, status, attempts, tenants,
+                collected, failed, error, created_at, ended_at
          FROM saas_collections WHERE (? IS NULL OR request_id = ?) ORDER BY created_at DESC, server_id LIMIT 100",
     )
     .bind(request_id)
@@ -167,7 +165,8 @@ pub async fn collections(
     if request_id.is_some() {
         for collection in &mut found {
             collection.failures = sqlx::query_as(
-                "SELECT tenant_id, reason FROM saas_collection_failures WHERE collection_id = ? ORDER BY tenant_id LIMIT 100",
+                "SELECT tenant_id, reason FROM saas_collection_failures WHERE collection_id = ?
+                 ORDER BY tenant_id LIMIT 100",
             )
             .bind(&collection.collection_id)
             .fetch_all(&mut *connection)

@@ -26,9 +26,7 @@ pub struct Days {
 /// One tenant on one day.
 #[derive(Serialize, FromRow, ToSchema)]
 pub struct TenantDay {
-    /// Whose.
     pub tenant_id: String,
-    /// The figures.
     #[serde(flatten)]
     #[sqlx(flatten)]
     pub figures: Figures,
@@ -45,25 +43,25 @@ pub struct SystemDay {
     date: NaiveDate,
     /// Tenants that were counted.
     tenants: i64,
-    /// Their orders.
+    /// Orders of these tenants.
     total_orders: u64,
-    /// Paid ones.
+    /// Paid orders.
     paid_orders: u64,
-    /// What was paid for them.
+    /// What was paid for the paid orders.
     total_revenue: String,
-    /// Their study records.
+    /// Study records of these tenants.
     total_study_records: u64,
     /// Orders of the day.
     daily_orders: u64,
-    /// Paid ones of the day.
+    /// Paid orders of the day.
     daily_paid_orders: u64,
-    /// What was paid for these.
+    /// What was paid for the paid orders of the day.
     daily_revenue: String,
     /// Study records of the day.
     daily_study_records: u64,
     /// Tenants that were served; null until the day was counted as a whole.
     active_tenants: Option<u64>,
-    /// Users.
+    /// All users.
     total_users: Option<u64>,
     /// Users who belong to a tenant.
     active_tenant_users: Option<u64>,
@@ -120,7 +118,8 @@ pub async fn system_days(pool: &MySqlPool, days: &Days) -> Result<Vec<SystemDay>
                 CAST(SUM(total_revenue) AS CHAR), CAST(SUM(total_study_records) AS UNSIGNED),
                 CAST(SUM(daily_orders) AS UNSIGNED), CAST(SUM(daily_paid_orders) AS UNSIGNED),
                 CAST(SUM(daily_revenue) AS CHAR), CAST(SUM(daily_study_records) AS UNSIGNED)
-         FROM saas_tenant_daily_statistics WHERE stat_date >= ? AND stat_date <= ? GROUP BY stat_date ORDER BY stat_date",
+         FROM saas_tenant_daily_statistics WHERE stat_date >= ? AND stat_date <= ?
+         GROUP BY stat_date ORDER BY stat_date",
     )
     .bind(days.from)
     .bind(days.to)

@@ -18,11 +18,10 @@ use utoipa::ToSchema;
 /// Longest wait for an answer.
 const WAIT: Duration = Duration::from_secs(4);
 
-/// What is known of a tenant.
+/// The present figures of a tenant.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TenantStatistics)]
 pub struct Live {
-    /// Whose.
     tenant_id: String,
     /// The figures of today.
     stats: Figures,
@@ -30,7 +29,7 @@ pub struct Live {
     live: bool,
     /// When they were counted.
     collected_at: DateTime<Utc>,
-    /// Why they are old.
+    /// Why the figures are old.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

@@ -14,7 +14,7 @@ pub use live::{Live, now};
 use chrono::NaiveDate;
 use kernel::http::ApiError;
 
-/// Days of one request, at most.
+/// Most days of one request.
 const MOST_DAYS: i64 = 366;
 
 /// A day in `field`.

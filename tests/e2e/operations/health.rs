@@ -95,7 +95,7 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
 
     // The workers.
     stack.provisioners[0].stop().await?;
-    told(&admin, "degraded", "no provisioner looks at the tenant databases of server main").await?;
+    told(&admin, "degraded", "no provisioner checks the tenant databases of server main").await?;
     stack.provisioners[0].restart(&[]).await?;
     told(&admin, "healthy", "").await?;
 

@@ -16,24 +16,24 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 #[schema(as = AuditWish)]
 pub struct NewAudit {
-    /// Repair what is safe: rights, limits, locks and users; never a database.
+    /// Repair what is safe: rights, limits, locks and users, never a database.
     #[serde(default)]
     repair: Option<bool>,
 }
 
-/// What is known of drift.
+/// The known differences.
 #[derive(Serialize, ToSchema)]
 #[schema(as = KnownDrift)]
 pub struct Known {
     /// The newest audit; null before the first.
     audit: Option<Report>,
-    /// What the system database alone shows at this moment.
+    /// What the system database alone shows now.
     now: Vec<Finding>,
-    /// Differences of both that are left.
+    /// How many differences of both are left.
     differences_left: u64,
 }
 
-/// Compare the database servers with the events. It is done once its `status` is not `running`.
+/// Compare the database servers with the events. The audit has ended once its `status` is not `running`.
 #[utoipa::path(
     post, path = "/admin/audit", tag = "audit",
     request_body = Option<NewAudit>,
@@ -45,7 +45,7 @@ pub async fn request(State(app): State<App>, caller: Caller) -> Result<Answer, A
     answer(&app, &caller, &request, |report| Answer::accepted(report).at("/admin/audit".into())).await
 }
 
-/// What the newest audit found, and what the system database shows now.
+/// What the newest audit found, and what the system database alone shows now.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "audit",
     responses( (status = 200, description = "Drift", body = Known)),

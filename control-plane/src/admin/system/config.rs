@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 pub struct SystemSetting {
     config_key: String,
-    /// A value of its type; null if what is stored is none.
+    /// A value of its type; null if the stored text is of another type.
     value: Value,
     config_type: SettingType,
     description: Option<String>,
@@ -52,7 +52,7 @@ pub struct SystemConfig {
 /// The system's configuration, by key; at most 1,000 entries.
 #[utoipa::path(
     get, path = "/admin/config", tag = "config",
-    responses((status = 200, description = "All of it", body = SystemConfig)),
+    responses((status = 200, description = "All entries", body = SystemConfig)),
 )]
 pub async fn list(State(app): State<App>, _: Caller) -> Result<Json<SystemConfig>, ApiError> {
     let rows = installation::entries(app.store.pool()).await?;
@@ -85,7 +85,7 @@ pub async fn get(
 pub struct NewSystemSetting {
     /// A value of the entry's type.
     value: Value,
-    /// The entry's type: of a new one the value's own unless told otherwise; that of another cannot be changed.
+    /// The entry's type. A new entry has the type of its value by default; an existing one never changes its type.
     #[serde(default)]
     config_type: Option<SettingType>,
     #[serde(default)]
@@ -93,12 +93,12 @@ pub struct NewSystemSetting {
     description: Option<String>,
     #[serde(default)]
     is_public: Option<bool>,
-    /// Make the entry if there is none.
+    /// Create the entry if it does not exist.
     #[serde(default)]
     create: bool,
 }
 
-/// Set an entry of the system's configuration. Nodes act on it within two seconds.
+/// Set an entry of the system's configuration. Nodes act on the change within two seconds.
 #[utoipa::path(
     put, path = "/admin/config/{key}", tag = "config",
     params(("key" = inline(SettingKey), Path)),

@@ -25,14 +25,14 @@ use utoipa::{IntoParams, ToSchema};
 /// Events read at once by a stream.
 const BATCH: u32 = 100;
 
-/// Query of both lists.
+/// Query of both lists of events.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Page {
-    /// Only what comes after this one.
+    /// Only events after this position or version.
     #[param(value_type = Option<u64>)]
     after: Option<String>,
-    /// Most events of a page; 100 unless told otherwise.
+    /// Most events of a page; 100 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
 }
@@ -43,7 +43,7 @@ pub struct Events {
     events: Vec<EventRow>,
 }
 
-/// What is read: everything by position, or one tenant's stream by version.
+/// Which stream is read: all events by position, or one tenant's events by version.
 enum Log {
     All,
     Of(TenantId),
@@ -161,7 +161,7 @@ fn live(start: Live) -> Response {
                     continue;
                 }
                 Ok(_) => {}
-                // The client reconnects and resumes; a stream that only waits would look alive.
+                // The client reconnects and resumes. A stream that merely waited would appear to work.
                 Err(_) => return None,
             }
             tokio::select! {

@@ -16,12 +16,12 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Question {
-    /// Most tenants of the page; 100 unless told otherwise.
+    /// Most tenants of the page; 100 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// Only tenants whose database is so.
+    /// Only tenants whose database has this status.
     #[param(pattern = "^(healthy|unhealthy|unknown)$")]
     status: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Question {
     }
 }
 
-/// The answer, as far as every one has it.
+/// The members that every answer has.
 #[derive(ToSchema)]
 #[schema(as = SystemHealth)]
 #[expect(dead_code, reason = "it only describes the answer, which its parts put together")]
@@ -45,7 +45,7 @@ pub struct Report {
     /// `healthy`, `degraded`, `critical`.
     #[schema(pattern = "^(healthy|degraded|critical)$")]
     overall_status: String,
-    /// What somebody should look at.
+    /// What an operator should check, a sentence each.
     reasons: Vec<String>,
     /// The system database, with `status`.
     system_database: Value,
@@ -53,22 +53,23 @@ pub struct Report {
     tenant_databases: Vec<Value>,
     /// Pools of this process (`system_pool`), of tenants (`tenant_pools`) and of each node (`nodes`).
     connection_pools: Value,
-    /// How far the relay is.
+    /// How far the relay has published the events.
     relay: Option<Value>,
-    /// Queues of the broker.
+    /// The queues of the broker.
     broker: Option<Value>,
     /// Jobs by state.
     jobs: Option<Value>,
-    /// Who leads the schedules, and which of them failed.
+    /// Whether a process leads the schedules, and which of them failed.
     scheduler: Option<Value>,
     /// Where the next page of `tenant_databases` begins.
     next_cursor: Option<String>,
 }
 
-/// How everything is: the system database, tenants' databases, pools of connections, relay, broker, jobs, schedules.
+/// The health of the whole system: the system database, tenants' databases, pools of connections, relay, broker, jobs,
+/// schedules.
 ///
-/// Also answers when the system database is away: then nobody can be authenticated, and everybody learns that, and no
-/// more.
+/// It also answers while the system database is away. No caller can be authenticated then, so every caller gets the
+/// same answer, which says no more than that.
 #[utoipa::path(
     get, path = "/admin/health", tag = "health",
     params(Question),

@@ -7,7 +7,7 @@ use axum::extract::State;
 use kernel::http::{ApiError, ApiPath, Code};
 use kernel::jobs::{self, Operation};
 
-/// An operation: slow work that was asked for, and what became of it.
+/// An operation: slow work that was requested, with its steps and its outcome.
 #[utoipa::path(
     get, path = "/admin/operations/{operation_id}", tag = "operations",
     params(("operation_id" = String, Path, format = "uuid")),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use utoipa::ToSchema;
 
-/// 2^53 - 1: a larger number is another one in most readers of JSON.
+/// 2^53 - 1: most readers of JSON turn a larger number into another one.
 const MOST_BYTES: u64 = 9_007_199_254_740_991;
 
 /// A plan and how many tenants have it.
@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 9_007_199_254_740_991;
 pub struct Used {
     #[serde(flatten)]
     plan: Plan,
-    /// Tenants that have it.
+    /// How many tenants have the plan.
     tenants: u64,
 }
 
@@ -57,11 +57,11 @@ pub async fn list(State(app): State<App>, _: Caller) -> Result<Json<Plans>, ApiE
 #[serde(deny_unknown_fields)]
 #[schema(as = PlanLimits)]
 pub struct Limits {
-    /// For people.
+    /// A description for people.
     #[serde(default)]
     #[schema(max_length = 200)]
     description: String,
-    /// Connections of a tenant's database user, over all nodes; null: what each tenant was created with.
+    /// Connections of a tenant's database user, over all nodes; null: the number that each tenant was created with.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 10_000)]
     max_connections: Option<u32>,
@@ -75,7 +75,7 @@ pub struct Limits {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
     request_rate: Option<u32>,
-    /// Of these at once, after a pause; needs a rate, and is as large unless told otherwise.
+    /// Of these at once, after a pause; needs a rate, and equals the rate by default.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
     request_burst: Option<u32>,
@@ -123,9 +123,9 @@ impl Limits {
     }
 }
 
-/// Make a plan, or make it this.
+/// Make a plan, or replace the one of the same name.
 ///
-/// It counts for its tenants within moments, on every node, and at their database servers when jobs have told them.
+/// Every node applies it to the plan's tenants within moments, and their database servers once jobs have run.
 #[utoipa::path(
     put, path = "/admin/plans/{plan_type}", tag = "plans",
     request_body = Limits,

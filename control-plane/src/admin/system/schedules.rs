@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use kernel::http::{ApiError, ApiPath, Code};
 
-/// What is done by the clock, with last and next runs.
+/// All schedules, with their last and next runs.
 #[utoipa::path(
     get, path = "/admin/schedules", tag = "schedules",
     responses( (status = 200, description = "The schedules", body = Report)),
@@ -17,7 +17,7 @@ pub async fn list(State(state): State<AdminState>, _: Caller) -> Result<Json<Rep
     Ok(Json(report(state.app.store.pool(), &state.schedules).await?))
 }
 
-/// Ask for a run now.
+/// Request a run of a schedule now.
 #[utoipa::path(
     post, path = "/admin/schedules/{name}/run", tag = "schedules",
     params(("name" = String, Path, description = "As the list has it")),

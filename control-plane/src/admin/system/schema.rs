@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use kernel::http::ApiError;
 
-/// How far the tenants' databases are: which have the newest schema, and which could not be brought to it.
+/// The progress of schema migrations: how many tenants have the newest schema, and which could not be brought to it.
 #[utoipa::path(
     get, path = "/admin/schema", tag = "operations",
     responses( (status = 200, description = "How far they are", body = Report)),

@@ -21,20 +21,20 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Question {
-    /// First day, in UTC; unless given, the thirtieth up to `to`.
+    /// First day, in UTC; by default the 30 days up to `to`.
     #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
-    /// Last day; unless given, today.
+    /// Last day; by default today.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
     /// Only this tenant.
     tenant_id: Option<String>,
-    /// Most rows of the page; 1,000 unless told otherwise. A CSV has all of them.
+    /// Most rows of the page; 1,000 by default. A CSV has all rows.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// `json`, or `csv`, which `Accept: text/csv` asks for as well.
+    /// `json`, or `csv`, which `Accept: text/csv` requests as well.
     #[param(pattern = "^(json|csv)$")]
     format: Option<String>,
 }
@@ -53,14 +53,14 @@ impl Question {
     }
 }
 
-/// What was counted, by day.
+/// Statistics by day.
 #[derive(Serialize, ToSchema)]
 pub struct History {
     /// First day.
     from: NaiveDate,
     /// Last day.
     to: NaiveDate,
-    /// The whole system by day, unless one tenant was asked for.
+    /// The whole system by day, unless the query names a tenant.
     system: Vec<SystemDay>,
     /// Tenants by day.
     tenants: Vec<TenantDay>,
@@ -68,7 +68,7 @@ pub struct History {
     next_cursor: Option<String>,
 }
 
-/// What was counted of tenants by day: JSON, a page at a time, or a CSV of all of it.
+/// Statistics of tenants by day: JSON, a page at a time, or a CSV of all of them.
 #[utoipa::path(
     get, path = "/admin/stats", tag = "statistics",
     params(Question),
@@ -121,16 +121,16 @@ pub struct NewCollection {
     to: String,
 }
 
-/// What was asked for.
+/// Collections of statistics.
 #[derive(Serialize, ToSchema)]
 pub struct Collections {
-    /// Its id.
+    /// The id of the request.
     request_id: Option<String>,
-    /// One for each database server with tenants.
+    /// One collection for each database server with tenants.
     collections: Vec<Collection>,
 }
 
-/// Have days counted, again if they were.
+/// Have days counted, or counted again.
 #[utoipa::path(
     post, path = "/admin/stats/collections", tag = "statistics",
     request_body = NewCollection,
@@ -154,7 +154,7 @@ pub async fn collect(State(app): State<App>, caller: Caller) -> Result<Answer, A
     answer(&app, &caller, &RequestCollection::new(days), accepted).await
 }
 
-/// The newest collections.
+/// The newest collections of statistics.
 #[utoipa::path(
     get, path = "/admin/stats/collections", tag = "statistics",
     responses( (status = 200, description = "At most a hundred", body = Collections)),
@@ -164,7 +164,7 @@ pub async fn list(State(app): State<App>, _: Caller) -> Result<Json<Collections>
     Ok(Json(Collections { request_id: None, collections: found }))
 }
 
-/// How far a collection is, and which tenants could not be counted.
+/// The progress of a request for statistics, and the tenants that could not be counted.
 #[utoipa::path(
     get, path = "/admin/stats/collections/{request_id}", tag = "statistics",
     params(("request_id" = String, Path, description = "As the answer to the request says")),

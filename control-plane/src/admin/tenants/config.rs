@@ -1,9 +1,8 @@
-//! The configuration of a tenant, as it was asked for.
+//! The configuration of a tenant, as it was requested.
 //!
 //! **Guarantee.** A secret value is in no event and no answer, and it is sealed in the system database. In the tenant's
-//! own
-//! table it stands as it is: the tenant's application reads it there, with the tenant's own account. So a secret may
-//! not be in the groups that every user of the tenant reads (`tenant.`, `features.`).
+//! own table it stands as it is: the tenant's application reads it there, with the tenant's own account. So a secret
+//! may not be in the groups that every user of the tenant reads (`tenant.`, `features.`).
 
 use crate::admin::answer::{Answer, answer};
 use crate::admin::{Caller, parse, read};
@@ -20,11 +19,11 @@ use serde_json::Value;
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
-/// An entry of a tenant's configuration, as it was asked for.
+/// An entry of a tenant's configuration, as it was requested.
 #[derive(Serialize, ToSchema)]
 pub struct TenantSetting {
     config_key: String,
-    /// Null if it is secret.
+    /// Null for a secret entry.
     value: Value,
     config_type: SettingType,
     description: Option<String>,
@@ -60,7 +59,7 @@ impl From<Row> for TenantSetting {
     }
 }
 
-/// The entries of a tenant that are not removed, with a condition after them.
+/// The entries of a tenant that were not removed, with a condition after them.
 macro_rules! select_setting {
     ($condition:literal) => {
         concat!(
@@ -72,14 +71,14 @@ macro_rules! select_setting {
     };
 }
 
-/// What was asked for in a tenant's configuration.
+/// A tenant's configuration, as it was requested.
 #[derive(Serialize, ToSchema)]
 pub struct TenantConfig {
     tenant_id: TenantId,
     config: Vec<TenantSetting>,
 }
 
-/// What was asked for in a tenant's configuration, by key.
+/// A tenant's configuration as it was requested, by key.
 #[utoipa::path(
     get, path = "/admin/tenants/{tenant_id}/config", tag = "tenant_config",
     params(("tenant_id" = TenantId, Path)),
@@ -103,7 +102,7 @@ pub async fn list(
     Ok(Json(TenantConfig { tenant_id, config: rows.into_iter().map(TenantSetting::from).collect() }))
 }
 
-/// One entry of a tenant's configuration, as it was asked for.
+/// One entry of a tenant's configuration, as it was requested.
 #[utoipa::path(
     get, path = "/admin/tenants/{tenant_id}/config/{key}", tag = "tenant_config",
     params(("tenant_id" = TenantId, Path), ("key" = inline(SettingKey), Path)),
@@ -134,18 +133,19 @@ pub async fn get(
 pub struct NewTenantSetting {
     /// A value of the entry's type.
     value: Value,
-    /// The value's own unless told otherwise.
+    /// By default the type of the value.
     #[serde(default)]
     config_type: Option<SettingType>,
     #[serde(default)]
     #[schema(max_length = 200)]
     description: Option<String>,
-    /// Never shown again. Not for the groups `tenant.` and `features.`, which every user of the tenant reads.
+    /// A secret value is never shown again. The groups `tenant.` and `features.`, which every user of the tenant reads,
+    /// take none.
     #[serde(default)]
     secret: bool,
 }
 
-/// Set an entry of a tenant's configuration. Once the operation has succeeded, nodes answer with it.
+/// Set an entry of a tenant's configuration. Nodes answer with it once the operation has succeeded.
 #[utoipa::path(
     put, path = "/admin/tenants/{tenant_id}/config/{key}", tag = "tenant_config",
     params(("tenant_id" = TenantId, Path), ("key" = inline(SettingKey), Path)),
@@ -189,7 +189,7 @@ pub async fn put(
     answer(&app, &caller, &change, Answer::started).await
 }
 
-/// Remove an entry from a tenant's configuration, also one that was not set here.
+/// Remove an entry from a tenant's configuration, even one that was not set by this API.
 #[utoipa::path(
     delete, path = "/admin/tenants/{tenant_id}/config/{key}", tag = "tenant_config",
     params(("tenant_id" = TenantId, Path), ("key" = inline(SettingKey), Path)),

@@ -19,21 +19,21 @@ use uuid::Uuid;
 pub struct NewTenant {
     #[schema(value_type = TenantId)]
     tenant_id: String,
-    /// Name for people.
+    /// The tenant's name for people.
     #[schema(min_length = 1, max_length = 100, example = "Acme")]
     tenant_name: String,
-    /// First domain.
+    /// The tenant's first domain.
     #[serde(default)]
     #[schema(value_type = Option<DomainName>)]
     tenant_domain: Option<String>,
-    /// A plan; `basic` unless told otherwise.
+    /// The name of a plan; `basic` by default.
     #[serde(default)]
     plan_type: Option<String>,
 }
 
 /// Create a tenant.
 ///
-/// It is accepted and provisioned; the operation tells how far that is.
+/// The request is accepted, and the operation shows the progress of the provisioning.
 #[utoipa::path(
     post, path = "/admin/tenants", tag = "tenants",
     request_body = NewTenant,
@@ -70,14 +70,14 @@ fn name_of_this_body(error: ApiError) -> ApiError {
     if error.code() == Code::DomainTaken { error.with("field", "tenant_domain") } else { error }
 }
 
-/// A tenant on its way.
+/// A tenant whose provisioning has been accepted.
 #[derive(Serialize, ToSchema)]
 pub struct Accepted {
     tenant: Tenant,
-    /// Its provisioning.
+    /// The operation that provisions it.
     #[schema(value_type = String, format = "uuid")]
     operation_id: Uuid,
-    /// Its domain, if that has to be proven before it serves.
+    /// Its domain, if the tenant has to prove it before it serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_domain: Option<Waiting>,
 }

@@ -36,15 +36,15 @@ pub async fn rotate(State(app): State<App>, ApiPath(id): ApiPath<String>, caller
 #[serde(deny_unknown_fields)]
 #[schema(as = DatabaseMove)]
 pub struct NewServer {
-    /// A registered database server.
+    /// The id of a registered database server.
     #[schema(min_length = 1, max_length = 32, example = "eu2")]
     server: String,
 }
 
-/// Bring a tenant's database to another server.
+/// Move a tenant's database to another server.
 ///
-/// While its rows are copied the tenant is refused with 503 `tenant_maintenance`. A move that fails leaves it where it
-/// was.
+/// While its rows are copied, nodes answer the tenant's requests with 503 `tenant_maintenance`. A move that fails
+/// leaves the database where it was.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/database/move", tag = "tenants",
     request_body = NewServer,
@@ -71,8 +71,7 @@ pub async fn move_database(
     answer(&app, &caller, &request, Answer::started).await
 }
 
-/// Bring a tenant's database to the newest schema, in service. The schedule does so by itself; this does not wait for
-/// it.
+/// Bring a tenant's database to the newest schema, in service, without waiting for the schedule that does the same.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/database/migrate", tag = "tenants",
     params(("tenant_id" = TenantId, Path)),

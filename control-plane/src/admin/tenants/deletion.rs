@@ -14,13 +14,13 @@ use utoipa::ToSchema;
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deletion {
-    /// Why, for operators.
+    /// The reason, for operators.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 500)]
     reason: Option<String>,
 }
 
-/// Delete a tenant: it is served no more, and its data is kept for a while.
+/// Delete a tenant: nodes stop serving it, and its data stays until the retention has passed.
 ///
 /// The body may be left out.
 #[utoipa::path(
@@ -45,7 +45,7 @@ pub async fn delete(State(app): State<App>, ApiPath(id): ApiPath<String>, caller
     answer(&app, &caller, &delete, Answer::accepted).await
 }
 
-/// Take a deletion back: the tenant is what it was before.
+/// Undo a deletion: the tenant is what it was before.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/restore", tag = "tenants",
     params(("tenant_id" = TenantId, Path)),
@@ -61,7 +61,7 @@ pub async fn restore(State(app): State<App>, ApiPath(id): ApiPath<String>, calle
     answer(&app, &caller, &restore, Answer::accepted).await
 }
 
-/// Remove what is left of a deleted or failed tenant. There is no way back.
+/// Remove what is left of a deleted or failed tenant. This cannot be undone.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/purge", tag = "tenants",
     params(("tenant_id" = TenantId, Path)),

@@ -28,9 +28,9 @@ pub struct NewDomain {
 /// The domains of a tenant.
 #[derive(Serialize, ToSchema)]
 pub struct Domains {
-    /// Those that serve, in the order of registration.
+    /// Domains that serve, in the order of registration.
     domains: Vec<Serving>,
-    /// Those that wait for their proof, in the order of asking.
+    /// Domains that wait for their proof, in the order of the requests.
     pending: Vec<Waiting>,
 }
 
@@ -48,7 +48,7 @@ pub struct Waiting {
     domain: DomainName,
     record: Record,
     requested_at: DateTime<Utc>,
-    /// Then it is forgotten.
+    /// When the request is forgotten.
     expires_at: DateTime<Utc>,
 }
 
@@ -85,15 +85,15 @@ pub async fn list(State(app): State<App>, ApiPath(id): ApiPath<String>, _: Calle
 
 /// Route a domain to a tenant.
 ///
-/// Where the installation wants a proof, the answer is the TXT record to set; asked for again, it stays the same as
-/// long as it counts. A domain that its tenant takes back while it rests needs none.
+/// If the installation requires a proof, the answer is the TXT record to set. A repeated request gets the same record
+/// until it expires. A domain that its former tenant takes back while it rests needs no proof.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/domains", tag = "domains",
     request_body = NewDomain,
     params(("tenant_id" = TenantId, Path)),
     responses(
-        (status = 201, description = "It does", body = Registered),
-        (status = 202, description = "It will, once its record has been seen", body = Requested),
+        (status = 201, description = "It routes to the tenant", body = Registered),
+        (status = 202, description = "It will route to the tenant once its record has been seen", body = Requested),
         (status = 404, description = "tenant_not_found"),
         (status = 409, description = "domain_exists, domain_taken, invalid_state, conflict"),
         (status = 422, description = "invalid_tenant_id, invalid_domain"),
@@ -145,9 +145,10 @@ struct Requested {
     tenant: Tenant,
 }
 
-/// Look for a domain's record, and serve it if it is there.
+/// Check a domain's record, and route the domain if the record is right.
 ///
-/// `reason` of 409: `no_record`, or `wrong_value` with what was `found`; of 503: `unanswered` when DNS did not answer.
+/// `reason` of 409: `no_record`, or `wrong_value` with the values that were `found`; of 503: `unanswered` if DNS did
+/// not answer.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/domains/{domain}/verify", tag = "domains",
     params(("tenant_id" = TenantId, Path), ("domain" = DomainName, Path)),
@@ -193,7 +194,7 @@ fn refusal(verdict: Verdict, pending: &PendingDomain) -> Option<ApiError> {
     }
 }
 
-/// Route a domain to a tenant no more, or forget that it was asked for.
+/// Stop routing a domain to a tenant, or forget the request for it.
 #[utoipa::path(
     delete, path = "/admin/tenants/{tenant_id}/domains/{domain}", tag = "domains",
     params(("tenant_id" = TenantId, Path), ("domain" = DomainName, Path)),

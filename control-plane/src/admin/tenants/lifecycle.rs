@@ -19,14 +19,14 @@ async fn execute(app: &App, caller: &Caller, id: &str, commands: Vec<Command>) -
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suspension {
-    /// Why, for operators.
+    /// The reason, for operators.
     #[schema(min_length = 1, max_length = 500, example = "unpaid")]
     reason: String,
 }
 
-/// Refuse a tenant service.
+/// Suspend a tenant.
 ///
-/// Nodes refuse it within moments, and its database server refuses its account too.
+/// Nodes refuse its requests within moments, and its database server refuses its account too.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/suspend", tag = "tenants",
     request_body = Suspension,
@@ -62,7 +62,7 @@ pub async fn resume(State(app): State<App>, ApiPath(id): ApiPath<String>, caller
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Maintenance {
-    /// Begin, or end.
+    /// Whether maintenance begins or ends.
     enabled: bool,
 }
 
@@ -92,7 +92,7 @@ pub async fn maintenance(
 #[serde(deny_unknown_fields)]
 #[schema(as = TenantChange)]
 pub struct Patch {
-    /// Name for people.
+    /// The tenant's name for people.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 100)]
     tenant_name: Option<String>,
@@ -122,7 +122,7 @@ pub async fn change(State(app): State<App>, ApiPath(id): ApiPath<String>, caller
     execute(&app, &caller, &id, commands).await
 }
 
-/// Provision a failed tenant again. One that was to be made out of a backup is not: it would be an empty one.
+/// Provision a failed tenant again. A tenant that was to be created from a backup is refused: it would be empty.
 #[utoipa::path(
     post, path = "/admin/tenants/{tenant_id}/retry", tag = "tenants",
     params(("tenant_id" = TenantId, Path)),

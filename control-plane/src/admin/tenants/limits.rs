@@ -12,17 +12,17 @@ use serde::Serialize;
 use sqlx::MySqlPool;
 use utoipa::ToSchema;
 
-/// What counts for a tenant, and what it uses.
+/// The limits of a tenant, and what it uses.
 #[derive(Serialize, ToSchema)]
 pub struct Use {
     tenant_id: TenantId,
     plan_type: String,
     limits: Limits,
-    /// As last measured; null before the first time.
+    /// As last measured; null before the first measurement.
     storage: Option<Storage>,
 }
 
-/// What counts for the tenant now; `null`: any amount.
+/// The limits of the tenant now; `null`: no limit.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TenantLimits)]
 struct Limits {
@@ -34,7 +34,7 @@ struct Limits {
     storage_bytes: Option<u64>,
 }
 
-/// What a tenant's database takes.
+/// What a tenant's database takes on disk.
 #[derive(Serialize, ToSchema)]
 struct Storage {
     bytes: u64,

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-/// Longest permissions of a member, in bytes of their JSON: nodes keep them with the profile.
+/// Longest permissions of a member, in bytes of their JSON: nodes cache them with the profile.
 const MOST_BYTES: usize = 8192;
 
-/// Deepest nesting of them. MariaDB takes 32 levels in a column of type JSON.
+/// Deepest nesting of permissions. MariaDB accepts 32 levels in a column of type JSON.
 const MOST_LEVELS: usize = 16;
 
 /// Body of `PUT /admin/tenants/{tenant_id}/users/{user_id}`.
@@ -26,7 +26,7 @@ const MOST_LEVELS: usize = 16;
 pub struct Membership {
     #[schema(value_type = Role)]
     role: String,
-    /// What the application makes of it: an object of at most 8,192 bytes as JSON, nested 16 levels deep at most.
+    /// An object for the application, of at most 8,192 bytes as JSON and 16 levels deep.
     #[serde(default)]
     #[schema(value_type = Object, nullable)]
     permissions: Option<Value>,
@@ -76,7 +76,7 @@ fn check_permissions(permissions: Value) -> Result<Value, ApiError> {
     }
 }
 
-/// How deep it is nested. The parser bounds it, so this may call itself.
+/// How deep the value is nested. The parser bounds the depth, so this function may call itself.
 fn levels(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
@@ -85,7 +85,7 @@ fn levels(value: &Value) -> usize {
     }
 }
 
-/// What a user is in a tenant.
+/// The membership of a user in a tenant.
 #[derive(Serialize, ToSchema)]
 struct Member<'a> {
     tenant_id: &'a TenantId,
@@ -95,7 +95,7 @@ struct Member<'a> {
     permissions: &'a Option<Value>,
 }
 
-/// Take a user out of a tenant.
+/// Remove a user from a tenant.
 #[utoipa::path(
     delete, path = "/admin/tenants/{tenant_id}/users/{user_id}", tag = "members",
     params(("tenant_id" = TenantId, Path), ("user_id" = UserId, Path)),
@@ -122,7 +122,7 @@ pub struct Search {
     /// Only members in this role.
     #[param(value_type = Option<Role>)]
     role: Option<String>,
-    /// Most rows of the page; 50 unless told otherwise.
+    /// Most rows of the page; 50 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
@@ -142,7 +142,7 @@ pub struct Members {
 #[derive(Serialize, ToSchema)]
 struct MemberOfTenant {
     user_id: String,
-    /// Null, like name and email: there is no such user any more.
+    /// Null, like name and email, if the user no longer exists.
     username: Option<String>,
     name: Option<String>,
     email: Option<String>,
@@ -152,7 +152,7 @@ struct MemberOfTenant {
     joined_at: DateTime<Utc>,
 }
 
-/// The members of a tenant, those who joined first first.
+/// The members of a tenant, in the order in which they joined.
 #[utoipa::path(
     get, path = "/admin/tenants/{tenant_id}/users", tag = "members",
     params(("tenant_id" = TenantId, Path), Search),

@@ -16,10 +16,10 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// Only those in this state, by its word or its number.
+    /// Only tenants in this state, by its word or its number.
     #[param(pattern = "^(provisioning|active|suspended|maintenance|failed|deleted|purged|[0-4])$")]
     status: Option<String>,
-    /// Most rows of the page; 50 unless told otherwise.
+    /// Most rows of the page; 50 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
@@ -63,7 +63,7 @@ pub struct Moment {
     at: Option<String>,
 }
 
-/// A tenant as it is, or with `at` as it was.
+/// A tenant as it is now, or with `at` as it was then.
 #[utoipa::path(
     get, path = "/admin/tenants/{tenant_id}", tag = "tenants",
     params(("tenant_id" = TenantId, Path), Moment),
@@ -90,7 +90,7 @@ pub async fn get(
     tenant.map(Json).ok_or(Code::TenantNotFound.into())
 }
 
-/// A number, or a state by its word (and its number, which has an index).
+/// A status by its number, or a state by its word; the state comes with its number, which has an index.
 fn parse_status(text: &str) -> Result<(Option<i16>, Option<TenantState>), ApiError> {
     let states = TenantState::ALL;
     if let Some(state) = states.into_iter().find(|state| state.as_str() == text) {
@@ -103,12 +103,12 @@ fn parse_status(text: &str) -> Result<(Option<i16>, Option<TenantState>), ApiErr
     }
 }
 
-/// A moment of the past: a position, or a time.
+/// A moment of the past: a position or a time.
 fn parse_at(text: &str) -> Result<At, ApiError> {
     if let Ok(position) = text.parse() {
         return Ok(At::Position(Position(position)));
     }
-    // A `+` that was not written as %2B arrives as a blank; no time has one there.
+    // A `+` that the client did not write as %2B arrives as a blank, which no time contains.
     let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
     time.map(|time| At::Time(time.to_utc()))
         .map_err(|_| ApiError::invalid("at", "at", "a position, or an RFC 3339 time such as 2026-01-31T12:00:00Z"))

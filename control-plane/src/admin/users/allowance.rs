@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Addresses remembered before those that have a full allowance again are forgotten.
+/// Above this number of remembered addresses, those with a full allowance are forgotten.
 const ADDRESSES: usize = 10_000;
 
-/// How many may sign up.
+/// How many strangers may still sign up. Clones share the count.
 #[derive(Clone)]
 pub struct Allowance {
     of_address: Arc<DefaultKeyedRateLimiter<IpAddr>>,
@@ -28,7 +28,7 @@ impl Allowance {
         })
     }
 
-    /// 429 with the seconds until the next one.
+    /// Takes one sign-up of `address`; 429 with the seconds until the next one if none is left.
     pub fn take(&self, address: IpAddr) -> Result<(), ApiError> {
         if self.of_address.len() > ADDRESSES {
             self.of_address.retain_recent();
@@ -46,7 +46,7 @@ impl Allowance {
     }
 }
 
-/// Whoever has an IPv6 address has 2^64 of them.
+/// A client with an IPv6 address has 2^64 of them, so its network counts.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_all_of_them_have_their_allowance() {
+    fn sign_ups_are_limited_by_address_and_in_all() {
         let hourly = |count| Quota::per_hour(NonZeroU32::new(count).unwrap());
         let allowance = Allowance {
             of_address: Arc::new(RateLimiter::keyed(hourly(2))),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_network_are_one() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));

@@ -23,7 +23,7 @@ pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, Ap
     answer(&app, &caller, &user, Answer::created).await
 }
 
-/// Names the first field that is not valid. The columns' lengths.
+/// Names the first field that is not valid. The lengths are those of the columns.
 pub fn check_user(user: &NewUser) -> Result<(), ApiError> {
     parse::length("username", &user.username, 1, 255)?;
     parse::length("name", &user.name, 0, 255)?;

@@ -19,7 +19,7 @@ pub struct TenantsOfUser {
     tenants: Vec<TenantOfUser>,
 }
 
-/// A tenant of a user, and what they are in it.
+/// A tenant of a user, with the user's role in it.
 #[derive(Serialize, ToSchema)]
 struct TenantOfUser {
     tenant_id: String,
@@ -33,7 +33,7 @@ struct TenantOfUser {
     joined_at: DateTime<Utc>,
 }
 
-/// The tenants a user belongs to, by id; at most 1,000.
+/// The tenants that a user belongs to, by id; at most 1,000.
 #[utoipa::path(
     get, path = "/admin/users/{user_id}/tenants", tag = "members",
     params(("user_id" = UserId, Path)),

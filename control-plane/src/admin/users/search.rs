@@ -23,7 +23,7 @@ pub struct Search {
     email: Option<String>,
     /// Only users of this number.
     mobile: Option<String>,
-    /// Most rows of the page; 50 unless told otherwise.
+    /// Most rows of the page; 50 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
     /// `next_cursor` of the page before.

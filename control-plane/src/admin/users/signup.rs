@@ -4,10 +4,9 @@
 //! An installation that wants it routes this one path to the control plane.
 //!
 //! **Guarantees.** Nothing happens unless `system.tenant_signup_enabled` is true. User, tenant, membership and token
-//! are one
-//! unit, done once per `Idempotency-Key`. An address and the whole installation have a number of sign-ups an hour. The
-//! answer never says whether a user exists: rows of other users are not read. It does say that a tenant id is taken, as
-//! its subdomain does. A stranger brings no domain: it might belong to somebody else.
+//! are one unit, done once per `Idempotency-Key`. An address and the whole installation have a number of sign-ups an
+//! hour. The answer never says whether a user exists: rows of other users are not read. It does say that a tenant id is
+//! taken, as its subdomain does. A stranger brings no domain: it might belong to another tenant.
 
 use super::create::check_user;
 use crate::admin::answer::{Answer, answer};
@@ -21,14 +20,14 @@ use kernel::store::installation;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// The plan of a tenant that signed up.
+/// The plan of a tenant that was created by sign-up.
 const PLAN: &str = "basic";
 
 /// Body of `POST /api/signup`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignUp {
-    /// Of the tenant to be; also its subdomain.
+    /// The id of the new tenant; also its subdomain.
     #[schema(value_type = TenantId)]
     tenant_id: String,
     #[schema(min_length = 1, max_length = 100, example = "Acme")]
@@ -54,8 +53,8 @@ pub struct SignUp {
         (
             "Idempotency-Key" = Option<String>,
             Header,
-            description = "At least 16 characters, such as a UUID: whoever has it and repeats the request reads the \
-                answer",
+            description = "At least 16 characters, such as a UUID: a request with the same key gets the same answer, \
+                token included",
         ),
     ),
     responses(

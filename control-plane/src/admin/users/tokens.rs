@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
-    /// How long it counts after its latest use; 7 days unless told otherwise.
+    /// Seconds that it lasts after its latest use; 7 days by default.
     #[serde(default)]
     #[schema(minimum = 60, maximum = 31_536_000)]
     ttl_seconds: Option<u32>,
@@ -58,7 +58,7 @@ pub struct Tokens {
 /// A session token, without the token.
 #[derive(Serialize, ToSchema)]
 pub struct Token {
-    /// Text, because a number above 2^53 is another one to JavaScript.
+    /// Text, because JavaScript reads a number above 2^53 as another number.
     id: String,
     #[schema(format = DateTime)]
     created_at: Option<String>,
@@ -66,7 +66,7 @@ pub struct Token {
     expires_at: Option<String>,
 }
 
-/// A user's session tokens that count now, the newest first, at most 1,000. The tokens themselves are not kept.
+/// A user's valid session tokens, the newest first, at most 1,000. Only hashes of tokens are stored, so none is shown.
 #[utoipa::path(
     get, path = "/admin/users/{user_id}/tokens", tag = "sessions",
     params(("user_id" = UserId, Path)),
@@ -77,7 +77,7 @@ pub struct Token {
     ),
 )]
 pub async fn list(State(app): State<App>, ApiPath(user): ApiPath<String>, _: Caller) -> Result<Json<Tokens>, ApiError> {
-    // Legacy rows may hold the token itself, and open nothing: only hashed ones are sessions.
+    // Rows of the old application may hold the token itself. They open nothing: only hashed tokens are sessions.
     const TOKENS: &str = "SELECT id, DATE_FORMAT(created, '%Y-%m-%dT%H:%i:%sZ'),
                DATE_FORMAT(token_expired_at, '%Y-%m-%dT%H:%i:%sZ')
         FROM user_token WHERE user_id = ? AND CAST(user_id AS BINARY) = ? AND token LIKE 'sha256:%'
