@@ -5,7 +5,7 @@ use crate::backup::{BackupStore, Retention};
 use crate::health::Checker;
 use crate::sagas::Tools;
 use crate::server::{self, Server};
-use crate::statistics::{Noticeboard, Statistician};
+use crate::statistics::{Collecting, Noticeboard, Statistician};
 use crate::worker;
 use anyhow::Context;
 use axum::Router;
@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+
+/// Workers that collect statistics; one uses as many connections as the setting `STATISTICS_CONNECTIONS` allows.
+const COLLECTORS: u32 = 1;
 
 /// Works on jobs until SIGTERM.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
@@ -60,9 +63,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         enabled => Some(retention).filter(|_| enabled),
     };
     let servers = Server::from_settings(settings)?;
-    // A worker holds one connection while it records a step and another one while it renews its lease. The statistician
-    // holds one for each of its connections to the database server.
-    let of_server = 2 * (workers + backup_workers + schema_workers) + statistics + 4;
+    // A worker holds one connection while it records a step and another one while it renews its lease. A collection holds
+    // one for each of its connections to the database server.
+    let of_server = 2 * (workers + backup_workers + schema_workers + COLLECTORS) + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     start::system_database(&system_url).await?;
@@ -98,9 +101,6 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             store: store.clone(),
             server: Arc::clone(&server),
             installation: installation.clone(),
-            noticeboard: noticeboard.clone(),
-            connections: statistics,
-            lease,
             asked: counts,
         };
         shutdown.spawn(statistician.run(shutdown.clone()));
@@ -124,16 +124,22 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             backups: backups.clone(),
             retention,
             backup_before_purge,
+            collecting: Collecting { connections: statistics, noticeboard: noticeboard.clone() },
         });
         let of_backups = if backups.is_some() { backup_workers } else { 0 };
-        let lanes =
-            [(Lane::Ordinary, workers), (Lane::Migrations, schema_workers), (Lane::Backups, of_backups)].into_iter();
+        let lanes = [
+            (Lane::Ordinary, workers),
+            (Lane::Migrations, schema_workers),
+            (Lane::Backups, of_backups),
+            (Lane::Collections, COLLECTORS),
+        ]
+        .into_iter();
         for (number, lane) in lanes.flat_map(|(lane, count)| (0..count).map(move |_| lane)).enumerate() {
             let owner = format!("{}:{number}:{}", std::process::id(), uuid::Uuid::new_v4());
             let doorbell = match lane {
                 Lane::Ordinary => Arc::clone(&doorbell),
                 // No person waits for these jobs, so their workers only poll.
-                Lane::Backups | Lane::Migrations => Arc::new(Notify::new()),
+                Lane::Backups | Lane::Migrations | Lane::Collections => Arc::new(Notify::new()),
             };
             let worker = worker::Worker { tools: Arc::clone(&tools), lane, owner, lease, doorbell };
             shutdown.spawn(worker.run(shutdown.clone()));

@@ -8,6 +8,7 @@
 use crate::backup::{BackupStore, Retention};
 use crate::sagas::{self, Tools};
 use crate::server::Server;
+use crate::statistics::Collecting;
 use kernel::crypto::KeyRing;
 use kernel::database::sql;
 use kernel::jobs::{self, JobError, Lane, Lease};
@@ -64,6 +65,7 @@ impl Worker {
             backups: BackupStore::from_settings(settings)?,
             retention: Retention::from_settings(settings)?,
             backup_before_purge: None,
+            collecting: Collecting::default(),
         };
         Ok(Self {
             tools: Arc::new(tools),
@@ -74,7 +76,8 @@ impl Worker {
         })
     }
 
-    /// Works until the process must stop, and finishes the job that it works on.
+    /// Works until the process must stop. The worker first finishes the job that it works on, or gives it back if its
+    /// lane allows that.
     pub async fn run(self, shutdown: Shutdown) {
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
         while !shutdown.is_requested() {
@@ -84,7 +87,17 @@ impl Worker {
                     waits.reset();
                     // There may be more jobs, so the next worker wakes.
                     self.doorbell.notify_one();
-                    self.work(lease).await;
+                    if self.lane.is_interruptible() {
+                        tokio::select! {
+                            () = self.work(lease.clone()) => {}
+                            () = shutdown.requested() => {
+                                let stopped = "the worker was asked to stop";
+                                let _ = lease.retry_after(pool, Duration::ZERO, stopped, lease.undoing).await;
+                            }
+                        }
+                    } else {
+                        self.work(lease).await;
+                    }
                     continue;
                 }
                 Ok(None) => {

@@ -4,7 +4,7 @@ use super::check_range;
 use crate::commands::{Refusal, Write};
 use chrono::{NaiveDate, NaiveDateTime};
 use kernel::http::ApiError;
-use kernel::statistics::IS_COUNTED;
+use kernel::statistics::{IS_COUNTED, IS_JOB, NewCollection};
 use kernel::store::UnitOfWork;
 use serde::Serialize;
 use sqlx::{FromRow, MySqlConnection};
@@ -43,36 +43,12 @@ impl Write for RequestCollection {
         .fetch_all(unit.connection())
         .await?;
         for (server,) in servers {
-            // A collection that waits for its server counts today as well, instead of another one behind it.
-            let extended = match from {
-                Some(_) => 0,
-                None => sqlx::query(
-                    "UPDATE saas_collections SET to_day = ?
-                     WHERE server_id = ? AND status = 'pending' AND from_day IS NULL",
-                )
-                .bind(to)
-                .bind(&server)
-                .execute(unit.connection())
-                .await?
-                .rows_affected(),
-            };
-            if extended > 0 {
+            let new = NewCollection { request_id: &self.request_id, server: &server, from, to, requested_by: actor };
+            // A collection that still waits for its server counts today as well, so no second one queues behind it.
+            if from.is_none() && new.extend_waiting(unit.connection()).await? {
                 continue;
             }
-            sqlx::query(
-                "INSERT INTO saas_collections (collection_id, request_id, server_id, from_day, to_day, requested_by,
-                        status, next_attempt_at, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))
-                 ON DUPLICATE KEY UPDATE request_id = saas_collections.request_id",
-            )
-            .bind(Uuid::now_v7().to_string())
-            .bind(&self.request_id)
-            .bind(server)
-            .bind(from)
-            .bind(to)
-            .bind(actor)
-            .execute(unit.connection())
-            .await?;
+            new.enqueue(unit.connection()).await?;
         }
         let collections = collections(unit.connection(), Some(&self.request_id)).await?;
         Ok(RequestedCollection { request_id: self.request_id.clone(), from, to, collections })
@@ -154,10 +130,19 @@ pub async fn collections(
     request_id: Option<&str>,
 ) -> Result<Vec<Collection>, sqlx::Error> {
     let mut found: Vec<Collection> = sqlx::query_as(
-        "SELECT collection_id, request_id, server_id, from_day, to_day, requested_by, status, attempts, tenants,
-                collected, failed, error, created_at, ended_at
-         FROM saas_collections WHERE (? IS NULL OR request_id = ?) ORDER BY created_at DESC, server_id LIMIT 100",
+        "SELECT c.collection_id, c.request_id, c.server_id, c.from_day, c.to_day, c.requested_by,
+                CASE WHEN c.status <> ? THEN c.status
+                     WHEN o.status = 'running' AND o.lease_until IS NULL THEN 'pending'
+                     ELSE COALESCE(o.status, 'failed') END AS status,
+                IF(c.status <> ? OR o.attempts IS NULL, c.attempts, o.attempts) AS attempts, c.tenants, c.collected,
+                c.failed, IF(c.status <> ?, c.error, o.error) AS error, c.created_at,
+                COALESCE(c.ended_at, o.finished_at) AS ended_at
+         FROM saas_collections c LEFT JOIN saas_operations o ON o.operation_id = c.collection_id
+         WHERE (? IS NULL OR c.request_id = ?) ORDER BY c.created_at DESC, c.server_id LIMIT 100",
     )
+    .bind(IS_JOB)
+    .bind(IS_JOB)
+    .bind(IS_JOB)
     .bind(request_id)
     .bind(request_id)
     .fetch_all(&mut *connection)

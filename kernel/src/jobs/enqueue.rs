@@ -13,6 +13,7 @@ const BATCH: usize = 500;
 /// A job to be enqueued.
 #[derive(Clone, Debug)]
 pub struct NewJob {
+    id: Uuid,
     kind: JobKind,
     tenant_id: Option<TenantId>,
     server: String,
@@ -30,7 +31,14 @@ impl NewJob {
 
     /// A job for a server and for no tenant. A failing job is tried again for `patience`.
     pub fn for_server(kind: JobKind, server: impl Into<String>, patience: Duration) -> Self {
-        Self { kind, tenant_id: None, server: server.into(), patience, schema_version: None, backup_of: None }
+        let (id, server) = (Uuid::now_v7(), server.into());
+        Self { id, kind, tenant_id: None, server, patience, schema_version: None, backup_of: None }
+    }
+
+    /// Gives the job the id that its request was made with.
+    #[must_use]
+    pub fn with_id(self, id: Uuid) -> Self {
+        Self { id, ..self }
     }
 
     /// Leaves the job to workers that know the tenant schema `version`: an older program would find nothing to do.
@@ -50,14 +58,13 @@ impl NewJob {
 /// `jobs`. Every job carries the trace of the present span.
 pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Result<Vec<Uuid>, sqlx::Error> {
     let traceparent = traces::current();
-    let ids: Vec<Uuid> = jobs.iter().map(|_| Uuid::now_v7()).collect();
-    for (jobs, ids) in jobs.chunks(BATCH).zip(ids.chunks(BATCH)) {
+    for jobs in jobs.chunks(BATCH) {
         let mut insert = QueryBuilder::<MySql>::new(
             "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, schema_version, traceparent, status,
                                           next_attempt_at, give_up_at, created_at) ",
         );
-        insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
-            row.push_bind(id.to_string())
+        insert.push_values(jobs, |mut row, job| {
+            row.push_bind(job.id.to_string())
                 .push_bind(job.tenant_id.as_ref().map_or("", TenantId::as_str))
                 .push_bind(&job.server)
                 .push_bind(job.kind.as_str())
@@ -68,7 +75,7 @@ pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Resul
                 .push_unseparated(" SECOND, UTC_TIMESTAMP(6)");
         });
         insert.build().execute(&mut *connection).await?;
-        let backups = jobs.iter().zip(ids).filter_map(|(job, id)| Some((id, job.backup_of.as_ref()?)));
+        let backups = jobs.iter().filter_map(|job| Some((job.id, job.backup_of.as_ref()?)));
         let backups: Vec<_> = backups.collect();
         if !backups.is_empty() {
             let mut insert =
@@ -79,5 +86,5 @@ pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Resul
             insert.build().execute(&mut *connection).await?;
         }
     }
-    Ok(ids)
+    Ok(jobs.iter().map(|job| job.id).collect())
 }

@@ -15,6 +15,8 @@ pub enum Lane {
     Backups,
     /// Migrations of the tenants' schema, which are requested for all tenants at once.
     Migrations,
+    /// Collections of statistics, which wait for a server for as long as it is away.
+    Collections,
 }
 
 impl Lane {
@@ -23,8 +25,13 @@ impl Lane {
     fn queues(self) -> bool {
         match self {
             Self::Ordinary => false,
-            Self::Backups | Self::Migrations => true,
+            Self::Backups | Self::Migrations | Self::Collections => true,
         }
+    }
+
+    /// Whether a worker that is asked to stop gives the job back in the middle instead of finishing it.
+    pub fn is_interruptible(self) -> bool {
+        self == Self::Collections
     }
 }
 
@@ -81,6 +88,7 @@ kinds! {
     RestoreElsewhere "restore_elsewhere" Ordinary Blocked "Restores a tenant, whose server is lost, on another server.";
     Backup "backup" Backups Blocked "Takes a backup of a tenant or of the system database.";
     RestoreTest "restore_test" Backups Blocked "Loads a tenant's newest backup beside the tenant and compares the two.";
+    Collect "collect" Collections Allowed "Counts the statistics of all tenants of a server.";
 }
 
 impl FromStr for JobKind {
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_in_exactly_one_lane() {
-        let lanes = [Lane::Ordinary, Lane::Backups, Lane::Migrations];
+        let lanes = [Lane::Ordinary, Lane::Backups, Lane::Migrations, Lane::Collections];
         let mut of_lanes: Vec<String> = lanes
             .iter()
             .flat_map(|lane| kinds_of(Some(*lane)).split(',').map(str::to_owned).collect::<Vec<_>>())
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn lists_for_sql_are_made_from_the_table() {
-        assert_eq!(kinds_that_queue(), "migrate,backup,restore_test");
-        assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit");
+        assert_eq!(kinds_that_queue(), "migrate,backup,restore_test,collect");
+        assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,collect");
     }
 }

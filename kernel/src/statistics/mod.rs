@@ -12,7 +12,7 @@
 mod collections;
 mod live;
 
-pub use collections::{Collection, CollectionError, Counts, claim};
+pub use collections::{Collection, Counts, IS_JOB, NewCollection, adopt};
 pub use live::{Answer, answered, ask, claim_asked, reply};
 
 use chrono::NaiveDate;

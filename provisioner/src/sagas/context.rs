@@ -3,6 +3,7 @@
 use crate::backup::{BackupStore, Retention};
 use crate::server::account::{self, Account};
 use crate::server::{Marker, Server, Session};
+use crate::statistics::Collecting;
 use kernel::crypto::KeyRing;
 use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::Lease;
@@ -29,6 +30,8 @@ pub struct Tools {
     pub retention: Retention,
     /// Set if a purge takes a last backup.
     pub backup_before_purge: Option<Retention>,
+    /// What a collection of statistics uses.
+    pub collecting: Collecting,
 }
 
 impl Tools {

@@ -12,6 +12,7 @@
 
 mod audit;
 mod backup;
+mod collect;
 mod configure;
 mod context;
 mod enforce;
@@ -57,6 +58,7 @@ fn saga(kind: JobKind) -> &'static Saga {
         JobKind::RestoreElsewhere => &recover::SAGA,
         JobKind::Backup => &backup::SAGA,
         JobKind::RestoreTest => &restore_test::SAGA,
+        JobKind::Collect => &collect::SAGA,
     }
 }
 

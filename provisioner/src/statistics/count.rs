@@ -1,7 +1,7 @@
 //! The figures of one tenant, as its database and the access log have them now.
 //!
-//! Each table is read by itself: a join of two would multiply the rows of one by those of the other. Several days are one
-//! statement, over a list of days made on the spot.
+//! Each table is read by itself: a join of two would multiply the rows of one by those of the other. Several days are
+//! one statement, over a list of days made on the spot.
 
 use super::error::CountError;
 use crate::server::{Found, Marker, ServerError, find};

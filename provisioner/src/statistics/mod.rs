@@ -1,19 +1,19 @@
-//! Counting tenants: whole servers when a collection was asked for, one tenant when somebody wants its present figures.
+//! Counting tenants. [`count`] is the SQL of one tenant, for the jobs of the kind `collect` and for [`live`], which
+//! answers questions for the present figures of one tenant. [`publish`](mod@publish) adds up the system's day and puts
+//! it on the noticeboard.
 //!
-//! [`count`] is the SQL of one tenant, [`collect`] counts a server's tenants under a lease, [`live`] answers questions,
-//! [`publish`] adds up the system's day and puts it on the noticeboard.
-//!
-//! **Bound.** Collecting uses [`Statistician::connections`] connections to each database server, answering one more, however
-//! many tenants there are: the administrator's account reads every tenant by its full name, so a connection serves one
-//! tenant after the other.
+//! **Bound.** A collection uses [`Collecting::connections`] connections to its database server, and the answers use one
+//! more, however many tenants there are: the administrator's account reads every tenant by its full name, so a
+//! connection serves one tenant after the other.
 
-mod collect;
 mod count;
 mod error;
 mod live;
 mod publish;
 
-pub use publish::Noticeboard;
+pub use count::{Counting, DAYS};
+pub use error::CountError;
+pub use publish::{Noticeboard, publish};
 
 use crate::server::Server;
 use kernel::process::shutdown::Shutdown;
@@ -22,10 +22,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Without a doorbell, look this often.
-const POLL: Duration = Duration::from_secs(1);
+/// How often a worker checks for collections that older programs have requested.
+const ADOPT_EVERY: Duration = Duration::from_secs(5);
 
-/// Counts the tenants of one database server.
+/// What the collections of one database server use.
+#[derive(Clone)]
+pub struct Collecting {
+    /// Connections to the server, at most.
+    pub connections: u32,
+    /// Where the day is shown.
+    pub noticeboard: Noticeboard,
+}
+
+impl Default for Collecting {
+    /// One connection, and no noticeboard.
+    fn default() -> Self {
+        Self { connections: 1, noticeboard: Noticeboard::default() }
+    }
+}
+
+/// Answers questions for the figures of the tenants of one database server.
 pub struct Statistician {
     /// The system database.
     pub store: Store,
@@ -33,13 +49,7 @@ pub struct Statistician {
     pub server: Arc<Server>,
     /// This installation's id, for markers.
     pub installation: String,
-    /// Where the day is shown.
-    pub noticeboard: Noticeboard,
-    /// Connections to the server for collecting, at most.
-    pub connections: u32,
-    /// Length of a lease.
-    pub lease: Duration,
-    /// Rung when somebody asked something.
+    /// Rung when the control plane may have asked a question.
     pub asked: Arc<Notify>,
 }
 
@@ -48,6 +58,18 @@ impl Statistician {
     pub async fn run(self, shutdown: Shutdown) {
         let this = Arc::new(self);
         shutdown.spawn(Arc::clone(&this).answer(shutdown.clone()));
-        this.collect(shutdown).await;
+        this.adopt(shutdown).await;
+    }
+
+    /// Makes jobs of collections that a control plane from before migration 22 has requested.
+    async fn adopt(&self, shutdown: Shutdown) {
+        while !shutdown.is_requested() {
+            match kernel::statistics::adopt(self.store.pool(), &self.server.id).await {
+                Ok(0) => {}
+                Ok(adopted) => tracing::info!(server = self.server.id, adopted, "collections became jobs"),
+                Err(error) => tracing::warn!(server = self.server.id, cause = %error, "collections were not adopted"),
+            }
+            tokio::select! { () = tokio::time::sleep(ADOPT_EVERY) => {}, () = shutdown.requested() => {} }
+        }
     }
 }

@@ -1,11 +1,9 @@
-//! The day of the whole system: counted once the tenants are, kept in `saas_daily_statistics`, and put on the noticeboard
-//! in Redis as `daily_stats:{date}` for 7 days.
+//! The day of the whole system: counted once the tenants are, kept in `saas_daily_statistics`, and put on the
+//! noticeboard in Redis as `daily_stats:{date}` for 7 days.
 //!
-//! Nothing reads the noticeboard here; without Redis, or after it lost everything, no figure changes. While a day is put up,
-//! its row is locked, so of several servers that finish together the last one puts up what all of them counted.
+//! Nothing reads the noticeboard here; without Redis, or after it lost everything, no figure changes. While a day is
+//! put up, its row is locked, so of several servers that finish together the last one puts up what all of them counted.
 
-use super::Statistician;
-use super::collect::Stop;
 use chrono::{Days, NaiveDate, NaiveDateTime};
 use kernel::process::config::{ConfigError, wrong};
 use kernel::process::telemetry::names;
@@ -13,7 +11,7 @@ use kernel::statistics::{Collection, Figures};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
-use sqlx::MySqlConnection;
+use sqlx::{MySqlConnection, MySqlPool};
 use std::time::Duration;
 
 /// Days a notice stays up.
@@ -22,7 +20,7 @@ const STAYS_DAYS: u64 = 7;
 const TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// Redis, if there is one.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Noticeboard(Option<ConnectionManager>);
 
 impl Noticeboard {
@@ -53,23 +51,25 @@ impl Noticeboard {
     }
 }
 
-impl Statistician {
-    /// The days of a collection, after its tenants were counted.
-    pub(super) async fn publish(&self, collection: &Collection) -> Result<(), Stop> {
-        let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(self.store.pool()).await?;
-        // Without a first day given, the newest days are those that changed for everybody.
-        let first = collection.from.unwrap_or(collection.to - Days::new(1));
-        for day in first.iter_days().take_while(|day| *day <= collection.to) {
-            let mut tx = self.store.pool().begin().await?;
-            count_system(&mut tx, day).await?;
-            if day + Days::new(STAYS_DAYS) > today {
-                let notice = notice(&mut tx, day).await?;
-                self.noticeboard.put_up(day, &notice).await;
-            }
-            tx.commit().await?;
+/// Counts the days of a collection for the whole system, after its tenants were counted.
+pub async fn publish(
+    system: &MySqlPool,
+    noticeboard: &Noticeboard,
+    collection: &Collection<'_>,
+) -> Result<(), sqlx::Error> {
+    let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(system).await?;
+    // Without a first day given, the newest days are those that changed for all tenants.
+    let first = collection.from.unwrap_or(collection.to - Days::new(1));
+    for day in first.iter_days().take_while(|day| *day <= collection.to) {
+        let mut tx = system.begin().await?;
+        count_system(&mut tx, day).await?;
+        if day + Days::new(STAYS_DAYS) > today {
+            let notice = notice(&mut tx, day).await?;
+            noticeboard.put_up(day, &notice).await;
         }
-        Ok(())
+        tx.commit().await?;
     }
+    Ok(())
 }
 
 /// Counts each table by itself, up to the end of the day as far as its rows say when they came.
