@@ -1,4 +1,4 @@
-//! What must hold after every test, read from the databases directly and sharing no code with the services.
+//! What must hold after every test. The checks read the databases directly and share no code with the services.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -10,13 +10,13 @@ use harness::wait;
 use sqlx::{Connection, MySqlConnection};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Checks them all. Waits for jobs and for the relay to be done; everything else must hold at once.
+/// Checks all invariants. It waits for jobs and for the relay; everything else must hold at once.
 pub async fn check(stack: &Stack) -> Result<()> {
-    // Enforcing has no operation that a test could have waited for.
+    // The job that enforces a state has no operation that a test could have waited for.
     world::idle(stack).await?;
     let mut system = world::system(stack).await?;
 
-    // Positions are 1..N, versions 1..k, and the head is N.
+    // Positions are 1..N, versions are 1..k, and the head is N.
     let (count, least, most, head): (i64, Option<u64>, Option<u64>, u64) = sqlx::query_as(
         "SELECT COUNT(*), MIN(position), MAX(position), (SELECT position FROM saas_heads WHERE name = 'events')
          FROM saas_events",
@@ -34,7 +34,7 @@ pub async fn check(stack: &Stack) -> Result<()> {
     .await?;
     ensure!(gaps.is_empty(), "streams with gaps: {gaps:?}");
 
-    // Every tenant has ended somewhere: no state in between, a reason for every failure.
+    // No tenant is in an intermediate state, and every failure has a reason.
     let tenants: Vec<(String, i16, String)> =
         sqlx::query_as("SELECT tenant_id, status, snapshot FROM saas_tenant_snapshots").fetch_all(&mut system).await?;
     let mut without_data = BTreeSet::new();
@@ -52,7 +52,8 @@ pub async fn check(stack: &Stack) -> Result<()> {
         }
     }
 
-    // Exactly one database and one user for each tenant that is neither failed nor purged, on its server, and none besides.
+    // Each tenant that is neither failed nor purged has exactly one database and one user, on its server. There are no
+    // others.
     let with_data = |tenant_id: &String| !without_data.contains(tenant_id);
     let kept: Vec<(String, String, i8)> =
         sqlx::query_as("SELECT tenant_id, db_username, is_active FROM saas_tenant_databases")
@@ -78,13 +79,13 @@ pub async fn check(stack: &Stack) -> Result<()> {
         check_server(&url, &databases, &users).await.with_context(|| format!("on the server {server}"))?;
     }
 
-    // The rows folded from the log are what the log says, to the byte, and the log is what was written.
+    // The projections equal the event log to the byte, and the hashes of the log hold.
     let migrator = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
     for command in [["rebuild", "--check"].as_slice(), &["verify-log"]] {
         stack.run(Role::ControlPlane, command, &migrator).await?;
     }
 
-    // Everything is published.
+    // The relay has published every event.
     let head = i64::try_from(head)?;
     wait::until(SOON, "the relay to reach the head", async || {
         let cursor =

@@ -1,6 +1,7 @@
 //! End-to-end tests: real servers, real processes, real signals. Each can be run alone by its name.
 //!
-//! A folder a subject; what they have in common is in `world`, and what must hold after every test in `invariants`.
+//! Each folder has one subject. `world` has what the tests have in common, and `invariants` what must hold after every
+//! test.
 
 mod api;
 mod invariants;

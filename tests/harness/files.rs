@@ -1,4 +1,4 @@
-//! Files that hold secrets or state: mode 0600, replaced as a whole or not at all.
+//! Files that hold secrets or state. They have the mode 0600 and are replaced as a whole.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A secret of 192 random bits in an alphabet that needs no quoting in SQL, URLs, shells or config files.
+/// A secret of 192 random bits. Its alphabet needs no quoting in SQL, URLs, shells or configuration files.
 pub fn random_secret() -> String {
     hex::encode(rand::random::<[u8; 24]>())
 }
@@ -19,11 +19,11 @@ pub fn private_dir(dir: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))
 }
 
-/// Writes a file that only this user can read. A crash leaves the old content or the new, never half of it.
+/// Writes a file that only this user can read. A crash leaves either the old or the new content.
 pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let beside = path.with_extension(format!("new-{}", std::process::id()));
     let write = || -> std::io::Result<()> {
-        // The mode counts only for a file that the call creates.
+        // `mode` has an effect only on a file that this call creates.
         let _ = fs::remove_file(&beside);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(content.as_ref())?;
@@ -37,7 +37,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_private(path, serde_json::to_vec_pretty(value)?)
 }
 
-/// Reads a JSON value; `None` when there is no such file.
+/// Reads a JSON value. `None` when the file does not exist.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(content) => {
@@ -48,7 +48,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// Reads a value, or makes it and keeps it: what must survive a restart, such as generated passwords.
+/// Reads a value, or makes and stores it. Generated passwords survive a restart this way.
 pub fn remembered<T: Serialize + DeserializeOwned>(path: &Path, make: impl FnOnce() -> Result<T>) -> Result<T> {
     if let Some(value) = read_json(path)? {
         return Ok(value);
@@ -61,7 +61,7 @@ pub fn remembered<T: Serialize + DeserializeOwned>(path: &Path, make: impl FnOnc
 /// The last lines of a log, indented, for an error message.
 pub fn tail(path: &Path, lines: usize) -> String {
     let content = fs::read(path).unwrap_or_default();
-    // A log can be large; its end is all that is wanted.
+    // A log can be large, and only its end is needed.
     let text = String::from_utf8_lossy(&content[content.len().saturating_sub(64 * 1024)..]).into_owned();
     let all: Vec<&str> = text.lines().collect();
     let last = &all[all.len().saturating_sub(lines)..];

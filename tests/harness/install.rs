@@ -1,12 +1,12 @@
-//! The packages the private servers come from: found, or installed with the system's package manager.
+//! Finds the packages of the private servers, or installs them with the package manager of the system.
 //!
-//! Guarantees: nothing is installed that is there already; no service of the system is started by it; two
-//! checkouts never run the package manager at the same time; a package manager that has begun is left to finish,
-//! whatever happens to us (it runs in its own process group and cleans up after itself).
+//! An installation installs nothing that exists already and starts no service of the system. Two checkouts never run
+//! the package manager at the same time. A package manager that has begun runs in its own process group, finishes
+//! whatever happens to the harness, and cleans up after itself.
 //!
-//! Design note: the packages start their services when they are installed, on the default ports. Debian's agreed
-//! way to forbid that is `/usr/sbin/policy-rc.d`. Where the machine has none, one that says no exists for as long
-//! as the installation runs; where it has one, the machine's administrator has decided, and it stays.
+//! The packages start their services on the default ports when they are installed. Debian's way to forbid that is
+//! `/usr/sbin/policy-rc.d`. If the machine has none, the installation adds one that forbids it, and removes it
+//! afterwards. If the machine has one, its administrator has decided, and it stays.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal, Write};
@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use crate::files::{private_dir, tail};
 use crate::{paths, process};
 
-/// Something a stack needs from the system.
+/// A program that a stack or a test needs from the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     MariaDb,
@@ -28,15 +28,15 @@ pub enum Tool {
     RabbitMq,
     /// The load generator of the benchmarks.
     Wrk,
-    /// Compresses what the benchmark of backups is measured against.
+    /// The compressor that the benchmark of backups compares with.
     Zstd,
-    /// Checks what is exposed to Prometheus.
+    /// Checks metrics and alerts.
     Prometheus,
     /// Checks units of systemd.
     Systemd,
-    /// Fetches another suite's packages into a folder.
+    /// Fetches the packages of another suite into a folder.
     Debootstrap,
-    /// Makes virtualenvs, for tests that are written against programs in Python.
+    /// Makes virtualenvs for tests that use programs in Python.
     Python,
 }
 
@@ -68,7 +68,7 @@ impl Tool {
             Self::Prometheus => program("promtool").is_some(),
             Self::Systemd => program("systemd-analyze").is_some(),
             Self::Debootstrap => program("debootstrap").is_some(),
-            // Without the package a python3 has the module `venv`, and lacks what it needs.
+            // Without the package, python3 has the module `venv` and lacks what it needs.
             Self::Python => Command::new("/usr/bin/python3")
                 .args(["-c", "import ensurepip, venv"])
                 .stderr(Stdio::null())
@@ -84,25 +84,25 @@ pub fn program(name: &str) -> Option<PathBuf> {
     path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(name)).find(|file| file.is_file())
 }
 
-/// The folder of the broker's code. Its own scripts are used, because the ones in the search path switch to the
-/// system's `rabbitmq` user and to the system's data.
+/// The folder of the broker's code. Its own scripts are used, because those in the search path switch to the
+/// `rabbitmq` user and the data of the system.
 pub fn rabbitmq_home() -> Option<PathBuf> {
     newest("/usr/lib/rabbitmq/lib", "rabbitmq_server-").filter(|home| home.join("sbin/rabbitmq-server").exists())
 }
 
-/// Erlang's port mapper, which a private broker needs a private one of.
+/// Erlang's port mapper. A private broker needs a private one.
 pub fn epmd() -> Option<PathBuf> {
     newest("/usr/lib/erlang", "erts-").map(|erts| erts.join("bin/epmd")).filter(|epmd| epmd.is_file())
 }
 
-/// The entry with the highest name that begins so: several versions can be installed side by side.
+/// The entry with the highest name of this prefix. Several versions can be installed side by side.
 fn newest(dir: &str, prefix: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(dir).ok()?.flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)).map(|entry| entry.path()).max()
 }
 
-/// Makes sure that the tools are there. Safe to cancel only in so far as the package manager then goes on alone;
-/// a caller that is interrupted should rather wait for it.
+/// Installs the tools that are missing. A caller that is interrupted should wait for the end, because the package
+/// manager continues in any case.
 pub async fn ensure(tools: &[Tool]) -> Result<()> {
     if missing(tools).is_empty() {
         return Ok(());
@@ -120,13 +120,13 @@ fn install(tools: &[Tool]) -> Result<()> {
     let by_hand = format!("apt-get install --no-install-recommends {packages}");
     if program("apt-get").is_none() {
         bail!(
-            "missing: {packages}. Here is no apt-get to install them with; please install MariaDB >= 10.6, \
+            "missing: {packages}. This machine has no apt-get to install them; please install MariaDB >= 10.6, \
              Redis >= 6.2 and RabbitMQ >= 3.10 so that mariadbd, redis-server and /usr/lib/rabbitmq exist, \
              or give SYSTEM_DB_URL, TENANT_DB_ADMIN_URL, AMQP_URL and REDIS_URL of servers that run already"
         );
     }
     let _lock = lock(&packages)?;
-    // Another checkout may have installed them while this one waited.
+    // Another checkout may have installed them during the wait.
     let packages = missing(tools);
     if packages.is_empty() {
         return Ok(());
@@ -142,7 +142,7 @@ fn install(tools: &[Tool]) -> Result<()> {
     } else {
         bail!("missing: {}. Installing needs root; please run: sudo {by_hand}", packages.join(" "));
     };
-    // The script reads nothing but its arguments, and is argument zero's own: `sh -c SCRIPT name packages...`.
+    // The script reads nothing but its arguments. `install` is its argument zero: `sh -c SCRIPT name packages...`.
     apt.args(["-c", SCRIPT, "install"]).args(&packages);
     apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).process_group(0);
     apt.stdout(File::create(&log)?).stderr(fs::OpenOptions::new().append(true).open(&log)?);
@@ -169,11 +169,11 @@ fn install(tools: &[Tool]) -> Result<()> {
     Ok(())
 }
 
-/// Runs as root. One script, so that its trap cleans up even when everything above it was killed.
+/// Runs as root. It is one script, so that its trap cleans up even when its caller was killed.
 ///
-/// The package lists are fetched only when they lack a package, or when they turn out to be stale; into an archive
-/// folder of its own, because many container images empty the common one after every use of apt-get, under the
-/// feet of whoever else is installing.
+/// It fetches package lists only when they lack a package or are stale. It stores packages in a folder of its own,
+/// because many container images empty the common one after every use of apt-get, also while another installation
+/// runs.
 const SCRIPT: &str = r#"
 set -u
 archives=$(mktemp -d /tmp/install-archives-XXXXXX) || exit 1
@@ -209,11 +209,11 @@ fn sudo_without_password() -> bool {
     sudo.is_ok_and(|status| status.success())
 }
 
-/// One installation at a time on this machine, whichever checkout or user it is for.
+/// Allows one installation at a time on this machine, for all checkouts and users.
 fn lock(packages: &str) -> Result<File> {
     let path = std::env::temp_dir().join("control-plane-install.lock");
-    // Another user's file in a sticky folder can be opened only without asking to create it; reading is enough
-    // to lock it.
+    // Another user's file in a sticky folder can be opened only without the request to create it. Read access is
+    // enough for a lock.
     let file = File::open(&path).or_else(|_| File::create(&path)).context("open the lock of the installation")?;
     if file.try_lock().is_err() {
         eprintln!("waiting for another installation, then installing {packages}");
@@ -222,7 +222,7 @@ fn lock(packages: &str) -> Result<File> {
     Ok(file)
 }
 
-/// A line that counts seconds: rewritten on a terminal, printed now and then elsewhere.
+/// A line that counts seconds: rewritten on a terminal, printed every ten seconds elsewhere.
 struct Progress<'a> {
     what: &'a str,
     begun: Instant,

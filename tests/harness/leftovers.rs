@@ -1,7 +1,7 @@
-//! Folders of test runs, and their removal when a run died without cleaning up.
+//! The folders of test runs, and their removal after a run that could not clean up.
 //!
-//! A killed test run cannot stop its servers. Its folder carries its process id, so the next run can: it kills what
-//! is recorded there and removes the folder.
+//! A killed test run cannot stop its servers. The name of its folder contains its process id, so the next run kills
+//! the processes that are recorded there and removes the folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use anyhow::Result;
 use crate::files::private_dir;
 use crate::{paths, process};
 
-/// Names the folder of the run for the processes under it.
+/// The variable that names the folder of the run to the test processes.
 pub const DIR_VARIABLE: &str = "HARNESS_DIR";
 
-/// The folder of this test run: the one the `dev` command gives, or one of this process's own.
+/// The folder of this test run: the one that the `dev` command names, or one for this process.
 pub fn run_dir() -> Result<PathBuf> {
     static OWN: OnceLock<PathBuf> = OnceLock::new();
     if let Some(dir) = std::env::var_os(DIR_VARIABLE) {
@@ -37,7 +37,7 @@ pub fn fresh_dir(name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Stops and removes one run.
+/// Kills the processes of one run and removes its folder.
 pub fn remove(dir: &Path) {
     for name in process::kill_recorded(dir) {
         eprintln!("stopped a {name} left over in {}", dir.display());
@@ -49,7 +49,7 @@ pub fn remove(dir: &Path) {
     }
 }
 
-/// Stops and removes the runs whose process is gone.
+/// Removes the runs whose process has ended.
 pub fn sweep() {
     for entry in fs::read_dir(paths::dev()).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -12,7 +12,7 @@
 //! - [`load`]: clients that ask all the time and check every answer; [`kill`]: services that are killed at a point;
 //! - [`leftovers`]: folders of test runs; [`legacy`]: databases of the system before this one.
 //!
-//! Nothing here touches a server that it did not start, except the ones whose URLs it is given.
+//! Nothing here touches a server that it did not start, except the servers whose URLs it is given.
 
 pub mod clients;
 pub mod demo;
@@ -30,9 +30,9 @@ pub mod servers;
 pub mod stack;
 pub mod wait;
 
-/// A client of HTTP on this machine. No proxy: the machine's would be asked for 127.0.0.1.
+/// An HTTP client for this machine. It uses no proxy, because the machine's proxy would be asked for 127.0.0.1.
 pub fn http() -> reqwest::ClientBuilder {
-    // `reqwest` wants the choice to be made; an error means that it was made already.
+    // `reqwest` needs a choice of the TLS provider. An error means that the choice was already made.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy()
 }

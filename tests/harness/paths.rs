@@ -1,5 +1,5 @@
-//! Where this checkout keeps things: derived from the running executable, so that a moved checkout, another
-//! `CARGO_TARGET_DIR` or several checkouts side by side all find their own.
+//! The folders of this checkout. They are derived from the running executable, so that a moved checkout, another
+//! `CARGO_TARGET_DIR` and several checkouts side by side all find their own.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 
 /// The folder that holds the workspace's `Cargo.toml`.
 pub fn workspace() -> PathBuf {
-    // Cargo sets it for `cargo run` and `cargo test`; the compiled-in one is for a binary started by hand.
+    // Cargo sets the variable for `cargo run` and `cargo test`. The compiled-in value serves a binary that is started
+    // by hand.
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map(PathBuf::from)
         .filter(|dir| dir.ends_with("tests"))
@@ -15,7 +16,7 @@ pub fn workspace() -> PathBuf {
     manifest.parent().map_or(manifest.clone(), Path::to_path_buf)
 }
 
-/// Cargo's target folder: the nearest folder above this executable that carries cargo's tag.
+/// Cargo's target folder: the nearest folder above this executable with the file that cargo puts there.
 pub fn target() -> PathBuf {
     std::env::current_exe()
         .ok()
@@ -23,7 +24,7 @@ pub fn target() -> PathBuf {
         .unwrap_or_else(|| workspace().join("target"))
 }
 
-/// Where every private server of this checkout lives.
+/// The folder of all private servers of this checkout.
 pub fn dev() -> PathBuf {
     target().join("dev")
 }
@@ -33,10 +34,10 @@ pub fn binaries(profile: &str) -> Result<PathBuf> {
     let exe = std::env::current_exe().context("find this executable")?;
     let mut folder = exe.parent().context("the executable has no folder")?;
     if folder.ends_with("deps") {
-        // A test binary.
+        // Test binaries are one folder deeper.
         folder = folder.parent().context("deps/ has no parent")?;
     }
-    // The sibling, rather than target/<profile>: with `build.target` set there is a triple in between.
+    // The profile folder may be `target/<triple>/<profile>` if `build.target` is set, so its sibling is taken.
     Ok(folder.parent().context("the profile folder has no parent")?.join(profile))
 }
 

@@ -1,8 +1,8 @@
 //! Free loopback ports for several checkouts and many tests at once.
 //!
-//! Design note: a port below the ephemeral range, rather than whatever binding to port 0 gives. A test kills a
-//! server and starts it again on the same port; in between, any outgoing connection of the machine could take an
-//! ephemeral port as its source, and the restart would fail once in a while.
+//! Ports are taken from below the ephemeral range, and not by binding to port 0. A test kills a server and starts it
+//! again on the same port. In between, any outgoing connection of the machine could take an ephemeral port as its
+//! source, and the restart would fail once in a while.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,17 +10,17 @@ use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 
-/// What this process gave out already: a server that is just being started has not bound its port yet.
+/// Ports that this process has given out. A server that is just starting has not bound its port yet.
 static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
-/// A port nobody listens on.
+/// A port on which no process listens.
 pub fn free() -> Result<u16> {
     let below = ephemeral_start();
     let mut given = GIVEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let given = given.get_or_insert_default();
     for _ in 0..1000 {
         let port = rand::random_range(below - 12_000..below);
-        // Any address: a server of another user may listen on 0.0.0.0 only.
+        // A server of another user may listen on 0.0.0.0 only, so both addresses are tried.
         let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
             && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
         if unused && given.insert(port) {
@@ -35,7 +35,7 @@ fn ephemeral_start() -> u16 {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
         .and_then(|range| range.split_whitespace().next()?.parse().ok())
-        // A range widened down to 1024 leaves nothing below: then the usual place is as good as any.
+        // A range that begins at 1024 leaves nothing below it. The usual range serves then.
         .filter(|start| *start >= 20_000)
         .unwrap_or(32_768)
 }

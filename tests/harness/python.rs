@@ -1,7 +1,8 @@
-//! Programs in Python that the services are judged by or compared with, each in a virtualenv under `target/python/`.
+//! Programs in Python that check the services or that the services are compared with. Each has a virtualenv under
+//! `target/python/`.
 //!
-//! An environment is made once for each list of packages and then kept; one that was not finished never carries the final
-//! name, and two runs never make the same one at the same time.
+//! A virtualenv is made once for each list of packages. An unfinished one is made again, and two runs never make the
+//! same one at the same time.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use crate::install::{self, Tool};
 use crate::paths;
 
-/// The folder of the programs (`python`, and those of the packages) of an environment with these packages: the lines of a
-/// `requirements.txt`, best with versions.
+/// The folder with the programs (`python` and those of the packages) of a virtualenv with these packages. They are the
+/// lines of a `requirements.txt`, best with versions.
 pub async fn virtualenv(name: &str, packages: &str) -> Result<PathBuf> {
     install::ensure(&[Tool::Python]).await?;
     let folder = paths::target().join("python");
@@ -40,7 +41,13 @@ async fn run(program: &Path, args: &[&str]) -> Result<()> {
     let mut command = tokio::process::Command::new(program);
     let output = command.args(args).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = output.await.with_context(|| format!("start {}", program.display()))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} {args:?} failed ({})\n{}", program.display(), output.status, said.trim_end());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{} {args:?} failed ({})\n{}",
+        program.display(),
+        output.status,
+        errors.trim_end()
+    );
     Ok(())
 }

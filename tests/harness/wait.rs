@@ -1,14 +1,14 @@
-//! Waiting for a condition: the only permitted way to wait, in tests and in the `dev` command.
+//! Waits for a condition. Tests and the `dev` command wait in no other way.
 //!
-//! A fixed sleep is either too short on a busy machine or too long on a quiet one. A wait says what it waits
-//! for, ends as soon as it holds, and is bounded.
+//! A fixed sleep is too short on a busy machine or too long on a quiet one. A wait names what it waits for, ends as
+//! soon as the condition holds, and has a limit.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How often a condition is looked at. Short against what is waited for (a restart takes 40 ms at best), long
-/// against the price of a probe.
+/// Time between two probes: short against what is waited for (a restart takes 40 ms at best), long against the cost of
+/// a probe.
 const INTERVAL: Duration = Duration::from_millis(25);
 
 /// Waits until the probe gives a value, for at most `deadline`.
@@ -16,7 +16,7 @@ pub async fn until<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut
     until_ok(deadline, what, async || probe().await.ok_or_else(|| anyhow::anyhow!("not yet"))).await
 }
 
-/// Waits until the probe succeeds; its last error is part of the message when it never does.
+/// Waits until the probe succeeds. When it never does, the error contains the last error of the probe.
 pub async fn until_ok<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     let mut before = None;
@@ -24,8 +24,8 @@ pub async fn until_ok<T>(deadline: Duration, what: &str, mut probe: impl AsyncFn
         let error = match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), probe()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
-            // Often it had no time left: what the one before it said is the reason.
-            Err(_) => before.take().unwrap_or_else(|| anyhow::anyhow!("the last look did not return")),
+            // The last probe often has no time left. The error of the one before it is the reason then.
+            Err(_) => before.take().unwrap_or_else(|| anyhow::anyhow!("the last probe did not return")),
         };
         if begun.elapsed() >= deadline {
             bail!("waited {:.1} s for {what}: {error:#}", begun.elapsed().as_secs_f64());
@@ -35,7 +35,7 @@ pub async fn until_ok<T>(deadline: Duration, what: &str, mut probe: impl AsyncFn
     }
 }
 
-/// Checks that a condition keeps holding for the whole span: for what must *not* happen.
+/// Checks that a condition holds for the whole span: for what must *not* happen.
 pub async fn holds_for(span: Duration, what: &str, mut probe: impl AsyncFnMut() -> bool) -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < span {

@@ -1,4 +1,4 @@
-//! Bad input gets its own 4xx code with the field named, in the caller's language, and changes nothing.
+//! Bad input gets a 4xx code of its own, which names the field in the caller's language. It changes nothing.
 
 use crate::world::{self, SOON};
 use anyhow::Result;
@@ -146,7 +146,7 @@ async fn the_tenant_api_refuses_bad_requests_by_code() -> Result<()> {
         ("/api/orders?status=7", &[("Host", "acme.example.com"), auth], 422, "invalid_status"),
         ("/api/orders?from=yesterday", &[("Host", "acme.example.com"), auth], 422, "invalid_from"),
         ("/api/nothing", &[("Host", "acme.example.com"), auth], 404, "not_found"),
-        // A forwarded host counts from configured proxies only; none is configured.
+        // A forwarded host counts only from configured proxies, and none is configured.
         (
             "/api/orders",
             &[("Host", "other.example.com"), ("X-Forwarded-Host", "acme.example.com"), auth],

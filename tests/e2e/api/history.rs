@@ -1,4 +1,4 @@
-//! History as pages and as a live stream that resumes.
+//! The history of events, as pages and as a live stream that resumes.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
@@ -25,11 +25,12 @@ async fn events_are_streamed_live_and_a_stream_resumes() -> Result<()> {
         );
     }
 
-    // A client that saw the first two goes on with the third; one tenant's stream counts its own versions.
+    // A client that saw the first two events resumes with the third. The stream of one tenant counts the tenant's
+    // versions.
     let resumed = hear(self::stream(&stack, "/admin/tenants/acme/events", &[("Last-Event-ID", "2")]).await?, 2).await?;
     assert!(!resumed.contains("tenant.created") && resumed.contains("tenant.activated"), "{resumed}");
 
-    // A stream does not hold up the end of the process.
+    // An open stream does not delay the end of the process.
     let _open = self::stream(&stack, "/admin/events", &[]).await?;
     let began = std::time::Instant::now();
     assert!(stack.control_planes[0].stop().await?, "it ended by itself");
@@ -51,7 +52,7 @@ async fn stream(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> Result<T
     Ok(connection)
 }
 
-/// Reads until so many events were heard.
+/// Reads until so many events have arrived.
 async fn hear(mut connection: TcpStream, events: usize) -> Result<String> {
     let (mut heard, mut chunk) = (String::new(), [0; 4096]);
     wait::until_ok(SOON, "the events of a stream", async || {

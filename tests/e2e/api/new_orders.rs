@@ -1,4 +1,4 @@
-//! Orders are made through the API: exact, once per key, and by who may.
+//! The API makes orders exactly as requested, once per key, and only for permitted roles.
 
 use crate::world::{self, SOON};
 use anyhow::Result;
@@ -32,7 +32,7 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     })
     .await?;
 
-    // As it was said, and as the list then has it.
+    // The answer equals the request, and the list shows the same order.
     let made = post(&api, &token, json!({"shifu_bid": "s-1", "payable_price": "99999999.99"}), &[]).await?;
     assert_eq!((made.status, &made.json["tenant_id"]), (201, &json!("acme")), "{}", made.text);
     let order = &made.json["order"];
@@ -52,7 +52,7 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     assert_eq!((of_member.status, &of_member.json["order"]["user_id"]), (201, &json!(ann)), "{}", of_member.text);
     assert_eq!(of_member.json["order"]["payable_price"], json!("0.10"));
 
-    // Who may not, and what is no order: nothing is made.
+    // Callers without the right, and invalid orders: nothing is made.
     let long = "x".repeat(37);
     for (token, body, status, code, field) in [
         (&viewer, json!({"shifu_bid": "s", "payable_price": "1"}), 403, "admin_required", None),
@@ -98,7 +98,8 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     assert_eq!((reply.status, reply.error()), (422, "invalid_idempotency_key"));
     assert_eq!(world::order_bids(&api.get(HOST, &boss, "/api/orders").await?).len(), 2);
 
-    // One key, one order: at once, again, for somebody else, for something else.
+    // One key makes one order: for concurrent and repeated requests. Another user, another tenant or another body is
+    // another order or a refusal.
     let key = [("Idempotency-Key", "k-1")];
     let body = json!({"shifu_bid": "s-3", "payable_price": "5.00"});
     let replies = try_join_all((0..20).map(|_| post(&api, &token, body.clone(), &key))).await?;
@@ -108,7 +109,7 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
         bids.insert(reply.json["order"]["order_bid"].to_string());
     }
     assert_eq!(bids.len(), 1);
-    // All of them come to the table in the same moment: whoever does not take turns finds no order and makes one.
+    // All requests reach the table at the same moment. Without turns, each would find no order and make one.
     let mut root = world::root(&stack).await?;
     for n in 0..5 {
         let key = format!("race-{n}");
@@ -136,13 +137,13 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     let elsewhere = [("Host", "other.example.com"), ("Authorization", &bearer), key[0]];
     let elsewhere = api.send("POST", "/api/orders", body.clone(), &elsewhere).await?;
     assert!(elsewhere.status == 201 && !bids.contains(&elsewhere.json["order"]["order_bid"].to_string()));
-    // Without a key every request is an order of its own.
+    // Without a key, every request makes an order.
     for _ in 0..2 {
         assert_eq!(post(&api, &token, body.clone(), &[]).await?.status, 201);
     }
     assert_eq!(world::order_bids(&api.get(HOST, &boss, "/api/orders").await?).len(), 11);
 
-    // A killed connection loses nothing and doubles nothing.
+    // A killed connection neither loses nor doubles an order.
     for n in 0..10 {
         let key = format!("killed-{n}");
         let headers = [("Idempotency-Key", key.as_str())];
@@ -158,7 +159,7 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     Ok(())
 }
 
-/// Ends every session of a tenant's user.
+/// Ends every session in the tenant's database.
 async fn kill_sessions(root: &mut sqlx::MySqlConnection) -> Result<()> {
     let sessions: Vec<u64> = sqlx::query_scalar(
         "SELECT CAST(ID AS UNSIGNED) FROM information_schema.PROCESSLIST WHERE DB = 'ai_shifu_tenant_acme'",
@@ -166,7 +167,7 @@ async fn kill_sessions(root: &mut sqlx::MySqlConnection) -> Result<()> {
     .fetch_all(&mut *root)
     .await?;
     for session in sessions {
-        // It may have ended by itself.
+        // The session may have ended by itself.
         let _ = sqlx::query(&format!("KILL {session}")).execute(&mut *root).await;
     }
     Ok(())

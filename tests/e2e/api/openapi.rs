@@ -1,4 +1,4 @@
-//! Both APIs tell what they can, and their pages to read it work without any other server.
+//! Both APIs serve their documents, and pages to read them that need no other server.
 
 use crate::world;
 use anyhow::{Context, Result};

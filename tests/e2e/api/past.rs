@@ -1,4 +1,4 @@
-//! A tenant as it was, at every one of its positions and times.
+//! The admin API shows a tenant as it was at each of its positions and times.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
@@ -26,7 +26,7 @@ async fn a_tenant_is_shown_as_it_was_at_any_position_and_time() -> Result<()> {
         known.push(admin.get("/admin/tenants/acme").await?);
     }
 
-    // Every answer of the past is the answer that was given then.
+    // Every answer about the past equals the answer that was given then.
     for then in &known {
         let position = &then["position"];
         assert_eq!(&admin.get::<Value>(&format!("/admin/tenants/acme?at={position}")).await?, then);
@@ -54,7 +54,7 @@ async fn a_tenant_is_shown_as_it_was_at_any_position_and_time() -> Result<()> {
         assert_eq!((reply.status, reply.error()), (status, code), "{path}");
     }
 
-    // An event of a newer version is not skipped: the answer would be a state that never was.
+    // An event of a newer version is not skipped, because the answer would be a state that never was.
     let mut system = world::system(&stack).await?;
     sqlx::query("UPDATE saas_events SET event_type = 'tenant.teleported' WHERE tenant_id = 'acme' AND version = 6")
         .execute(&mut system)

@@ -1,5 +1,5 @@
-//! Users' session tokens are listed without a secret, last from their latest use, and a revoked one is refused by every node
-//! within a second or so.
+//! Users' session tokens: lists show no secret, a token expires some time after its latest use, and every node refuses
+//! a revoked one within about a second.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const HOST: &str = "acme.example.com";
 
-/// Nodes look once a second; the rest is for a busy test machine.
+/// Nodes check once a second. The rest is for a busy test machine.
 const BOUND: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_revoked_session_token_is_refused_by_every_node() -> Result<()> {
     let tokens = format!("/admin/users/{ann}/tokens");
 
     let mut system = world::system(&stack).await?;
-    // Neither an expired session nor the legacy's own row is one that counts.
+    // Lists omit expired sessions and the legacy's own rows.
     sqlx::query("INSERT INTO user_token (user_id, token, token_expired_at) VALUES (?, 'sha256:old', '2020-01-01'), (?, 'plain', '2037-01-01')")
         .bind(&ann)
         .bind(&ann)
@@ -61,7 +61,7 @@ async fn a_revoked_session_token_is_refused_by_every_node() -> Result<()> {
             .await?;
         }
     }
-    // What is not this user's token ends nothing.
+    // A token of another user, an unknown one and an invalid one are not revoked.
     for (path, status, code) in [
         (format!("/admin/users/{bob}/tokens/{oldest}"), 404, "not_found"),
         (format!("{tokens}/999999"), 404, "not_found"),
@@ -116,7 +116,7 @@ async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
         Ok(sqlx::query_scalar(ask).bind(session_key(token)).fetch_one(system).await?)
     };
 
-    // As if they had last been used a while ago.
+    // The tokens now look as if they had last been used a while ago.
     for token in [&minute, &unused] {
         change(&mut system, token, "token_expired_at = UTC_TIMESTAMP() + INTERVAL 20 SECOND").await?;
     }
@@ -129,7 +129,7 @@ async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
         left(&mut system, &minute).await.ok().filter(|left| *left > 50)
     })
     .await?;
-    // Again by a use that is answered from memory.
+    // A use that the node answers from memory extends the session too.
     change(&mut system, &minute, "token_expired_at = UTC_TIMESTAMP() + INTERVAL 20 SECOND").await?;
     wait::until(SOON, "a later use to be written", async || {
         api.get(HOST, &minute, "/api/me").await.ok().filter(|reply| reply.status == 200)?;
@@ -139,7 +139,7 @@ async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
     for (token, why) in [(&unused, "nobody used it"), (&fixed, "it has a fixed end"), (&over, "it was over")] {
         assert!(left(&mut system, token).await? <= 20, "{why}");
     }
-    // Three hundred uses are a few writes and no look-up.
+    // Three hundred uses cost a few writes and no look-up.
     let count = async |name: &str| -> Result<f64> {
         let metrics = api.request("GET", "/metrics", &[]).await?.text;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
@@ -158,7 +158,7 @@ async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
     if begun.elapsed() < Duration::from_secs(30) {
         assert_eq!(count("cache_lookups_total{cache=\"session\",outcome=\"miss\"} ").await?, misses);
     }
-    // Nodes may move the end of a session, and nothing else of it.
+    // Nodes may change the expiry of a session, and nothing else of it.
     let mut node = MySqlConnection::connect(&stack.urls.system.node).await?;
     for refused in [
         "UPDATE user_token SET user_id = 'x'",

@@ -1,4 +1,4 @@
-//! Tokens of the admin API: made and ended by the command line, scoped, refused when they should be.
+//! Tokens of the admin API: the command line creates and revokes them, and they obey their scopes.
 
 use crate::world;
 use anyhow::{Context, Result};

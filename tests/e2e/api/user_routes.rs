@@ -1,4 +1,5 @@
-//! What a tenant's users read about themselves and each other: every route, against rows written by hand.
+//! What a tenant's users read about themselves and each other: every route, compared with rows that the test has
+//! written.
 
 use crate::world::{self, SOON};
 use anyhow::Result;
@@ -32,7 +33,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
     })
     .await?;
 
-    // Orders, in pages, with statistics over all of them whatever the page.
+    // Pages of orders, with statistics over all orders on every page.
     let first = get(&token, format!("/api/users/{ann}/orders?limit=2")).await?;
     assert_eq!(first.status, 200, "{}", first.text);
     assert_eq!(world::order_bids(&first), ["o5", "o4"]);
@@ -58,7 +59,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
         path = format!("/api/users/{ann}/orders?limit=2&cursor={next}");
     }
     assert_eq!(seen, ["o5", "o4", "o3", "o2", "o1"]);
-    // On one page they are counted from its rows, and come out the same.
+    // If all orders are on one page, the statistics come from its rows and are the same.
     let whole = get(&viewer, format!("/api/users/{ann}/orders")).await?;
     assert_eq!((&whole.json["stats"], &whole.json["next_cursor"]), (&stats, &Value::Null));
     let exact = get(&viewer, format!("/api/users/{ann}/orders?limit=5")).await?;
@@ -101,7 +102,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
                "created_at": "2025-01-12T00:00:00Z"})
     );
 
-    // Who they are.
+    // Profiles.
     let shown = get(&boss_token, format!("/api/users/{ann}")).await?;
     assert_eq!((&shown.json["user"]["name"], &shown.json["role"]), (&json!(NAME), &json!("user")));
     let me = get(&token, "/api/me".into()).await?;
@@ -110,13 +111,13 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
     assert_eq!(tenants.len(), 2);
     assert_eq!(tenants[0], &json!({"tenant_id": "acme", "tenant_name": "acme", "tenant_domain": HOST, "role": "user"}));
 
-    // What the tenant tells its pages, and nothing else.
+    // The tenant's public configuration, and nothing else.
     let config = get(&token, "/api/config".into()).await?;
     assert_eq!(config.json["config"]["features.payment_enabled"], json!(true));
     assert_eq!(config.json["config"]["tenant.name"], json!("acme"));
     assert!(!config.text.contains("hunter2"), "{}", config.text);
 
-    // Roles: users see themselves, and are told the same whether somebody exists or not.
+    // Users see themselves only, and get the same refusal whether another user exists or not.
     for below in ["", "/orders", "/shifus", "/activities", "/coupons"] {
         for (token, user, status, code) in [
             (&token, boss.as_str(), 403, "admin_required"),
@@ -140,7 +141,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
         assert_eq!((reply.status, reply.error()), (422, code));
     }
 
-    // The other tenant of the same user is empty, and nothing of the first one shows there.
+    // The other tenant of the same user is empty and shows nothing of the first.
     for below in ["orders", "shifus", "activities", "coupons"] {
         let reply = api.get("other.example.com", &token, &format!("/api/users/{ann}/{below}")).await?;
         assert_eq!(reply.status, 200, "{}", reply.text);
@@ -153,7 +154,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
         json!({"total_orders": 0, "paid_orders": 0, "total_spent": "0.00", "last_order_date": null})
     );
 
-    // A database whose indexes somebody dropped answers the same.
+    // A database without these indexes gives the same answers.
     let paths = [format!("/api/users/{ann}/orders?limit=2"), "/api/orders?limit=2".to_owned()];
     let asked = async || -> Result<Vec<Value>> {
         let mut answers = Vec::new();
@@ -171,7 +172,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
         .await?;
     assert_eq!(asked().await?, before);
 
-    // Who has left is seen no more, as soon as the node has heard of it.
+    // A user who has left is no longer visible once the node knows.
     let gone = admin.request("DELETE", &format!("/admin/tenants/acme/users/{ann}"), None, &[]).await?;
     assert_eq!(gone.status, 204);
     harness::wait::until(SOON, "the node to hear of it", async || {
@@ -181,7 +182,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
     .await
 }
 
-/// Rows of ann in `acme`, with the oddities of old databases; and rows of a user whose id only differs in its case.
+/// Inserts rows of ann in `acme` with the oddities of old databases, and rows of a user whose id differs only in case.
 async fn fill(stack: &Stack, ann: &str) -> Result<()> {
     let other = ann.to_uppercase();
     let mut rows = world::root(stack).await?;

@@ -1,4 +1,5 @@
-//! kill -9 before and after every step: every accepted tenant ends active, or failed with a reason and without residue.
+//! Processes are killed before and after every step. Every accepted tenant ends active, or failed with a reason and
+//! without residue.
 
 use crate::invariants;
 use crate::jobs::sagas;
@@ -50,7 +51,7 @@ async fn a_control_plane_killed_around_a_commit_loses_no_request() -> Result<()>
         })
         .await?;
         stack.control_planes[0].restart(&[("FAILPOINTS", None)]).await?;
-        // Whether the first request took effect is unknown to its caller; asking again with its key tells.
+        // The caller does not know whether its first request took effect. The same request with the same key shows it.
         let again = admin.request("POST", "/admin/tenants", Some(body), &[("Idempotency-Key", &key)]).await?;
         assert_eq!(again.status, 202, "{point}: {}", again.text);
         if let Ok(first) = first {

@@ -1,7 +1,7 @@
-//! Random sequences of commands on real servers, against a model, while the provisioner is killed at random moments.
+//! Random sequences of commands on real servers agree with a model while the provisioner is killed at random moments.
 //!
-//! The model of the rules alone, with thousands of sequences, is in `kernel/src/domain/life_tests.rs`; here everything that follows
-//! from a command is looked at: rows, databases, users, rights, and what a node answers. `LIVES_SEED` repeats a run.
+//! `kernel/src/domain/life_tests.rs` checks the rules alone with thousands of sequences. This test checks everything
+//! that follows from a command: rows, databases, users, rights, and the answers of a node. `LIVES_SEED` repeats a run.
 
 use crate::invariants;
 use crate::operations::audit;
@@ -18,10 +18,10 @@ use sqlx::ConnectOptions;
 use std::time::Duration;
 
 const LENGTH: usize = 14;
-/// How soon a node has followed.
+/// Time in which a node must follow.
 const FOLLOWED: Duration = Duration::from_secs(5);
 
-/// What is asked for.
+/// A command.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ask {
     Suspend,
@@ -63,7 +63,7 @@ const ASKS: [Ask; 20] = [
     Ask::Audit,
 ];
 
-/// A tenant as the model sees it.
+/// A tenant in the model.
 #[derive(Clone, Debug)]
 struct Model {
     state: &'static str,
@@ -72,7 +72,7 @@ struct Model {
     plan: &'static str,
     domains: Vec<String>,
     primary: Option<String>,
-    /// The purge was accepted: once its job has ended, the tenant is gone.
+    /// The purge was accepted. Once its job has ended, the tenant is purged.
     purging: bool,
 }
 
@@ -81,7 +81,7 @@ impl Model {
         matches!(self.state, "active" | "suspended" | "maintenance" | "failed")
     }
 
-    /// What becomes of it; `None`: refused.
+    /// The tenant after a command. `None` if the command is refused.
     fn after(&self, id: &str, ask: Ask) -> Option<Self> {
         let mut next = self.clone();
         let domain = |number: u8| format!("{id}-{number}.example.com");
@@ -116,7 +116,7 @@ impl Model {
         Some(next)
     }
 
-    /// After all jobs have ended.
+    /// The tenant after all jobs have ended.
     fn settled(mut self) -> Self {
         if self.purging {
             (self.state, self.purging) = ("purged", false);
@@ -222,7 +222,7 @@ async fn live(
         }
         let reply = ask(&admin, id, wish).await?;
         asked += 1;
-        // Only these can be refused because of a job that has not ended, which the model does not know.
+        // Only these can be refused because of an unfinished job, which the model does not know.
         let may_wait = matches!(wish, Ask::Rotate | Ask::Restore | Ask::Purge | Ask::Delete);
         match (model.after(id, wish), reply.status) {
             (Some(next), 200..=204) => model = next,
@@ -247,7 +247,7 @@ async fn live(
     Ok((model.settled(), (asked, refused)))
 }
 
-/// Everything that can be seen of the tenant is what the model says.
+/// Everything that can be seen of the tenant agrees with the model.
 async fn agree(stack: &Stack, id: &str, model: &Model, token: &str) -> Result<()> {
     let admin = stack.admin();
     let tenant = admin.tenant(id).await?;

@@ -1,4 +1,4 @@
-//! The work of the provisioner: sagas, their kinds, and the schedules that ask for them.
+//! The work of the provisioner: sagas, and the schedules that request them.
 
 mod backups;
 mod kill_points;

@@ -1,5 +1,5 @@
-//! A tenant's database goes to another server: no write is lost, nothing is left behind, and whoever is killed on the way, the tenant
-//! is served in one place.
+//! A tenant's database moves to another server. No write is lost and nothing is left behind, and whatever process is
+//! killed on the way, one server serves the tenant.
 
 use crate::invariants;
 use crate::jobs::sagas;
@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions, MySqlConnection};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Rows besides those that are written meanwhile: texts, bytes, dates and numbers that a careless copy changes.
+/// Rows that are in the database from the beginning: texts, bytes, dates and numbers that a careless copy changes.
 const ODD_ROWS: &str = "CREATE TABLE odd (a VARCHAR(20), b VARBINARY(20), c DATETIME(6), d DECIMAL(20,6), e DOUBLE, f BIT(5), g JSON,
         h BIGINT UNSIGNED, i INT GENERATED ALWAYS AS (h % 7) STORED);
     INSERT INTO odd (a, b, c, d, e, f, g, h) VALUES
@@ -39,8 +39,8 @@ async fn server_of(admin: &Admin, tenant: &str) -> Result<String> {
     Ok(shown["database"]["server"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Writes rows with the tenant's own login, wherever that leads, until it is told to stop; returns the number of rows that were
-/// acknowledged, each with the next number.
+/// Writes numbered rows with the tenant's own login, on whatever server that is, until `on` is false. Returns the
+/// number of rows that the server has acknowledged.
 async fn write(stack: &Stack, on: &AtomicBool) -> Result<i64> {
     let (mut connection, mut next): (Option<MySqlConnection>, i64) = (None, 0);
     while on.load(Ordering::SeqCst) {
@@ -54,7 +54,7 @@ async fn write(stack: &Stack, on: &AtomicBool) -> Result<i64> {
                 }
             },
         };
-        // What was not acknowledged may have been written: the same number again then changes nothing.
+        // A row without acknowledgement may have been written. Writing the same number again changes nothing.
         let insert = "INSERT IGNORE INTO tenant_config (config_key, config_value) VALUES (CONCAT('written.', ?), 'x')";
         if sqlx::query(insert).bind(next).execute(&mut open).await.is_ok() {
             next += 1;
@@ -231,7 +231,7 @@ async fn commands_given_during_a_move_hold_after_it() -> Result<()> {
     ensure!(world::login(&stack, "gone").await?.connect().await.is_err(), "the move unlocked a suspended tenant");
     audit::finds_nothing(&admin).await?;
 
-    // A database of its name in the way, which is not this job's: it stays, and the tenant stays where it is.
+    // The other server has a database of this name that is not this job's. It stays, and the tenant stays where it is.
     let there = stack.more_servers["eu2"].url();
     let mut there = there.parse::<sqlx::mysql::MySqlConnectOptions>()?.connect().await?;
     sqlx::raw_sql("CREATE DATABASE ai_shifu_tenant_beta; CREATE TABLE ai_shifu_tenant_beta.precious (id INT)")
@@ -274,7 +274,7 @@ async fn a_move_to_a_lost_server_is_undone_in_bounded_time() -> Result<()> {
     world::login(&stack, "acme").await?.connect().await?;
     let shown: Value = admin.get("/admin/tenants/acme").await?;
     ensure!(shown["database"]["server"] == "main" && shown["database"]["moving_to"].is_null(), "{shown}");
-    // Nothing is in the way of the next operation.
+    // Nothing prevents the next operation.
     admin.wait_for_operation(&world::rotate(&admin, "acme").await?, SOON).await?;
 
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;

@@ -1,4 +1,4 @@
-//! Another credential for a tenant's database, without a failed request and with nothing of the old one left.
+//! A tenant's database gets another credential. No request fails, and nothing of the former one is left.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -76,7 +76,7 @@ async fn a_rotation_killed_at_every_step_converges() -> Result<()> {
         &points,
         async |_: &mut Stack, number: usize| world::rotate(&admin, &format!("t-{number}")).await,
         async |stack: &mut Stack, number: usize| {
-            // Whatever was done so far: the stored credential is one that works.
+            // Whatever the job has done so far, the stored credential works.
             let login = world::login(stack, &format!("t-{number}")).await?.connect().await;
             ensure!(login.is_ok(), "t-{number} is locked out");
             Ok(())
@@ -110,7 +110,7 @@ async fn a_failed_rotation_changes_nothing_and_no_node_blocks_it() -> Result<()>
     invariants::check(&stack).await?;
 
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
-    // It has been heard of and is silent now: it may be serving for all that anybody knows.
+    // The node is paused. The provisioner must assume that it still serves with the former credential.
     stack.data_planes[0].pause()?;
     let operation = world::rotate(&admin, "acme").await?;
     let reply = admin.post("/admin/tenants/acme/database/rotate", json!({})).await?;
@@ -118,7 +118,7 @@ async fn a_failed_rotation_changes_nothing_and_no_node_blocks_it() -> Result<()>
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(admin.operation(&operation).await?.status, "running", "the node has not answered");
     ensure!(former.connect().await.is_ok(), "the former credential works until then");
-    // Nodes that are waited for hold up no suspension.
+    // The wait for nodes does not delay a suspension.
     admin.post("/admin/tenants/acme/suspend", json!({"reason": "unpaid"})).await?;
     wait::until(Duration::from_secs(3), "the suspension to hold", async || {
         let now = world::login(&stack, "acme").await.ok()?;

@@ -1,7 +1,9 @@
-//! Every step of every saga fails once; every undo fails once, and is repeated after a kill between doing and recording.
+//! Every step of every saga fails once. Every undo fails once, and is repeated after a kill between the undo and its
+//! record.
 //!
-//! The steps are those that the provisioner itself reports of a clean run, so that a new one is not forgotten; kills before and
-//! after each step are in [`crate::jobs::kill_points`], [`crate::jobs::rotation`], [`crate::tenants::deletion`] and [`crate::operations::audit`], from the same lists.
+//! The steps are those that the provisioner itself reports for a clean run, so no new step is left out.
+//! [`crate::jobs::kill_points`], [`crate::jobs::rotation`], [`crate::tenants::deletion`] and
+//! [`crate::operations::audit`] kill the provisioner before and after each step.
 
 mod job;
 
@@ -17,12 +19,12 @@ use kernel::jobs::JobKind;
 use serde_json::json;
 use std::time::Duration;
 
-/// How soon a job that was made to fail says so.
+/// Time in which a job must report the failure that the test causes.
 const FAILS: Duration = Duration::from_secs(20);
 /// The kinds of jobs that can be undone.
 const UNDONE: [JobKind; 5] = [JobKind::Provision, JobKind::Rotate, JobKind::Move, JobKind::Migrate, JobKind::Audit];
 
-/// What there is; `subject` and `begin` have to say how it is asked for.
+/// The kinds that this test covers. [`Job`] knows how to request each of them.
 const KINDS: [JobKind; 8] = [
     JobKind::Provision,
     JobKind::Rotate,
@@ -43,12 +45,12 @@ pub async fn steps(stack: &Stack, kind: JobKind, name: &str) -> Result<Vec<Strin
     Ok(steps)
 }
 
-/// A short name for the tenants of a step: a tenant's id has 32 characters at most.
+/// A short name for the tenants of a step: the id of a tenant has 32 characters at most.
 fn named(what: &str, ordinal: usize) -> String {
     format!("{what}-{ordinal}")
 }
 
-/// Waits until the job has met its failure: it has ended as failed, or is going to be tried again.
+/// Waits until the job has failed at its step: it has ended, or will be tried again.
 async fn failure(admin: &Admin, operation: &str, step: &str) -> Result<Operation> {
     wait::until_ok(FAILS, &format!("{step} to fail"), async || {
         let operation = admin.operation(operation).await?;
@@ -59,7 +61,8 @@ async fn failure(admin: &Admin, operation: &str, step: &str) -> Result<Operation
     .await
 }
 
-/// How the job has ended, if it is one that ends so: a moment after its first failure.
+/// The failed operation of a kind that can be undone. `None` if the job has not failed a moment after its first
+/// failure.
 async fn verdict(admin: &Admin, kind: JobKind, operation: &str) -> Option<Operation> {
     if !UNDONE.contains(&kind) {
         return None;
@@ -93,7 +96,7 @@ async fn a_saga_whose_step_fails_is_undone_or_finished() -> Result<()> {
     let mut seen = (0, 0);
     for round in 0..rounds {
         let now: Vec<_> = jobs.iter().filter(|(number, ..)| *number == round).collect();
-        // One step of each kind at a time: they do not meet.
+        // One step of each kind fails at a time, so the failures do not meet.
         let points: Vec<String> = now.iter().map(|(_, step, job)| format!("{}.{step}=error", job.kind)).collect();
         stack.provisioners[0].restart(&[("FAILPOINTS", Some(&points.join(",")))]).await?;
         let mut begun = Vec::new();
@@ -116,7 +119,7 @@ async fn a_saga_whose_step_fails_is_undone_or_finished() -> Result<()> {
                 }
             }
         }
-        // What has no way back is finished as soon as it can be.
+        // A job past its point of no return is finished as soon as it can be.
         stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
         for (job, operation) in unfinished {
             admin.wait_for_operation(&operation, SOON).await?;
@@ -126,7 +129,7 @@ async fn a_saga_whose_step_fails_is_undone_or_finished() -> Result<()> {
     }
     let total: usize = sagas.iter().map(|(_, steps)| steps.len()).sum();
     ensure!(seen.0 + seen.1 == total, "{seen:?} of {total}");
-    // Up to the switch a rotation is undone, and a move; from there on they are finished.
+    // A rotation and a move are undone up to their point of no return, and finished after it.
     let of = |wanted| sagas.iter().find(|(kind, _)| *kind == wanted).map_or(0, |(_, steps)| steps.len());
     ensure!(
         seen.0 == of(JobKind::Provision) + of(JobKind::Migrate) + of(JobKind::Audit) + 2 + 7,
@@ -169,7 +172,7 @@ async fn an_undo_that_fails_is_repeated_until_nothing_is_left() -> Result<()> {
         }
         for (failing, step, job, operation) in met {
             failure(&admin, &operation, failing).await?;
-            // Two attempts at least, and it goes on: not called failed while something may be left.
+            // The undo is attempted at least twice. The job is not called failed while something may be left.
             let again = wait::until_ok(FAILS, &format!("undoing {step} to be repeated"), async || {
                 let operation = admin.operation(&operation).await?;
                 ensure!(operation.attempts >= 2, "{} attempts", operation.attempts);
@@ -191,7 +194,7 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
     let sagas = all_steps(&stack, &UNDONE).await?;
     let mut jobs = Vec::new();
     for (kind, steps) in &sagas {
-        // What undoing a move does is in its first two steps.
+        // The first two steps of a move have an undo.
         let with_undo = if *kind == JobKind::Move { 2 } else { steps.len() };
         for (ordinal, step) in steps.iter().enumerate().take(with_undo) {
             for point in ["undo", "undone"] {
@@ -210,7 +213,7 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
         kill::later,
     )
     .await?;
-    // The kill may have come to a job left by the one before; a job whose undo had not begun then goes on instead.
+    // A job that an earlier kill left may be the one that met the point. A job whose undo had not begun then succeeds.
     let mut ended = Vec::new();
     for (operation, (.., job)) in begun.into_iter().zip(&jobs) {
         match stack.admin().wait_for_end(&operation, SOON).await?.status.as_str() {
@@ -222,7 +225,7 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
     undone(&stack, &ended).await
 }
 
-/// The step whose failure has the whole job undone: the last one, as long as there is a way back.
+/// The step whose failure undoes the most: the last one before the point of no return.
 fn failing(kind: JobKind, steps: &[String]) -> String {
     let with_way_back = match kind {
         JobKind::Rotate => 2,

@@ -1,4 +1,4 @@
-//! Work by the clock: one leader, a run per slot at most, nothing done twice and nothing skipped.
+//! Schedules: there is one leader and at most one run per slot, nothing is done twice, and nothing is skipped.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -128,7 +128,7 @@ async fn only_credentials_past_their_age_are_rotated() -> Result<()> {
         before.push(world::login(&stack, id).await?.get_username().to_owned());
     }
     let mut system = world::system(&stack).await?;
-    // The log says when; afterwards it says again what was written, so that its hashes hold.
+    // The events get older times for the test. It restores them at the end, so that the hashes of the log hold.
     for (id, days) in [("oldest", 50), ("old", 40), ("young", 20)] {
         let age = "UPDATE saas_events SET occurred_at = occurred_at - INTERVAL ? DAY WHERE tenant_id = ?";
         sqlx::query(age).bind(days).bind(id).execute(&mut system).await?;
@@ -159,7 +159,7 @@ async fn only_credentials_past_their_age_are_rotated() -> Result<()> {
     invariants::check(&stack).await
 }
 
-/// Two control planes, of which the first leads and meets `action` after each thing it asked for; four tenants to purge.
+/// Two control planes, of which the first leads and meets `points` after each request, and four tenants to purge.
 async fn with_expired_tenants(name: &str, points: String) -> Result<(Stack, Admin)> {
     let mut options = world::without_nodes(name)?
         .with_env("control-plane", "TENANT_RETENTION_DAYS", "0")
@@ -199,7 +199,7 @@ async fn ask_for_purges(admin: &Admin) -> Result<String> {
     Ok(reply.json["run_id"].as_str().context("a run")?.to_owned())
 }
 
-/// The run ended well in the hands of the second leader, and every tenant was purged by one operation.
+/// The second leader has finished the run, and one operation has purged each tenant.
 async fn check_done_once(stack: &Stack, admin: &Admin, run: &str) -> Result<()> {
     wait::until_ok(SOON, "the run to end", async || {
         let report: Value = admin.get("/admin/schedules").await?;
@@ -218,7 +218,7 @@ async fn check_done_once(stack: &Stack, admin: &Admin, run: &str) -> Result<()> 
     Ok(())
 }
 
-/// Of each kind of row one that is old, one that is young, and one that is old and has not ended.
+/// Inserts rows of each kind: an old one, a young one, and an old one that has not ended.
 async fn plant_history(system: &mut sqlx::MySqlConnection) -> Result<()> {
     for (id, days, status) in [("old", 200, "succeeded"), ("young", 5, "failed"), ("open", 200, "pending")] {
         let ended = (status != "pending").then_some(days);
@@ -227,13 +227,13 @@ async fn plant_history(system: &mut sqlx::MySqlConnection) -> Result<()> {
                        VALUES ('t', ?, REPEAT('x', 32), 200, '', UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
             sqlx::query(key).bind(id).bind(days).execute(&mut *system).await?;
         }
-        // Of no server and due much later: nobody takes the open one.
+        // The open operation is for no server and due much later, so no worker takes it.
         let operation = "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at, finished_at)
              VALUES (?, 'nobody', 'none', 'enforce', ?, '2100-01-01', '2100-01-01', UTC_TIMESTAMP(6) - INTERVAL 200 DAY, UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
         sqlx::query(operation).bind(id).bind(status).bind(ended).execute(&mut *system).await?;
         let step = "INSERT INTO saas_operation_steps (operation_id, ordinal, name, status, started_at) VALUES (?, 0, 's', 'succeeded', UTC_TIMESTAMP(6))";
         sqlx::query(step).bind(id).execute(&mut *system).await?;
-        // The leader would do an open run of a schedule it has.
+        // The leader would carry out an open run of a schedule that it has.
         let run = "INSERT INTO saas_schedule_runs (run_id, schedule, slot, requested_by, status, created_at, ended_at)
                    VALUES (?, 'history-retention', UTC_TIMESTAMP(6) - INTERVAL ? DAY, 'clock', ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
         let status = if status == "pending" { "on-hold" } else { status };

@@ -1,5 +1,5 @@
-//! Tenants come to a newer schema while they are in service, each by itself: beside older programs, with kills, and with one that
-//! fails.
+//! Tenants get a newer schema while they are in service, one by one: beside older programs, over kills, and with one
+//! that fails.
 
 use crate::invariants;
 use crate::operations::audit;
@@ -17,7 +17,8 @@ use std::time::Duration;
 
 const HOST: &str = "t-busy.example.com";
 
-/// The files of a version that is newer by two: a table and a column, and then an index that not all data fits.
+/// The migrations of a version that is two schemas newer: a table with a column, and an index that not all data
+/// permits.
 const NEWER: [(&str, &str); 2] = [
     (
         "0002_notes.sql",
@@ -45,7 +46,7 @@ DEALLOCATE PREPARE change_table;
     ),
 ];
 
-/// Puts the files of the newer version somewhere.
+/// Writes the migrations of the newer version into a folder.
 fn newer_version(stack: &Stack) -> Result<String> {
     let directory = stack.dir().join("newer");
     private_dir(&directory)?;
@@ -57,7 +58,7 @@ fn newer_version(stack: &Stack) -> Result<String> {
 
 const VERSION: &str = "NEWER_TENANT_MIGRATIONS";
 
-/// Asks for a run of the schedule and gives how many tenants it asked for.
+/// Requests a run of the schedule, and returns how many tenants it has requested a migration for.
 async fn run_schedule(admin: &Admin) -> Result<u64> {
     let asked: Value = admin.post("/admin/schedules/schema-migration/run", json!({})).await?.expect(202)?;
     let ended = wait::until_ok(SOON, "the schedule to run", async || {
@@ -80,7 +81,7 @@ async fn schema_of(admin: &Admin, tenant: &str) -> Result<u64> {
     shown["database"]["schema_version"].as_u64().context("a schema")
 }
 
-/// From and to, of the tenant's events of migrations.
+/// The former and the new schema in each of the tenant's migration events.
 async fn migrations(admin: &Admin, tenant: &str) -> Result<Vec<(u64, u64)>> {
     let events = admin.events(tenant).await?;
     let migrated = events.iter().filter(|event| event.kind == "tenant.schema_migrated");
@@ -115,8 +116,8 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     let api = stack.tenant_api(0);
     world::served(&api, HOST, &token).await?;
 
-    // A newer control plane beside an older provisioner, which leaves to others what it does not know; a newer job does not stand
-    // in the way of what the older one can do.
+    // A newer control plane runs beside an older provisioner. The provisioner leaves jobs that it does not know, and
+    // such a job does not block those that it knows.
     let newer = newer_version(&stack)?;
     stack.control_planes[0].restart(&[(VERSION, Some(&newer))]).await?;
     let mut load = Load::new();
@@ -129,7 +130,8 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     let shown: Value = admin.get("/admin/schema").await?;
     ensure!(shown == json!({"schema_version": 3, "tenants": 5, "behind": 5, "migrating": 5, "failed": []}), "{shown}");
 
-    // Somebody is in the middle of a transaction: the change waits for its end, and nobody for the change.
+    // A session is in the middle of a transaction. The migration waits for its end, and no session waits for the
+    // migration.
     let mut reader = world::login(&stack, "t-busy").await?.connect().await?;
     reader.execute("START TRANSACTION; SELECT COUNT(*) FROM order_orders").await?;
     stack.provisioners[0].restart(&[(VERSION, Some(&newer))]).await?;
@@ -151,8 +153,8 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     let mut busy = world::login(&stack, "t-busy").await?.connect().await?;
     busy.execute("SELECT note FROM order_orders; SELECT note FROM order_notes").await?;
 
-    // The one that does not fit is as far as it could go, is served, and is asked for again when somebody says so. Its error may
-    // pass, for all we know, so it was tried for as long as patience lasts: shortened here.
+    // The tenant whose data does not permit the index has come as far as it can, is served, and is migrated again on
+    // request. The error may be temporary, so the job was tried until its patience ended, which the test shortens.
     system.execute("UPDATE saas_operations SET give_up_at = UTC_TIMESTAMP(6), next_attempt_at = UTC_TIMESTAMP(6) WHERE tenant_id = 't-bad' AND kind = 'migrate'").await?;
     world::idle(&stack).await?;
     let shown: Value = admin.get("/admin/schema").await?;
@@ -174,7 +176,7 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     admin.wait_for_operation(asked["operation_id"].as_str().context("an operation")?, SOON).await?;
     ensure!(migrations(&admin, "t-bad").await? == [(1, 2), (2, 3)], "t-bad");
 
-    // What is new has it from the beginning; what was out of service still is, and comes back with it.
+    // New tenants get the newest schema at once. Tenants out of service stay so, and come back with it.
     admin.create_active_tenant("t-new", None, SOON).await?;
     ensure!(schema_of(&admin, "t-new").await? == 3 && migrations(&admin, "t-new").await?.is_empty(), "t-new");
     for id in ["t-off", "t-gone"] {
@@ -184,7 +186,7 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     world::idle(&stack).await?;
     world::login(&stack, "t-gone").await?.connect().await?.execute("SELECT note FROM order_notes").await?;
 
-    // The way back: the version before goes on with what the newer one has left, and calls nothing of it wrong.
+    // The rollback: the older version continues with the newer schema and reports nothing of it as wrong.
     stack.provisioners[0].restart(&[(VERSION, None)]).await?;
     stack.control_planes[0].restart(&[(VERSION, None)]).await?;
     let admin = stack.admin();

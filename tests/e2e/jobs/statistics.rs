@@ -1,4 +1,4 @@
-//! Statistics are what an independent recount says: today and days that are over, whatever fails or is killed meanwhile.
+//! Statistics equal an independent recount, for today and for past days, whatever fails or is killed meanwhile.
 
 mod rows;
 
@@ -36,7 +36,7 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
     let mut root = world::root(&stack).await?;
     sqlx::raw_sql("DROP TABLE ai_shifu_tenant_broken.learn_progress_records").execute(&mut root).await?;
 
-    // Days that are over, with Redis killed in the middle.
+    // Past days, with Redis killed in the middle.
     let (from, to) = (today - Days::new(40), today - Days::new(1));
     let body = json!({"from": from, "to": to});
     let asked = admin.post("/admin/stats/collections", body).await?;
@@ -48,7 +48,7 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
         .await?;
     stack.redis.as_mut().context("an own Redis")?.kill9()?;
     let ended = ended(&admin, &request).await?;
-    // The broken one alone has failed; the default tenant is counted as well.
+    // Only the broken tenant fails. The default tenant is counted as well.
     assert_eq!(
         (&ended["status"], &ended["collected"], &ended["failed"]),
         (&json!("failed"), &json!(4), &json!(1)),
@@ -61,7 +61,7 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
         }
     }
 
-    // Today, by the schedule, with an empty Redis that is there again.
+    // Today, by the schedule, with Redis back and empty.
     stack.redis.as_mut().context("an own Redis")?.restart().await?;
     let run = stack.run(Role::ControlPlane, &["schedule", "run", "daily-statistics"], &Vec::new()).await?;
     let run: Value = serde_json::from_str(&run)?;
@@ -78,7 +78,7 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
     assert_eq!(notice["tenants"]["big"]["total_revenue"], figures["tenants"][0]["total_revenue"]);
     ensure!(notice["tenants"].get("broken").is_none() && notice["system"]["active_tenants"] == 5, "{notice}");
 
-    // Now: what was written a moment ago is in it, without a table between.
+    // The live statistics contain what was written a moment ago.
     sqlx::raw_sql(
         "INSERT INTO ai_shifu_tenant_small.order_orders (order_bid, user_id, paid_price, status) VALUES ('now', 'new', 0.10, 502)",
     )
@@ -112,7 +112,7 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
     let future = json!({"from": today, "to": today + Days::new(1)});
     let reply = admin.post("/admin/stats/collections", future).await?;
     assert_eq!((reply.status, reply.error()), (422, "invalid_to"), "{}", reply.text);
-    // The provisioner is gone: the newest figures that were counted, and said to be old.
+    // Without the provisioner, the answer has the newest stored figures and says that they are old.
     stack.provisioners[0].stop().await?;
     let live: Value = admin.get("/admin/tenants/small/stats").await?;
     assert_eq!((&live["live"], &live["stats"]["paid_orders"].to_string()), (&json!(false), &counted[3]), "{live}");
@@ -180,7 +180,7 @@ async fn statistics_of_a_thousand_tenants_use_four_connections() -> Result<()> {
         assert_eq!((&ended["collected"], &ended["failed"]), (&json!(1001), &json!(0)), "{ended}");
         eprintln!("1,001 tenants, {what}: {:.1} s", begun.elapsed().as_secs_f64());
     }
-    // Besides the four: the one that looks at the server, and one that answers questions.
+    // Besides the four, the provisioner has one connection for its checks and one for live statistics.
     let most = sampler.end().await?;
     ensure!((2..=6).contains(&most), "{most} connections");
     eprintln!("at most {most} connections of the administrator");
@@ -193,7 +193,7 @@ async fn today(stack: &Stack) -> Result<NaiveDate> {
     Ok(sqlx::query_scalar("SELECT UTC_DATE()").fetch_one(&mut world::system(stack).await?).await?)
 }
 
-/// Waits for the end of the (only) collection of a request.
+/// Waits for the end of the only collection of a request.
 async fn ended(admin: &Admin, request: &str) -> Result<Value> {
     wait::until_ok(Duration::from_secs(300), "the collection to end", async || {
         let found: Value = admin.get(&format!("/admin/stats/collections/{request}")).await?;
@@ -208,7 +208,7 @@ async fn history(admin: &Admin, query: &str) -> Result<Value> {
     admin.get(&format!("/admin/stats?{query}")).await
 }
 
-/// The pages of the JSON and the CSV say the same, and the days of the system are the sums.
+/// The pages of JSON and the CSV agree, and the days of the system are the sums of the tenants.
 async fn history_is_complete(admin: &Admin, from: NaiveDate, to: NaiveDate) -> Result<()> {
     let mut rows = Vec::new();
     let mut cursor = String::new();

@@ -1,4 +1,4 @@
-//! Everything arrives, once, as it was, and is served.
+//! An import brings every row once and unchanged, and nodes serve the old users.
 
 use super::{Old, expected_members, members};
 use crate::{invariants, world};
@@ -8,7 +8,7 @@ use harness::legacy::schema::Generation;
 use harness::wait;
 use sqlx::Connection;
 
-/// The least that a real installation was assumed to have.
+/// The least number of rows of a real installation.
 const ROWS: u64 = 100_000;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn an_import_is_equal_and_old_users_are_served() -> Result<()> {
     let rows: u64 = before.values().map(|sum| sum.rows).sum();
     assert!(rows >= ROWS, "{rows} rows");
 
-    // Rows up to here were removed: their ids are not given again.
+    // The rows up to this id were deleted. Their ids are not given again.
     const NEXT: u64 = 30_000_000_000;
     let gap = format!("ALTER TABLE promo_coupons AUTO_INCREMENT = {NEXT}");
     sqlx::raw_sql(&gap).execute(&mut old.connect().await?).await?;
@@ -34,7 +34,7 @@ async fn an_import_is_equal_and_old_users_are_served() -> Result<()> {
         };
         all.clone().find(same).map_or(0, |problem| problem["rows"].as_u64().unwrap_or(0))
     };
-    // Three empty ones, and the blank one that the collation takes for one of them.
+    // Three ids are empty, and the collation takes the blank one for empty.
     assert_eq!(problem("empty_user_id", "user_info", "user_id"), 4);
     assert!(problem("duplicate_user_id", "user_info", "user_id") >= 4, "{}", plan["problems"]);
     for (table, column) in [("order_orders", "user_bid"), ("learn_progress_records", "user_bid")] {
@@ -43,7 +43,7 @@ async fn an_import_is_equal_and_old_users_are_served() -> Result<()> {
     for (table, column) in [("order_pingxx_orders", "paid_at"), ("user_info", "created")] {
         assert_eq!(problem("zero_date", table, column), 1, "{table}.{column}: {}", plan["problems"]);
     }
-    // The server takes a date without a day for one of zeros too.
+    // The server takes a date without a day for a zero date too.
     assert!((1..=2).contains(&problem("zero_date", "user_info", "user_birth")), "{}", plan["problems"]);
 
     let named = plan["problems"].as_array().into_iter().flatten().find(|problem| problem["kind"] == "empty_user_id");
@@ -70,7 +70,7 @@ async fn an_import_is_equal_and_old_users_are_served() -> Result<()> {
     assert_eq!(inserted, NEXT, "the id that the old system would have given");
     insert.rollback().await?;
 
-    // A node has heard of its members by the events and finds the old orders where the new system has them.
+    // A node knows the members by their events and finds the old orders in the new database.
     let mut legacy = old.connect().await?;
     let some = "SELECT user_bid FROM order_orders JOIN user_info ON user_info.user_id = user_bid WHERE deleted = 0
                 GROUP BY user_bid HAVING COUNT(*) BETWEEN 2 AND 50 AND COUNT(*) = COUNT(DISTINCT order_orders.id)
@@ -103,7 +103,7 @@ async fn the_newer_generation_is_imported_with_its_additions() -> Result<()> {
     assert_eq!((&done["generation"], &done["tables"]), (&"2025-11".into(), &39.into()), "{done}");
     old.assert_equal(&stack, "after an import").await?;
     assert_eq!(old.done(&stack, &["verify"]).await?["equal"], true);
-    // The tenant's schema with its additions is still one that the next tenant's can stand beside.
+    // A tenant with additions to its schema and one without them satisfy the invariants.
     invariants::check(&stack).await
 }
 

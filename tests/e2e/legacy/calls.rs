@@ -1,4 +1,4 @@
-//! The old application's calls: byte for byte the answers of the reference, and nobody else's rows.
+//! The calls of the old application get the answers of the reference, byte for byte, and never another user's rows.
 
 use super::old_application::{self, ANN, BOB, BOSS, HOST, SECRET};
 use crate::world;
@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-/// The calls that read, and the reference's answers to them on the rows of [`old_application::fill`], as it gave them.
+/// The reading calls with the answers that the reference gave on the rows of [`old_application::fill`].
 const GOLDEN: [(&str, &str); 7] = [
     ("/api/legacy/user/0f8fad5bd9cb469fa16570867728950e/orders", include_str!("golden/orders.json")),
     ("/api/legacy/user/legacy-boss/orders", include_str!("golden/no_orders.json")),
@@ -45,7 +45,7 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
     old_application::known(&api, &ann).await?;
     let get = async |path: &str, token: &str| api.request("GET", path, &[("Token", token)]).await;
 
-    // Whoever may ask gets the same bytes: by an old session or by one of ours, on any host.
+    // Every permitted caller gets the same bytes, with an old session or one of ours, on any host.
     for (path, expected) in GOLDEN {
         let mut tokens = vec![&boss];
         if !path.contains(BOSS) {
@@ -60,7 +60,7 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
     let elsewhere = [("Token", ann.as_str()), ("Host", "unheard.of.example.com"), ("X-Tenant-ID", "nobody")];
     assert_eq!(api.request("GET", GOLDEN[0].0, &elsewhere).await?.text, GOLDEN[0].1);
 
-    // Who may not is told so in the envelope.
+    // A refusal is in the envelope.
     let error =
         |reply: &Reply| (reply.status, reply.json["code"].as_i64(), reply.json["message"].as_str().map(str::len));
     for (path, _) in GOLDEN {
@@ -80,7 +80,7 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
     let chinese = [("Accept-Language", "zh-CN")];
     assert_eq!(api.request("GET", GOLDEN[0].0, &chinese).await?.json["message"], json!("用户未登录"));
 
-    // A new order, as an old client sends it.
+    // An old client makes an order.
     let made = |token: &str, body: serde_json::Value| {
         let (api, token) = (&api, token.to_owned());
         async move { api.send("POST", "/api/legacy/orders", body, &[("Token", token.as_str())]).await }
@@ -114,13 +114,13 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
         let reply = made(token, body).await?;
         assert!(matches!(error(&reply), (200, Some(got), Some(1..)) if got == code), "{code}: {}", reply.text);
     }
-    // A body that announces too much is refused before it is anybody's call.
+    // A body that is too large is refused before the call is known.
     let huge = made(&ann, json!({"shifu_id": "s1", "price": "x".repeat(70_000)})).await?;
     assert_eq!((huge.status, huge.error()), (413, "too_large"), "{}", huge.text);
     let reply = api.request("POST", "/api/legacy/orders", &[("Token", ann.as_str())]).await?;
     assert_eq!((reply.status, &reply.json["code"]), (200, &json!(415)), "{}", reply.text);
 
-    // What stops the tenant stops its old calls, in the envelope too.
+    // What stops the tenant stops its old calls too, in the envelope.
     let reply = admin.post("/admin/tenants/default/maintenance", json!({"enabled": true})).await?;
     ensure!(reply.status == 200, "{}", reply.text);
     let stopped = wait::until(world::SOON, "the maintenance to be seen", async || {
@@ -176,7 +176,7 @@ async fn the_reference_gives_the_same_bytes() -> Result<()> {
         }
         compared += 1;
     }
-    // What neither has: the same bytes, whether that is an empty list or an error of the envelope.
+    // Neither side has these. The bytes are the same, whether an empty list or an error of the envelope.
     for path in [
         "/api/legacy/user/nobody/orders",
         "/api/legacy/user/nobody/study_progress",
@@ -189,7 +189,7 @@ async fn the_reference_gives_the_same_bytes() -> Result<()> {
         let ours = api.request("GET", path, &[("Token", boss.as_str())]).await?;
         assert_eq!((ours.status, ours.text), (theirs.status().as_u16(), theirs.text().await?), "{path}");
     }
-    // What the reference fails at with a page of HTML is an error here too, in the envelope, and makes no order.
+    // The reference fails with a page of HTML. Here the answer is an error in the envelope, and no order is made.
     let before = http.get(url(GOLDEN[0].0)).send().await?.text().await?;
     for body in [
         json!({"user_id": ANN, "price": 1}),
@@ -215,7 +215,7 @@ async fn the_reference_gives_the_same_bytes() -> Result<()> {
         assert_eq!((status, &answer["code"]), (200, &json!(code)), "{answer}");
     }
     assert_eq!(http.get(url(GOLDEN[0].0)).send().await?.text().await?, before);
-    // An order that the reference makes is read by us as by itself, and the other way round.
+    // Each side reads the orders that the other one makes.
     let body = json!({"shifu_id": "s1", "user_id": ANN, "price": 19.9});
     let theirs: serde_json::Value = http.post(url("/api/legacy/orders")).json(&body).send().await?.json().await?;
     let ours = api.send("POST", "/api/legacy/orders", body, &[("Token", boss.as_str())]).await?.json;
@@ -225,7 +225,7 @@ async fn the_reference_gives_the_same_bytes() -> Result<()> {
     };
     assert_eq!(shape(&ours), shape(&theirs));
     let all = http.get(url(GOLDEN[0].0)).send().await?.text().await?;
-    // Both are of the same second, so either may come first.
+    // Both orders are of the same second, so either may come first.
     let sorted = |answer: &str| -> Result<Vec<String>> {
         let answer: serde_json::Value = serde_json::from_str(answer)?;
         let mut orders: Vec<String> =

@@ -1,4 +1,4 @@
-//! What is written while and after everything moves: to the old system until the cut-over, to the new one from then on.
+//! What is written during and after an import: to the old system until the cut-over, and to the new one after it.
 
 use super::{Old, REFUSED, WRITING, expected_members, members};
 use crate::{invariants, world};
@@ -31,7 +31,7 @@ async fn sync_brings_what_was_written_during_the_import() -> Result<()> {
     old.assert_equal(&stack, "after a sync").await?;
     assert_eq!(members(&stack).await?, expected_members(&old).await?);
 
-    // Rows that no column and no key points to: moved by hand, in columns that say nothing of it.
+    // These changes show in no time column: the test changes rows by hand.
     let by_hand = "UPDATE order_orders SET paid_price = paid_price + 1 ORDER BY id LIMIT 3;
                    UPDATE user_profile SET profile_value = CONCAT(profile_value, ' ') ORDER BY id LIMIT 1;
                    UPDATE resource SET id = id + 100000 ORDER BY id DESC LIMIT 1;
@@ -44,7 +44,7 @@ async fn sync_brings_what_was_written_during_the_import() -> Result<()> {
     invariants::check(&stack).await
 }
 
-/// Writes as an application does: new rows, changed ones, and some that go. Returns the number of rounds.
+/// Writes as an application does: inserts, updates and some deletions. Returns the number of rounds.
 async fn write_until(mut connection: MySqlConnection, stop: Arc<AtomicBool>) -> Result<u32> {
     let mut rounds = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -80,7 +80,7 @@ async fn rollback_brings_back_what_the_new_system_wrote() -> Result<()> {
     old.assert_equal(&stack, "at the cut-over").await?;
     let at_cut_over = old.sums().await?;
 
-    // What the new system writes: through its API, and as a node does.
+    // Changes by the new system, through its API and as a node makes them.
     let admin = stack.admin();
     let (ann, _) = world::user(&admin, "ann", &[("default", "user")]).await?;
     world::plant_order(&stack, "default", &ann, "new-order").await?;
@@ -95,12 +95,12 @@ async fn rollback_brings_back_what_the_new_system_wrote() -> Result<()> {
     let expected = old.sums_in_new(&stack).await?;
     let touched = checksum::differences(&at_cut_over, &expected);
     assert!(touched.len() >= 7, "{touched:?}");
-    // NULL, which the old table has not: it goes back as what the old application would have written.
+    // The old table does not allow NULL. Rollback writes what the old application would have written.
     let without_times =
         "INSERT INTO ai_shifu_tenant_default.order_pingxx_orders (pingxx_order_bid, created_at, paid_at, extra)
                          VALUES ('p-new', '2026-01-02 03:04:05', NULL, NULL)";
     sqlx::raw_sql(without_times).execute(&mut root).await?;
-    // Bob is nobody's but another tenant's.
+    // Bob belongs to another tenant only.
     admin.create_active_tenant("other", None, world::SOON).await?;
     let (bob, _) = world::user(&admin, "bob", &[("other", "user")]).await?;
 
@@ -115,7 +115,7 @@ async fn rollback_brings_back_what_the_new_system_wrote() -> Result<()> {
     let back = old.done(&stack, &["rollback"]).await?;
     assert_eq!((&back["rows"], &back["single_database"]), (&would["rows"], &true.into()), "{back}");
     let different = checksum::differences(&expected, &old.sums().await?);
-    // But for the row that the new side could not have equal.
+    // The two sides cannot be equal in this row.
     ensure!(different.len() == 1 && different[0].starts_with("order_pingxx_orders"), "{different:?}");
     let mut legacy = old.connect().await?;
     let times: (String, String) =
@@ -136,7 +136,7 @@ async fn a_rollback_over_what_the_old_system_wrote_is_refused() -> Result<()> {
     let stack = Stack::start(world::without_nodes("legacy-both")?).await?;
     let old = Old::filled(&stack, Generation::September2025, 2000).await?;
     old.done(&stack, &["cutover", "--skip-backup"]).await?;
-    // The rights on the source are looked at before anything else is done.
+    // The command checks its rights on the source first.
     let answer = old.run(&stack, &["rollback"]).await?.expect(REFUSED)?;
     assert!(answer.errors.contains("INSERT"), "{}", answer.errors);
     old.allow(WRITING).await?;
@@ -148,7 +148,7 @@ async fn a_rollback_over_what_the_old_system_wrote_is_refused() -> Result<()> {
     assert_eq!(checksum::differences(&before, &old.sums().await?), [""; 0]);
     assert_eq!(stack.admin().tenant("default").await?.state, "active");
 
-    // A component of its own: requests go to one database again, and no row is touched.
+    // This component sends requests to one database again and changes no row.
     let routing: Value = old.done(&stack, &["rollback", "--component", "routing"]).await?;
     assert_eq!((&routing["rows"], &routing["single_database"]), (&0.into(), &true.into()), "{routing}");
     assert_eq!(checksum::differences(&before, &old.sums().await?), [""; 0]);

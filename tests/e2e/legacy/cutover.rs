@@ -1,4 +1,4 @@
-//! The cut-over as one command: it goes through, or it stops and says the way back.
+//! The cut-over is one command. It succeeds, or it stops and says that the old system is still in use.
 
 use super::{Old, REFUSED};
 use crate::world;
@@ -34,7 +34,7 @@ async fn a_cut_over_backs_up_moves_everything_and_switches() -> Result<()> {
         Ok(())
     })
     .await?;
-    // From now on rows go the other way.
+    // After the cut-over, rows go in the other direction only.
     for args in [["sync"], ["cutover"]] {
         old.run(&stack, &args).await?.expect(REFUSED)?;
     }
@@ -55,14 +55,14 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
         Ok(sqlx::query_scalar(query).fetch_optional(&mut world::system(&stack).await?).await?)
     };
 
-    // No backup, no import.
+    // Without a backup there is no import.
     let file = stack.dir().join("file");
     std::fs::write(&file, "in the way")?;
     let answer = old.run(&stack, &["cutover", "--backup-dir", &file.display().to_string()]).await?.expect(1)?;
     still_old(&answer, "backup")?;
     assert_eq!(stage().await?, None);
 
-    // A dump that fails in the middle, at a view that the account may not see, leaves nothing that looks like a dump.
+    // A dump that fails at a view that the account may not read leaves no file that looks like a dump.
     let mut connection = old.connect().await?;
     let dir = stack.dir().join("half");
     sqlx::raw_sql("CREATE VIEW old_view AS SELECT id FROM user_info").execute(&mut connection).await?;
@@ -74,7 +74,7 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     assert_eq!(stage().await?, None);
     sqlx::raw_sql("DROP VIEW old_view").execute(&mut connection).await?;
 
-    // Without the right to lock, the last pass cannot be.
+    // The last pass needs the right to lock tables.
     sqlx::raw_sql("REVOKE LOCK TABLES ON `ai\\_shifu`.* FROM mover").execute(&mut connection).await?;
     let answer = old.run(&stack, &["cutover", "--skip-backup"]).await?.expect(1)?;
     still_old(&answer, "lock")?;
@@ -85,7 +85,7 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     sqlx::raw_sql(waiting).execute(&mut connection).await.context("the old system goes on")?;
     old.allow("LOCK TABLES").await?;
 
-    // Nobody is sent to a tenant that is not served.
+    // The cut-over does not switch to a tenant that is not served.
     let admin = stack.admin();
     let reply = admin.post("/admin/tenants/default/suspend", json!({"reason": "test"})).await?;
     ensure!(reply.status == 200, "{}", reply.text);
@@ -96,7 +96,7 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     ensure!(reply.status == 200, "{}", reply.text);
     admin.wait_for_state("default", "active", world::SOON).await?;
 
-    // With all reasons gone, the same command goes through, and knows what was written meanwhile.
+    // Without these obstacles, the same command succeeds and has what was written meanwhile.
     old.done(&stack, &["cutover", "--skip-backup"]).await?;
     assert_eq!(stage().await?.as_deref(), Some("cut_over"));
     old.assert_equal(&stack, "what waited has arrived").await

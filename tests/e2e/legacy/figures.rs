@@ -1,4 +1,4 @@
-//! What the command exposes with `--metrics`: only what the list of metrics says, and the truth to the last row.
+//! With `--metrics`, the command exposes exactly the metrics of the list, correct to the last row.
 
 use super::{Old, run};
 use crate::world;
@@ -10,11 +10,11 @@ use harness::{ports, wait};
 use kernel::process::telemetry::names;
 use std::time::Duration;
 
-/// Reads until the process has ended; the last answer, which is of after its work.
+/// Reads the metrics until the process has ended, and returns the last answer, which is from after its work.
 async fn last_figures(mut process: Process, url: &str) -> Result<String> {
     let mut last = None;
     wait::until(Duration::from_secs(120), "the command to end", async || {
-        // No connection is kept: the command would wait for it.
+        // The client holds no connection, because the command would wait for its end.
         let client = harness::http().pool_max_idle_per_host(0).build().ok()?;
         if let Ok(answer) = client.get(url).send().await
             && let Ok(text) = answer.text().await
@@ -52,7 +52,7 @@ async fn an_import_exposes_its_progress_and_its_failure() -> Result<()> {
         ensure!(text.contains(&format!("# HELP {name} {}", metric.help)), "{name} has no help");
     }
 
-    // The source is gone.
+    // The source cannot be reached.
     let nowhere = format!("mysql://mover:x@127.0.0.1:{}/{}", ports::free()?, super::DATABASE);
     let env = vec![("LEGACY_DB_URL".to_owned(), nowhere)];
     let args = ["legacy", "verify", "--metrics", &address];
@@ -60,7 +60,7 @@ async fn an_import_exposes_its_progress_and_its_failure() -> Result<()> {
     let text = last_figures(failing, &url).await?;
     ensure!(text.contains("import_failures_total{reason=") && text.contains("} 1"), "{text}");
 
-    // An address that somebody has is a refusal, before anything is done.
+    // The command refuses an address in use before it does anything.
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let args = ["verify", "--metrics", &taken.local_addr()?.to_string()];
     let answer = run(&stack, &args, &old.env()).await?.expect(super::REFUSED)?;

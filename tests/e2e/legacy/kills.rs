@@ -1,4 +1,4 @@
-//! An import that is killed again and again ends as if it had not been.
+//! An import that is killed again and again has the same result as one that is not.
 
 use super::{Old, ended, expected_members, members};
 use crate::{invariants, world};
@@ -27,7 +27,7 @@ async fn killed(name: &str, rows: u64, kills: usize, after_ms: std::ops::Range<u
         let after = Duration::from_millis(rand::random_range(after_ms.clone()));
         tokio::time::sleep(after).await;
         if kill == kills {
-            // However slow the machine was: an attempt has copied the rows that change below.
+            // On a slow machine too, an attempt has copied the rows that change below.
             let copied = "SELECT COUNT(*) FROM saas_legacy_tables
                           WHERE source_table = 'learn_progress_records' AND (complete OR last_key IS NOT NULL)";
             let mut system = world::system(&stack).await?;
@@ -40,7 +40,7 @@ async fn killed(name: &str, rows: u64, kills: usize, after_ms: std::ops::Range<u
         }
         ensure!(import.is_alive(), "the import ended before kill {kill}, after {after:?}: {}", log(&import));
         import.kill9()?;
-        // Rows that an attempt has copied change behind its back: the next one reads another moment.
+        // Rows that an attempt has copied change afterwards. The next attempt reads another snapshot.
         let change = format!("UPDATE learn_progress_records SET block_position = {kill} ORDER BY id LIMIT 10");
         sqlx::raw_sql(&change).execute(&mut old.connect().await?).await?;
         let delete = "DELETE FROM user_verify_code ORDER BY id LIMIT 2";

@@ -1,4 +1,4 @@
-//! The migrator's memory does not grow with what it moves.
+//! The memory of the migrator does not grow with what it moves.
 
 use super::{Old, SEED};
 use crate::world;
@@ -9,12 +9,12 @@ use harness::process::Process;
 use harness::servers::Server;
 use std::time::{Duration, Instant};
 
-/// For any source, whatever is in it.
+/// The limit for any source.
 const LIMIT: u64 = 200_000_000;
 
 #[tokio::test]
 async fn large_rows_and_many_rows_fit_into_200_megabytes() -> Result<()> {
-    // 600 structs of 200 kB are 120 MB of text, which would be there twice if they were held.
+    // 600 structs of 200 kB are 120 MB of text, which would need twice that if the migrator held them.
     measured("legacy-memory", 100_000, 600).await.map(drop)
 }
 
@@ -59,7 +59,7 @@ async fn measured(name: &str, rows: u64, structs: u64) -> Result<u64> {
     Ok(peak)
 }
 
-/// Looks often: what a process had at most is gone with it.
+/// Polls often, because the peak memory of a process cannot be read after its end.
 async fn peak_until_end(process: &mut Process) -> Result<u64> {
     let mut peak = 0;
     loop {

@@ -1,7 +1,8 @@
-//! The move of the old single database into the new system, and back: `provisioner legacy`.
+//! `provisioner legacy` moves the old single database into the new system, and back.
 //!
-//! The old database is on a server of its own, in another time zone, under an account with the rights that the command
-//! asks for. What both sides hold is judged by checksums that are computed here ([`harness::legacy::checksum`]).
+//! The old database is on a server of its own, in another time zone, with an account that has exactly the rights that
+//! the command requires. Checksums that are computed here decide whether both sides are equal
+//! ([`harness::legacy::checksum`]).
 
 mod arrival;
 mod calls;
@@ -33,7 +34,7 @@ use harness::stack::{Env, Role};
 use serde_json::Value;
 use sqlx::MySqlConnection;
 
-/// Every database of these tests is of this seed.
+/// The seed of every database of these tests.
 const SEED: u64 = 20_250_923;
 
 /// Exit codes of the command.
@@ -51,9 +52,9 @@ struct Old {
 }
 
 impl Old {
-    /// An empty database of this generation.
+    /// Creates an empty database of this generation.
     async fn empty(stack: &Stack, generation: Generation) -> Result<Self> {
-        // Wall clocks of the old company's server are not UTC.
+        // The clock of the old company's server is not in UTC.
         let extra = vec!["--default-time-zone=+08:00".to_owned()];
         let options = Options { small_buffer_pool: true, extra, ..Options::default() };
         let server = MariaDb::start(&stack.dir().join("legacy"), &options).await?;
@@ -69,7 +70,7 @@ impl Old {
         Ok(old)
     }
 
-    /// One with at least so many rows, and with every oddity.
+    /// Creates a database with at least so many rows and with every oddity.
     async fn filled(stack: &Stack, generation: Generation, rows: u64) -> Result<Self> {
         let old = Self::empty(stack, generation).await?;
         let root = old.server.url();
@@ -78,7 +79,7 @@ impl Old {
         Ok(old)
     }
 
-    /// With every right, and in a session that writes what it is told.
+    /// A connection with every right, in a session that stores exactly the values it is given.
     async fn connect(&self) -> Result<MySqlConnection> {
         schema::connect(&self.server.url(), DATABASE).await
     }
@@ -102,7 +103,7 @@ impl Old {
         run(stack, args, &self.env()).await
     }
 
-    /// The same, and it must succeed.
+    /// Runs the command, which must succeed, and returns its JSON.
     async fn done(&self, stack: &Stack, args: &[&str]) -> Result<Value> {
         Ok(self.run(stack, args).await?.expect(0)?.json)
     }
@@ -121,12 +122,12 @@ impl Old {
         checksum::of_database(&self.server.url(), DATABASE).await
     }
 
-    /// Of what is in the new system under the names of the old tables.
+    /// The checksums of the same tables in the new system.
     async fn sums_in_new(&self, stack: &Stack) -> Result<Sums> {
         checksum::of_new(&stack.urls.root, &self.tables().await?).await
     }
 
-    /// Both sides hold the same rows, to the byte.
+    /// Checks that both sides hold the same rows, to the byte.
     async fn assert_equal(&self, stack: &Stack, when: &str) -> Result<()> {
         let (old, new) = (self.sums().await?, self.sums_in_new(stack).await?);
         let different = checksum::differences(&old, &new);
@@ -140,12 +141,12 @@ async fn run(stack: &Stack, args: &[&str], env: &Env) -> Result<Answer> {
     Ok(Answer::of(&stack.output(Role::Provisioner, &args, env).await?))
 }
 
-/// Waits for a started command.
+/// Waits for the end of a started command.
 async fn ended(process: &mut Process) -> Result<ExitStatus> {
     process.ended(Duration::from_secs(120)).await.context("the command goes on and on")
 }
 
-/// Every different user id that a member of a tenant can have, in the spelling of its first row.
+/// Every distinct user id that a member of a tenant can have, in the spelling of its first row.
 async fn expected_members(old: &Old) -> Result<Vec<String>> {
     let rows: Vec<(String,)> =
         sqlx::query_as("SELECT user_id FROM user_info ORDER BY id").fetch_all(&mut old.connect().await?).await?;
@@ -153,7 +154,7 @@ async fn expected_members(old: &Old) -> Result<Vec<String>> {
     let mut seen = std::collections::BTreeSet::new();
     for (user_id,) in rows {
         let fits = (1..=36).contains(&user_id.len()) && user_id.bytes().all(|byte| byte.is_ascii_graphic());
-        // To the collation, capitals make no difference.
+        // The collation ignores case.
         if fits && seen.insert(user_id.to_lowercase()) {
             members.push(user_id);
         }

@@ -1,5 +1,5 @@
-//! What the tests of the legacy's calls and sessions have in common: a node that knows the installation's secret, rows as the
-//! old application left them, and its tokens.
+//! What the tests of the legacy's calls and sessions have in common: the installation's secret, rows as the old
+//! application left them, and its tokens.
 
 use crate::world::{self, SOON};
 use anyhow::Result;
@@ -16,24 +16,24 @@ pub const SECRET: &str = "the legacy installation's secret";
 /// The default tenant's domain.
 pub const HOST: &str = "app.ai-shifu.com";
 
-/// The users, with ids as old installations have them: the answers are compared byte for byte.
+/// Users with ids of old installations. The answers are compared byte for byte.
 pub const ANN: &str = "0f8fad5bd9cb469fa16570867728950e";
 pub const BOB: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
 pub const BOSS: &str = "legacy-boss";
 
-/// A token as the legacy makes them.
+/// A token in the form of the legacy system.
 pub fn token(user_id: &str, secret: &str) -> String {
     let claims = json!({"user_id": user_id, "time_stamp": 1_758_700_000.25});
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
         .expect("claims without surprises can be signed")
 }
 
-/// The key of a session.
+/// The key of a session in Redis.
 pub fn key(token: &str) -> String {
     format!("ai-shifu:user:{token}")
 }
 
-/// Logs a user in as the legacy does.
+/// Logs a user in as the legacy system does.
 pub async fn log_in(redis: &mut MultiplexedConnection, user_id: &str) -> Result<String> {
     let token = token(user_id, SECRET);
     let () = redis.set_ex(key(&token), user_id, 604_800).await?;
@@ -44,7 +44,7 @@ pub async fn connect(url: &str) -> Result<MultiplexedConnection> {
     Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
 }
 
-/// The users as members of the default tenant: ann and bob as users, boss as its admin.
+/// Makes the users members of the default tenant: ann and bob as users, boss as its admin.
 pub async fn members(stack: &Stack) -> Result<()> {
     let mut system = world::system(stack).await?;
     for (user_id, name, role) in [(ANN, "ann", "user"), (BOB, "bob", "user"), (BOSS, "boss", "admin")] {
@@ -59,7 +59,7 @@ pub async fn members(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the node knows them.
+/// Waits until the node knows the members.
 pub async fn known(api: &TenantApi, token: &str) -> Result<()> {
     harness::wait::until(SOON, "the node to know the members", async || {
         let reply = api.request("GET", "/api/legacy/shifu/s1", &[("Token", token)]).await.ok()?;
@@ -68,8 +68,8 @@ pub async fn known(api: &TenantApi, token: &str) -> Result<()> {
     .await
 }
 
-/// Rows of all kinds, with what old databases hold: amounts that no float has, other alphabets, rows of users whose ids differ
-/// by their case, deleted rows.
+/// Inserts rows of all kinds, with what old databases hold: amounts that no float represents, other alphabets, rows of
+/// users whose ids differ only in case, deleted rows.
 pub async fn fill(stack: &Stack) -> Result<()> {
     let mut rows = world::root(stack).await?;
     rows.execute("USE `ai_shifu_tenant_default`; SET SESSION sql_mode = '', time_zone = '+00:00'").await?;

@@ -1,4 +1,4 @@
-//! One byte that differs in each table is found, and brought back.
+//! `verify` finds one different byte in each table, and `sync` repairs it.
 
 use super::{FOUND, Old};
 use crate::world;
@@ -22,7 +22,7 @@ async fn a_byte_that_differs_in_each_table_is_found_by_verify() -> Result<()> {
         let is_text = |column: &&Column| matches!(column.kind, Kind::Varchar(_) | Kind::Text(_)) && !column.unique;
         let text = table.columns.iter().find(is_text).or(table.columns.first());
         let column = destination::column(&table.name, &text.context("a table without columns")?.name);
-        // Set to what they are, columns that follow every change stay.
+        // Columns that update themselves with every change keep their value if the statement sets it.
         let times = table.columns.iter().filter(|column| matches!(column.kind, Kind::DateTime | Kind::Timestamp));
         let kept: String = times.map(|time| format!(", `{0}` = `{0}`", time.name)).collect();
         let change = format!(

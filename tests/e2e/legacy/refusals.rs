@@ -1,4 +1,4 @@
-//! What cannot be moved is named and refused, and nothing is touched.
+//! An import that is impossible is refused by name and changes nothing.
 
 use super::{Old, REFUSED, run};
 use crate::world;
@@ -13,7 +13,8 @@ use harness::stack::Stack;
 use sqlx::Connection;
 use std::collections::BTreeMap;
 
-/// What a move writes in the system database. In other tables the services note, all the time, how they are.
+/// Tables of the system database that an import writes. The services write their own state into other tables all the
+/// time.
 const WRITTEN: [&str; 13] = [
     "saas_events",
     "saas_legacy_import",
@@ -30,12 +31,12 @@ const WRITTEN: [&str; 13] = [
     "user_verify_code",
 ];
 
-/// Everything on both sides: tables, their columns and their rows.
+/// Everything on both sides: the tables, their columns and their rows.
 async fn everything(stack: &Stack, old: &Old) -> Result<BTreeMap<String, Sums>> {
     let mut all = BTreeMap::new();
     let mut sums = old.sums().await?;
     for table in old.tables().await? {
-        // So that a column which came or went shows.
+        // This entry shows an added or removed column.
         sums.entry(format!("{} has {} columns", table.name, table.columns.len())).or_default();
     }
     all.insert("legacy".to_owned(), sums);
@@ -43,7 +44,7 @@ async fn everything(stack: &Stack, old: &Old) -> Result<BTreeMap<String, Sums>> 
         let mut sums = checksum::of_database(&stack.urls.root, database).await?;
         let is_moved = |table: &str| match database {
             SYSTEM_DATABASE => WRITTEN.contains(&table),
-            // Collected by the clock.
+            // A schedule writes this table.
             _ => table != "tenant_statistics",
         };
         sums.retain(|table, _| is_moved(table));
@@ -55,7 +56,7 @@ async fn everything(stack: &Stack, old: &Old) -> Result<BTreeMap<String, Sums>> 
     Ok(all)
 }
 
-/// Refused, with this in its words, and no secret in them.
+/// Checks that the command was refused, with these words and without a secret.
 fn assert_refused(old: &Old, what: &str, answer: Answer, named: &[&str]) -> Result<()> {
     let errors = answer.expect(REFUSED).with_context(|| what.to_owned())?.errors;
     for named in named {
@@ -73,7 +74,7 @@ async fn an_impossible_import_is_named_and_changes_nothing() -> Result<()> {
     world::idle(&stack).await?;
     let before = everything(&stack, &old).await?;
 
-    // Not there, or not for us.
+    // The source does not exist, or refuses the account.
     let port = old.server.port().to_string();
     let closed = harness::ports::free()?.to_string();
     let with_url = async |url: String, args: &[&str]| run(&stack, args, &vec![("LEGACY_DB_URL".into(), url)]).await;
@@ -89,12 +90,12 @@ async fn an_impossible_import_is_named_and_changes_nothing() -> Result<()> {
     }
     assert_refused(&old, "no source", run(&stack, &["import"], &Vec::new()).await?, &["LEGACY_DB_URL"])?;
 
-    // Before an import there is nothing to compare or to take back.
+    // Without an import there is nothing to compare or to take back.
     for args in [["verify"], ["sync"], ["rollback"]] {
         assert_refused(&old, args[0], old.run(&stack, &args).await?, &["import"])?;
     }
 
-    // Rights on some tables only.
+    // The account has rights on some tables only.
     let partly = format!(
         "CREATE USER partly IDENTIFIED BY '{0}'; GRANT SELECT ON `{DATABASE}`.user_info TO partly;
          GRANT SELECT ON `{DATABASE}`.order_orders TO partly",
@@ -107,7 +108,7 @@ async fn an_impossible_import_is_named_and_changes_nothing() -> Result<()> {
         assert_refused(&old, "rights on two tables", answer, &["user_token", "promo_coupons"])?;
     }
 
-    // Columns that the new schema cannot take.
+    // The new schema does not accept these columns.
     for (what, change, back, named) in [
         (
             "unexpected column",
@@ -135,7 +136,7 @@ async fn an_impossible_import_is_named_and_changes_nothing() -> Result<()> {
     }
     assert_same(&before, &everything(&stack, &old).await?)?;
 
-    // Rows of somebody else where ours would go.
+    // The target already has rows of others.
     let mut root = world::root(&stack).await?;
     for (table, insert) in [
         ("order_orders", "INSERT INTO ai_shifu_tenant_default.order_orders (order_bid) VALUES ('mine')"),
@@ -168,7 +169,7 @@ async fn databases_of_unknown_generations_are_refused() -> Result<()> {
         }
         assert_same(&before, &everything(&stack, &old).await?)?;
     }
-    // The new system's own database is not the old one.
+    // The database of the new system is not the old one.
     let itself = vec![("LEGACY_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
     assert_refused(&old, "itself", run(&stack, &["plan"], &itself).await?, &["new system"])?;
     Ok(())

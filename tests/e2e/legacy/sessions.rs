@@ -1,5 +1,6 @@
-//! Sessions of the legacy installation go on, on its calls and on the default tenant's: who the user is says the token's
-//! signature, whether the session lives says Redis, and a Redis that is wrong, slow or away opens nothing.
+//! Sessions of the legacy installation continue, on its calls and on those of the default tenant. The signature of the
+//! token shows who the user is, and Redis shows whether the session lives. A Redis that is wrong, slow or lost opens
+//! nothing.
 
 use super::old_application::{self, ANN, BOB, BOSS, HOST, SECRET, key};
 use crate::world;
@@ -18,7 +19,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// The promise is one second; the rest is for a busy test machine.
+/// The promise is one second. The rest is for a busy test machine.
 const BOUND: Duration = Duration::from_millis(1500);
 
 const CALL: &str = "/api/legacy/coupons/user/";
@@ -30,7 +31,7 @@ struct Old {
     redis: MultiplexedConnection,
 }
 
-/// Two nodes, which see Redis through a proxy.
+/// Two nodes that reach Redis through a proxy.
 async fn old(name: &str) -> Result<Old> {
     let mut options = StackOptions::for_test(name)?.with_env("data-plane", "LEGACY_SECRET_KEY", SECRET);
     let server = Redis::start(&options.dir.join("redis"), &None).await?;
@@ -65,7 +66,7 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     let (one, two) = (stack.tenant_api(0), stack.tenant_api(1));
     let ann = old_application::log_in(&mut redis, ANN).await?;
 
-    // Wherever the legacy finds the token, on its calls and on ours.
+    // The token may stand wherever the legacy system reads it, on its calls and on ours.
     let orders = format!("/api/legacy/user/{ANN}/orders");
     let cookie = format!("a=b; token={ann}");
     let bearer = format!("Bearer {ann}");
@@ -83,7 +84,8 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     let me = one.get(HOST, &ann, "/api/me").await?;
     assert_eq!((&me.json["user"]["user_id"], &me.json["role"]), (&json!(ANN), &json!("user")), "{}", me.text);
 
-    // In other tenants it is no session, though its user is an admin there; and it tells nothing of who exists.
+    // Other tenants do not accept the session, although its user is an admin there. The refusal does not show who
+    // exists.
     for host in ["acme.example.com", "acme.ai-shifu.com"] {
         let reply = one.get(host, &ann, "/api/orders").await?;
         assert_eq!((reply.status, reply.error()), (401, "unauthenticated"), "{host}: {}", reply.text);
@@ -97,7 +99,7 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     assert_eq!(one.get(HOST, &out, "/api/orders").await?.error(), "user_not_in_tenant");
     assert_eq!(code(&one, &outsider, &out).await?, json!(1001));
 
-    // Each use makes it last 7 days again.
+    // Each use extends the session to 7 days again.
     let () = redis.expire(key(&ann), 100).await?;
     wait::until(BOUND, "the session to be made to last", async || {
         code(&one, ANN, &ann).await.ok()?;
@@ -105,7 +107,7 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     })
     .await?;
 
-    // Answers come from memory: Redis is asked about once per session and 0.6 s, whatever the traffic.
+    // The node answers from memory. It asks Redis about once per session and 0.6 s, whatever the traffic.
     let asked = |redis: &mut MultiplexedConnection| {
         let mut redis = redis.clone();
         async move {
@@ -123,7 +125,7 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     let (questions, most) = (asked(&mut redis).await? - before, begun.elapsed().as_millis() / 600 + 1);
     ensure!(u128::from(questions) <= most, "{questions} questions where {most} are enough");
 
-    // What was forged, or another session's value, opens nothing and is nobody.
+    // A forged token, or the value of another session, opens nothing.
     let claims = json!({"user_id": ANN, "time_stamp": 1}).to_string();
     let by_hand = |header: &str| {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -135,7 +137,7 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
         by_hand(r#"{"alg":"RS256","typ":"JWT"}"#),
     ];
     for token in &forged {
-        // Even with a key in Redis.
+        // This holds even with a key in Redis.
         let () = redis.set(key(token), ANN).await?;
         assert_eq!(code(&one, ANN, token).await?, json!(1001), "{token}");
         assert_eq!(one.get(HOST, token, "/api/orders").await?.status, 401);
@@ -156,7 +158,7 @@ async fn old_sessions_live_until_their_key_is_gone() -> Result<()> {
     let () = redis.set_ex(key(&bob), BOB, 60).await?;
     assert_eq!(code(&one, BOB, &bob).await?, json!(0), "the key is right again");
 
-    // A deleted key ends the session on every node; an overwritten one too.
+    // A deleted or overwritten key ends the session on every node.
     for change in ["deleted", "overwritten"] {
         for api in [&one, &two] {
             assert_eq!(code(api, ANN, &ann).await?, json!(0));
@@ -195,12 +197,12 @@ async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
     };
     is_ann(&one).await?;
 
-    // Slow, but in time: asked and answered.
+    // Redis is slow, but in time.
     proxy.delay(Duration::from_millis(100));
     is_ann(&one).await?;
     is_ann(&two).await?;
-    // Too slow: who was seen lately goes on; of others nobody knows, so they are told to try again, and not that they
-    // are logged out.
+    // Redis is too slow. Users whom the node has seen lately continue. It asks the others to try again, and does not
+    // tell them that they are logged out.
     proxy.delay(Duration::from_secs(5));
     wait::holds_for(Duration::from_secs(2), "ann's session", async || is_ann(&one).await.is_ok()).await?;
     let unseen = one.get(HOST, &bob, "/api/me").await?;
@@ -215,7 +217,8 @@ async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
     })
     .await?;
 
-    // Away: the same. Back and empty: the sessions are gone, as they are for the legacy; new ones work.
+    // Redis is away, with the same effect. When it comes back empty, the sessions have ended, as they have for the
+    // legacy system; new ones work.
     is_ann(&one).await?;
     server.kill9()?;
     wait::holds_for(Duration::from_secs(2), "ann's session", async || is_ann(&one).await.is_ok()).await?;
@@ -232,7 +235,7 @@ async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
     wait::until(world::SOON, "the new session", async || (code(&one, ANN, &ann).await.ok()? == json!(0)).then_some(()))
         .await?;
 
-    // A Redis full of another tenant's values: whatever the notices say, each tenant is its own.
+    // Redis contains notices of another tenant. Each tenant is served its own rows whatever the notices contain.
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), world::SOON).await?;
     admin.create_active_tenant("evil", Some("evil.example.com"), world::SOON).await?;
@@ -242,7 +245,7 @@ async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
     for api in [&one, &two] {
         for (tenant, host) in [("acme", "acme.example.com"), ("evil", "evil.example.com")] {
             let notice = format!("tenant_db_info:{tenant}");
-            // Asked again and again: an event that a node hears of late takes down what an earlier request has put up.
+            // The request is repeated, because a late event may remove what an earlier request has written.
             wait::until_ok(world::SOON, "the node to serve, with a notice", async || {
                 let reply = api.get(host, &token, "/api/orders").await?;
                 ensure!(reply.status == 200, "{}", reply.text);
@@ -264,7 +267,7 @@ async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
         }
     }
 
-    // What has changed is taken down by the event alone; what is no notice, too.
+    // The event alone removes the notice of a changed tenant, and also a text that is no notice.
     for (tenant, there) in [("evil", of_evil.as_str()), ("acme", "{\"db_name\": 7")] {
         let notice = format!("tenant_db_info:{tenant}");
         ensure!(redis.get::<_, String>(&notice).await? == there, "{tenant}");

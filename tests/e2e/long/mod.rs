@@ -1,4 +1,4 @@
-//! Tests that are too slow for every change, in files of their own.
+//! Tests that are too slow for every change.
 
 mod rotation_load;
 mod schemathesis;

@@ -1,4 +1,4 @@
-//! Rotation of twenty tenants under constant load, and with nodes and workers that fail in the middle of it. Long.
+//! Twenty tenants are rotated under constant load, with nodes and workers that fail in the middle.
 
 use crate::invariants;
 use crate::world;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 const TENANTS: usize = 20;
 const CLIENTS: usize = 8;
 const REQUESTS: u64 = 100_000;
-/// A node that is gone is waited for 10 s, for each of the rotations that ran when it went.
+/// The provisioner waits 10 s for a lost node, for each rotation that runs at that moment.
 const ENDS: Duration = Duration::from_secs(120);
 
-/// Tenants under load: clients ask one of the nodes for their orders without a pause.
+/// Tenants under load: clients request their orders from one of the nodes without a pause.
 struct Busy {
     stack: Stack,
     load: Load,
@@ -32,7 +32,7 @@ fn ids() -> Vec<String> {
 }
 
 impl Busy {
-    /// The first node is asked; others run beside it.
+    /// The clients use the first node; the others run beside it.
     async fn begin(options: StackOptions) -> Result<Self> {
         let stack = Stack::start(options).await?;
         let token = world::fleet(&stack, &ids()).await?;
@@ -61,14 +61,14 @@ impl Busy {
         Ok(rotations)
     }
 
-    /// Each has ended, with nothing left of the former credential.
+    /// Checks that each rotation has ended and nothing of the former credential is left.
     async fn check(&self, rotations: &[Rotation]) -> Result<()> {
         let mut root = world::root(&self.stack).await?;
         for Rotation { operation, tenant, former } in rotations {
             self.stack.admin().wait_for_operation(operation, ENDS).await?;
             let now = world::login(&self.stack, tenant).await?;
             ensure!(now.get_username() != former.get_username(), "{tenant} has its former user");
-            // Before the login that is refused: it shows in the list for a moment.
+            // This is counted before the refused login, which shows in the list for a moment.
             let left = world::sessions_of(&mut root, former.get_username()).await?;
             ensure!(left == 0, "the former user of {tenant} has {left} sessions");
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
@@ -76,7 +76,7 @@ impl Busy {
         Ok(())
     }
 
-    /// Ends the load: not one request has failed.
+    /// Ends the load, of which no request may have failed.
     async fn end(self, what: &str) -> Result<Stack> {
         let seconds = self.begun.elapsed().as_secs_f64();
         let served = self.load.end().await?.served;
@@ -112,7 +112,7 @@ async fn a_killed_or_paused_node_delays_rotations_only() -> Result<()> {
     let mut options = StackOptions::for_test("rotation-nodes")?;
     options.data_planes = 3;
     let mut busy = Busy::begin(options).await?;
-    // In the middle of it: some have switched, some have not.
+    // Some tenants have switched at this moment and others have not.
     let rotations = busy.rotate_all().await?;
     busy.stack.data_planes[1].kill9()?;
     busy.check(&rotations).await?;
@@ -124,7 +124,7 @@ async fn a_killed_or_paused_node_delays_rotations_only() -> Result<()> {
     busy.stack.data_planes[2].resume()?;
     let (woken, admin) = (busy.stack.tenant_api(2), busy.stack.admin());
     let stack = busy.end("a node killed, a node paused").await?;
-    // What it held is gone; the first request of each tenant is served all the same.
+    // The server has ended the node's sessions. The node serves the first request of each tenant nevertheless.
     let (user, token) = world::user(&admin, "bob", &[]).await?;
     for number in 0..TENANTS {
         admin.put_member(&id(number), &user, "admin").await?;
@@ -150,7 +150,7 @@ async fn a_rotation_killed_at_every_step_fails_no_request() -> Result<()> {
         let begin = async |_: &mut Stack| world::rotate(&admin, &tenant).await;
         let operation = kill::at(&mut busy.stack, Role::Provisioner, point, begin).await?;
         let rotation = Rotation { operation, tenant, former };
-        // It ends before the next one begins, which might otherwise not be the one that is killed.
+        // The rotation ends before the next one begins, so that the next one meets its own point.
         busy.stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
         busy.check(&[rotation]).await?;
     }

@@ -1,9 +1,9 @@
-//! schemathesis against both documents: it reads them, asks whatever they allow and much that they do not, and compares every
-//! answer with what they promise. No 5xx, no status, body, type or header that is not documented, nothing accepted that is not
-//! valid, nothing served without a token.
+//! schemathesis reads both OpenAPI documents, sends whatever they allow and much that they do not, and compares every
+//! answer with them. It finds no 5xx, no undocumented status, body, type or header, nothing invalid that is accepted,
+//! and nothing that is served without a token.
 //!
-//! Each API is asked three ways: about anything, where most answers are refusals; about what is there, so that answers have
-//! rows in them; and in sequences, where one answer is the next one's question.
+//! It asks each API in three ways: with arbitrary values, where most answers are refusals; with existing ids, so that
+//! answers contain rows; and in sequences, where one answer gives the values of the next request.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -16,16 +16,16 @@ use std::process::Stdio;
 
 const PACKAGE: &str = "schemathesis==4.32.5\n";
 
-/// Questions to each operation, for each way of making them up; the cases that the documents name come on top.
+/// Requests to each operation for each way of generating them. The examples of the documents come on top.
 const EXAMPLES: &str = "40";
 
-/// All checks but one, that what the document allows is not refused: rules between fields are in no document.
+/// All checks are on except that allowed input is never refused: no document expresses rules between fields.
 const CHECKS: &str = "[checks]\npositive_data_acceptance.enabled = false\n";
 
-/// The old calls answer errors with 200, as they always did.
+/// The old calls report errors with status 200, as they always did.
 const OF_OLD_CALLS: &str = "ignored_auth.enabled = false\nnegative_data_rejection.enabled = false\n";
 
-/// schemathesis takes a header that nobody knows for a fault of these two, because they document one.
+/// schemathesis takes an unknown header for a fault of these two, because they document a header.
 const OF_EVENTS: &str =
     "[[operations]]\ninclude-path-regex = \"/events$\"\nchecks.negative_data_rejection.enabled = false\n";
 
@@ -51,7 +51,8 @@ async fn no_answer_differs_from_the_openapi_documents() -> Result<()> {
     println!("SCHEMATHESIS_SEED={seed}");
     let judge = Judge { program: bin.join("st"), dir: stack.dir().to_owned(), seed };
 
-    // What the demo tenant's admin may ask. The old calls answer errors with 200 and take tokens from anywhere.
+    // Requests as the admin of the demo tenant. The old calls report errors with status 200 and take tokens from
+    // anywhere.
     let node = stack.data_planes[0].url();
     let user = format!("Bearer {}", demo.token);
     let old = ["--include-path-regex", "^/api/legacy/"];
@@ -64,7 +65,7 @@ async fn no_answer_differs_from_the_openapi_documents() -> Result<()> {
         judge.asks(&name, node, &headers[..1], known, (OF_OLD_CALLS, ""), &old).await?;
     }
 
-    // What an administrator may ask: after it nothing is as it was, so what is known comes first.
+    // Requests as an administrator. They change everything, so those with existing ids come first.
     let token = [("X-Admin-Token", stack.admin_token.as_str())];
     admin.create_active_tenant("known", Some("known.example.com"), SOON).await?;
     let (user_id, _) = world::user(&admin, "known", &[("known", "user")]).await?;
@@ -87,7 +88,7 @@ struct Judge {
 }
 
 impl Judge {
-    /// Fails with what schemathesis says when it sees anything wrong. `more` is what its configuration says of checks, of all
+    /// Fails with the output of schemathesis if it finds anything wrong. `more` is configuration for the checks of all
     /// operations and of some.
     async fn asks(
         &self,
@@ -98,7 +99,7 @@ impl Judge {
         more: (&str, &str),
         args: &[&str],
     ) -> Result<()> {
-        // In a file, because others on the machine can read arguments.
+        // The configuration is in a file, because other users of the machine can read arguments.
         let mut config = format!("{CHECKS}{}[headers]\n", more.0);
         headers.iter().for_each(|(name, value)| config.push_str(&format!("{name:?} = {value:?}\n")));
         config.push_str("[parameters]\n");

@@ -1,4 +1,4 @@
-//! How soon a suspension holds on every node, with the broker and without it. Long, and prints figures.
+//! Measures how soon a suspension takes effect on every node, with the broker and without it.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -10,9 +10,9 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 const NODES: usize = 3;
-/// The bound of the design for what a node serves, with what a request on a busy machine may take on top.
+/// The bound of the design for what a node serves, plus what a request may take on a busy machine.
 const BOUND: Duration = Duration::from_millis(2500);
-/// How soon no session is left.
+/// Time in which all sessions must have ended.
 const ENFORCED: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,12 +66,12 @@ async fn status(api: &TenantApi, token: &str) -> Result<u16> {
     Ok(api.get("acme.example.com", token, "/api/orders").await?.status)
 }
 
-/// When the node has refused, since the suspension was asked for.
+/// The time between the request to suspend and the first refusal of a node.
 async fn until_refused(api: TenantApi, token: String, begun: Instant) -> Result<Duration> {
     loop {
         match status(&api, &token).await? {
             403 => return Ok(begun.elapsed()),
-            // Its sessions were ended before the node heard of it.
+            // The server has ended the node's sessions before the node knew of the suspension.
             200 | 503 => {}
             status => anyhow::bail!("a node answered {status}"),
         }

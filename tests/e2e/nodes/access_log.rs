@@ -1,4 +1,4 @@
-//! The access log: who asked what, also over a time without a database, and no more of it than was promised.
+//! The access log shows who asked what, also over an outage of the database, and loses no more rows than promised.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -40,7 +40,7 @@ async fn requests_are_logged_with_their_user_until_retention() -> Result<()> {
     let second = row(&mut system, "second-2").await?;
     assert_eq!((second.0, second.1, second.4), (None, None, 404));
 
-    // A node may write rows and nothing else of them.
+    // A node's account may insert rows, and may not change them.
     let mut node: MySqlConnection = sqlx::Connection::connect(&stack.urls.system.node).await?;
     let changed = sqlx::query("UPDATE saas_access_logs SET user_id = 'x'").execute(&mut node).await;
     ensure!(changed.is_err(), "a node may change the access log");
@@ -92,7 +92,7 @@ async fn log_rows_wait_for_the_database_or_are_counted() -> Result<()> {
     row(&mut world::system(&stack).await?, "before").await?;
 
     stack.mariadb.as_mut().context("a private server")?.pause()?;
-    // The one the writer has in hand, 20 that wait, 10 beyond; none of them is slower for it.
+    // The writer holds one row, 20 wait, and 10 are beyond the limit. No request is slower for it.
     assert_eq!(ask("held".into()).await?.status, 404);
     tokio::time::sleep(Duration::from_secs(2)).await;
     for number in 0..30 {

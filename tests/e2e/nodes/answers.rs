@@ -1,9 +1,8 @@
-//! Answers, checked one by one, while tenants are created, renamed, suspended, rotated, deleted, restored and purged.
+//! Every answer is checked while tenants are created, renamed, suspended, rotated, deleted, restored and purged.
 //!
-//! One user is an admin of every tenant, so a request that is led to the wrong tenant is answered with that tenant's rows
-//! and not with a refusal. An answer is *wrong* if it shows a row of another tenant than the one asked, or if the request
-//! began more than [`BOUND`] after a suspension or deletion was accepted and was served all the same. Tenants that are only
-//! renamed and rotated must always be served.
+//! One user is an admin of every tenant, so a request that is led to a wrong tenant gets its rows and no refusal. An
+//! answer is *wrong* if it shows a row of another tenant, or if it serves a request that began more than [`BOUND`]
+//! after a suspension or deletion was accepted. Tenants that are only renamed and rotated must always be served.
 
 mod tenant;
 
@@ -21,13 +20,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tenant::Tenant;
 
-/// How long after a command was accepted a node may still not know of it.
+/// Time after the acceptance of a command in which a node may not know of it.
 const BOUND: Duration = Duration::from_secs(2);
 /// Clients at each node.
 const CLIENTS: usize = 6;
 const STEADY: usize = 4;
 const CHANGING: usize = 3;
-/// Of the tenants that come and go, so many live at once.
+/// The number of tenants that live at once among those that come and go.
 const PASSING: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,7 +40,7 @@ async fn a_million_answers_show_no_other_tenants_row() -> Result<()> {
     answers("answers-long", 3, 1_000_000).await
 }
 
-/// What happens to tenants.
+/// A change of a tenant.
 #[derive(Clone, Copy)]
 enum Change {
     Rename,
@@ -50,7 +49,7 @@ enum Change {
     ComeAndGo,
 }
 
-/// What has been counted so far, besides the answers.
+/// The counts besides those of the load.
 #[derive(Default)]
 struct Tally {
     /// Requests that had to be refused, and were.
@@ -72,7 +71,7 @@ fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::SeqCst);
 }
 
-/// What all tasks of one run share.
+/// What all tasks of a run share.
 struct Run {
     admin: Admin,
     root: String,
@@ -168,7 +167,7 @@ impl Run {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Repeats a change until the run is over; the first failure ends the run.
+    /// Repeats a change until the run ends. The first failure ends the run.
     async fn until_over(&self, change: Change) -> Result<()> {
         let mut turn = 0;
         while !self.progress.is_over() {
@@ -187,10 +186,10 @@ impl Run {
         Ok(())
     }
 
-    /// The next question of a client: for one tenant after the other, in several ways.
+    /// The next question of a client, who asks for one tenant after the other in several ways.
     fn question(self: &Arc<Self>, dice: &mut u64) -> Question {
         let tenants = self.all();
-        // A linear congruential generator: the same questions in every run.
+        // A linear congruential generator makes the same questions in every run.
         *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let pick = |bits: u32| Arc::clone(&tenants[(*dice >> bits) as usize % tenants.len()]);
         let (tenant, other) = (pick(33), pick(17));
@@ -219,7 +218,7 @@ impl Run {
         ensure!(!answer.body.contains("order_bid"), "a refusal with rows: {}", answer.body);
         let code = json["error"].as_str().unwrap_or_default();
         if must_refuse {
-            // Suspended; or deleted; or resumed a moment ago, which not every node knows of.
+            // The tenant is suspended or deleted, or was resumed a moment ago, which not every node knows yet.
             ensure!(
                 matches!((answer.status, code), (403, "tenant_suspended") | (404, "tenant_not_found")),
                 "{id}: {}",
@@ -234,7 +233,7 @@ impl Run {
         Ok(Answered::Refused)
     }
 
-    /// A tenant with one row that names it, known to the clients from then on.
+    /// Creates a tenant with one row that names it. From then on the clients request it.
     async fn create(&self, tenant: Arc<Tenant>) -> Result<()> {
         let id = &tenant.id;
         self.admin.create_active_tenant(id, Some(&format!("{id}.example.com")), SOON).await?;
@@ -255,7 +254,7 @@ impl Run {
         let tenant = &all[turn as usize % (STEADY + CHANGING)];
         let body = json!({"tenant_name": format!("{} {turn}", tenant.id)});
         let reply = self.admin.request("PATCH", &format!("/admin/tenants/{}", tenant.id), Some(body), &[]).await?;
-        // Suspended ones have a name too; two writers at the same time are told so.
+        // A suspended tenant can be renamed too. Of two concurrent writers one may get a conflict.
         ensure!(matches!(reply.status, 200 | 409), "rename {}: {}", tenant.id, reply.text);
         add(&self.tally.renamed);
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -281,7 +280,7 @@ impl Run {
         Ok(())
     }
 
-    /// A new tenant, and when there are enough the oldest one goes: deleted, restored, deleted again and purged.
+    /// Creates a tenant. When there are enough, the oldest one is deleted, restored, deleted again and purged.
     async fn come_and_go(&self, turn: u64) -> Result<()> {
         self.create(Tenant::new(format!("passing-{turn}"), false)).await?;
         if self.all().len() <= STEADY + CHANGING + PASSING {
@@ -307,7 +306,7 @@ impl Run {
         Ok(())
     }
 
-    /// A command on a tenant; repeated while something else of the tenant is in progress.
+    /// Gives a command, and repeats it while another operation of the tenant is in progress.
     async fn command(&self, tenant: &Tenant, method: &str, path: &str, body: Value) -> Result<Value> {
         let path = format!("/admin/tenants/{}{path}", tenant.id);
         wait::until_ok(SOON, &path, async || {

@@ -1,4 +1,4 @@
-//! A tenant whose database hangs holds up itself and nobody else, and nothing it asked for stays behind at the server.
+//! A tenant whose database hangs delays only itself, and none of its statements is left at the server.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -12,7 +12,7 @@ use std::time::Duration;
 const OTHERS: [&str; 3] = ["t-1", "t-2", "t-3"];
 const HANGING: usize = 200;
 
-/// Statements of tenants' users that are being executed.
+/// Counts the statements of tenants' users that the server executes.
 const RUNNING: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST
                        WHERE USER LIKE 'ten\\_%' AND COMMAND IN ('Query', 'Execute')";
 
@@ -66,7 +66,7 @@ async fn two_hundred_hanging_requests_fail_no_other_tenant() -> Result<()> {
 async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
     let (stack, token) = start("statements", &["slow"]).await?;
     let (api, mut root) = (stack.tenant_api(0), world::root(&stack).await?);
-    // Longer than anybody waits; a sleeping row costs the machine nothing.
+    // This is longer than any wait. A sleeping row costs the machine nothing.
     sqlx::raw_sql(
         "RENAME TABLE ai_shifu_tenant_slow.order_orders TO ai_shifu_tenant_slow.kept;
          CREATE VIEW ai_shifu_tenant_slow.order_orders AS SELECT * FROM ai_shifu_tenant_slow.kept WHERE SLEEP(60) = 0",
@@ -85,7 +85,7 @@ async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
     });
     wait_for(&mut root, "the statement", 1).await?;
     asking.abort();
-    // Far below the limit: it was told.
+    // The limit is far longer than this, so the node has ended the statement.
     wait_for(&mut root, "its end", 0).await?;
     wait::until(SOON, "the node to have ended it", async || ended(&api).await.ok().filter(|ended| *ended == 1)).await?;
     sqlx::raw_sql(
@@ -105,7 +105,7 @@ async fn wait_for(root: &mut MySqlConnection, what: &str, running: i64) -> Resul
     .map(drop)
 }
 
-/// Statements that this node has ended.
+/// The number of statements that this node has ended.
 async fn ended(api: &TenantApi) -> Result<u64> {
     let metrics = api.request("GET", "/metrics", &[]).await?.text;
     let line = metrics.lines().find_map(|line| line.strip_prefix("tenant_statements_ended_total "));

@@ -1,8 +1,8 @@
-//! The isolation matrix: every form of naming a tenant × every route × every kind of caller, with the exact answer to
-//! each, and nobody reads another tenant's row.
+//! The isolation matrix: every form of naming a tenant × every route × every kind of caller. The test knows the exact
+//! answer to each, and no caller reads another tenant's row.
 //!
-//! Every tenant's database holds rows about *every* user, also about users of other tenants, and each row bears the name
-//! of its tenant: whoever is led to the wrong database reads something there, and is found out.
+//! Every tenant's database holds rows about *every* user, also about users of other tenants, and each row names its
+//! tenant. So a request that is led to the wrong database shows it.
 
 mod callers;
 mod forms;
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 const TENANTS: [&str; 3] = ["t1", "t2", "default"];
 
 impl Route {
-    /// An order of the caller's own tenant: wherever it is written, it says who wrote it.
+    /// An order of the caller's own tenant. Wherever it is written, it shows who wrote it.
     fn body(&self, caller: &Caller) -> String {
         let course = format!("{}made", canary(caller.member.as_ref().map_or("t1", |member| member.tenant)));
         match (self.method, self.about) {
@@ -50,7 +50,7 @@ async fn no_form_of_request_reads_another_tenants_row() -> Result<()> {
     let (mut asked, mut with_rows, mut wrong) = (0, 0, Vec::new());
     for (switch, default) in [("default", Some("default")), ("reject", None)] {
         switch_unknown_hosts(&stack, switch, &callers).await?;
-        // What does not depend on the switch is asked once.
+        // Forms that do not depend on the switch are asked once.
         for form in forms.iter().filter(|form| default.is_some() || form.means == Means::Nobody) {
             for route in ROUTES {
                 for caller in &callers {
@@ -85,13 +85,13 @@ async fn no_form_of_request_reads_another_tenants_row() -> Result<()> {
     Ok(())
 }
 
-/// The answer as it must be.
+/// The answer that a request must get.
 struct Expected {
     status: u16,
     code: &'static str,
-    /// The tenant that it names.
+    /// The tenant that the answer names.
     tenant: Option<&'static str>,
-    /// The tenant whose rows are in it.
+    /// The tenant whose rows the answer contains.
     rows_of: Option<&'static str>,
 }
 
@@ -162,12 +162,12 @@ impl Expected {
     }
 }
 
-/// What every row of a tenant bears.
+/// The text in every row of a tenant.
 fn canary(tenant: &str) -> String {
     format!("canary-{tenant}-")
 }
 
-/// Whom a caller asks about: every user of the path's kind is tried, of their own tenant and of another one.
+/// The users that a caller asks about: one of the caller's own tenant and one of another.
 fn targets<'c>(route: &Route, caller: &Caller, callers: &'c [Caller]) -> Vec<Option<&'c Member>> {
     if !route.path.contains("{user_id}") {
         return vec![None];
@@ -179,7 +179,7 @@ fn targets<'c>(route: &Route, caller: &Caller, callers: &'c [Caller]) -> Vec<Opt
     vec![of(own), of(other)]
 }
 
-/// Sets what answers for a host nobody owns, and waits until every node does it.
+/// Sets the answer to unknown hosts, and waits until every node gives it.
 async fn switch_unknown_hosts(stack: &Stack, to: &str, callers: &[Caller]) -> Result<()> {
     sqlx::query("UPDATE saas_system_config SET config_value = ? WHERE config_key = 'routing.unknown_host'")
         .bind(to)

@@ -1,4 +1,4 @@
-//! What one tenant, or a stranger, does to the others: a tenant whose database hangs, hosts that nobody has, and a
+//! What one tenant or a stranger can do to the other tenants: a tenant whose database hangs, unknown hosts, and a
 //! database server that is killed under two hundred busy tenants.
 
 use crate::invariants;
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-/// Requests to the hanging tenant at once.
+/// Concurrent requests to the hanging tenant.
 const HANGING: usize = 200;
-/// Its share of the node's connections.
+/// The hanging tenant's share of the node's connections.
 const SHARE: i64 = 10;
 const OTHERS: usize = 5;
-/// Answers of each of the others, while one hangs.
+/// Answers to each of the other tenants while one hangs.
 const ANSWERS: u64 = 60;
-/// Statements of a node at the system database, whatever strangers ask.
+/// The most statements of a node at the system database in a second, whatever strangers request.
 const LOOK_UPS_PER_SECOND: f64 = 10.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +51,7 @@ async fn a_hanging_tenant_fails_no_other_tenant() -> Result<()> {
         world::number(&mut look, waiting).await.ok().filter(|waiting| *waiting > 3)
     })
     .await?;
-    // Spread over several rounds of the hanging ones: a statement is given up after 5 s.
+    // The answers are spread over several rounds of the hanging requests: a statement is given up after 5 s.
     let mut others = Load::with_pause(Duration::from_millis(100));
     for n in 0..OTHERS {
         let id = format!("n-{n}");
@@ -65,7 +65,7 @@ async fn a_hanging_tenant_fails_no_other_tenant() -> Result<()> {
     ensure!((1..=SHARE).contains(&open), "the hanging tenant has {open} connections");
     root.execute("UNLOCK TABLES").await?;
     let progress = hanging.progress();
-    // A request that was in the database when the lock ended is served, as it should be: not a failure of this test.
+    // A request that was in the database at the end of the lock is served, which is right.
     let _ = hanging.end().await;
     ensure!(progress.refused() > HANGING as u64, "hardly anything hung");
     let api = stack.tenant_api(0);
@@ -84,14 +84,15 @@ async fn fifty_thousand_unknown_hosts_cost_no_look_ups() -> Result<()> {
     unknown_hosts("unknown-hosts-long", 50_000).await
 }
 
-/// Asks for hosts that no tenant has, a hundred times a second.
+/// Requests unknown hosts, a hundred times a second.
 async fn stranger(mut wire: Wire, client: usize, hosts: usize, token: String) -> Result<()> {
     let mut clock = tokio::time::interval(Duration::from_millis(10));
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for n in 0..hosts {
         clock.tick().await;
         let host = format!("h{n}-{client}.unknown-{n}-{client}.example");
-        // A member of other tenants, a caller without a token, and one who names a tenant that does not exist.
+        // The callers are a member of other tenants, one without a token, and one who names a tenant that does not
+        // exist.
         let (request, expected) = match n % 3 {
             0 => (wire::get("/api/orders", &host, &token), 403),
             1 => (format!("GET /api/orders HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes(), 401),
@@ -103,7 +104,7 @@ async fn stranger(mut wire: Wire, client: usize, hosts: usize, token: String) ->
     Ok(())
 }
 
-/// A question for a tenant of the fleet, whose answer must be the tenant's own order.
+/// A request to a tenant of the fleet, which must be answered with its own order.
 fn served_its_own(id: &str, request: Vec<u8>) -> Question {
     let id = id.to_owned();
     Question::new(request, move |answer| {
@@ -158,7 +159,7 @@ async fn a_restarted_database_server_is_not_overrun() -> Result<()> {
     let mut stack = Stack::start(options).await?;
     let ids: Vec<String> = (0..TENANTS).map(|n| format!("t{n:03}")).collect();
     let token = world::fleet(&stack, &ids).await?;
-    // Milliseconds of the run at which each tenant was last served by each node.
+    // When each node last served each tenant, in milliseconds since the beginning of the run.
     let served: Arc<Vec<AtomicU64>> = Arc::new((0..NODES * TENANTS).map(|_| AtomicU64::new(0)).collect());
     let begun = Instant::now();
     let mut load = Load::new();
@@ -191,7 +192,7 @@ async fn a_restarted_database_server_is_not_overrun() -> Result<()> {
         load.check()?;
         let server = stack.mariadb.as_mut().context("an own server")?;
         server.kill9()?;
-        // Long enough for every client to meet it.
+        // Every client meets the outage in this time.
         tokio::time::sleep(Duration::from_secs(2)).await;
         server.restart().await?;
         let back = Instant::now();

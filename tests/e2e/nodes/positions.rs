@@ -13,8 +13,8 @@ use std::time::Duration;
 const WRITERS: usize = 16;
 const APPENDS: usize = 40;
 
-/// 16 writers append to the store; one in ten rolls back, one in four dawdles before its commit. Three readers follow
-/// with a cursor each, as a node does. Nobody may see a gap, ever.
+/// 16 writers append to the store. One in ten rolls back, and one in four is slow to commit. Three readers follow with
+/// a cursor each, as nodes do. No reader may ever see a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn positions_are_dense_and_no_reader_skips_one() -> Result<()> {
     let mut options = world::without_nodes("positions")?;
@@ -57,7 +57,7 @@ async fn write(store: Store, writer: usize) -> Result<usize> {
         unit.execute(&id, "test", command).await?;
         let dice = (writer * 31 + number * 17) % 20;
         if dice.is_multiple_of(4) {
-            // The head is locked meanwhile: everybody else waits, nobody skips.
+            // The head is locked meanwhile, so all others wait and none skips a position.
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
         if dice < 2 {
@@ -70,7 +70,7 @@ async fn write(store: Store, writer: usize) -> Result<usize> {
     Ok(committed)
 }
 
-/// Reads as a node reads: what is after the cursor, then the cursor is the last of it.
+/// Reads as a node does: the events after the cursor, whose last position is the next cursor.
 async fn follow(store: Store, writing: Arc<AtomicBool>) -> Result<Position> {
     let mut cursor = Position(0);
     loop {

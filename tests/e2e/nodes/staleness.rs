@@ -1,4 +1,4 @@
-//! A data node serves nothing staler than 2 s, whatever it has missed.
+//! A data node serves nothing that is older than 2 s, whatever it has missed.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// The bound of the design.
 const BOUND: Duration = Duration::from_secs(2);
-/// What a request and its neighbours on a busy test machine may take on top.
+/// What a request may take on a busy test machine.
 const SLACK: Duration = Duration::from_millis(500);
 
 struct Served {
@@ -37,7 +37,8 @@ async fn status(api: &TenantApi, token: &str) -> Result<u16> {
 }
 
 impl Served {
-    /// Suspends the tenant and measures how long the node goes on serving it; then resumes and waits for that.
+    /// Suspends the tenant and checks how long the node serves it. Then resumes it and waits until the node serves it
+    /// again.
     async fn suspend_is_seen(&self, what: &str) -> Result<()> {
         let admin = self.stack.admin();
         let reply = admin.post("/admin/tenants/acme/suspend", json!({"reason": what})).await?;
@@ -88,8 +89,8 @@ async fn a_suspension_is_seen_in_time_without_the_nodes_queue() -> Result<()> {
     Ok(())
 }
 
-/// Deletes every exclusive queue, as an administrator of the broker would. The broker's own tool is needed: AMQP gives
-/// other connections no right to them. Closing the connections deletes their exclusive queues.
+/// Deletes every exclusive queue. This needs the broker's own tool, because AMQP gives other connections no right to
+/// such queues.
 async fn delete_own_queues(stack: &Stack) -> Result<usize> {
     stack.rabbitmq.as_ref().context("an own broker")?.delete_exclusive_queues().await
 }
@@ -102,9 +103,9 @@ async fn a_node_that_wakes_up_serves_no_suspended_tenant() -> Result<()> {
         served.stack.data_planes[0].pause()?;
         let reply = admin.post("/admin/tenants/acme/suspend", json!({"reason": "while the node is stopped"})).await?;
         ensure!(reply.status == 200, "{}", reply.text);
-        // Longer than the bound, so that what the node knows is older than it may be.
+        // The pause is longer than the bound, so the node's knowledge is too old.
         tokio::time::sleep(BOUND + SLACK).await;
-        // Requests that wait for the node when it wakes up: the first thing it does is to answer them.
+        // These requests wait for the node, which answers them first when it wakes up.
         let waiting: Vec<_> = (0..8)
             .map(|_| {
                 let (api, token) = (served.api.clone(), served.token.clone());

@@ -1,5 +1,5 @@
-//! The installation's switches count on every node within 2 s and without a restart, and a forwarded host only from a proxy
-//! that is trusted.
+//! The switches of the installation take effect on every node within 2 s and without a restart. A forwarded host
+//! counts only from a trusted proxy.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -14,14 +14,14 @@ const DEFAULT_HOST: &str = "app.ai-shifu.com";
 const ACME_HOST: &str = "acme.example.com";
 const UNKNOWN_HOST: &str = "unheard.of.example.com";
 
-/// The bound of the design, and what a request and its neighbours on a busy test machine may take on top.
+/// The bound of the design, plus what a request may take on a busy test machine.
 const BOUND: Duration = Duration::from_millis(2500);
 
 struct Two {
     stack: Stack,
-    /// Of a user of both tenants.
+    /// The token of a user of both tenants.
     token: String,
-    /// Of a user of acme alone.
+    /// The token of a user of acme only.
     guest: String,
     nodes: [TenantApi; 2],
 }
@@ -57,7 +57,7 @@ impl Two {
         Ok(who(&self.nodes[node].request("GET", "/api/orders", &all).await?))
     }
 
-    /// Turns a switch; from [`BOUND`] on every node answers as expected, and until then as before.
+    /// Turns a switch. From [`BOUND`] on, every node gives the new answer, and until then the old one.
     async fn turn(&self, key: &str, value: &str, headers: &[(&str, &str)], from: &str, to: &str) -> Result<()> {
         let mut system: MySqlConnection = world::system(&self.stack).await?;
         ensure!(self.ask(0, &self.token, headers).await? == from);
@@ -83,17 +83,17 @@ async fn a_switch_takes_effect_on_every_node_in_two_seconds() -> Result<()> {
     let unknown: &[(&str, &str)] = &[("Host", UNKNOWN_HOST)];
     let acme: &[(&str, &str)] = &[("Host", ACME_HOST)];
 
-    // Hosts that nobody has.
+    // Hosts that no tenant has.
     two.turn("routing.unknown_host", "reject", unknown, "default", "tenant_not_found").await?;
     assert_eq!(two.ask(0, &two.token, &[("Host", "127.0.0.1")]).await?, "tenant_not_found");
     assert_eq!(two.ask(0, &two.token, acme).await?, "acme");
     assert_eq!(two.ask(0, &two.token, &[("Host", DEFAULT_HOST)]).await?, "default");
     two.turn("routing.unknown_host", "default", unknown, "tenant_not_found", "default").await?;
     assert_eq!(two.ask(0, &two.token, &[("Host", "127.0.0.1")]).await?, "default");
-    // What is no value of the switch refuses rather than guesses.
+    // With an invalid value of the switch, nodes refuse and do not guess.
     two.turn("routing.unknown_host", "perhaps", unknown, "default", "tenant_not_found").await?;
 
-    // The way back to one tenant: whatever the request names, though unknown hosts are refused.
+    // With one tenant only, the default tenant answers whatever the request names, although unknown hosts are refused.
     two.turn("system.multi_tenant_enabled", "false", acme, "acme", "default").await?;
     for node in 0..2 {
         for headers in [
@@ -117,7 +117,7 @@ async fn a_forwarded_host_counts_from_trusted_proxies_alone() -> Result<()> {
     let two = two("trusted-proxies").await?;
     let ask = async |node: usize, headers: &[(&str, &str)]| two.ask(node, &two.token, headers).await;
     let forwarded = |host| [("Host", DEFAULT_HOST), ("X-Forwarded-Host", host)];
-    // Nobody is trusted: the header is as if it were not there, whatever it holds.
+    // This node trusts no proxy, so it ignores the header whatever it contains.
     for host in [ACME_HOST, UNKNOWN_HOST, "a b", "", "a.example.com, b.example.com"] {
         assert_eq!(ask(0, &forwarded(host)).await?, "default", "{host:?}");
     }
@@ -136,12 +136,12 @@ async fn a_forwarded_host_counts_from_trusted_proxies_alone() -> Result<()> {
     assert_eq!(ask(1, &twice).await?, "invalid_host");
     let named = [("Host", DEFAULT_HOST), ("X-Forwarded-Host", ACME_HOST), ("X-Tenant-ID", "default")];
     assert_eq!(ask(1, &named).await?, "default", "a tenant that is named goes first");
-    // Other headers of proxies say nothing, also from a trusted one.
+    // Nodes ignore other headers of proxies, also from a trusted one.
     for header in ["Forwarded", "X-Host", "X-Original-Host", "X-Forwarded-Server", "X-HTTP-Host-Override"] {
         let value = if header == "Forwarded" { "host=acme.example.com" } else { ACME_HOST };
         assert_eq!(ask(1, &[("Host", DEFAULT_HOST), (header, value)]).await?, "default", "{header}");
     }
-    // What the trusted header cannot do is open a tenant to somebody who is not in it.
+    // A trusted header does not open a tenant to a user who is not its member.
     let bearer = format!("Bearer {}", two.guest);
     let headers = [("Host", ACME_HOST), ("X-Forwarded-Host", DEFAULT_HOST), ("Authorization", bearer.as_str())];
     let reply = two.nodes[1].request("GET", "/api/orders", &headers).await?;

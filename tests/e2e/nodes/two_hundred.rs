@@ -1,4 +1,4 @@
-//! 200 tenants on one node within a budget of 40 connections, without an error.
+//! A node serves 200 tenants within a budget of 40 connections without an error.
 
 use crate::invariants;
 use crate::world;
@@ -20,7 +20,7 @@ async fn two_hundred_tenants_share_forty_connections() -> Result<()> {
     let stack = Stack::start(options).await?;
     let ids: Vec<String> = (0..TENANTS).map(|n| format!("t{n:03}")).collect();
     let token = world::fleet(&stack, &ids).await?;
-    // All the time, also while the node opens its first connections to a tenant.
+    // The sampler runs all the time, also while the node opens its first connections to a tenant.
     let every = Duration::from_millis(20);
     let sampler = MostConnections::sample(&stack.urls.root, "USER LIKE 'ten\\_%'", every).await?;
     let mut load = Load::new();

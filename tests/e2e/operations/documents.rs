@@ -1,4 +1,4 @@
-//! The documents stay true: every link in a Markdown file leads to a file, and to a heading of it if it names one.
+//! Every link in a Markdown file leads to a file, and to a heading of it if it names one.
 
 use anyhow::{Context, Result, ensure};
 use harness::paths;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders with Markdown files of ours.
+/// The folders with Markdown files.
 const FOLDERS: [&str; 9] = [
     ".",
     "kernel",
@@ -43,7 +43,7 @@ fn links(text: &str) -> Vec<&str> {
     prose.flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next()).collect()
 }
 
-/// The anchors of a document's headings, as the hosts of repositories make them.
+/// The anchors of a document's headings, as code hosts derive them.
 pub fn anchors(text: &str) -> BTreeSet<String> {
     let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles

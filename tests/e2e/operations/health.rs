@@ -1,6 +1,6 @@
-//! The health that is told is the health that is: each fault is injected, seen, and gone when it is repaired.
+//! The health endpoint shows each injected fault, and no longer shows it after the repair.
 //!
-//! In two tests beside each other, because every look waits until it sees something new.
+//! Two tests run side by side, because every check waits for a new state.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -65,7 +65,7 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
     ensure!(health["relay"]["lag_events"] == 0 && health["broker"]["queues"][0]["consumers"] == 1, "{health}");
     pages(&admin).await?;
 
-    // One tenant: locked out, and its tables gone.
+    // Faults of one tenant: a locked account, and later a lost database.
     let mut root = world::root(&stack).await?;
     let account = format!("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = '{here}'");
     let account: String = sqlx::query_scalar(&account).fetch_one(&mut system).await?;
@@ -79,7 +79,7 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
     sqlx::raw_sql(&alter("UNLOCK")).execute(&mut root).await?;
     told(&admin, "healthy", "").await?;
 
-    // The other tenants' server.
+    // Faults of the other tenants' server.
     stack.more_servers.get_mut("eu2").context("eu2")?.pause()?;
     let health = told(&admin, "degraded", "database server eu2").await?;
     assert_eq!(
@@ -93,7 +93,7 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
     told(&admin, "healthy", "").await?;
 
-    // The workers.
+    // Faults of the workers.
     stack.provisioners[0].stop().await?;
     told(&admin, "degraded", "no provisioner checks the tenant databases of server main").await?;
     stack.provisioners[0].restart(&[]).await?;
@@ -101,7 +101,7 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
 
     sqlx::raw_sql(&format!("DROP DATABASE ai_shifu_tenant_{here}")).execute(&mut root).await?;
     let health = told(&admin, "degraded", "1 tenant databases are not healthy").await?;
-    // MySQL refuses the login to a database that is not there in the words of a missing right; both mean this.
+    // MySQL refuses the login to a missing database like a login without rights. The message is the same for both.
     assert_eq!(tenant(&health, here)?["error"], "the database is not there");
     Ok(())
 }
@@ -116,13 +116,13 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     admin.create_active_tenant(here, None, SOON).await?;
     told(&admin, "healthy", "").await?;
 
-    // A node.
+    // Faults of a node.
     stack.data_planes[0].kill9()?;
     told(&admin, "degraded", "data node data-plane gives no sign of life").await?;
     stack.data_planes[0].restart(&[]).await?;
     told(&admin, "healthy", "").await?;
 
-    // The broker, and with it the relay.
+    // Faults of the broker, and with it of the relay.
     stack.rabbitmq.as_mut().context("an own broker")?.kill9()?;
     told(&admin, "degraded", "the broker does not answer").await?;
     let renamed =
@@ -133,7 +133,7 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     stack.rabbitmq.as_mut().context("an own broker")?.restart().await?;
     told(&admin, "healthy", "").await?;
 
-    // The relay alone: somebody who holds its lease and does nothing.
+    // A fault of the relay alone: another process holds its lease and does nothing.
     let lease = async |set: &str| -> Result<()> {
         let update = format!("UPDATE saas_leases SET {set} WHERE name = 'relay'");
         sqlx::raw_sql(&update).execute(&mut world::system(&stack).await?).await.map(drop).map_err(Into::into)
@@ -149,7 +149,8 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     let health = told(&admin, "healthy", "").await?;
     assert_eq!(health["relay"]["lag_events"], 0);
 
-    // The system database: the endpoint answers, to anybody, and says no more than that.
+    // Faults of the system database. The endpoint still answers, also callers without a valid token, and tells them no
+    // more than this.
     stack.mariadb.as_mut().context("an own MariaDB")?.pause()?;
     let health = told(&admin, "critical", "the system database does not answer").await?;
     assert_eq!((&health["system_database"]["status"], &health["tenant_databases"]), (&json!("unhealthy"), &json!([])));
@@ -162,7 +163,7 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     let stranger = admin.with_token("adm_x_y").request("GET", "/admin/health", None, &[]).await?;
     assert_eq!(stranger.status, 401, "{}", stranger.text);
 
-    // A job that cannot succeed: somebody else's database has the name.
+    // A job that cannot succeed, because another database has the name.
     let mut root = world::root(&stack).await?;
     sqlx::raw_sql("CREATE DATABASE ai_shifu_tenant_taken; CREATE TABLE ai_shifu_tenant_taken.t (id INT)")
         .execute(&mut root)
@@ -173,7 +174,7 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     Ok(())
 }
 
-/// Pages of one tenant each hold all of them, once.
+/// Pages of one tenant each contain every tenant once.
 async fn pages(admin: &Admin) -> Result<()> {
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {

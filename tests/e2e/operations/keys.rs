@@ -1,4 +1,4 @@
-//! Keys are replaced under running services: nothing is unserved at any step, and a key in use can not be lost.
+//! Keys are replaced while the services run. Every tenant is served at every step, and a key in use cannot be lost.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -7,7 +7,7 @@ use harness::stack::Stack;
 use harness::wait;
 use serde_json::{Value, json};
 
-/// What a command did: exit code, standard output, standard error.
+/// The exit code, the standard output and the standard error of a command.
 async fn keys(
     stack: &Stack,
     ring: &str,
@@ -22,7 +22,7 @@ async fn keys(
     Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
 }
 
-/// A new ring, of a command that must succeed and must not tell secrets elsewhere.
+/// The key ring that a command prints. The command must succeed and must not print a key on standard error.
 async fn next_ring(stack: &Stack, ring: &str, args: &[&str]) -> Result<String> {
     let (code, next, said) = keys(stack, ring, args, &[]).await?;
     ensure!(code == Some(0), "{args:?}: {code:?} {said}");
@@ -79,7 +79,7 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     served(&["acme", "beta"]).await?;
     let k1 = stack.encryption_keys().to_owned();
 
-    // Add everywhere: the old key still seals.
+    // Step one adds the key everywhere. The old key still seals.
     let added = next_ring(&stack, &k1, &["add", "k2"]).await?;
     assert!(added.starts_with(&format!("{k1},k2:")), "the new key is the last");
     let (code, out, said) = keys(&stack, &added, &["add", "k2"], &[]).await?;
@@ -87,7 +87,7 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     restart_all(&mut stack, &added).await?;
     served(&["acme", "beta"]).await?;
 
-    // Promote, one process after the other: whoever is not restarted yet opens what the others seal.
+    // Step two promotes the key, one process after the other. A process with the old ring opens what the others seal.
     let promoted = next_ring(&stack, &added, &["promote", "k2"]).await?;
     assert!(promoted.starts_with("k2:"));
     stack.provisioners[0].restart(&[("ENCRYPTION_KEYS", Some(&promoted))]).await?;
@@ -98,7 +98,7 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     assert_eq!((texts(&list, "k1"), texts(&list, "k2")), (4, 1), "{list:#?}");
     restart_all(&mut stack, &promoted).await?;
 
-    // Retiring is refused while it is needed, and the primary key never retires.
+    // Retiring is refused while the key is needed, and the primary key is never retired.
     let (code, out, said) = keys(&stack, &promoted, &["retire", "k1"], &[]).await?;
     assert!(code == Some(4) && out.is_empty() && said.contains("4 texts"), "{said}");
     let (code, out, said) = keys(&stack, &promoted, &["retire", "k2"], &[]).await?;
@@ -111,7 +111,7 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     assert!(code == Some(0) && said.contains("sealed 3 texts"), "{said}");
     let list = listed(&stack, &promoted).await?;
     assert_eq!((texts(&list, "k1"), texts(&list, "k2")), (0, 5), "{list:#?}");
-    // 1 by the provisioner and 4 anew; it told that when it stopped.
+    // The provisioner sealed 1 text, which it reported when it stopped, and the command resealed 4.
     assert_eq!(list.iter().map(|key| key["sealings"].as_u64()).collect::<Vec<_>>(), [Some(5), Some(4)], "{list:#?}");
 
     let retired = next_ring(&stack, &promoted, &["retire", "k1"]).await?;
@@ -121,7 +121,7 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     admin.put_member("last", &user_id, "admin").await?;
     served(&["acme", "beta", "new", "last"]).await?;
 
-    // Sealing anew is no event: the rows that are folded from events are as they were.
+    // Resealing makes no event, so the projections do not change.
     let url = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
     let rebuilt = stack.output(Role::ControlPlane, &["rebuild", "--check"], &url).await?;
     assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stdout));
@@ -149,7 +149,7 @@ async fn resealing_can_be_killed_at_any_row() -> Result<()> {
         }
     }
 
-    // A text that was tampered with is named, and does not hold up the others.
+    // A text that was tampered with is named, and does not stop the others.
     let mut system = world::system(&stack).await?;
     let exchange = "UPDATE saas_idempotency_keys a JOIN saas_idempotency_keys b
                     ON a.idempotency_key = 'key-2' AND b.idempotency_key = 'key-3'
@@ -201,7 +201,7 @@ async fn a_key_at_its_limit_seals_no_more() -> Result<()> {
     assert_eq!(world::number(&mut system, "SELECT COUNT(*) FROM user_info WHERE username = 'second'").await?, 0);
     assert_eq!(create("first").await?.status, 201, "what is sealed still opens");
 
-    // Another key takes over.
+    // Another key can seal.
     let ring = next_ring(&stack, &next_ring(&stack, &ring, &["add", "k2"]).await?, &["promote", "k2"]).await?;
     restart_all(&mut stack, &ring).await?;
     assert_eq!(create("second").await?.status, 201);

@@ -1,4 +1,4 @@
-//! What the processes expose is what the list of metrics says, and Prometheus likes it.
+//! The processes expose exactly the metrics of the list, and Prometheus accepts them.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Metrics that only appear when something goes wrong or is waited for, which here it is not.
+/// Metrics that appear only when something fails or waits, which does not happen here.
 const SELDOM: [&str; 12] = [
     names::BACKUP_BYTES,
     names::BACKUP_OLDEST,
@@ -27,7 +27,7 @@ const SELDOM: [&str; 12] = [
     names::LEGACY_ERRORS,
 ];
 
-/// A line of an exposition: name, labels, value.
+/// A line of an exposition: the name, the labels and the value.
 type Sample = (String, BTreeSet<String>, f64);
 
 fn samples(text: &str) -> Result<Vec<Sample>> {
@@ -42,7 +42,7 @@ fn samples(text: &str) -> Result<Vec<Sample>> {
         .collect()
 }
 
-/// A stack in which everything that is measured has happened, and what each kind of process exposes.
+/// A stack in which everything that is measured has happened, and the metrics of each kind of process.
 async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String>)> {
     let stack =
         Stack::start(harness::stack::StackOptions::for_test(name)?.with_env("data-plane", "METRIC_TENANTS", "1"))
@@ -119,7 +119,7 @@ async fn every_process_exposes_exactly_its_listed_metrics() -> Result<()> {
             ensure!(text.contains(&format!("# HELP {} {}", metric.name, metric.help)), "{service}: {name} has no help");
         }
     }
-    // One tenant has a label of its own, the others share one.
+    // One tenant has a label of its own, and the others share one.
     let of_tenants: BTreeSet<&str> = found["data-plane"]
         .lines()
         .filter(|line| line.starts_with("tenant_requests_total{"))

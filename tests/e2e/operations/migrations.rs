@@ -1,4 +1,4 @@
-//! The migration runner: two at once are harmless, a changed file is refused.
+//! The migration runner: concurrent runs are harmless, and a changed file is refused.
 
 use crate::world;
 use anyhow::Result;
@@ -24,7 +24,7 @@ async fn concurrent_and_repeated_migrations_are_harmless() -> Result<()> {
     stack.run(Role::ControlPlane, &["migrate"], &url).await?;
     assert_eq!(world::number(&mut root, defaults).await?, before);
 
-    // A killed migration leaves part of a file behind; running again completes it.
+    // A killed migration leaves part of a file applied. The next run completes it.
     sqlx::raw_sql(
         "DROP TABLE ai_shifu_system.saas_operation_steps;
          DELETE FROM ai_shifu_system.saas_schema_migrations WHERE version = 3",

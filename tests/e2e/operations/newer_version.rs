@@ -1,4 +1,4 @@
-//! What a newer version has written stands in nobody's way: during an upgrade, and after the way back.
+//! What a newer version has written stops no process, during an upgrade and after its rollback.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -8,7 +8,7 @@ use sqlx::Executor;
 
 const HOST: &str = "acme.example.com";
 
-/// An event and a job of kinds that nobody knows here, and a tenant with a member more.
+/// An event and a job of unknown kinds, and a snapshot with an unknown field.
 const OF_A_NEWER_VERSION: &str = "START TRANSACTION;
     INSERT INTO saas_events (position, tenant_id, version, event_id, event_type, occurred_at, actor, data, hash)
         SELECT h.position + 1, 'acme', s.version + 1, UUID(), 'tenant.teleported', UTC_TIMESTAMP(6), 'newer', '{\"to\": \"mars\"}', h.hash
@@ -32,7 +32,7 @@ async fn rows_of_a_newer_version_stop_no_process() -> Result<()> {
     let head =
         world::number(&mut system, "SELECT CAST(position AS SIGNED) FROM saas_heads WHERE name = 'events'").await?;
 
-    // The relay publishes it, the node goes past it, workers take the jobs they know.
+    // The relay publishes the event, the node passes it, and workers take the jobs they know.
     let cursor = "SELECT CAST(position AS SIGNED) FROM saas_leases WHERE name = 'relay'";
     wait::until(SOON, "the event to be published", async || {
         world::number(&mut system, cursor).await.ok().filter(|cursor| *cursor >= head)
@@ -43,7 +43,7 @@ async fn rows_of_a_newer_version_stop_no_process() -> Result<()> {
     assert_eq!(world::number(&mut system, open).await?, 1, "it is left to those who know it");
     for again in [false, true] {
         if again {
-            // A table that is loaded as a whole, and one that followed.
+            // The second time, the node loads the whole table instead of following it.
             stack.data_planes[0].restart(&[]).await?;
         }
         let api = stack.tenant_api(0);

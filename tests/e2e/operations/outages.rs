@@ -1,4 +1,4 @@
-//! Servers go away and come back: nothing accepted is lost, and what can go on goes on.
+//! Servers fail and come back. Nothing accepted is lost, and whatever does not need the server continues.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -15,7 +15,7 @@ async fn tenants_are_provisioned_without_the_broker() -> Result<()> {
     let mut stack = Stack::start(options).await?;
     let admin = stack.admin();
     stack.rabbitmq.as_mut().context("an own broker")?.kill9()?;
-    // Jobs are polled, so provisioning goes on.
+    // Workers poll for jobs, so provisioning continues.
     for n in 0..3 {
         let created = admin.create_tenant(&format!("without-{n}"), "T", None).await?;
         admin.wait_for_operation(&created.operation_id, SOON).await?;
@@ -63,7 +63,7 @@ async fn a_restart_of_the_system_database_loses_no_tenant() -> Result<()> {
         for n in 0..4 {
             accepted.push(admin.create_tenant(&format!("t-{round}-{n}"), "T", None).await?.operation_id);
         }
-        // In the middle of their provisioning.
+        // The kill comes in the middle of their provisioning.
         let mariadb = stack.mariadb.as_mut().context("an own MariaDB")?;
         mariadb.kill9()?;
         let away = admin.post("/admin/tenants", json!({"tenant_id": "away", "tenant_name": "T"})).await?;
@@ -80,14 +80,14 @@ async fn a_restart_of_the_system_database_loses_no_tenant() -> Result<()> {
 
 #[tokio::test]
 async fn a_node_without_system_database_serves_known_tenants() -> Result<()> {
-    // The tenant lives on another server than the system database, which is then stopped.
+    // The tenant is on another server than the system database, which is then killed.
     let mut options = harness::stack::StackOptions::for_test("cut-off")?;
     options.more_servers = vec!["eu2".into()];
     let mut stack = Stack::start(options).await?;
     let admin = stack.admin();
     let mut system = world::system(&stack).await?;
     world::both_servers(&stack).await?;
-    // Tenants are placed where there are fewest; one of these is on the other server.
+    // The control plane places tenants on the server with the fewest, so one of these is on the other server.
     let mut elsewhere = None;
     for id in ["acme-1", "acme-2", "acme-3"] {
         let tenant = admin.create_active_tenant(id, None, SOON).await?;
@@ -101,7 +101,8 @@ async fn a_node_without_system_database_serves_known_tenants() -> Result<()> {
     let (_, token) = world::user(&admin, "ann", &[(id, "user")]).await?;
     let api = stack.tenant_api(0);
     world::served(&api, "acme.example.com", &token).await?;
-    // The node must have seen the last event before the database goes: what it learned before that it would ask again.
+    // The node must have seen the last event before the database fails, or it would need to read again what it learned
+    // earlier.
     let head =
         world::number(&mut system, "SELECT CAST(position AS SIGNED) FROM saas_heads WHERE name = 'events'").await?;
     wait::until(SOON, "the node to be at the head", async || {

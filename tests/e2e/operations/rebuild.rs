@@ -1,4 +1,4 @@
-//! The rows in use are what the events say; whatever is planted in them is found and repaired.
+//! The projections equal the event log, and a rebuild finds and repairs whatever was changed in them.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -9,7 +9,7 @@ use harness::wait;
 use serde_json::{Value, json};
 use sqlx::MySqlConnection;
 
-/// Exit code and JSON of a rebuild, with the account that migrates.
+/// The exit code and the JSON of a rebuild, with the account that migrates.
 async fn rebuild(stack: &Stack, args: &[&str]) -> Result<(i32, Value)> {
     let url = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
     let args: Vec<&str> = ["rebuild", "--json"].iter().chain(args).copied().collect();
@@ -20,7 +20,7 @@ async fn rebuild(stack: &Stack, args: &[&str]) -> Result<(i32, Value)> {
     Ok((code, serde_json::from_str(&text).with_context(|| format!("{code}: {text}{errors}"))?))
 }
 
-/// Everything that can happen to tenants.
+/// Causes every kind of event.
 async fn mixed_history(stack: &Stack, admin: &Admin) -> Result<()> {
     sqlx::raw_sql("CREATE DATABASE `ai_shifu_tenant_late`; CREATE TABLE `ai_shifu_tenant_late`.theirs (id INT)")
         .execute(&mut world::root(stack).await?)
@@ -66,7 +66,7 @@ async fn shadows(system: &mut MySqlConnection) -> Result<i64> {
     world::number(system, query).await
 }
 
-/// A change in each projected table, with where and how it is to be found.
+/// A change in each projected table, with the place and form in which it must be found.
 const PLANTED: [(&str, &str, &str, &str); 13] = [
     ("UPDATE saas_tenants SET tenant_name = 'ACME 学校' WHERE tenant_id = 'acme'", "saas_tenants", "changed", "acme"),
     ("UPDATE saas_tenants SET id = id + 100000 WHERE tenant_id = 'beta'", "saas_tenants", "missing", "beta"),
@@ -223,13 +223,14 @@ async fn a_rebuild_that_fails_leaves_everything_as_it_was() -> Result<()> {
     };
     let name = "SELECT COUNT(*) FROM saas_tenants WHERE tenant_name = 'x'";
 
-    // Killed with the swap done and not committed: nothing is swapped, and the next one clears the shadows away.
+    // The kill comes after the swap and before its commit, so nothing is swapped. The next rebuild removes the shadow
+    // tables.
     for point in ["rebuild.shadows", "rebuild.before_commit"] {
         let killed =
             stack.output(Role::ControlPlane, &["rebuild"], &with("FAILPOINTS", &format!("{point}=kill"))).await?;
         assert_eq!(killed.status.code(), None, "{point}");
         assert_eq!((world::number(&mut system, name).await?, shadows(&mut system).await?), (1, 7), "{point}");
-        // The server notices the vanished peer in a moment; until then its lock is held.
+        // The server holds the lock of the killed connection until it notices the lost peer.
         wait::until_ok(SOON, "another rebuild", async || {
             let (code, _) = rebuild(&stack, &["--check"]).await?;
             ensure!(code == 4, "{code}");
@@ -239,12 +240,12 @@ async fn a_rebuild_that_fails_leaves_everything_as_it_was() -> Result<()> {
         assert_eq!(shadows(&mut system).await?, 0, "{point}");
     }
 
-    // The services' own account may not make tables, and is told so.
+    // The services' own account may not create tables. The command says so.
     let refused = stack.output(Role::ControlPlane, &["rebuild"], &Vec::new()).await?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.status.code() == Some(1) && said.contains("use the one that migrates"), "{said}");
 
-    // A log of a newer version: refused with the event's name, and no shadow is left.
+    // A log of a newer version is refused with the name of the event, and no shadow table is left.
     sqlx::query("UPDATE saas_events SET event_type = 'tenant.teleported' WHERE tenant_id = 'acme' AND version = 3")
         .execute(&mut system)
         .await?;

@@ -1,4 +1,4 @@
-//! Every service is replaced, one after the other, while requests come in all the time: none of them fails.
+//! Every service is restarted, one after the other, under constant load. No request fails.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -15,14 +15,14 @@ use std::time::Duration;
 
 const HOST: &str = "acme.example.com";
 
-/// Seconds between the signal and the end of accepting, several looks of the balancer.
+/// Seconds between the signal and the end of accepting: several polls of the balancer.
 const NOTICE: &str = "2";
 
-/// Who asks the data plane all the time.
+/// Clients of the data plane.
 const CLIENTS: usize = 4;
 
-/// The version that this one must be able to stand beside: the oldest whose event log, tables and messages are still read and
-/// written. `UPGRADE_FROM` names another commit, or a folder with the programs of another version.
+/// The oldest version that this one must be able to run beside, and whose event log, tables and messages it reads and
+/// writes. `UPGRADE_FROM` names another commit, or a folder with the programs of another version.
 const OLDEST_SUPPORTED: &str = "042f966";
 
 #[tokio::test]
@@ -39,10 +39,11 @@ async fn an_upgrade_and_its_rollback_fail_no_request() -> Result<()> {
     let mut options = replicated("upgrade")?;
     options.profile = old.display().to_string();
     let stack = Stack::start(options).await?;
-    // Migrations come first: every one of them keeps what the version before it needs.
+    // Migrations come first. Each of them preserves what the version before it needs.
     let (dir, env) = (service_dir(stack.dir()), vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())]);
     stack::run(Role::ControlPlane, paths::own_profile(), &dir, &env, &["migrate"]).await?;
-    // Forth, and back with the second round: each kind of service meets the other versions of all others.
+    // The first round upgrades and the second one rolls back, so each kind of service meets other versions of all
+    // others.
     roll(stack, 2, |service, round| {
         let program = if round == 0 { &new } else { &old };
         let program = program.join(service.binary());
@@ -61,7 +62,7 @@ fn replicated(name: &str) -> Result<StackOptions> {
     Ok(options)
 }
 
-/// `rounds` over all services under load; `change` sees each between its end and its new start.
+/// Restarts all services under load, `rounds` times. `change` sees each service between its end and its new start.
 async fn roll(mut stack: Stack, rounds: usize, change: impl Fn(&mut Service, usize) -> Result<()>) -> Result<()> {
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;
@@ -101,7 +102,7 @@ async fn roll(mut stack: Stack, rounds: usize, change: impl Fn(&mut Service, usi
             change(service, round)?;
             service.start_again(&[])?;
             service.wait_ready().await?;
-            // Until the balancers have looked, and a first request has gone there.
+            // The balancers poll in this time, and a first request reaches the service.
             tokio::time::sleep(Duration::from_millis(600)).await;
             for load in [&mut load, &mut creating] {
                 load.check().with_context(|| format!("round {round}, {}", service.name()))?;
@@ -120,7 +121,7 @@ async fn roll(mut stack: Stack, rounds: usize, change: impl Fn(&mut Service, usi
     invariants::check(&stack).await
 }
 
-/// A client of the data plane that reads, and writes with every tenth request.
+/// A client of the data plane that reads. Every tenth request writes.
 fn orders(client: usize, nodes: &Arc<Balancer>, token: &str) -> impl Asker + use<> {
     let (nodes, bearer) = (Arc::clone(nodes), format!("Bearer {token}"));
     move |n| {
@@ -142,7 +143,7 @@ fn orders(client: usize, nodes: &Arc<Balancer>, token: &str) -> impl Asker + use
     }
 }
 
-/// The programs of the other version, compiled into a folder of their own.
+/// Compiles the programs of the other version into a folder of their own.
 async fn other_version() -> Result<PathBuf> {
     let commit = std::env::var("UPGRADE_FROM").unwrap_or_else(|_| OLDEST_SUPPORTED.to_owned());
     if Path::new(&commit).is_dir() {
@@ -159,7 +160,7 @@ async fn other_version() -> Result<PathBuf> {
     let target = dir.join("target").display().to_string();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     run(&cargo, &["build", "--workspace", "--bins", "--locked", "--target-dir", &target], &source).await?;
-    // Into one of their own: the next version compiled here takes the place of this one.
+    // Each commit has a folder of its own, because the next compilation replaces these programs.
     let programs = dir.join(format!("programs-{commit}"));
     std::fs::create_dir_all(&programs)?;
     for role in Role::ALL {
@@ -174,7 +175,7 @@ async fn run(program: &str, args: &[&str], dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whoever looks sees that a node leaves while it still answers.
+/// A balancer sees that a node will stop while the node still answers.
 #[tokio::test]
 async fn a_node_is_not_ready_before_it_stops_serving() -> Result<()> {
     let mut stack =

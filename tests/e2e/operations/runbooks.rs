@@ -1,15 +1,15 @@
-//! The runbooks: every command of ours in them is one that exists, with every argument, and every call of the admin API is one of its document. What
-//! they do together is shown by the tests of each part.
+//! Every command of our programs in the runbooks exists with all its arguments, and every call of the admin API is in
+//! its document. The tests of each part show what the commands do.
 
 use anyhow::{Context, Result, ensure};
 use harness::paths;
 use serde_json::Value;
 use std::process::Command;
 
-/// Documents with commands to paste.
+/// Documents with commands for the operator.
 const DOCUMENTS: [&str; 3] = ["deploy/OPERATIONS.md", "deploy/SCALE.md", "README.md"];
 
-/// Names that stand for something of the reader's.
+/// Placeholders in the documents, and values for them.
 const PLACES: [(&str, &str); 7] = [
     ("TENANT", "acme"),
     ("NEW_ID", "acme-copy"),
@@ -20,7 +20,7 @@ const PLACES: [(&str, &str); 7] = [
     ("SERVER", "eu2"),
 ];
 
-/// Spans and lines of code, without remarks.
+/// The spans and lines of code of a document, without comments.
 fn code(text: &str) -> Vec<String> {
     let (mut found, mut fenced) = (Vec::new(), false);
     for line in text.lines() {
@@ -44,7 +44,7 @@ fn documents() -> Result<Vec<(String, String)>> {
     Ok(all)
 }
 
-/// A wrong usage ends with 2 before any setting is read; whatever else is wrong, with another code.
+/// A wrong usage exits with code 2 before the program reads any setting. All other errors have other codes.
 #[test]
 fn every_command_of_the_runbooks_exists() -> Result<()> {
     let mut tried = 0;
@@ -57,7 +57,7 @@ fn every_command_of_the_runbooks_exists() -> Result<()> {
                 place.map_or(word, |(_, value)| *value).trim_end_matches(',').to_owned()
             })
             .collect();
-        // Names of a part of the program, and lists of commands in a sentence.
+        // Other spans name a part of the program, or list commands.
         let is_command = words.first().is_some_and(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
         if !is_command || line.contains('|') || line.contains(">") || line.contains("...") {
             continue;
@@ -69,7 +69,7 @@ fn every_command_of_the_runbooks_exists() -> Result<()> {
         };
         let output = run(&[])?;
         let said = String::from_utf8_lossy(&output.stderr);
-        // A sentence may name a command without what it needs.
+        // A sentence may name a command without its arguments.
         let is_named = said.contains("required arguments were not provided") || said.contains("\nCommands:\n");
         let exists = match output.status.code() {
             Some(2) => is_named && run(&["--help"])?.status.success(),

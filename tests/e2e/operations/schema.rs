@@ -1,4 +1,4 @@
-//! The tables are column by column what the design says. The lists in `golden/` were made from the design document, not
+//! The tables are those of the design, column by column. The lists in `golden/` come from the design document and not
 //! from our migrations.
 
 use crate::world;
@@ -11,7 +11,7 @@ const TENANT_COLUMNS: &str = include_str!("golden/tenant_columns.tsv");
 const SYSTEM_COLUMNS: &str = include_str!("golden/system_columns.tsv");
 const TENANT_INDEXES: &str = include_str!("golden/tenant_indexes.tsv");
 
-/// Our own indexes, for queries the design does not have.
+/// Our own indexes, for queries that the design does not have.
 const OWN_INDEXES: [&str; 2] = ["idx_list", "idx_user_list"];
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn columns(root: &mut MySqlConnection, schema: &str, only: Option<&BTreeSe
         .filter(|(table, ..)| only.is_none_or(|only| only.contains(table.as_str())))
         .map(|(table, ordinal, column, kind, nullable, default, comment)| {
             let default = default.map_or_else(|| "NULL".into(), |text| text.trim_matches('\'').to_owned());
-            // An expression as a default, in MySQL's spelling.
+            // The spelling of an expression as a default in MySQL.
             let default = if default == r"_utf8mb4\'\" { String::new() } else { default };
             let default = if default == "current_timestamp()" { "CURRENT_TIMESTAMP".into() } else { default };
             format!("{table}\t{ordinal}\t{column}\t{kind}\t{nullable}\t{default}\t{comment}")
@@ -80,8 +80,8 @@ fn assert_same(golden: &BTreeSet<&str>, found: &BTreeSet<String>) {
     assert!(missing.is_empty() && extra.is_empty(), "missing: {missing:#?}\nextra: {extra:#?}");
 }
 
-/// MariaDB names whole numbers with a width for their display (which changes nothing), MySQL no longer does; and MariaDB
-/// keeps JSON as text with a check.
+/// MariaDB shows integers with a display width, which has no effect; MySQL no longer does. MariaDB stores JSON as text
+/// with a check.
 fn common(line: &str) -> String {
     let mut fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
     for field in &mut fields {

@@ -1,4 +1,4 @@
-//! Canary secrets: every secret of a run is known here, and none is found where it must not be.
+//! The test knows every secret of its run, and finds none of them where it must not be.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -23,7 +23,7 @@ async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
 
-    // Everything published from here on; what was appended before may or may not be among it.
+    // The queue receives everything that is published from here on, and possibly some earlier events.
     let before = admin.events_after(0).await?.len();
     let broker = lapin::Connection::connect(&stack.urls.amqp, lapin::ConnectionProperties::default()).await?;
     let channel = broker.create_channel().await?;
@@ -36,14 +36,14 @@ async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
     let consume = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let mut messages = channel.basic_consume(queue, "".into(), consume, FieldTable::default()).await?;
 
-    // The whole main job, good and bad, with every kind of secret in use.
+    // The main job with good and bad requests uses every kind of secret.
     let mut statements = Vec::new();
     let mut answers = Vec::new();
     let mut root = world::root(&stack).await?;
     for n in 0..5 {
         let id = format!("t-{n}");
         let created = admin.create_tenant(&id, "T", Some(&format!("{id}.example.com"))).await?;
-        // What an operator sees who looks at the server meanwhile.
+        // An operator who lists the sessions of the server sees these statements.
         while admin.operation(&created.operation_id).await?.status != "succeeded" {
             let seen: Vec<(Option<String>,)> =
                 sqlx::query_as("SELECT CAST(INFO AS CHAR) FROM information_schema.PROCESSLIST")
@@ -159,7 +159,7 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
     let admin = stack.admin();
     let mut root = world::root(&stack).await?;
     if mysql::selected().is_some() {
-        // It would put <secret> in the place of a password, in the log and nowhere else.
+        // Without this, MySQL replaces passwords in the log only.
         root.execute("SET GLOBAL log_raw = ON").await?;
     }
     root.execute("SET GLOBAL log_output = 'TABLE'").await?;
@@ -190,7 +190,7 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
     Ok(())
 }
 
-/// Every text of a table, as a thief of a dump would read it.
+/// Every text of a table, as it would be in a stolen dump.
 async fn dump_table(stack: &Stack, table: &str) -> Result<String> {
     use sqlx::Row;
     let rows = sqlx::query(&format!("SELECT * FROM {table}")).fetch_all(&mut world::system(stack).await?).await?;

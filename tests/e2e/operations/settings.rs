@@ -6,8 +6,8 @@ use kernel::process::config::DEFAULTS;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// Texts of the code in the form of a setting that are none: modes, tables of a server, names for the reader, and what
-/// only tests set.
+/// Texts of the code that look like settings and are none: modes, tables of a server, placeholders for the reader, and
+/// a variable that only tests set.
 const NO_SETTINGS: [&str; 9] = [
     "CARGO_PKG_VERSION",
     "COLUMN_PRIVILEGES",
@@ -20,7 +20,7 @@ const NO_SETTINGS: [&str; 9] = [
     "VERIFY_IDENTITY",
 ];
 
-/// Settings of the defaults file: those with a default, and those that a comment describes because they have none.
+/// The settings of the defaults file: those with a default, and those without one, which a comment describes.
 pub fn documented() -> BTreeSet<&'static str> {
     let with_default = DEFAULTS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
     let without = DEFAULTS.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" ("));
@@ -32,7 +32,7 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(allowed)
 }
 
-/// Every text of the services' code that has the form of a setting's name.
+/// Every string in the code of the services that looks like the name of a setting.
 fn named_in_code() -> Result<BTreeSet<String>> {
     let mut named = BTreeSet::new();
     let mut folders: Vec<_> = ["kernel", "control-plane", "provisioner", "data-plane"]
@@ -57,7 +57,7 @@ fn the_defaults_file_has_every_setting_and_no_other() -> Result<()> {
     let (documented, named) = (documented(), named_in_code()?);
     ensure!(documented.len() > 70, "only {} settings were found in the defaults file", documented.len());
     for name in &documented {
-        // Servers of tenants are found by what follows `TENANT_DB_ADMIN_URL_`; the file shows one of them.
+        // The provisioner finds servers of tenants by what follows `TENANT_DB_ADMIN_URL_`. The file shows one of them.
         let by_suffix = name.starts_with("TENANT_DB_ADMIN_URL_");
         ensure!(by_suffix || named.contains(*name), "no service reads the setting {name} of the defaults file");
     }

@@ -1,4 +1,4 @@
-//! A start with something missing says what, by the name of the setting, and ends with code 1 in bounded time.
+//! A service that cannot start names the setting at fault and exits with code 1 in bounded time.
 
 use crate::invariants;
 use crate::world;
@@ -10,10 +10,10 @@ use harness::stack::{Env, Role};
 use sqlx::Executor;
 use std::time::{Duration, Instant};
 
-/// Each server is tried for 5 s, and may take 5 s more to say nothing; the rest is a busy machine.
+/// A service tries each server for 5 s and may wait 5 s more for its silence. The rest is for a busy machine.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// What is changed, and what must be said.
+/// The change, and the words that the error must contain.
 type Case = (Role, &'static str, Env, &'static [&'static str]);
 
 const CONTROL: Role = Role::ControlPlane;
@@ -23,7 +23,7 @@ const NODE: Role = Role::DataPlane;
 #[tokio::test]
 async fn a_start_names_the_setting_at_fault() -> Result<()> {
     let mut options = world::without_nodes("start")?;
-    // READ COMMITTED and a log of statements do not go together.
+    // A binary log of statements is incompatible with READ COMMITTED.
     options.mariadb.extra = vec!["--log-bin".into(), "--binlog-format=MIXED".into(), "--server-id=1".into()];
     let stack = Stack::start_servers(options).await?;
     let set = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
@@ -108,11 +108,11 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
             &["LEGACY_SECRET_KEY", "REDIS_URL"],
         ),
     ]);
-    // Most of the time is waiting for servers that are not there.
+    // Most of the time is spent waiting for missing servers.
     let each = futures::stream::iter(&cases).map(|case| refused(&stack, case)).buffer_unordered(6);
     each.try_collect::<()>().await?;
 
-    // What a server can do is asked at each start.
+    // A service checks at each start what the server can do.
     let mut root = world::root(&stack).await?;
     for (off, on, said) in [
         (
@@ -153,8 +153,8 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
     refused(&stack, &(NODE, "serve", Env::new(), &["migration 2 was changed"])).await
 }
 
-/// The tables have what Galera wants (a primary key each), and the member that takes the writes has all that we want. MariaDB's
-/// packages bring the library along.
+/// The tables have what Galera requires (a primary key each), and the member that takes the writes has what the
+/// services require. The packages of MariaDB contain the library.
 #[tokio::test]
 async fn a_member_of_a_galera_cluster_serves() -> Result<()> {
     if harness::servers::mysql::selected().is_some() {
@@ -188,7 +188,7 @@ async fn a_member_of_a_galera_cluster_serves() -> Result<()> {
 
 async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Result<()> {
     let began = Instant::now();
-    // A free port, should it start after all.
+    // A free port, in case the service starts after all.
     let mut env = changes.clone();
     env.extend(
         ["CONTROL_PLANE_LISTEN", "PROVISIONER_LISTEN", "DATA_PLANE_LISTEN"]
@@ -208,7 +208,7 @@ async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Resul
     Ok(())
 }
 
-/// Any certificate of an authority.
+/// The certificate of some authority.
 fn authority() -> Result<String> {
     let dir = tempfile::tempdir()?;
     Ok(harness::servers::certificates::Authority::new(&dir.path().join("any"))?.pem().to_owned())

@@ -1,5 +1,5 @@
-//! All servers by TLS alone, with certificates of private authorities: everything works, and nothing less than a certificate
-//! for the very host, of an authority that is trusted, is spoken to.
+//! All servers speak TLS only, with certificates of private authorities, and everything works. The services refuse any
+//! certificate that is not for the very host and not of a trusted authority.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -15,7 +15,7 @@ const HOST: &str = "acme.example.com";
 #[tokio::test]
 async fn everything_works_by_tls_alone() -> Result<()> {
     let options = StackOptions::for_test("tls")?;
-    // Two authorities: so one can be trusted without the other.
+    // With two authorities, one can be trusted without the other.
     let databases = Authority::new(&options.dir.join("databases"))?;
     let messages = Authority::new(&options.dir.join("messages"))?;
     let trusted = options.dir.join("trusted.pem");
@@ -70,7 +70,7 @@ async fn everything_works_by_tls_alone() -> Result<()> {
     Ok(())
 }
 
-/// The names are those of documentation: nobody is asked for them, because nothing is connected to.
+/// The names are reserved for documentation. No service resolves them, because it refuses to connect.
 #[tokio::test]
 async fn plaintext_to_other_machines_is_refused() -> Result<()> {
     let stack = Stack::start_servers(world::without_nodes("plaintext")?).await?;
@@ -114,7 +114,7 @@ async fn plaintext_to_other_machines_is_refused() -> Result<()> {
     ] {
         refused(&stack, role, args, &changes, &words).await?;
     }
-    // What is listed is tried: the sentence is another then.
+    // The service tries a listed host, so its error is another one.
     let listed = vec![
         ("SYSTEM_DB_URL".to_owned(), system.replace("db.example.com", "db.invalid") + "?ssl-mode=DISABLED"),
         ("ALLOW_PLAINTEXT".to_owned(), "cache.example.com,db.invalid".to_owned()),

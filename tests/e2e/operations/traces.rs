@@ -13,7 +13,7 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-/// A span as the receiver got it.
+/// A span as the collector received it.
 #[derive(Clone, Debug)]
 struct Received {
     service: String,
@@ -21,13 +21,13 @@ struct Received {
     trace: Vec<u8>,
     id: Vec<u8>,
     parent: Vec<u8>,
-    /// Attributes that are texts.
+    /// The attributes with text values.
     attributes: BTreeMap<String, String>,
 }
 
 type Spans = Arc<Mutex<Vec<Received>>>;
 
-/// A collector that keeps what it gets.
+/// A collector that stores the spans it receives.
 async fn receiver() -> Result<(String, Spans)> {
     let spans = Spans::default();
     let kept = Arc::clone(&spans);
@@ -100,14 +100,14 @@ async fn one_trace_follows_a_tenant_through_every_process() -> Result<()> {
         let names: BTreeSet<(&str, &str)> =
             found.iter().map(|span| (span.service.as_str(), span.name.as_str())).collect();
         ensure!(expected.is_subset(&names), "so far {names:?}");
-        // The end of the job is an event of its own, which nodes follow as well.
+        // The end of the job is another event, which nodes follow too.
         ensure!(
             found.iter().filter(|span| span.name == "invalidate").count() >= 3,
             "so far {} invalidations",
             found.len()
         );
-        // Every span but the caller's own has its parent in the trace. Each process sends its spans by itself, so a parent may
-        // come after its child.
+        // Every span has its parent in the trace, except that of the caller. Each process sends its spans itself, so a
+        // parent may arrive after its child.
         let ids: BTreeSet<&[u8]> = found.iter().map(|span| span.id.as_slice()).collect();
         for span in &found {
             let rooted = span.parent == hex::decode("00f067aa0ba902b7")? || ids.contains(span.parent.as_slice());

@@ -1,4 +1,4 @@
-//! Whoever changes the history is found.
+//! `verify-log` finds every change of the event log.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -19,7 +19,7 @@ async fn every_change_of_the_event_log_is_found() -> Result<()> {
     let stack = Stack::start(world::without_nodes("verify-log")?).await?;
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
-    // More than one batch.
+    // The log has more than one batch.
     for n in 0..120 {
         let body =
             json!({"tenant_name": format!("Acme {n}"), "plan_type": if n % 2 == 0 { "standard" } else { "basic" }});
@@ -75,7 +75,7 @@ async fn every_change_of_the_event_log_is_found() -> Result<()> {
     }
     assert_eq!(verify(&stack, &[]).await?, (0, fine));
 
-    // What is before `--from` is believed, and only that.
+    // The command trusts what is before `--from`, and nothing else.
     sqlx::query(&changed("actor = 'x'")).execute(&mut system).await?;
     assert_eq!(verify(&stack, &["--from", "211"]).await?.0, 0);
     assert_eq!(verify(&stack, &["--from", "210"]).await?.0, 4);

@@ -1,4 +1,4 @@
-//! The system's and the tenants' configuration: types, secrets, and when nodes act on a change.
+//! The configuration of the system and of tenants: types, secrets, and when nodes act on a change.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -28,7 +28,7 @@ async fn tenant_configuration_reaches_its_database_and_users() -> Result<()> {
     let missing = admin.request("GET", "/admin/tenants/acme/config/tenant.nothing", None, &[]).await?;
     assert_eq!((missing.status, missing.error()), (404, "config_not_found"));
 
-    // While no worker is there, a change is known and not applied; then all of them are, by whatever job comes first.
+    // Without a worker, a change is stored and not applied. The next job then applies all changes.
     stack.provisioners[0].kill9()?;
     let asked = [
         ("tenant.theme_color", json!({"value": "#ff0000"})),
@@ -65,7 +65,7 @@ async fn tenant_configuration_reaches_its_database_and_users() -> Result<()> {
     assert_eq!(config["tenant.limits"], json!({"rows": [1, 2.5]}));
     ensure!(config.get("tenant.logo_url").is_none() && config.get("payment.secret").is_none(), "{config}");
 
-    // The tenant's application reads the secret in its own database; nobody else reads it anywhere.
+    // The tenant's application reads the secret in its own database. It can be read nowhere else.
     let (stored,): (String,) = sqlx::query_as(
         "SELECT config_value FROM `ai_shifu_tenant_acme`.tenant_config WHERE config_key = 'payment.secret'",
     )
@@ -112,7 +112,7 @@ async fn the_system_configuration_is_typed_and_guarded() -> Result<()> {
         all["config"].as_array().into_iter().flatten().find(|entry| entry["config_key"] == "system.installation_id");
     assert_eq!(id.context("the installation's id")?["read_only"], true);
 
-    // A switch is acted on by a node that runs.
+    // A running node acts on a switch.
     admin.create_active_tenant("acme", Some(HOST), SOON).await?;
     let (_, token) = world::user(&admin, "ann", &[("default", "user"), ("acme", "user")]).await?;
     let api = stack.tenant_api(0);

@@ -1,4 +1,4 @@
-//! The main job: an admin creates a tenant, workers provision it, its users are served.
+//! The main job: an admin creates a tenant, workers provision it, and nodes serve its users.
 
 use crate::invariants;
 use crate::world::{self, SOON, order_bids};
@@ -125,7 +125,7 @@ async fn the_same_idempotency_key_gives_the_same_answer() -> Result<()> {
     assert_eq!((reply.status, reply.error()), (422, "idempotency_key_reused"));
     assert_eq!(reply.json["field"], "Idempotency-Key");
 
-    // A token is shown once, and to a repetition of the same request.
+    // A token is shown once, and again to a repetition of the same request.
     let (user_id, _) = world::user(&admin, "ann", &[]).await?;
     let path = format!("/admin/users/{user_id}/tokens");
     let first = admin.request("POST", &path, Some(json!({})), &[("Idempotency-Key", "k-2")]).await?;
@@ -158,7 +158,7 @@ async fn a_foreign_database_of_the_same_name_is_left_alone() -> Result<()> {
     }
     assert_eq!(world::number(&mut root, "SELECT CAST(id AS SIGNED) FROM `ai_shifu_tenant_taken`.precious").await?, 7);
 
-    // With the obstacle gone, a retry succeeds.
+    // Without the obstacle, a retry succeeds.
     sqlx::raw_sql("DROP DATABASE `ai_shifu_tenant_taken`; DROP DATABASE `ai_shifu_tenant_empty`")
         .execute(&mut root)
         .await?;
@@ -180,7 +180,7 @@ async fn a_slow_database_server_delays_only_its_own_tenants() -> Result<()> {
     let mut stack = harness::stack::Stack::start(options).await?;
     let admin = stack.admin();
     world::both_servers(&stack).await?;
-    // Tenants are placed where there are fewest, so they alternate.
+    // The control plane places tenants on the server with the fewest, so they alternate.
     stack.more_servers.get_mut("eu2").map(|server| server.pause()).transpose()?;
     let mut created = Vec::new();
     for n in 0..12 {

@@ -1,4 +1,4 @@
-//! The end of a tenant: deleted, restored, deleted for good, and nothing left of it.
+//! The end of a tenant: deletion, restoration and purge, after which nothing of it is left.
 
 use crate::invariants;
 use crate::jobs::sagas;
@@ -14,7 +14,7 @@ use sqlx::MySqlConnection;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How soon a node refuses a deleted tenant.
+/// Time in which a node must refuse a deleted tenant.
 const REFUSED: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -29,12 +29,12 @@ async fn a_purged_tenant_leaves_only_its_history() -> Result<()> {
     world::plant_order(&stack, "acme", &ann, "order-1").await?;
     let api = stack.tenant_api(0);
     answers(&api, &token, SOON, 200).await?;
-    // Both its database users have this in common.
+    // The names of both its database users begin with this.
     let login = world::login(&stack, "acme").await?;
     let users = login.get_username().trim_end_matches(['a', 'b']).to_owned();
     let words = ["acme", users.as_str()];
     wait::until_ok(SOON, "the tenant to be seen everywhere", async || {
-        // The key is put up by a request; the event of the member takes an earlier one down when it comes after it.
+        // A request writes the key. The event of the new member may remove it again, so the request is repeated.
         ensure!(api.get("acme.example.com", &token, "/api/orders").await?.status == 200);
         let found = traces(&stack, &words).await?;
         for trace in
@@ -178,7 +178,7 @@ async fn a_deleted_tenant_is_purged_when_its_retention_has_passed() -> Result<()
         admin.create_active_tenant(id, None, SOON).await?;
     }
     ensure!(admin.request("DELETE", "/admin/tenants/acme", None, &[]).await?.status == 202);
-    // What was promised at the deletion holds, whatever the setting is later.
+    // The retention that was promised at the deletion holds, whatever the setting is later.
     stack.control_planes[0].restart(&[("TENANT_RETENTION_DAYS", Some("1"))]).await?;
     ensure!(admin.request("DELETE", "/admin/tenants/kept", None, &[]).await?.status == 202);
     stack.control_planes[0].restart(&[]).await?;
@@ -208,8 +208,8 @@ async fn answers(api: &TenantApi, token: &str, limit: Duration, status: u16) -> 
     .await
 }
 
-/// Every database, user and grant, and every row and key with one of `words` in it: what a tenant could leave behind, but for
-/// what is meant to stay. Rows are searched in every column of every table, so a new table is not forgotten.
+/// Finds every database, user and grant, and every row and key with one of `words`: all that a tenant could leave
+/// behind, except for what is meant to stay. It searches every column of every table, so it covers new tables too.
 async fn traces(stack: &Stack, words: &[&str]) -> Result<BTreeSet<String>> {
     const QUERIES: [&str; 6] = [
         "SELECT CONVERT(CONCAT('database ', SCHEMA_NAME) USING utf8mb4) FROM information_schema.SCHEMATA",
@@ -219,7 +219,7 @@ async fn traces(stack: &Stack, words: &[&str]) -> Result<BTreeSet<String>> {
         "SELECT CONVERT(CONCAT('grant of a column ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4) FROM mysql.columns_priv",
         "SELECT CONVERT(CONCAT('grant of a routine ', User, '@', Host, ' on ', Db) USING utf8mb4) FROM mysql.procs_priv",
     ];
-    // History, tombstones, the rest of domains.
+    // The history, tombstones and reserved domains.
     const STAY: [&str; 6] = [
         "saas_events",
         "saas_tenant_snapshots",
@@ -261,7 +261,7 @@ async fn traces(stack: &Stack, words: &[&str]) -> Result<BTreeSet<String>> {
 }
 
 async fn texts(connection: &mut MySqlConnection, query: &str) -> Result<Vec<String>> {
-    // A plain query: the text protocol gives every column as text.
+    // A plain query uses the text protocol, which gives every column as text.
     let rows: Vec<(Vec<u8>,)> =
         sqlx::query_as(&query.replace("SELECT CONCAT", "SELECT BINARY CONCAT")).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(text,)| String::from_utf8_lossy(&text).into_owned()).collect())

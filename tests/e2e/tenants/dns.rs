@@ -1,4 +1,4 @@
-//! A DNS server on loopback that says what a test has it say; of any other name, that there is none.
+//! A DNS server on loopback with the answers that a test sets. All other names do not exist.
 
 use anyhow::Result;
 use hickory_server::Server;
@@ -14,22 +14,22 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::UdpSocket;
 
-/// What it says of a name.
+/// The answer for a name.
 #[derive(Clone, Debug)]
 pub enum Says {
-    /// TXT records, each of several strings.
+    /// TXT records, each with several strings.
     Texts(Vec<Vec<String>>),
-    /// That the name is there, without such a record.
+    /// The name exists and has no such record.
     NoSuchRecord,
-    /// That it has failed.
+    /// The server reports a failure.
     Failure,
-    /// Nothing at all.
+    /// The server never answers.
     Nothing,
 }
 
-/// See the module. It lives as long as this value.
+/// Dropping it ends the server.
 pub struct Dns {
-    /// Where it listens.
+    /// The address on which the server listens.
     pub address: SocketAddr,
     names: Names,
     _server: Server<Handler>,
@@ -47,12 +47,12 @@ impl Dns {
         Ok(Self { address, names, _server: server })
     }
 
-    /// From now on it says this of `name`.
+    /// Sets the answer for `name`.
     pub fn say(&self, name: &str, says: Says) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{name}."), says);
     }
 
-    /// One TXT record of one string.
+    /// Sets one TXT record of one string.
     pub fn say_text(&self, name: &str, text: &str) {
         self.say(name, Says::Texts(vec![vec![text.to_owned()]]));
     }

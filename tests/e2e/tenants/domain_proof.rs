@@ -1,4 +1,4 @@
-//! A domain serves once its DNS shows that it is the tenant's: with a real server of names.
+//! A domain serves once a DNS record proves that it is the tenant's. The test has a real DNS server.
 
 use crate::invariants;
 use crate::tenants::dns::{Dns, Says};
@@ -11,7 +11,7 @@ use harness::wait;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The bound of everything that nodes know, and what a busy machine may take on top.
+/// The bound for all knowledge of nodes, plus what a busy machine may take.
 const BOUND: Duration = Duration::from_millis(2500);
 
 async fn start(name: &str, nodes: usize) -> Result<(Stack, Dns)> {
@@ -38,7 +38,7 @@ async fn verify(admin: &Admin, tenant: &str, domain: &str) -> Result<Reply> {
     admin.post(&format!("/admin/tenants/{tenant}/domains/{domain}/verify"), json!({})).await
 }
 
-/// Name and value of the record to set.
+/// The name and value of the record to set.
 fn record(asked: &Value) -> (String, String) {
     let text = |name: &str| asked["record"][name].as_str().unwrap_or_default().to_owned();
     assert_eq!(asked["record"]["type"], "TXT", "{asked}");
@@ -51,7 +51,7 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     let admin = stack.admin();
     assert_eq!(admin.tenant("default").await?.domains.len(), 1, "the installation's own word needs no proof");
 
-    // Given at creation: the tenant is made, its domain waits.
+    // The domain is requested at creation. The tenant is made, and its domain waits.
     let body = json!({"tenant_id": "acme", "tenant_name": "Acme", "tenant_domain": "Learn.ACME.com."});
     let created: Value = admin.post("/admin/tenants", body).await?.expect(202)?;
     let (name, value) = record(&created["pending_domain"]);
@@ -83,7 +83,7 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
         assert_eq!(said, (503, "unavailable", Some("unanswered")), "{silence:?}: {}", refused.text);
         assert!(refused.header("retry-after").is_some());
     }
-    // Beside another record, and in two strings.
+    // The record stands beside another one and is split into two strings.
     let halves = vec![value[..10].to_owned(), value[10..].to_owned()];
     dns.say(&name, Says::Texts(vec![vec!["v=spf1 -all".into()], halves]));
     for spelling in ["LEARN.acme.com.", "learn.acme.com"] {
@@ -97,12 +97,12 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     })
     .await?;
 
-    // Its former tenant takes it back without a proof, while it rests.
+    // The former tenant takes its reserved domain back without a proof.
     let removed = admin.request("DELETE", "/admin/tenants/acme/domains/learn.acme.com", None, &[]).await?;
     assert_eq!(removed.status, 204);
     let back = ask(&admin, "acme", "learn.acme.com").await?;
     assert_eq!((back.status, &back.json["verified"]), (201, &json!(true)), "{}", back.text);
-    // Below the installation's own domain there is nothing to prove.
+    // A domain below the installation's own needs no proof.
     assert_eq!(ask(&admin, "acme", "acme.saas.example").await?.status, 201);
     assert_eq!(ask(&admin, "acme", "saas.example").await?.status, 202);
     invariants::check(&stack).await
@@ -120,7 +120,7 @@ async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
         Ok(admin.events("acme").await?.into_iter().map(|event| event.kind).collect())
     };
 
-    // Asked for again in any spelling, the record to set stays the same.
+    // A repeated request in any spelling keeps the record to set.
     let first = ask(&admin, "acme", "shop.example.com").await?;
     assert_eq!((first.status, &first.json["verified"]), (202, &json!(false)), "{}", first.text);
     for twin in ["SHOP.example.com", "shop.example.com.", "ｓｈｏｐ．example．com"] {
@@ -136,7 +136,7 @@ async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
     assert_eq!(verify(&admin, "acme", "学校.example").await?.error(), "domain_not_found");
     assert_eq!(verify(&admin, "acme", "never.example").await?.error(), "domain_not_found");
 
-    // Two ask for one domain, both records are there, both verify at once.
+    // Two tenants request one domain, both records exist, and both verify at once.
     let second = ask(&admin, "beta", "shop.example.com").await?;
     let ((name, of_acme), (_, of_beta)) = (record(&first.json), record(&second.json));
     assert_ne!(of_acme, of_beta);
@@ -149,7 +149,7 @@ async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
     let lost = if one.status == 200 { "beta" } else { "acme" };
     assert_eq!(ask(&admin, lost, "shop.example.com").await?.error(), "domain_taken");
 
-    // The schedule finds records by itself, and does not stumble over the one that lost.
+    // The schedule finds records itself, and continues past the request that lost.
     let asked = ask(&admin, "acme", "later.example.com").await?;
     let (name, value) = record(&asked.json);
     dns.say_text(&name, &value);
@@ -160,7 +160,7 @@ async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
         });
     assert_eq!(registered.context("it was registered")?.actor, "schedule:domain-verification");
 
-    // A week later: what the log says of its days is changed, and all rows are made anew from it.
+    // The test makes the requests a week older in the log and rebuilds all rows from it.
     ask(&admin, "acme", "old.example.com").await?;
     let shorter = "UPDATE saas_events SET data = REPLACE(data, '\"valid_days\":7', '\"valid_days\":0')";
     sqlx::query(shorter).execute(&mut world::system(&stack).await?).await?;

@@ -1,4 +1,4 @@
-//! A tenant's domains: which is the primary one, and to whom a removed one may go.
+//! A tenant's domains: the primary one, and the reservation of a removed one.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -36,7 +36,7 @@ async fn a_removed_domain_is_reserved_for_its_former_tenant() -> Result<()> {
         );
     }
 
-    // Given up, a domain rests: only the one who had it may take it back.
+    // A removed domain is reserved: only its former tenant may take it back.
     for take_back in [true, false] {
         assert_eq!(call("DELETE", "acme/domains/a.example.com", None).await?.status, 204);
         let refused = register("beta", "a.example.com").await?;
@@ -46,7 +46,7 @@ async fn a_removed_domain_is_reserved_for_its_former_tenant() -> Result<()> {
         }
     }
     invariants::check(&stack).await?;
-    // 30 days later.
+    // The test moves the reservation 30 days into the past.
     sqlx::query("UPDATE saas_reservations SET held_until = held_until - INTERVAL 30 DAY WHERE held_until IS NOT NULL")
         .execute(&mut system)
         .await?;

@@ -1,5 +1,5 @@
-//! The database server itself keeps tenants apart: a tenant's user reads its own database and nothing else, also beside
-//! databases with names that only differ where a careless GRANT has a wildcard.
+//! The database server itself keeps tenants apart: a tenant's user reads its own database and nothing else, also
+//! beside databases whose names differ only where a careless GRANT has a wildcard.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ const TENANTS: [&str; 4] = ["a-b", "axb", "ab", "a-b-c"];
 async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
     let stack = Stack::start(world::without_nodes("isolation")?).await?;
     let mut root = world::root(&stack).await?;
-    // Made by hand: what an unescaped `ai_shifu_tenant_a-b` or `a_b` would match.
+    // An unescaped `ai_shifu_tenant_a-b` or `a_b` would match these databases.
     let by_hand =
         ["ai_shifu_tenant_a_b", "aiXshifu_tenant_a-b", "ai-shifu-tenant-a-b", "ai_shifu_tenant_a%b", "test_x"];
     for name in by_hand {
@@ -30,7 +30,8 @@ async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
         let own = format!("ai_shifu_tenant_{id}");
         let mut login = world::login(&stack, id).await?.connect().await?;
         let visible: Vec<(String,)> = sqlx::query_as(DATABASES).fetch_all(&mut login).await?;
-        // MySQL shows everybody its own statistics: names of tables and little else, each guarded by its own rights.
+        // MySQL shows its own statistics to every account. They contain little but names of tables, and each is
+        // protected by rights of its own.
         let mut visible: Vec<_> =
             visible.into_iter().map(|(name,)| name).filter(|name| name != "performance_schema").collect();
         visible.sort();
@@ -49,7 +50,7 @@ async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
                 assert!(matches!(refused, Some(Some(1142 | 1044))), "{id}: {statement}: {refused:?}");
             }
         }
-        // Rows only, no schema, no accounts, no other sessions.
+        // The user may change rows, and neither the schema nor accounts nor the server.
         for statement in [
             "CREATE TABLE mine (id INT)",
             "DROP TABLE order_orders",
@@ -65,5 +66,5 @@ async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
     Ok(())
 }
 
-/// What an account may see; MySQL declares the names as binary.
+/// The databases that an account sees. MySQL declares the names as binary.
 const DATABASES: &str = "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA";

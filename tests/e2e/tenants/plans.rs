@@ -1,4 +1,4 @@
-//! Plans: their rows count at once, on nodes and at the database server, and nothing is restarted for it.
+//! A changed plan takes effect at once, on nodes and at the database server, without a restart.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -9,7 +9,7 @@ use harness::wait;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The bound of everything that nodes know, and what a busy machine may take on top.
+/// The bound for all knowledge of nodes, plus what a busy machine may take.
 const BOUND: Duration = Duration::from_millis(2500);
 
 async fn put(admin: &Admin, plan: &str, body: Value) -> Result<Reply> {
@@ -24,7 +24,7 @@ async fn answers(api: &TenantApi, tenant: &str, token: &str, count: usize) -> Re
     Ok(replies)
 }
 
-/// Waits until the server lets the tenant's user have so many connections.
+/// Waits until the server allows the tenant's user so many connections.
 async fn at_the_server(stack: &Stack, tenant: &str, connections: i64) -> Result<()> {
     let name = format!("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = '{tenant}'");
     let user: String = sqlx::query_scalar(&name).fetch_one(&mut world::system(stack).await?).await?;
@@ -72,7 +72,7 @@ async fn a_changed_plan_takes_effect_without_a_restart() -> Result<()> {
     assert!(others.iter().all(|reply| reply.status == 200), "another tenant is not limited");
     at_the_server(&stack, "acme", 3).await?;
 
-    // Its files are more than 1000 bytes: reported, and nothing else.
+    // The files of the tenant are larger than 1000 bytes. The provisioner reports that and does nothing else.
     let used: Value = wait::until_ok(SOON, "a measurement", async || {
         let used: Value = admin.get("/admin/tenants/acme/limits").await?;
         ensure!(used["storage"]["over_limit"] == json!(true), "{used}");
@@ -94,7 +94,7 @@ async fn a_changed_plan_takes_effect_without_a_restart() -> Result<()> {
     })
     .await?;
 
-    // Another row: no restart, no event.
+    // A changed plan needs neither a restart nor an event.
     let before = admin.tenant("acme").await?.version;
     let mut wider = trial.clone();
     (wider["request_rate"], wider["request_burst"], wider["max_connections"]) = (Value::Null, Value::Null, json!(5));
@@ -109,7 +109,7 @@ async fn a_changed_plan_takes_effect_without_a_restart() -> Result<()> {
     at_the_server(&stack, "acme", 5).await?;
     assert_eq!(admin.tenant("acme").await?.version, before);
 
-    // A plan in use stays; without one of its own, a tenant has what it was created with.
+    // A plan in use cannot be deleted. The connection limit of a plan without one is that of the creation.
     let refused = admin.request("DELETE", "/admin/plans/trial", None, &[]).await?;
     assert_eq!((refused.status, refused.error(), &refused.json["tenants"]), (409, "plan_in_use", &json!(1)));
     let basic = json!({"plan_type": "basic"});

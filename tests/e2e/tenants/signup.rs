@@ -1,4 +1,4 @@
-//! Self sign-up: off unless it is switched on, one unit, once per key, and limited.
+//! Self sign-up is off by default, makes user and tenant in one transaction, once per key, and is limited.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result};
@@ -54,7 +54,7 @@ async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
     .await?;
     assert_eq!((&me.json["tenant_id"], &me.json["role"]), (&json!("newschool"), &json!("admin")));
 
-    // Same user name and address in another tenant: the answer is that of anybody.
+    // A user with the same name and address in another tenant gets the same answer as any other.
     let mut other = body.clone();
     other["tenant_id"] = json!("newschool-two");
     assert_eq!(sign_up(other.clone(), "one-more-key-of-16-characters").await?.status, 202);
@@ -68,7 +68,7 @@ async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
     assert_eq!((limited.status, limited.error()), (429, "too_many_requests"), "{}", limited.text);
     assert!(limited.header("retry-after").is_some());
 
-    // The allowance is that of the address which a trusted proxy names, and not of what stands before it.
+    // The limit counts by the address that a trusted proxy names, and not by what stands before it.
     let by_proxy = async |forwarded: &str| -> Result<Reply> {
         let headers = [("Idempotency-Key", "one-more-key-of-16-characters"), ("X-Forwarded-For", forwarded)];
         stranger.request("POST", "/api/signup", Some(other.clone()), &headers).await

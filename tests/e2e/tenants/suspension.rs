@@ -1,4 +1,4 @@
-//! A suspension holds at the tenant's database server too, not only in what nodes know.
+//! A suspension takes effect at the tenant's database server too, and not only on nodes.
 
 use crate::invariants;
 use crate::world::{self, SOON};
@@ -11,9 +11,9 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Connection, MySqlConnection};
 use std::time::Duration;
 
-/// How soon sessions are dead and logins refused.
+/// Time in which sessions must end and logins be refused.
 const ENFORCED: Duration = Duration::from_secs(2);
-/// How soon a resumed tenant is served.
+/// Time in which a resumed tenant must be served.
 const SERVED: Duration = Duration::from_secs(3);
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_suspended_tenant_has_no_session_and_no_login() -> Result<()> {
     let mut root = world::root(&stack).await?;
     let sessions = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'";
     for round in 0..3 {
-        // One idle, one in the middle of something: as a node's, or as whoever has got hold of the password.
+        // One session is idle and one is busy, as of a node, or of a thief of the password.
         let mut idle = login.connect().await?;
         let mut busy = login.connect().await?;
         let busy = tokio::spawn(async move { sqlx::query("SELECT SLEEP(60)").execute(&mut busy).await });
@@ -75,7 +75,7 @@ async fn the_last_state_is_enforced_after_kills_and_in_a_hurry() -> Result<()> {
     for id in ["t-0", "t-1", "t-2"] {
         ensure!(!may_log_in(&stack, id).await?, "{id} is suspended");
     }
-    // To and fro, faster than anything can follow; the jobs of one tenant must not get into each other's way.
+    // The state changes faster than any job can follow. The jobs of one tenant must not disturb each other.
     for (id, ends_active) in [("t-0", true), ("t-1", false)] {
         for _ in 0..5 {
             admin.post(&format!("/admin/tenants/{id}/resume"), json!({})).await?;

@@ -1,4 +1,4 @@
-//! Users and memberships as administrators see and change them, and how soon a node knows.
+//! Administrators find, list and change users and memberships, and nodes learn of changes.
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
@@ -15,7 +15,7 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     let (bob, _) = world::user(&admin, "bob", &[("acme", "user")]).await?;
     let (cy, _) = world::user(&admin, "cy", &[]).await?;
 
-    // Found by each of the three, in pages, and one.
+    // Users are found by each of three fields, in pages, and by id.
     for (query, expected) in
         [("username=ann", vec![&ann]), ("email=BOB%40example.com", vec![&bob]), ("username=nobody", vec![])]
     {
@@ -29,7 +29,7 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     let one: Value = admin.get(&format!("/admin/users/{ann}")).await?;
     assert_eq!((&one["username"], &one["email"]), (&json!("ann"), &json!("ann@example.com")));
 
-    // Members of a tenant, tenants of a user.
+    // The members of a tenant, and the tenants of a user.
     let members: Value = admin.get("/admin/tenants/acme/users").await?;
     assert_eq!(ids(&members), [&ann, &bob]);
     assert_eq!(ids(&admin.get("/admin/tenants/acme/users?role=user").await?), [&bob]);
@@ -41,7 +41,7 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     let none: Value = admin.get(&format!("/admin/users/{cy}/tenants")).await?;
     assert_eq!(none["tenants"], json!([]));
 
-    // What is not valid or another's is refused, and changes nothing.
+    // Invalid values and values of other users are refused and change nothing.
     for (user, body, status, code) in [
         (&ann, json!({"email": "nobody"}), 422, "invalid_email"),
         (&ann, json!({"username": ""}), 422, "invalid_username"),
@@ -61,7 +61,7 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
         let reply = admin.post("/admin/users", body).await?;
         assert_eq!((reply.status, reply.error(), &reply.json["field"]), (409, "user_exists", &json!(field)));
     }
-    // Of many who want a value at once, one gets it; who has none takes nothing away.
+    // Of many concurrent requests for a value, one succeeds. A request without the value blocks no other.
     let many =
         (0..8).map(|n| admin.post("/admin/users", json!({"username": format!("n{n}"), "mobile": "13800000001"})));
     let mut answers: Vec<_> = futures::future::try_join_all(many).await?.iter().map(|reply| reply.status).collect();
@@ -69,7 +69,7 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     assert_eq!(answers, [vec![201], vec![409; 7]].concat());
     assert_eq!(admin.get::<Value>("/admin/users?mobile=13800000001").await?["users"].as_array().map(Vec::len), Some(1));
 
-    // Permissions are what the document says, or refused with their name.
+    // Permissions have the documented form, or are refused by name.
     let path = format!("/admin/tenants/acme/users/{bob}");
     for bad in [json!(["read"]), json!("all"), json!({"a": "x".repeat(9000)})] {
         let body = json!({"role": "user", "permissions": bad});
@@ -82,7 +82,7 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     let body = json!({"role": "user", "permissions": {"courses": ["a"]}});
     assert_eq!(admin.request("PUT", &path, Some(body), &[]).await?.status, 200);
 
-    // A node that keeps the profile learns of the change long before it would look again by itself.
+    // A node with a cached profile learns of the change long before the cache expires.
     let api = stack.tenant_api(0);
     let name = async || {
         let reply = api.get("acme.example.com", &token, "/api/me").await.ok()?;

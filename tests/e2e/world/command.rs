@@ -25,7 +25,7 @@ impl Answer {
         Ok(self)
     }
 
-    /// The command was killed.
+    /// Checks that the command was killed.
     pub fn killed(self) -> Result<()> {
         ensure!(self.code.is_none(), "exit code {:?}, expected a kill\n{}\n{}", self.code, self.json, self.errors);
         Ok(())

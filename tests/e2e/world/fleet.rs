@@ -8,16 +8,17 @@ use harness::stack::Stack;
 use harness::wait;
 use std::time::Duration;
 
-/// For all tenants of a fleet together.
+/// Limit for all tenants of a fleet together.
 const CREATED: Duration = Duration::from_secs(300);
 
-/// A host that belongs to a tenant by its first label.
+/// A host whose first label names the tenant.
 pub fn host(tenant: &str) -> String {
     format!("{tenant}.saas.example")
 }
 
-/// Creates active tenants with one user, who is the admin of each, and one order each, whose number is the tenant's id: a
-/// request that is led to a wrong tenant shows it. Every node knows the last of them. Gives the user's token.
+/// Creates active tenants with one user, who is the admin of each. Each has one order, whose number is the tenant's
+/// id, so a request that is led to a wrong tenant shows it. Every node knows the last tenant. Returns the user's
+/// token.
 pub async fn fleet<S: AsRef<str>>(stack: &Stack, ids: &[S]) -> Result<String> {
     let admin = stack.admin();
     let (user, token) = user(&admin, "ann", &[]).await?;
@@ -50,7 +51,8 @@ pub async fn serves_all<S: AsRef<str>>(api: &TenantApi, ids: &[S], token: &str) 
     Ok(())
 }
 
-/// A client that asks for the orders of one tenant of a fleet after the other; each must be served its own order.
+/// A client that requests the orders of one tenant of a fleet after the other. Each answer must show the order of that
+/// tenant.
 pub fn orders<T>(api: &TenantApi, token: &str, mut tenant: T) -> impl Asker + use<T>
 where
     T: FnMut(u64) -> String + Send + 'static,

@@ -1,4 +1,4 @@
-//! What the tests have in common: a stack, users with tokens, and connections that look behind the scenes.
+//! What the tests have in common: a stack, users with tokens, and connections to the databases.
 
 mod command;
 mod fleet;
@@ -19,10 +19,10 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
-/// Longest wait for anything that takes a moment: provisioning on a busy machine, a takeover.
+/// Limit for anything that takes a moment, such as provisioning on a busy machine or a takeover.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// A stack with everything.
+/// A stack with one of each service.
 pub async fn start(name: &str) -> Result<Stack> {
     Stack::start(StackOptions::for_test(name)?).await
 }
@@ -34,7 +34,7 @@ pub fn without_nodes(name: &str) -> Result<StackOptions> {
     Ok(options)
 }
 
-/// The same with a second server for tenants, `eu2`.
+/// The same stack with a second server for tenants, `eu2`.
 pub fn with_second_server(name: &str) -> Result<StackOptions> {
     let mut options = without_nodes(name)?;
     options.more_servers = vec!["eu2".into()];
@@ -52,7 +52,7 @@ pub async fn both_servers(stack: &Stack) -> Result<()> {
     .map(drop)
 }
 
-/// Has new tenants placed on `main` only, once `eu2` is registered.
+/// Lets new tenants be placed on `main` only, once `eu2` is registered.
 pub async fn place_on_main(stack: &Stack) -> Result<()> {
     let mut system = system(stack).await?;
     let keep_off = "UPDATE saas_database_servers SET accepts_tenants = 0 WHERE server_id = 'eu2'";
@@ -64,24 +64,24 @@ pub async fn place_on_main(stack: &Stack) -> Result<()> {
     .map(drop)
 }
 
-/// The value of `FAILPOINTS` that stops a service at a point until the file is dropped.
+/// The value of `FAILPOINTS` that stops a service at a point until the returned file is dropped.
 pub fn held_at(point: &str) -> Result<(NamedTempFile, String)> {
     let held = NamedTempFile::new()?;
     let points = format!("{point}=hold:{}", held.path().display());
     Ok((held, points))
 }
 
-/// The system database, with every right.
+/// A connection to the system database with every right on it.
 pub async fn system(stack: &Stack) -> Result<MySqlConnection> {
     MySqlConnection::connect(&stack.urls.system.migrator).await.context("connect to the system database")
 }
 
-/// The tenants' server, with every right.
+/// A connection to the tenants' server with every right.
 pub async fn root(stack: &Stack) -> Result<MySqlConnection> {
     MySqlConnection::connect(&stack.urls.root).await.context("connect to the tenants' server")
 }
 
-/// A login with the credential that is kept for the tenant.
+/// A login with the tenant's stored credential.
 pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
     let (username, sealed, database, port): (String, String, String, i32) = sqlx::query_as(
         "SELECT db_username, db_password_encrypted, db_name, db_port FROM saas_tenant_databases WHERE tenant_id = ?",
@@ -97,7 +97,7 @@ pub async fn login(stack: &Stack, tenant: &str) -> Result<MySqlConnectOptions> {
     Ok(server.username(&username).password(password.expose_secret()).database(&database))
 }
 
-/// A user with a token, who has `role` in each of `tenants`.
+/// Creates a user with a token and with `role` in each of `tenants`.
 pub async fn user(admin: &Admin, name: &str, tenants: &[(&str, &str)]) -> Result<(String, String)> {
     let email = format!("{name}@example.com");
     let user_id = admin.create_user(NewUser { username: name, name, email: &email, mobile: "" }).await?;
@@ -108,7 +108,7 @@ pub async fn user(admin: &Admin, name: &str, tenants: &[(&str, &str)]) -> Result
     Ok((user_id, token))
 }
 
-/// Waits until a node serves the orders of the tenant with this host, and gives the answer.
+/// Waits until a node serves the orders of the tenant with this host, and returns the answer.
 pub async fn served(api: &TenantApi, host: &str, token: &str) -> Result<Reply> {
     wait::until_ok(SOON, &format!("the node to serve {host}"), async || {
         let reply = api.get(host, token, "/api/orders").await?;
@@ -118,7 +118,7 @@ pub async fn served(api: &TenantApi, host: &str, token: &str) -> Result<Reply> {
     .await
 }
 
-/// Asks for a rotation of the tenant's credential and gives its operation.
+/// Requests a rotation of the tenant's credential and returns its operation.
 pub async fn rotate(admin: &Admin, tenant: &str) -> Result<String> {
     let reply = admin.post(&format!("/admin/tenants/{tenant}/database/rotate"), json!({})).await?;
     ensure!((reply.status, &reply.json["kind"]) == (202, &json!("rotate")), "{tenant}: {}", reply.text);
@@ -128,7 +128,7 @@ pub async fn rotate(admin: &Admin, tenant: &str) -> Result<String> {
     Ok(operation)
 }
 
-/// Puts an order into a tenant's database that names the tenant: whoever reads it knows whose it is.
+/// Inserts an order into a tenant's database that names the tenant, so that every reader knows whose it is.
 pub async fn plant_order(stack: &Stack, tenant: &str, user_id: &str, order_bid: &str) -> Result<()> {
     let insert = format!(
         "INSERT INTO `ai_shifu_tenant_{tenant}`.order_orders (order_bid, shifu_bid, user_id, payable_price, paid_price, status)
@@ -149,15 +149,15 @@ pub async fn number(connection: &mut MySqlConnection, query: &str) -> Result<i64
     Ok(sqlx::query_scalar(query).fetch_one(connection).await?)
 }
 
-/// How many sessions a user has. A list that can be read while others' statements have bytes in them that are no text, which MySQL's
-/// `information_schema.PROCESSLIST` cannot.
+/// The number of sessions of a user. `SHOW PROCESSLIST` can be read while statements of others contain bytes that are
+/// no text; `information_schema.PROCESSLIST` of MySQL cannot.
 pub async fn sessions_of(root: &mut MySqlConnection, username: &str) -> Result<usize> {
     let rows = root.fetch_all("SHOW PROCESSLIST").await?;
     let users = rows.iter().map(|row| kernel::database::text(row, 1)).collect::<Result<Vec<_>, _>>()?;
     Ok(users.iter().filter(|user| *user == username).count())
 }
 
-/// Waits until no job is left.
+/// Waits until no job is open.
 pub async fn idle(stack: &Stack) -> Result<()> {
     let mut system = system(stack).await?;
     let open = "SELECT COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running')";

@@ -29,12 +29,12 @@ impl Admin {
         Self { base: base.into(), token: token.into(), http: http() }
     }
 
-    /// The same API with another token.
+    /// A client with another token.
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.into(), ..self.clone() }
     }
 
-    /// Any call; every status is an answer, only a broken connection is an error.
+    /// Any call. Every status is an answer; only a broken connection is an error.
     pub async fn request(
         &self,
         method: &str,
@@ -64,7 +64,7 @@ impl Admin {
         self.post("/admin/tenants", body).await?.expect(202).with_context(|| format!("create tenant {tenant_id}"))
     }
 
-    /// Creates a tenant and waits until it serves.
+    /// Creates a tenant and waits until it is active.
     pub async fn create_active_tenant(&self, tenant_id: &str, domain: Option<&str>, limit: Duration) -> Result<Tenant> {
         let created = self.create_tenant(tenant_id, tenant_id, domain).await?;
         self.wait_for_operation(&created.operation_id, limit).await?;
@@ -79,14 +79,14 @@ impl Admin {
         self.get(&format!("/admin/operations/{operation_id}")).await
     }
 
-    /// Waits until an operation has ended well; an operation that failed ends the wait.
+    /// Waits until an operation has succeeded. An operation that fails ends the wait with an error.
     pub async fn wait_for_operation(&self, operation_id: &str, limit: Duration) -> Result<Operation> {
         let ended = self.wait_for_end(operation_id, limit).await?;
         ensure!(ended.status == "succeeded", "{} of {} failed: {:?}", ended.kind, ended.tenant_id, ended.error);
         Ok(ended)
     }
 
-    /// Waits until an operation has ended, one way or the other.
+    /// Waits until an operation has succeeded or failed.
     pub async fn wait_for_end(&self, operation_id: &str, limit: Duration) -> Result<Operation> {
         wait::until_ok(limit, &format!("operation {operation_id} to end"), async || {
             let operation = self.operation(operation_id).await?;
@@ -96,7 +96,7 @@ impl Admin {
         .await
     }
 
-    /// Waits until a tenant is in a state. Not waited for: a tenant that failed while another state is wanted.
+    /// Waits until a tenant is in a state. A tenant that fails instead ends the wait with an error.
     pub async fn wait_for_state(&self, tenant_id: &str, state: &str, limit: Duration) -> Result<Tenant> {
         let tenant = wait::until_ok(limit, &format!("tenant {tenant_id} to be {state}"), async || {
             let tenant = self.tenant(tenant_id).await?;
@@ -130,14 +130,14 @@ impl Admin {
         Ok(self.get::<Events>(&format!("/admin/events?after={position}")).await?.events)
     }
 
-    /// Creates a user and gives the id.
+    /// Creates a user and returns the id.
     pub async fn create_user(&self, user: NewUser<'_>) -> Result<String> {
         let body = json!({"username": user.username, "name": user.name, "email": user.email, "mobile": user.mobile});
         let created: Value = self.post("/admin/users", body).await?.expect(201).context("create a user")?;
         Ok(created["user_id"].as_str().context("no user_id")?.to_owned())
     }
 
-    /// Makes a token for a user.
+    /// Creates a session token for a user.
     pub async fn create_token(&self, user_id: &str, ttl_seconds: Option<u64>) -> Result<String> {
         let body = ttl_seconds.map_or(json!({}), |ttl| json!({"ttl_seconds": ttl}));
         let path = format!("/admin/users/{user_id}/tokens");
@@ -152,15 +152,15 @@ impl Admin {
     }
 }
 
-/// A live stream of events; it ends with the client's own limit.
+/// A live stream of events. The time limit of the client ends it.
 pub struct Live {
     response: reqwest::Response,
-    /// What has arrived and was not given yet.
+    /// Text that has arrived and was not returned yet.
     text: String,
 }
 
 impl Live {
-    /// The next event.
+    /// Waits for the next event.
     pub async fn next(&mut self) -> Result<Event> {
         loop {
             while let Some((message, rest)) = self.text.split_once("\n\n") {

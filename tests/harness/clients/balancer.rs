@@ -1,5 +1,5 @@
-//! A load balancer as small as one can be, for tests of restarts: it asks every service for `/readyz`, sends requests in turn to
-//! those that are ready, and to another one when a connection is refused. What it was answered, it hands on.
+//! The smallest possible load balancer, for tests of restarts. It polls `/readyz` of every service, sends requests in
+//! turn to those that are ready, and tries another service when a connection is refused.
 
 use super::Reply;
 use anyhow::{Context, Result};
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Between two looks; `SHUTDOWN_NOTICE` must be longer.
-const LOOK: Duration = Duration::from_millis(200);
+/// Time between two polls. `SHUTDOWN_NOTICE` must be longer.
+const POLL: Duration = Duration::from_millis(200);
 
-/// Longest wait for an answer: longer than a service may drain.
+/// Limit for an answer: longer than a service may drain.
 const ANSWER: Duration = Duration::from_secs(20);
 
 struct Backend {
@@ -22,12 +22,12 @@ struct Backend {
     answered: AtomicUsize,
 }
 
-/// See the module. Ends when it is dropped.
+/// Dropping it ends the polling.
 pub struct Balancer {
     backends: Arc<Vec<Backend>>,
     next: AtomicUsize,
     client: Client,
-    looking: JoinHandle<()>,
+    polling: JoinHandle<()>,
 }
 
 impl Balancer {
@@ -35,18 +35,18 @@ impl Balancer {
         let backend = |url| Backend { url, ready: AtomicBool::new(true), answered: AtomicUsize::new(0) };
         let backends: Arc<Vec<Backend>> = Arc::new(urls.into_iter().map(backend).collect());
         let client = crate::http().timeout(ANSWER).build()?;
-        let (looked, asking) = (Arc::clone(&backends), client.clone());
-        let looking = tokio::spawn(async move {
+        let (polled, asking) = (Arc::clone(&backends), client.clone());
+        let polling = tokio::spawn(async move {
             loop {
-                for backend in looked.iter() {
-                    let asked = asking.get(format!("{}/readyz", backend.url)).timeout(LOOK).send().await;
+                for backend in polled.iter() {
+                    let asked = asking.get(format!("{}/readyz", backend.url)).timeout(POLL).send().await;
                     let ready = asked.is_ok_and(|answer| answer.status() == StatusCode::OK);
                     backend.ready.store(ready, Ordering::Relaxed);
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL).await;
             }
         });
-        Ok(Self { backends, next: AtomicUsize::new(0), client, looking })
+        Ok(Self { backends, next: AtomicUsize::new(0), client, polling })
     }
 
     /// How many answers each service has given.
@@ -54,7 +54,7 @@ impl Balancer {
         self.backends.iter().map(|backend| backend.answered.load(Ordering::Relaxed)).collect()
     }
 
-    /// The answer of one of the services. An error is one that a client would see.
+    /// The answer of one of the services. A client would see every error that this returns.
     pub async fn send(
         &self,
         method: &str,
@@ -65,8 +65,8 @@ impl Balancer {
         let mut last = None;
         for _ in 0..2 * self.backends.len() {
             let Some(backend) = self.choose() else {
-                // As a balancer does that has nobody: it waits a little.
-                tokio::time::sleep(LOOK).await;
+                // No service is ready, so the balancer waits for the next poll.
+                tokio::time::sleep(POLL).await;
                 continue;
             };
             let mut request =
@@ -85,12 +85,12 @@ impl Balancer {
                     let json = serde_json::from_str(&text).unwrap_or(Value::Null);
                     return Ok(Reply { status, headers, json, text });
                 }
-                // Nothing was asked yet: somebody else may be.
+                // The request did not reach this service, so another one may get it.
                 Err(error) if error.is_connect() => last = Some(error),
                 Err(error) => return Err(error).context(format!("{method} {path} at {}", backend.url)),
             }
         }
-        Err(last.map_or_else(|| anyhow::anyhow!("nobody is ready"), anyhow::Error::from))
+        Err(last.map_or_else(|| anyhow::anyhow!("no service is ready"), anyhow::Error::from))
     }
 
     fn choose(&self) -> Option<&Backend> {
@@ -102,6 +102,6 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        self.looking.abort();
+        self.polling.abort();
     }
 }

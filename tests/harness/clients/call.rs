@@ -7,10 +7,10 @@ use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Longer than any call may take: commands answer at once, slow work is an operation.
+/// Longer than any call may take: commands answer at once, and slow work is an operation.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// An answer, whatever its status.
+/// An answer with any status.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -21,7 +21,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The code of an error answer.
+    /// The code of an error answer. Empty for a success.
     pub fn error(&self) -> &str {
         self.json["error"].as_str().unwrap_or("")
     }
@@ -30,7 +30,7 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The id of the operation that a command was accepted as.
+    /// The id of the operation that carries out a command.
     pub fn operation_id(&self) -> Result<&str> {
         let id = self.json["operation_id"].as_str();
         id.with_context(|| format!("an operation was expected, got {}: {}", self.status, self.text))
@@ -44,7 +44,7 @@ impl Reply {
 }
 
 pub(super) fn http() -> reqwest::Client {
-    // No redirects: an answer is looked at as it is.
+    // Redirects are not followed, because the tests check each answer itself.
     let builder = crate::http().redirect(reqwest::redirect::Policy::none()).timeout(LIMIT);
     builder.build().expect("a client without special settings can be built")
 }

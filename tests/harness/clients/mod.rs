@@ -1,4 +1,4 @@
-//! Clients of the public APIs, as an outside program would write them: they know the contract and nothing else.
+//! Clients of the public APIs, written as an outside program would write them: they know nothing but the contract.
 
 mod admin;
 pub mod balancer;

@@ -17,7 +17,7 @@ impl TenantApi {
         Self { base: base.into(), http: http() }
     }
 
-    /// A read as a user of the tenant with this domain.
+    /// A `GET` as a user of the tenant with this domain.
     pub async fn get(&self, domain: &str, token: &str, path: &str) -> Result<Reply> {
         let bearer = format!("Bearer {token}");
         self.request("GET", path, &[("Host", domain), ("Authorization", &bearer)]).await

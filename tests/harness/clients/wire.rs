@@ -1,11 +1,11 @@
-//! HTTP as bytes on a connection: for requests that a client library would correct or refuse, and for very many.
+//! HTTP as bytes on a connection: for requests that a client library would correct or refuse, and for a great many of
+//! them.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What came back.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -13,13 +13,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; `Null` when it is not.
+    /// The body as JSON. `Null` when it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 }
 
-/// One connection, kept as long as both sides like.
+/// One connection, which stays open as long as both sides permit.
 pub struct Wire {
     address: String,
     stream: Option<TcpStream>,
@@ -27,12 +27,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// To a service with this URL; connects at the first request.
+    /// The connection is opened at the first request.
     pub fn new(url: &str) -> Self {
         Self { address: url.trim_start_matches("http://").to_owned(), stream: None, buffer: Vec::new() }
     }
 
-    /// Sends these bytes, and reads the answer to them. A kept connection that turns out to be closed is replaced once.
+    /// Sends these bytes and reads the answer. An open connection that turns out to be closed is replaced once.
     pub async fn send(&mut self, request: &[u8]) -> Result<Answer> {
         if let Some(stream) = self.stream.take()
             && let Ok(answer) = self.exchange(stream, request).await

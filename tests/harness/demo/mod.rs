@@ -1,7 +1,7 @@
-//! The demo tenant: a small school with orders, courses, progress, coupons and a promotion, made through the public
-//! API where there is one and written into the tenant's database where the legacy application would write it.
+//! The demo tenant: a small school with orders, courses, progress, coupons and a promotion. The public API makes what
+//! it can make; the rest is written into the tenant's database as the legacy application would write it.
 //!
-//! Repeatable: every row has a fixed id, so a second start changes nothing.
+//! Every row has a fixed id, so a second start changes nothing.
 
 mod rows;
 
@@ -20,18 +20,18 @@ pub const TENANT: &str = "demo";
 pub const DOMAIN: &str = "demo.localhost";
 const ACTIVE: Duration = Duration::from_secs(60);
 
-/// What the demo leaves for others to use.
+/// How to use the demo tenant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Demo {
     pub domain: String,
-    /// An `admin` of the tenant.
+    /// An admin of the tenant.
     pub user_id: String,
     pub token: String,
     /// All six users, the administrator first.
     pub users: Vec<String>,
 }
 
-/// Who is in the school, and as what.
+/// User name, name and role of each person in the school.
 const PEOPLE: [(&str, &str, &str); 6] = [
     ("demo-grace", "Grace Lin", "admin"),
     ("demo-victor", "Victor Zhao", "viewer"),
@@ -41,7 +41,7 @@ const PEOPLE: [(&str, &str, &str); 6] = [
     ("demo-liam", "Liam Zhou", "user"),
 ];
 
-/// Makes the tenant, its users and its data, or finds them from an earlier start.
+/// Makes the tenant, its users and its data, or finds those of an earlier start.
 pub async fn ensure(admin: &Admin, api: &TenantApi, system: &str, tenant_admin: &str, dir: &Path) -> Result<Demo> {
     ensure_tenant(admin).await?;
     let file = dir.join("demo.json");
@@ -71,7 +71,7 @@ async fn ensure_tenant(admin: &Admin) -> Result<()> {
     let body = json!({"tenant_id": TENANT, "tenant_name": "Demo School", "tenant_domain": DOMAIN});
     let reply = admin.post("/admin/tenants", body).await?;
     if reply.status == 409 {
-        // From an earlier start.
+        // The tenant exists since an earlier start.
         admin.wait_for_state(TENANT, "active", ACTIVE).await?;
         return Ok(());
     }

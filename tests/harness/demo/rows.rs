@@ -22,7 +22,7 @@ pub async fn connect(url: &str) -> Result<MySqlConnection> {
     Ok(options.disable_statement_logging().connect().await?)
 }
 
-/// The rows, in one transaction. `IGNORE` skips the ones that are there.
+/// Writes all rows in one transaction. `IGNORE` skips rows that exist.
 pub async fn fill(tenant_admin: &str, users: &[String]) -> Result<()> {
     let mut url = url::Url::parse(tenant_admin)?;
     url.set_path(&format!("ai_shifu_tenant_{TENANT}"));
@@ -41,13 +41,13 @@ fn shifu_bid(index: u32) -> String {
     format!("demo-shifu-{}", index + 1)
 }
 
-/// A price in cents as the decimal that the database keeps.
+/// A price in cents as the decimal that the database stores.
 fn decimal(cents: u32) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
 async fn fill_courses(rows: &mut MySqlConnection, author: &str) -> Result<()> {
-    // The author's column is 32 characters wide, made for ids without hyphens.
+    // The author's column is 32 characters wide, for ids without hyphens.
     let author = author.replace('-', "");
     for (index, (title, description, price)) in (0..).zip(SHIFUS) {
         sqlx::query(
@@ -72,10 +72,10 @@ async fn fill_orders(rows: &mut MySqlConnection, users: &[String]) -> Result<()>
     for index in 0..ORDERS {
         let shifu = index * 7 % SHIFUS.len() as u32;
         let price = SHIFUS[shifu as usize].2;
-        // Mostly paid (502); some refunded (503), unpaid (504), timed out (505) or just begun (501).
+        // Most orders are paid (502); some are refunded (503), unpaid (504), timed out (505) or just begun (501).
         let status = [502, 502, 502, 504, 502, 503, 502, 505, 502, 502, 501, 502][index as usize % 12];
         let paid = match status {
-            // Every fourth with a tenth off.
+            // Every fourth order is a tenth cheaper.
             502 | 503 if index % 4 == 0 => price - price / 10,
             502 | 503 => price,
             _ => 0,
@@ -92,7 +92,7 @@ async fn fill_orders(rows: &mut MySqlConnection, users: &[String]) -> Result<()>
         .bind(decimal(price))
         .bind(decimal(paid))
         .bind(status)
-        // The highest id is the newest.
+        // The order with the highest id is the newest.
         .bind((ORDERS - index) * 11)
         .bind((ORDERS - index) * 11)
         .execute(&mut *rows)
@@ -150,7 +150,7 @@ async fn fill_promotions(rows: &mut MySqlConnection, users: &[String]) -> Result
     .await?;
     for index in 0..8_u32 {
         let user = &users[2 + index as usize % 4];
-        // The first round used its coupon; of the second, half is still open and half has expired.
+        // The first four users have used their coupon; of the others, half are open and half have expired.
         let (coupon, code, kind, value, status) = match index {
             0..4 => (1, "WELCOME20", 701, "20.00", 903),
             4..6 => (1, "WELCOME20", 701, "20.00", 902),

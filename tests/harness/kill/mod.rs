@@ -1,7 +1,7 @@
-//! Services that are killed at a point of their work: who brings them there, and what is looked at afterwards.
+//! Kills services at a point of their work, and checks what must hold then.
 //!
-//! The points are the failpoints of the services, which read them from `FAILPOINTS`. A point is written as its name; what
-//! else the service is to meet on the way may stand before it, as in `move.copy=error,move.copy.undo`.
+//! The points are the failpoints of the services, which read them from `FAILPOINTS`. Other failpoints that the service
+//! meets on the way may stand before the point, as in `move.copy=error,move.copy.undo`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::stack::{Role, Service, Stack};
 use crate::wait;
 
-/// How long a service may take to reach its point: it starts first, and may take over a lease that has to end.
+/// Time in which a service must reach its point. It starts first, and may have to wait for the end of a lease.
 const REACHED: Duration = Duration::from_secs(60);
 
 /// The points before and after each of these steps of a kind of job.
@@ -19,7 +19,7 @@ pub fn around<S: AsRef<str>>(kind: &str, steps: &[S]) -> Vec<String> {
     steps.iter().flat_map(point).collect()
 }
 
-/// The same, and the points at which the outcome of the job is recorded.
+/// The same points, and those at which the job's outcome is recorded.
 pub fn around_all<S: AsRef<str>>(kind: &str, steps: &[S]) -> Vec<String> {
     let mut points = around(kind, steps);
     points.push(format!("{kind}.recorded"));
@@ -27,7 +27,7 @@ pub fn around_all<S: AsRef<str>>(kind: &str, steps: &[S]) -> Vec<String> {
     points
 }
 
-/// Has the first service of a kind killed at this point, which `begin` makes it reach. The service stays dead.
+/// Kills the first service of a kind at this point, which `begin` makes it reach. The service is not started again.
 pub async fn at<T>(
     stack: &mut Stack,
     role: Role,
@@ -40,41 +40,41 @@ pub async fn at<T>(
     Ok(begun)
 }
 
-/// Has the first service of a kind killed at one point after the other. `begin` makes it reach the point of this number,
-/// and `look` checks what must hold while it is dead. At the end the service runs without a point.
+/// Kills the first service of a kind at one point after the other. `begin` makes it reach the point of this number,
+/// and `check` checks what must hold while the service is dead. In the end the service runs without a point.
 ///
-/// A kill leaves its job to the next process, so the job that meets a point may be an older one; what counts is that the
-/// point is met.
+/// A killed worker leaves its job to the next process, so an older job may be the one that meets a point. What counts
+/// is that the point is met.
 pub async fn at_each<T>(
     stack: &mut Stack,
     role: Role,
     points: &[String],
     mut begin: impl AsyncFnMut(&mut Stack, usize) -> Result<T>,
-    mut look: impl AsyncFnMut(&mut Stack, usize) -> Result<()>,
+    mut check: impl AsyncFnMut(&mut Stack, usize) -> Result<()>,
 ) -> Result<Vec<T>> {
     let mut begun = Vec::new();
     for (number, point) in points.iter().enumerate() {
         arm(stack, role, point).await?;
         begun.push(begin(stack, number).await.with_context(|| format!("on the way to {point}"))?);
         happened(stack.first(role)?, point).await?;
-        look(stack, number).await.with_context(|| format!("after a kill at {point}"))?;
+        check(stack, number).await.with_context(|| format!("after a kill at {point}"))?;
     }
     stack.first(role)?.restart(&[("FAILPOINTS", None)]).await?;
     Ok(begun)
 }
 
-/// For [`at_each`]: what must hold is looked at when all is over.
+/// A `check` that checks nothing, for tests that check everything at the end.
 pub async fn later(_: &mut Stack, _: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a service has met the point that kills it.
+/// Waits until its point has killed a service.
 pub async fn happened(service: &mut Service, point: &str) -> Result<()> {
     wait::until(REACHED, &format!("a kill at {point}"), async || (!service.is_alive()).then_some(())).await
 }
 
-/// Starts the service again with its point. Nobody waits until it is ready: a job that an earlier kill has left may meet
-/// the point at once.
+/// Starts the service again with its point. It does not wait until the service is ready, because a job of an earlier
+/// kill may meet the point at once.
 async fn arm(stack: &mut Stack, role: Role, point: &str) -> Result<()> {
     let service = stack.first(role)?;
     service.stop().await?;

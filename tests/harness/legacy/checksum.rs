@@ -1,7 +1,7 @@
-//! What tables hold, to the byte: one number for a table, the same for the same rows in any order.
+//! A checksum of a table, to the byte: the same for the same rows in any order.
 //!
-//! Rows are read as the bytes that the server sends and hashed here, so no function of a server and no type of a
-//! library has a say in what is equal: an NFC and an NFD spelling, `a` and `A`, `x` and `x ` are different.
+//! The rows are hashed as the bytes that the server sends. So no function of a server and no type of a library decides
+//! what is equal: an NFC and an NFD spelling, `a` and `A`, `x` and `x ` differ.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -14,18 +14,17 @@ use sqlx::{ConnectOptions, Connection, MySqlConnection, Row};
 use super::columns::{self, Table};
 use super::destination;
 
-/// What a table holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub rows: u64,
-    /// The sum of the hashes of all rows. A sum and no exclusive or: that would not see a row that is there twice.
+    /// The sum of the hashes of all rows. An exclusive or would not notice a pair of equal rows.
     pub content: u128,
 }
 
-/// By the names of the tables.
+/// The checksums by table.
 pub type Sums = BTreeMap<String, Sum>;
 
-/// Of every table of a database.
+/// Computes the checksums of all tables of a database.
 pub async fn of_database(root_url: &str, database: &str) -> Result<Sums> {
     let mut connection = connect(root_url).await?;
     let mut sums = Sums::new();
@@ -37,7 +36,7 @@ pub async fn of_database(root_url: &str, database: &str) -> Result<Sums> {
     Ok(sums)
 }
 
-/// Of the same tables, where they are in the new system.
+/// Computes the checksums of the same tables where they are in the new system.
 pub async fn of_new(new_root_url: &str, tables: &[Table]) -> Result<Sums> {
     let mut connection = connect(new_root_url).await?;
     let mut sums = Sums::new();
@@ -51,7 +50,7 @@ pub async fn of_new(new_root_url: &str, tables: &[Table]) -> Result<Sums> {
     Ok(sums)
 }
 
-/// The tables that a legacy database has.
+/// The tables of a legacy database.
 pub async fn tables(root_url: &str, database: &str) -> Result<Vec<Table>> {
     let mut connection = connect(root_url).await?;
     let tables = columns::of(&mut connection, database).await?;
@@ -62,17 +61,17 @@ pub async fn tables(root_url: &str, database: &str) -> Result<Vec<Table>> {
 async fn connect(url: &str) -> Result<MySqlConnection> {
     let options: MySqlConnectOptions = url.parse()?;
     let mut connection = options.database("").disable_statement_logging().connect().await?;
-    // NULL: no conversion on the way. Times of both sides in one time zone.
+    // NULL disables conversions of the character set. Both sides use one time zone.
     let session = "SET SESSION character_set_results = NULL, time_zone = '+00:00'";
     sqlx::raw_sql(session).execute(&mut connection).await?;
     Ok(connection)
 }
 
-/// Of one table, with its columns in this order.
+/// Computes the checksum of one table, with its columns in this order.
 async fn of_table(connection: &mut MySqlConnection, database: &str, table: &str, columns: &[&str]) -> Result<Sum> {
     let query = format!("SELECT `{}` FROM `{database}`.`{table}`", columns.join("`, `"));
     let mut sum = Sum::default();
-    // The text protocol: what arrives is what the server would print.
+    // The text protocol sends what the server would print.
     let mut rows = sqlx::raw_sql(&query).fetch(connection);
     while let Some(row) = rows.try_next().await.with_context(|| format!("read {database}.{table}"))? {
         sum.rows += 1;
@@ -80,7 +79,7 @@ async fn of_table(connection: &mut MySqlConnection, database: &str, table: &str,
         for index in 0..columns.len() {
             let value: Option<&[u8]> = row.try_get_unchecked(index)?;
             for hash in &mut hashes {
-                // With its length: else the border between two columns could move.
+                // The length is hashed too, or text could move from one column to the next unnoticed.
                 hash.write_u64(value.map_or(u64::MAX, |bytes| bytes.len() as u64));
                 hash.write(value.unwrap_or_default());
             }
@@ -92,13 +91,14 @@ async fn of_table(connection: &mut MySqlConnection, database: &str, table: &str,
 }
 
 fn hasher(key: u8) -> impl Hasher {
-    // The only hash of the standard library without a random key; both sides of a comparison are made in one process.
+    // This is the only hash of the standard library without a random key. Both sides of a comparison are computed in
+    // one process.
     let mut hasher = std::hash::DefaultHasher::new();
     hasher.write_u8(key);
     hasher
 }
 
-/// The tables that are not the same, for a message.
+/// The tables that differ, for a message.
 pub fn differences(expected: &Sums, found: &Sums) -> Vec<String> {
     let mut different = Vec::new();
     for (table, expected) in expected {

@@ -1,4 +1,4 @@
-//! What a database's tables consist of, as the server says.
+//! The tables and columns of a database, as the server describes them.
 
 use anyhow::Result;
 use sqlx::MySqlConnection;
@@ -6,7 +6,7 @@ use sqlx::MySqlConnection;
 #[derive(Clone, Debug)]
 pub struct Table {
     pub name: String,
-    /// In the table's own order.
+    /// In the order of the table.
     pub columns: Vec<Column>,
 }
 
@@ -15,32 +15,32 @@ pub struct Column {
     pub name: String,
     pub kind: Kind,
     pub nullable: bool,
-    /// No two rows may have the same value.
+    /// Whether no two rows may have the same value.
     pub unique: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Signed, with this highest value.
+    /// A signed integer with this highest value.
     Integer(i64),
-    /// With ten digits, two of them behind the point.
+    /// Ten digits, two of them after the point.
     Decimal,
-    /// Up to so many characters.
+    /// At most so many characters.
     Varchar(usize),
-    /// Up to so many bytes.
+    /// At most so many bytes.
     Text(usize),
     DateTime,
     Timestamp,
     Date,
-    /// What no legacy table has.
+    /// A type that no legacy table has.
     Other,
 }
 
 type Described = (String, String, String, Option<u64>, String, String);
 
-/// Every table of a database by name.
+/// Every table of a database, in the order of the names.
 pub async fn of(connection: &mut MySqlConnection, database: &str) -> Result<Vec<Table>> {
-    // MySQL types some of these as bytes and MariaDB does not.
+    // MySQL declares some of these as bytes; MariaDB does not.
     let text = |column: &str| format!("CONVERT({column} USING utf8mb4)");
     let [table, column, kind, nullable, key] =
         ["TABLE_NAME", "COLUMN_NAME", "DATA_TYPE", "IS_NULLABLE", "COLUMN_KEY"].map(text);

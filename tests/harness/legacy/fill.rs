@@ -1,4 +1,4 @@
-//! Fills the tables with ordinary rows: in statements of many rows, over several connections.
+//! Fills the tables with ordinary rows, by statements of many rows on several connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,16 +10,16 @@ use super::columns::{self, Table};
 use super::ordinary::{self, World};
 use super::schema;
 
-/// Rows of one statement, and statements of one transaction: both sides of a commit's wait for the disk.
+/// Rows of one statement, and statements of one transaction. More of them would save no further wait for the disk.
 const ROWS: u64 = 1000;
 const STATEMENTS: u64 = 8;
-/// More wait for each other, on two cores.
+/// With two cores, more connections wait for each other.
 const CONNECTIONS: usize = 3;
-/// Rows that every table gets, whatever its share.
+/// The least number of rows of a table.
 const LEAST: u64 = 20;
 
-/// How the rows are spread, in shares of a thousand: what AI-Shifu writes most is what its users do. A table that is
-/// not named here has one share.
+/// Shares of the rows in thousandths: most rows of AI-Shifu come from what its users do. A table that is not named
+/// here has one share.
 const SHARES: [(&str, u64); 9] = [
     ("learn_generated_blocks", 380),
     ("learn_progress_records", 220),
@@ -32,7 +32,7 @@ const SHARES: [(&str, u64); 9] = [
     ("user_verify_code", 30),
 ];
 
-/// Every table but the one that AI-Shifu's migrations keep their own place in.
+/// Fills every table but `alembic_version`, in which the migrations of AI-Shifu record their revision.
 pub async fn fill(root_url: &str, database: &str, seed: u64, rows: u64) -> Result<()> {
     let mut connection = schema::connect(root_url, database).await?;
     let tables = columns::of(&mut connection, database).await?;
@@ -41,13 +41,13 @@ pub async fn fill(root_url: &str, database: &str, seed: u64, rows: u64) -> Resul
     let users = tables.iter().find(|table| table.name == "user_info").map_or(1, &of);
     let planned = tables.iter().filter(|table| table.name != "alembic_version");
     let work: Vec<_> = planned.flat_map(|table| chunks(table, of(table))).collect();
-    // The revision that AI-Shifu was at; a migrator has no need of it, and carries it along.
+    // The revision of AI-Shifu. A migrator does not need it, and copies it.
     sqlx::raw_sql("REPLACE INTO alembic_version VALUES ('63a0479d46e3')").execute(&mut connection).await?;
     connection.close().await?;
     run(root_url, database, World { users }, seed, work).await
 }
 
-/// One table alone.
+/// Fills one table.
 pub async fn fill_table(root_url: &str, database: &str, seed: u64, table: &str, rows: u64) -> Result<()> {
     let mut connection = schema::connect(root_url, database).await?;
     let tables = columns::of(&mut connection, database).await?;
@@ -60,7 +60,7 @@ fn share(table: &Table) -> u64 {
     SHARES.iter().find(|(name, _)| *name == table.name).map_or(1, |(_, share)| *share)
 }
 
-/// What one transaction inserts: the rows from `begin` to before `end`.
+/// The rows of one transaction: from `begin` to before `end`.
 struct Chunk {
     table: Table,
     begin: u64,

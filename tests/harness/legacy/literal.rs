@@ -1,8 +1,8 @@
-//! Values as SQL literals: here statements are written whole, because a bound value is one round trip a row.
+//! Values as SQL literals. Whole statements are written, because a bound value costs one round trip a row.
 
 use std::fmt::Write;
 
-/// A quoted text. Every byte arrives as it is, NUL and quotes too.
+/// A quoted text. Every byte arrives unchanged, also NUL and quotes.
 pub fn text(sql: &mut String, value: &str) {
     sql.push('\'');
     for character in value.chars() {
@@ -16,7 +16,7 @@ pub fn text(sql: &mut String, value: &str) {
     sql.push('\'');
 }
 
-/// Anything that prints as a number.
+/// A value that prints as a number.
 pub fn number(sql: &mut String, value: impl std::fmt::Display) {
     let _ = write!(sql, "{value}");
 }

@@ -1,5 +1,5 @@
-//! A legacy AI-Shifu database as a company may have it: the real schema, as many rows as wanted, and every oddity that
-//! such a database was found to hold or can hold.
+//! A legacy AI-Shifu database as a company may have it: the real schema, any number of rows, and every oddity that
+//! such a database was found to have or can have.
 //!
 //! - [`schema`]: makes the database, in each generation that exists;
 //! - [`columns`]: what its tables consist of, as the server says;
@@ -8,7 +8,8 @@
 //! - [`destination`]: where each table is to be found in the new system;
 //! - [`checksum`]: what a table holds, to the byte, whatever the order of its rows.
 //!
-//! Nothing here shares code with the migrator: two that agree by having the same mistake would prove nothing.
+//! Nothing here shares code with the migrator: two programs that agree because of the same mistake would prove
+//! nothing.
 
 pub mod checksum;
 pub mod columns;

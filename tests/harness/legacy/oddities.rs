@@ -1,6 +1,6 @@
-//! The rows that break careless migrators. Each has the name of what it is an example of.
+//! Rows that break careless migrators. Each names what it is an example of.
 //!
-//! Their ids lie beyond a large gap, so that a migrator which counts ids instead of walking them shows itself.
+//! Their ids come after a large gap, which exposes a migrator that counts ids instead of reading them.
 
 use anyhow::{Context, Result};
 use sqlx::Connection;
@@ -9,20 +9,20 @@ use super::columns::{self, Kind, Table};
 use super::ordinary::{self, World};
 use super::{literal, schema};
 
-/// Where the odd rows' ids begin.
+/// The first id of the odd rows.
 const FIRST_ID: i64 = 20_000_000_000;
-/// The size that a course's struct was seen to reach.
+/// The largest size that a course's struct was seen to have.
 pub const LARGE_STRUCT: usize = 200_000;
 
-/// One odd row: an ordinary one, but for these columns.
+/// One odd row: an ordinary row except for these columns.
 pub struct Row {
     pub oddity: &'static str,
     pub table: &'static str,
-    /// Names and SQL literals.
+    /// The names of the columns and the SQL literals.
     pub columns: Vec<(String, String)>,
 }
 
-/// Puts all of them into a filled database. The same seed gives the same rows.
+/// Inserts all odd rows into a filled database. The same seed gives the same rows.
 pub async fn plant(root_url: &str, database: &str, seed: u64) -> Result<Vec<Row>> {
     let mut connection = schema::connect(root_url, database).await?;
     let tables = columns::of(&mut connection, database).await?;
@@ -35,7 +35,7 @@ pub async fn plant(root_url: &str, database: &str, seed: u64) -> Result<Vec<Row>
             given.push(("id".to_owned(), (FIRST_ID + number).to_string()));
         }
         let mut sql = format!("INSERT INTO `{}` VALUES ", row.table);
-        // A number far above those of the ordinary rows: it makes what must be unique.
+        // A number far above those of the ordinary rows. The unique values come from it.
         ordinary::row_with(&mut sql, table, World { users: 10 }, seed, 1 << 40 | number as u64, &given);
         let planted = sqlx::raw_sql(&sql).execute(&mut connection).await;
         planted.with_context(|| format!("plant {} into {}", row.oddity, row.table))?;
@@ -44,7 +44,7 @@ pub async fn plant(root_url: &str, database: &str, seed: u64) -> Result<Vec<Row>
     Ok(rows)
 }
 
-/// Texts of which each differs from some other only in what databases like to ignore.
+/// Texts that each differ from another one only in what databases like to ignore.
 const TEXTS: [(&str, &str); 14] = [
     ("nothing", ""),
     ("one blank", " "),
@@ -72,7 +72,7 @@ fn all(tables: &[Table]) -> Vec<Row> {
     rows
 }
 
-/// User ids that are empty, or twins of another to a collation that ignores case, accents and trailing blanks.
+/// User ids that are empty, or equal to another one by a collation that ignores case, accents and trailing blanks.
 fn users() -> Vec<Row> {
     let known = ordinary::user_id(0);
     let upper = known.to_uppercase();
@@ -84,25 +84,25 @@ fn users() -> Vec<Row> {
     rows.push(user("duplicate user id", &known));
     rows.push(user("twin in capitals", &upper));
     rows.extend(twins.iter().map(|twin| user("twins to the collation", twin)));
-    // Whoever remembers the id in capitals logs in with it.
+    // A user who remembers the id in capitals logs in with it.
     rows.push(row("token of a twin", "user_token", [("user_id", quoted(&upper))]));
     rows.push(row("token without expiry", "user_token", [("token_expired_at", "NULL".to_owned())]));
     rows
 }
 
-/// Rows that name what is not there. Legacy tables have no foreign keys.
+/// Rows that name users who do not exist. Legacy tables have no foreign keys.
 fn orphans() -> Vec<Row> {
-    let nobody = quoted(&"f".repeat(32));
+    let unknown = quoted(&"f".repeat(32));
     vec![
-        row("order of nobody", "order_orders", [("user_bid", nobody.clone())]),
-        row("order of nobody", "order_pingxx_orders", [("user_bid", nobody.clone())]),
+        row("order of an unknown user", "order_orders", [("user_bid", unknown.clone())]),
+        row("order of an unknown user", "order_pingxx_orders", [("user_bid", unknown.clone())]),
         row("order without user", "order_orders", [("user_bid", quoted(""))]),
-        row("progress of nobody", "learn_progress_records", [("user_bid", nobody.clone())]),
-        row("token of nobody", "user_token", [("user_id", nobody)]),
+        row("progress of an unknown user", "learn_progress_records", [("user_bid", unknown.clone())]),
+        row("token of an unknown user", "user_token", [("user_id", unknown)]),
     ]
 }
 
-/// The ends of each type's range, nothing, and hours that a clock on some wall skipped or showed twice.
+/// The ends of each type's range, zero dates, and hours that a wall clock skipped or showed twice.
 fn times(tables: &[Table]) -> Vec<Row> {
     let datetimes = [
         ("zero date", "0000-00-00 00:00:00"),
@@ -133,7 +133,7 @@ fn times(tables: &[Table]) -> Vec<Row> {
     for (oddity, value) in timestamps {
         let value = quoted(value);
         rows.push(row(oddity, "user_info", ["created", "updated"].map(|column| (column, value.clone()))));
-        // The one column that the old system itself moves along with every change.
+        // The only column that the old system itself updates with every change.
         rows.push(row(oddity, "active", [("updated", value.clone())]));
         rows.push(row(oddity, "user_token", ["token_expired_at", "created"].map(|column| (column, value.clone()))));
     }
@@ -144,7 +144,7 @@ fn times(tables: &[Table]) -> Vec<Row> {
     rows
 }
 
-/// Ids that no floating-point number holds, and the ends of every number's range.
+/// Ids that no floating-point number represents, and the ends of every number's range.
 fn numbers(tables: &[Table]) -> Vec<Row> {
     let with_id = |table, id: i64| row("odd id", table, [("id", id.to_string())]);
     let above = (1 << 53) + 1;
@@ -152,7 +152,7 @@ fn numbers(tables: &[Table]) -> Vec<Row> {
         .into_iter()
         .map(|table| with_id(table, above))
         .collect();
-    // Nobody writes to these any more: beyond the last id there is no next one.
+    // The application no longer writes to these tables. After the last id there is no next one.
     rows.push(with_id("select_question", i64::MAX));
     for id in [0, -1, i64::MIN] {
         rows.push(with_id("resource_usage", id));
@@ -174,7 +174,7 @@ fn numbers(tables: &[Table]) -> Vec<Row> {
     rows
 }
 
-/// The tables whose numbers are taken to their ends.
+/// The tables whose numbers get the ends of their ranges.
 const NAMES: [&str; 4] = ["order_orders", "promo_coupons", "user_info", "ai_course"];
 
 fn texts() -> Vec<Row> {

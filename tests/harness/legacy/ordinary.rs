@@ -1,10 +1,10 @@
-//! The value that an ordinary row has in a column: plausible by the column's name, fitting by its type.
+//! The values of ordinary rows: plausible by the name of the column, and valid by its type.
 
 use super::columns::{Column, Kind, Table};
 use super::literal;
 use super::random::{Random, mix};
 
-/// How many users the rows of the other tables may name.
+/// The number of users that rows of other tables may name.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
     pub users: u64,
@@ -15,7 +15,7 @@ pub fn row(sql: &mut String, table: &Table, world: World, seed: u64, number: u64
     row_with(sql, table, world, seed, number, &[]);
 }
 
-/// The same, with these literals in these columns.
+/// Writes the same row with these literals in these columns.
 pub fn row_with(sql: &mut String, table: &Table, world: World, seed: u64, number: u64, given: &[(String, String)]) {
     let mut random = Random::for_row(seed, &table.name, number);
     for (index, column) in table.columns.iter().enumerate() {
@@ -28,12 +28,12 @@ pub fn row_with(sql: &mut String, table: &Table, world: World, seed: u64, number
     sql.push(')');
 }
 
-/// The id of the n-th row: every hundredth one is missing, as rows that were deleted are.
+/// The id of the n-th row. Every hundredth id is missing, as after deletions.
 pub fn id(number: u64) -> u64 {
     number + number / 99 + 1
 }
 
-/// The id of the n-th user, in the form that the legacy system gives: 32 hexadecimal digits.
+/// The id of the n-th user in the form of the legacy system: 32 hexadecimal digits.
 pub fn user_id(number: u64) -> String {
     format!("{:016x}{:016x}", mix(number ^ 0xA15_1F0), number)
 }
@@ -62,7 +62,8 @@ fn value(sql: &mut String, table: &str, column: &Column, world: World, number: u
             literal::text(sql, clipped(&user_id(user), length));
         }
         Kind::Varchar(length) if column.unique || is_identifier(name) => {
-            // Few things of each kind, so that several rows name the same one; what is unique has its row's number.
+            // There are few things of each kind, so that several rows name the same one. A unique value contains the
+            // number of its row.
             let thing = if column.unique { number } else { random.below(1000) };
             let identifier = format!("{:016x}{thing:016x}", mix(thing ^ name.len() as u64));
             literal::text(sql, clipped(&identifier, length));
@@ -100,7 +101,7 @@ fn integer(table: &str, name: &str, max: i64, random: &mut Random) -> i64 {
     random.pick(choices)
 }
 
-/// Between 2015 and 2025, never now: a row that was touched on its way shows it.
+/// A time from 2015 to 2025 and never now, so that a row which an import has touched shows it.
 fn moment(sql: &mut String, random: &mut Random) {
     let (year, month, day) = (2015 + random.below(10), 1 + random.below(12), 1 + random.below(28));
     let (hour, minute, second) = (random.below(24), random.below(60), random.below(60));
@@ -122,7 +123,7 @@ const PHRASES: [&str; 8] = [
     "https://example.com/a/b.png?x=1&y=2",
 ];
 
-/// Parts of longer texts, without anything that would need an escape.
+/// Parts of longer texts that need no escapes.
 const PLAIN: [&str; 6] = [
     "A lesson is a list of blocks. ",
     "请用一句话介绍你自己。",

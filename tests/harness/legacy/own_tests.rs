@@ -1,5 +1,4 @@
-//! What the tests of the migrator stand on: that two databases of one seed are equal, and that nothing small escapes a
-//! checksum.
+//! What the tests of the migrator rely on: databases of one seed are equal, and a checksum misses no change.
 
 use anyhow::Result;
 use sqlx::Connection;
@@ -37,7 +36,7 @@ async fn one_seed_makes_one_legacy_database_with_every_oddity() -> Result<()> {
     let same = checksum::of_database(&root, "same").await?;
     assert_eq!(checksum::differences(&one, &same), [""; 0]);
     let other = checksum::of_database(&root, "other").await?;
-    // All but the revision.
+    // Only the revision is equal.
     assert_eq!(checksum::differences(&one, &other).len(), 36);
     assert_eq!(checksum::of_database(&root, "newer").await?.len(), 39);
 

@@ -1,13 +1,14 @@
-//! Numbers that are the same for the same seed, on every machine and with every version of every library.
+//! Random numbers that are the same for the same seed, on every machine and with every version of every library.
 //!
-//! The generators of `rand` do not promise that, and a finding on "seed 7" must mean the same rows a year from now.
+//! The generators of `rand` do not promise that, and a finding with "seed 7" must mean the same rows a year later.
 //! This is SplitMix64 (Steele, Lea and Flood 2014).
 
 #[derive(Clone, Copy, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// For one row: independent of the rows around it, so that any number of connections gives the same database.
+    /// The numbers for one row. They do not depend on other rows, so any number of connections makes the same
+    /// database.
     pub fn for_row(seed: u64, table: &str, row: u64) -> Self {
         let named = table.bytes().fold(seed, |sum, byte| mix(sum ^ u64::from(byte)));
         Self(mix(named ^ row))
@@ -22,7 +23,7 @@ impl Random {
         mix(self.0)
     }
 
-    /// Less than `limit`, which is not 0.
+    /// A number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.draw() % limit
     }
@@ -32,7 +33,7 @@ impl Random {
     }
 }
 
-/// Scrambles: neighbouring inputs have unrelated outputs.
+/// Scrambles a number: neighbouring inputs have unrelated outputs.
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

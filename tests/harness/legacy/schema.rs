@@ -7,16 +7,16 @@ use sqlx::{ConnectOptions, Connection, MySqlConnection};
 /// The name that AI-Shifu's own documentation gives to its database.
 pub const DATABASE: &str = "ai_shifu";
 
-/// What a database is of.
+/// The generation of a legacy database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
-    /// 2025-09-23, 37 tables.
+    /// The schema of 2025-09-23 with 37 tables.
     September2025,
-    /// 2025-11-03, 39 tables.
+    /// The schema of 2025-11-03 with 39 tables.
     November2025,
-    /// Newer than the migrator can be right about.
+    /// A schema that is newer than the migrator supports.
     TooNew,
-    /// Of another program.
+    /// The database of another program.
     Stranger,
 }
 
@@ -33,7 +33,7 @@ impl Generation {
     }
 }
 
-/// Makes the database anew and without rows, as `root`. The given URL's own database does not matter.
+/// Drops the database and creates it without rows, as `root`. The database of the given URL does not matter.
 pub async fn create(root_url: &str, database: &str, generation: Generation) -> Result<()> {
     let options: MySqlConnectOptions = root_url.parse()?;
     let mut connection = options.database("").disable_statement_logging().connect().await?;
@@ -48,7 +48,7 @@ pub async fn create(root_url: &str, database: &str, generation: Generation) -> R
     Ok(connection.close().await?)
 }
 
-/// A connection to a legacy database that writes what it is told: zero dates and the id 0 too, and nothing cut.
+/// A connection that stores exactly the values it is given: zero dates and the id 0 too, and nothing is cut.
 pub async fn connect(root_url: &str, database: &str) -> Result<MySqlConnection> {
     let options: MySqlConnectOptions = root_url.parse()?;
     let mut connection = options.database(database).disable_statement_logging().connect().await?;

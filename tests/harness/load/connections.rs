@@ -1,4 +1,4 @@
-//! How many connections are open at once, as the database server counts them.
+//! The number of connections that are open at once, as the database server counts them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -8,10 +8,10 @@ use anyhow::Result;
 use sqlx::{Connection, MySqlConnection};
 use tokio::task::JoinHandle;
 
-/// Samples the server's list of sessions until it is asked for the result.
+/// Samples the server's list of sessions in the background.
 ///
-/// The server counts a connection until it has read its goodbye. So of three samples in a row the smallest counts: a
-/// connection that is really open is in all of them.
+/// The server counts a closed connection until it has read the goodbye of the client. So the smallest of three samples
+/// in a row counts: a connection that is really open is in all of them.
 pub struct MostConnections {
     over: Arc<AtomicBool>,
     most: Arc<AtomicI64>,
@@ -19,7 +19,7 @@ pub struct MostConnections {
 }
 
 impl MostConnections {
-    /// Of the users that this condition on `information_schema.PROCESSLIST` describes.
+    /// Samples the sessions that this condition on `information_schema.PROCESSLIST` describes.
     pub async fn sample(root_url: &str, condition: &str, every: Duration) -> Result<Self> {
         let mut root = MySqlConnection::connect(root_url).await?;
         let count = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE {condition}");
@@ -38,7 +38,7 @@ impl MostConnections {
         Ok(Self { over, most, sampler })
     }
 
-    /// The most that were open at once.
+    /// Ends the sampling, and returns the highest number of connections that were open at once.
     pub async fn end(self) -> Result<i64> {
         self.over.store(true, Ordering::SeqCst);
         self.sampler.await??;

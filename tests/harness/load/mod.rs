@@ -1,7 +1,8 @@
-//! Load on a service: clients that ask all the time, check every answer, and count.
+//! Load on a service: clients ask without end, check every answer, and count.
 //!
-//! A wrong answer ends the client that got it and with it the whole load, so a test that goes on beside its load sees the
-//! failure at its next [`Load::check`], and at the end at the latest. What is right, each client says itself.
+//! Each client decides itself what a right answer is. A wrong answer ends the client and with it the whole load. A
+//! test that does other work beside its load sees the failure at its next [`Load::check`], and at the end at the
+//! latest.
 
 mod connections;
 mod wired;
@@ -24,7 +25,7 @@ pub enum Answered {
     Refused,
 }
 
-/// One client. Each call makes one request and checks the answer; an error is a wrong answer, or none.
+/// One client. Each call makes one request and checks its answer. An error is a wrong or a missing answer.
 pub trait Asker: Send + 'static {
     fn ask(&mut self, turn: u64) -> impl Future<Output = Result<Answered>> + Send;
 }
@@ -55,7 +56,7 @@ pub struct Load {
     pause: Duration,
 }
 
-/// What a load has come to: not one answer was wrong.
+/// The counts of a load that has ended without a wrong answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     pub served: u64,
@@ -93,7 +94,7 @@ impl Load {
         self.client_for(times, wired::Wired::new(url, questions));
     }
 
-    /// A view of the load for work that goes on as long as the load does.
+    /// A view of the load, for work that runs beside it.
     pub fn progress(&self) -> Progress {
         Progress { counts: Arc::clone(&self.counts) }
     }
@@ -137,7 +138,7 @@ impl Load {
     }
 }
 
-/// How far a load has come.
+/// The progress of a load.
 #[derive(Clone)]
 pub struct Progress {
     counts: Arc<Counts>,
@@ -148,7 +149,7 @@ impl Progress {
         self.counts.over.load(Ordering::SeqCst)
     }
 
-    /// Ends the load from outside, because the test has what it wants, or has failed.
+    /// Ends the load, because the test has what it needs or has failed.
     pub fn end(&self) {
         self.counts.over.store(true, Ordering::SeqCst);
     }
@@ -183,8 +184,8 @@ async fn drive(counts: Arc<Counts>, mut asker: impl Asker, times: u64, pause: Du
     Ok(())
 }
 
-/// Asks until the answer has changed from `before` to `after`. A request that begins later than `bound` after `since` must
-/// be answered with `after`.
+/// Asks until the answer has changed from `before` to `after`. Every request that begins more than `bound` after
+/// `since` must be answered with `after`.
 pub async fn changes<T: PartialEq + std::fmt::Debug>(
     (before, after): (T, T),
     since: Instant,

@@ -1,4 +1,4 @@
-//! Clients that send their requests as bytes, each on one connection that it holds.
+//! Clients that send bytes, each on a connection of its own.
 
 use anyhow::Result;
 
@@ -25,7 +25,7 @@ pub struct Wired<Q> {
 }
 
 impl<Q> Wired<Q> {
-    /// Connects to the service with this URL at the first question.
+    /// The client connects to the service with this URL at its first question.
     pub fn new(url: &str, questions: Q) -> Self {
         Self { wire: Wire::new(url), questions }
     }

@@ -6,17 +6,16 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Everything needed to start a process, and to start it again.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// For messages and for the names of the record and the log.
+    /// Names the process in messages, and its record and log.
     pub name: String,
     pub program: PathBuf,
-    /// Readable by everybody on the machine: never a secret.
+    /// Every user of the machine can read arguments, so they never hold a secret.
     pub args: Vec<OsString>,
-    /// The whole environment; nothing is inherited.
+    /// The whole environment: the process inherits nothing.
     pub env: BTreeMap<String, String>,
-    /// Where the record `<name>.pid` and the log `<name>.log` are.
+    /// The folder of the record `<name>.pid` and of the log `<name>.log`.
     pub dir: PathBuf,
 }
 
@@ -40,7 +39,7 @@ impl Launch {
         self.dir.join(format!("{}.log", self.name))
     }
 
-    /// The same program in the foreground, for commands that end by themselves.
+    /// The same program as a command that ends by itself.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(&self.env).stdin(Stdio::null()).process_group(0);
@@ -48,11 +47,11 @@ impl Launch {
     }
 }
 
-/// What every child gets: enough to find programs and a home, nothing that could change its behaviour.
+/// The environment of every child: enough to find programs and a home folder, and nothing that changes its behaviour.
 pub fn base_env() -> BTreeMap<String, String> {
     let inherited = std::env::var("PATH").unwrap_or_default();
     let home = std::env::var("HOME").unwrap_or_else(|_| "/".into());
-    // An ordinary user's PATH often lacks the folders where servers are installed.
+    // The PATH of an ordinary user often lacks the folders where servers are installed.
     let path = format!("{inherited}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
     BTreeMap::from([("PATH".into(), path), ("HOME".into(), home), ("LANG".into(), "C.UTF-8".into())])
 }

@@ -1,13 +1,14 @@
-//! One operating-system process of ours: started in its own process group, recorded, and signalled only while it
-//! is provably still the process that was started.
+//! One operating-system process of the harness. It runs in a process group of its own, is recorded in a file, and gets
+//! a signal only while it provably is the process that was started.
 //!
-//! A process id alone proves nothing: ids are reused. The record beside the process's data keeps the id together
-//! with the kernel's start time and the program, and all three must agree before any signal is sent.
+//! A process id alone proves nothing, because the kernel reuses ids. The record beside the process's data also holds
+//! the kernel's start time and the program. All three must agree before a signal is sent.
 //!
-//! The own process group keeps a Ctrl-C in the terminal away from the children, so that they are stopped in order;
-//! signals go to the whole group, because some servers (RabbitMQ) are a script with the server under it.
+//! Because of the process group, a Ctrl-C in the terminal does not reach the children, so the harness can stop them in
+//! order. Signals go to the whole group, because some servers (RabbitMQ) are a script that runs the server.
 //!
-//! Dropping a [`Process`] kills it, unless it was [detached](Process::detach): a panicking test leaves nothing.
+//! Dropping a [`Process`] kills it unless it was [detached](Process::detach), so a panicking test leaves nothing
+//! behind.
 
 mod launch;
 mod record;
@@ -32,18 +33,17 @@ pub use sweep::{kill_recorded, kill_with_environment};
 /// How long the kernel may take to remove a killed process (it may be writing a core or flushing).
 const DEATH: Duration = Duration::from_secs(10);
 
-/// A started process.
 #[derive(Debug)]
 pub struct Process {
     launch: Launch,
     record: Record,
-    /// Absent for a process that another run of the `dev` command started.
+    /// `None` for a process that another run of the `dev` command started.
     child: Option<Child>,
     detached: bool,
 }
 
 impl Process {
-    /// Starts the process and records it. Its output is appended to the log.
+    /// Starts the process, records it, and appends its output to the log.
     pub fn start(launch: Launch) -> Result<Self> {
         let (record, child) = spawn(&launch)?;
         Ok(Self { launch, record, child: Some(child), detached: false })
@@ -55,7 +55,7 @@ impl Process {
         Ok(record.filter(Record::is_alive).map(|record| Self::of(launch, record)))
     }
 
-    /// A process that another run has started: it lives on when this value is dropped.
+    /// A process that another run has started. It survives the drop of this value.
     fn of(launch: Launch, record: Record) -> Self {
         Self { launch, record, child: None, detached: true }
     }
@@ -78,7 +78,7 @@ impl Process {
 
     pub fn is_alive(&mut self) -> bool {
         match &mut self.child {
-            // The id of a child belongs to it until it is reaped, and this reaps it.
+            // The id of a child stays taken until the child is reaped, which `try_wait` does.
             Some(child) => matches!(child.try_wait(), Ok(None)),
             None => self.record.is_alive(),
         }
@@ -91,14 +91,14 @@ impl Process {
         wait::until(limit, &name, async || child.try_wait().ok().flatten()).await
     }
 
-    /// The most memory it has had at once, in bytes; `None` once it has ended.
+    /// The peak memory of the process in bytes. `None` once it has ended.
     pub fn peak_memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
     }
 
-    /// Fails with the end of the log when the process is gone: for waits, so that they end early.
+    /// Fails with the end of the log once the process has ended. Waits use it to end early.
     pub fn check(&mut self) -> Result<()> {
         if self.is_alive() {
             return Ok(());
@@ -106,12 +106,12 @@ impl Process {
         bail!("{} has ended\n{}", self.name(), tail(&self.log(), 25))
     }
 
-    /// Whether the program's file was replaced since it was started, as a compilation does.
+    /// Whether the file of the program was replaced since the start, as a compilation does.
     pub fn is_outdated(&self) -> bool {
         fs::read_link(format!("/proc/{}/exe", self.pid())).is_ok_and(|exe| exe.to_string_lossy().ends_with("(deleted)"))
     }
 
-    /// Sends a signal to the process group; no error when the process is gone already.
+    /// Sends a signal to the process group. A process that has ended already is no error.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if !self.is_alive() {
             return Ok(());
@@ -122,10 +122,10 @@ impl Process {
         }
     }
 
-    /// Stops cleanly (SIGTERM); after `grace`, by force. Says whether it was clean.
+    /// Stops the process by SIGTERM, and kills it if it still runs after `grace`. Returns whether SIGTERM was enough.
     pub async fn stop(&mut self, grace: Duration) -> Result<bool> {
         self.signal(Signal::SIGTERM)?;
-        // A paused process takes the signal only after it has been resumed.
+        // A paused process receives SIGTERM only after it has been resumed.
         self.signal(Signal::SIGCONT)?;
         let name = format!("{} to stop", self.name());
         let clean = wait::until(grace, &name, async || (!self.is_alive()).then_some(())).await.is_ok();
@@ -133,7 +133,7 @@ impl Process {
         Ok(clean)
     }
 
-    /// Kills at once, as a power cut would, and waits until the process is gone.
+    /// Kills the process as a power cut would, and waits until it has ended.
     pub fn kill9(&mut self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
         let deadline = std::time::Instant::now() + DEATH;
@@ -147,17 +147,17 @@ impl Process {
         Ok(())
     }
 
-    /// Freezes the process: it keeps its connections and its leases, and does nothing.
+    /// Freezes the process. It keeps its connections and leases, and does nothing.
     pub fn pause(&mut self) -> Result<()> {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets a frozen process go on.
+    /// Resumes a frozen process.
     pub fn resume(&mut self) -> Result<()> {
         self.signal(Signal::SIGCONT)
     }
 
-    /// Starts a process that has ended again, with changes to its environment: `None` removes a variable.
+    /// Starts an ended process again with changes to its environment. `None` removes a variable.
     pub fn start_again(&mut self, changes: &[(String, Option<String>)]) -> Result<()> {
         if self.is_alive() {
             bail!("{} still runs", self.name());
@@ -173,12 +173,12 @@ impl Process {
         Ok(())
     }
 
-    /// Another program for the next start, of the same name: another version.
+    /// Sets another program, such as another version of the same service, for the next start.
     pub fn set_program(&mut self, program: PathBuf) {
         self.launch.program = program;
     }
 
-    /// Lets the process live on when this value is dropped.
+    /// Keeps the process running when this value is dropped.
     pub fn detach(&mut self) {
         self.detached = true;
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// What identifies a process beyond doubt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) pid: i32,
@@ -22,11 +21,11 @@ impl Record {
         Ok(Self { pid, started, program })
     }
 
-    /// Whether the process with this id is the recorded one and not merely a corpse waiting for its parent.
+    /// Whether the process with this id is the recorded one, and not a zombie that waits for its parent.
     pub(super) fn is_alive(&self) -> bool {
         let line = command_line(self.pid);
         stat(self.pid).is_some_and(|(state, started)| state != 'Z' && state != 'X' && started == self.started)
-            // For a moment after its start a program has no command line yet.
+            // For a moment after its start, a process has no command line.
             && (line.is_empty() || line.contains(&self.program))
     }
 }
@@ -45,7 +44,6 @@ fn command_line(pid: i32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
-/// The file of a record.
 pub(super) fn record_path(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.pid"))
 }

@@ -1,4 +1,4 @@
-//! Ends what an earlier run has left behind.
+//! Ends the processes that an earlier run has left behind.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use super::record::Record;
 use super::{Launch, Process};
 use crate::files::read_json;
 
-/// Kills whatever still runs of what is recorded in a folder and below, and says what it was.
+/// Kills every process that is recorded in a folder or below it, and returns their names.
 pub fn kill_recorded(dir: &Path) -> Vec<String> {
     let mut killed = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        // Not into links, and not into a server's data, which can be thousands of files.
+        // Links are not followed, and a server's data folder, which can hold thousands of files, is skipped.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "data" {
             killed.extend(kill_recorded(&path));
         } else if path.extension().is_some_and(|extension| extension == "pid")
@@ -34,15 +34,15 @@ pub fn kill_recorded(dir: &Path) -> Vec<String> {
     killed
 }
 
-/// Kills every process of this user whose environment has this entry: children that a server put into sessions of
-/// their own. For entries that name a folder of ours, so that nothing else can have them.
+/// Kills every process whose environment has this entry. It finds the children that a server has put into sessions of
+/// their own. The entry names one of our private folders, so no other process can carry it.
 pub fn kill_with_environment(entry: &str) {
     let own = std::process::id();
     let carries = |pid: i32| {
         fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == entry.as_bytes()))
     };
-    // Again after a round with a find: a process can start another one just before it is killed.
+    // A process can start another one just before it is killed, so the search is repeated until it finds none.
     loop {
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = all.filter_map(|process| process.file_name().to_str()?.parse().ok());

@@ -1,15 +1,15 @@
 //! The database accounts of a private server: what each service may do, and no more.
 //!
-//! They are made by the very files that make them in production, `deploy/sql`, so that a missing right shows up in the tests
-//! and not at night.
+//! The files that make them in production, `deploy/sql`, make them here too. So a test shows a missing right before
+//! production does.
 //!
 //! | account | on the system database | on the tenants' databases |
 //! |---|---|---|
 //! | `migrator` | everything | nothing |
 //! | `control` | rows | nothing |
 //! | `provisioner_system` | rows | nothing |
-//! | `node` | reading, rows of `saas_nodes`, when sessions end, new rows of the access log | nothing: a node uses each tenant's own account |
-//! | `provisioner` | nothing | everything, the making of users, and reading the server's list of them |
+//! | `node` | reading; rows of `saas_nodes`, ends of sessions, new rows of the access log | nothing: nodes use the tenants' accounts |
+//! | `provisioner` | nothing | everything, the making of users, and reading the list of users |
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct SystemUrls {
 }
 
 impl SystemUrls {
-    /// The same two accounts for everything: servers that somebody else runs.
+    /// The same two accounts for everything, on servers that are given by their URLs.
     pub fn existing(system: &str, tenant_admin: &str) -> Self {
         Self {
             migrator: system.into(),
@@ -60,7 +60,7 @@ struct Passwords {
     provisioner: String,
 }
 
-/// Creates the system database and the accounts; the same passwords at every start.
+/// Creates the system database and the accounts. The passwords are the same at every start.
 pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
     let passwords = remembered(&server.dir().join("accounts.json"), || {
         Ok(Passwords {
@@ -83,7 +83,7 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
     })
 }
 
-/// Rights on single tables, which can be given only once the migrations have made them.
+/// Grants rights on single tables, which exist only after the migrations.
 pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
     run(server, "nodes.sql", NODES, None).await
 }
@@ -92,7 +92,7 @@ const SYSTEM: &str = include_str!("../../../deploy/sql/system.sql");
 const TENANTS: &str = include_str!("../../../deploy/sql/tenants.sql");
 const NODES: &str = include_str!("../../../deploy/sql/nodes.sql");
 
-/// What `accounts.sh` does.
+/// Does what `accounts.sh` does in production.
 async fn run(server: &MariaDb, file: &str, sql: &str, passwords: Option<&Passwords>) -> Result<()> {
     let mut text = sql.replace("@HOST@", "127.0.0.1");
     if let Some(passwords) = passwords {
@@ -108,7 +108,7 @@ async fn run(server: &MariaDb, file: &str, sql: &str, passwords: Option<&Passwor
     }
     let options: MySqlConnectOptions = server.url().parse()?;
     let mut connection = options.disable_statement_logging().connect().await?;
-    // The text holds passwords, so it stays out of the error.
+    // The text contains passwords, so the error does not show it.
     sqlx::raw_sql(&text).execute(&mut connection).await.with_context(|| format!("run deploy/sql/{file}"))?;
     Ok(connection.close().await?)
 }

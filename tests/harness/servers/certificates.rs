@@ -1,4 +1,4 @@
-//! Certificates of private authorities, for servers that are to be spoken to by TLS.
+//! Certificates of private authorities, for servers that speak TLS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 
 use crate::files::{private_dir, write_private};
 
-/// An authority that signs certificates; its key lives as long as this value.
+/// An authority that signs certificates. Its key exists as long as this value.
 pub struct Authority {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// What a server shows, as files.
+/// The files of a server with a certificate.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Whom a client must trust for it.
+    /// The certificate of the authority that a client must trust.
     pub authority: PathBuf,
 }
 
@@ -30,12 +30,12 @@ pub struct Certificates {
     pub databases: Certificate,
     pub broker: Certificate,
     pub redis: Certificate,
-    /// What services get as `TLS_CA_FILE`.
+    /// The file that services get as `TLS_CA_FILE`.
     pub trusted: PathBuf,
 }
 
 impl Authority {
-    /// A new one, whose certificate is in `dir`.
+    /// A new authority, whose certificate is in `dir`.
     pub fn new(dir: &Path) -> Result<Self> {
         private_dir(dir)?;
         let mut params = CertificateParams::new(Vec::new())?;
@@ -49,7 +49,7 @@ impl Authority {
         Ok(Self { dir: dir.into(), issuer: Issuer::new(params, key), pem })
     }
 
-    /// Its own certificate.
+    /// The authority's own certificate.
     pub fn pem(&self) -> &str {
         &self.pem
     }
@@ -58,7 +58,7 @@ impl Authority {
         self.dir.join("authority.pem")
     }
 
-    /// A certificate for a server that is reached under these names or addresses.
+    /// A certificate for a server with these names or addresses.
     pub fn certificate(&self, file: &str, names: &[&str]) -> Result<Certificate> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate()?;

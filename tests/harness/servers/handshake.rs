@@ -1,19 +1,19 @@
-//! A database server that is nothing but its first words: for versions that nobody can install any more. It lets everybody in,
-//! offers no TLS, tells its version to whom asks for it, and has nothing else to say.
+//! A database server that has only a handshake, for versions that can no longer be installed. It accepts every
+//! account, offers no TLS, answers the question for its version, and answers every other statement with OK.
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// One that runs; it ends when it is dropped.
+/// Dropping it ends the server.
 pub struct Handshake {
     port: u16,
     task: JoinHandle<()>,
 }
 
 impl Handshake {
-    /// A server of this version, on a free loopback port.
+    /// Starts a server of this version on a free loopback port.
     pub async fn start(version: &'static str) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -21,7 +21,7 @@ impl Handshake {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 connections.spawn(async move {
-                    // It ends when the client does.
+                    // The conversation ends with an error when the client closes it.
                     let _ = talk(client, version).await;
                 });
             }
@@ -40,9 +40,9 @@ impl Drop for Handshake {
     }
 }
 
-/// OK: no rows, no id, autocommit, no warnings.
+/// OK without rows and id, with autocommit, without warnings.
 const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
-/// The end of columns, and of rows.
+/// The end of the columns, and of the rows.
 const EOF: [u8; 5] = [0xFE, 0, 0, 2, 0];
 
 async fn talk(mut client: TcpStream, version: &str) -> Result<()> {
@@ -69,7 +69,8 @@ async fn talk(mut client: TcpStream, version: &str) -> Result<()> {
 }
 
 fn greeting(version: &str) -> Vec<u8> {
-    // 4.1 protocol, passwords of 4.1, plugins, databases at login, transactions, several statements and results.
+    // The capabilities: the protocol and passwords of 4.1, plugins, databases at login, transactions, several
+    // statements and results.
     let capabilities: u32 =
         0x0000_0001 | 0x0000_0008 | 0x0000_0200 | 0x0000_2000 | 0x0000_8000 | 0x0003_0000 | 0x0008_0000;
     let [low0, low1, high0, high1] = capabilities.to_le_bytes();
@@ -84,7 +85,7 @@ fn greeting(version: &str) -> Vec<u8> {
     greeting
 }
 
-/// A column of text.
+/// The description of one column of text.
 fn column() -> Vec<u8> {
     let mut column = Vec::new();
     for name in ["def", "", "", "", "VERSION()", ""] {

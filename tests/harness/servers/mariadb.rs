@@ -1,6 +1,7 @@
-//! A private MariaDB: its own folder, its own loopback port, a generated root password, durability as in production.
+//! A private MariaDB. It has its own folder, loopback port and generated root password, and is as durable as in
+//! production.
 //!
-//! Where [`mysql`] is selected, the same private server is a MySQL.
+//! While [`mysql`] is selected, the private server is a MySQL.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,9 +20,9 @@ use crate::{install, ports};
 #[derive(Clone, Debug)]
 pub struct Options {
     pub max_connections: u32,
-    /// 64 MB instead of 128 MB: for tests, which run several servers at once.
+    /// 64 MB instead of 128 MB, for tests, which run several servers at once.
     pub small_buffer_pool: bool,
-    /// What it shows to clients, which then must use TLS.
+    /// The certificate of the server. Clients must use TLS then.
     pub certificate: Option<Certificate>,
     /// Further options of `mariadbd`, for tests that need a special server.
     pub extra: Vec<String>,
@@ -33,7 +34,7 @@ impl Default for Options {
     }
 }
 
-/// What must be the same after a restart.
+/// What a restart must not change.
 #[derive(Serialize, Deserialize)]
 struct Identity {
     port: u16,
@@ -62,7 +63,7 @@ impl Server for MariaDb {
     type Options = Options;
 
     const READY: Duration = Duration::from_secs(30);
-    /// It flushes the buffer pool.
+    /// A clean stop flushes the buffer pool.
     const STOP: Duration = Duration::from_secs(20);
 
     async fn start(dir: &Path, options: &Options) -> Result<Self> {
@@ -111,14 +112,15 @@ fn identity(dir: &Path) -> Result<Identity> {
 
 fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
     let file = |name: &str| dir.join(name).display().to_string();
-    // Of its own: a server that starts removes what it takes for leftovers from there, temporary tables of others too.
+    // Every server has a folder for temporary files of its own: a starting server removes what it takes for leftovers
+    // there, also the temporary tables of other servers.
     private_dir(&dir.join("tmp"))?;
     let buffer_pool = if options.small_buffer_pool { "64M" } else { "128M" };
     let launch = match mysql::selected() {
         Some(root) => mysql::launch(&root, dir),
         None => {
             let program = install::program("mariadbd").context("mariadbd is not installed")?;
-            // First: it keeps the system's own configuration out.
+            // This argument must be the first. The server ignores the system's configuration because of it.
             Launch::new("mariadb", program, dir).args(["--no-defaults", REDO_LOG])
         }
     };
@@ -134,7 +136,7 @@ fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
             format!("--innodb-buffer-pool-size={buffer_pool}"),
         ])
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
-        // Without it the default is latin1, which mangles every Chinese name.
+        // The default of latin1 would damage every Chinese name.
         .args(["--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci"])
         .args(&options.extra);
     if let Some(certificate) = &options.certificate {
@@ -151,7 +153,7 @@ fn launch(dir: &Path, port: u16, options: &Options) -> Result<Launch> {
     Ok(launch)
 }
 
-/// A socket's path may have 107 bytes at most; a deep checkout exceeds that. Nobody uses the socket: TCP only.
+/// The path of a socket may have 107 bytes at most, which a deep checkout exceeds. No client uses the socket.
 fn socket(dir: &Path) -> String {
     let preferred = dir.join("server.sock").display().to_string();
     if preferred.len() < 100 {
@@ -161,8 +163,8 @@ fn socket(dir: &Path) -> String {
     short.display().to_string()
 }
 
-/// Runs at every start, before the first connection is accepted: no moment with the empty password that
-/// `mariadb-install-db` leaves. `OR REPLACE`, because `IF NOT EXISTS` would keep that account as it is.
+/// The server runs this at every start, before it accepts the first connection, so the empty password that
+/// `mariadb-install-db` leaves never works. `IF NOT EXISTS` would leave that account as it is; `OR REPLACE` does not.
 fn accounts_sql(root_password: &str) -> String {
     format!(
         "ALTER USER 'root'@'localhost' IDENTIFIED BY '{root_password}';\n\

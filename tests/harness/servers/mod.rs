@@ -1,7 +1,8 @@
 //! Private servers, each in a folder and on a loopback port of its own.
 //!
-//! [`Server`] is what the stack, the tests and the `dev` command do with all of them; what is particular to one kind of
-//! server is in its own module. A private database server is a MySQL instead of a MariaDB where [`mysql`] is selected.
+//! [`Server`] is what the stack, the tests and the `dev` command do with every server. What is particular to one kind
+//! of server is in its own module. While [`mysql`] is selected, a private database server is a MySQL and not a
+//! MariaDB.
 
 pub mod accounts;
 pub mod certificates;
@@ -24,16 +25,16 @@ use anyhow::Result;
 use crate::process::{Launch, Process};
 use probe::Probe;
 
-/// A private server. It keeps its port, its accounts and its data over every stop, kill and restart.
+/// A private server. A stop, a kill or a restart changes neither its port nor its accounts nor its data.
 ///
 /// Dropping it kills it, unless it was detached.
 #[expect(async_fn_in_trait, reason = "a server stays in the task that started it")]
 pub trait Server: Sized {
     type Options;
 
-    /// How long a start may take on a busy machine, recovery after a crash included.
+    /// Limit for a start on a busy machine, recovery after a crash included.
     const READY: Duration;
-    /// How long a clean stop may take.
+    /// Limit for a clean stop.
     const STOP: Duration;
 
     /// Starts the server in this folder, with the data of earlier starts, and waits until it answers.
@@ -42,7 +43,7 @@ pub trait Server: Sized {
     /// The server that an earlier run left running in this folder.
     fn attach(dir: &Path) -> Result<Option<Self>>;
 
-    /// The URL of the account with every right: for the harness, never for a service that has an account of its own.
+    /// The URL of the account with every right. The harness uses it; services have accounts of their own.
     fn url(&self) -> String;
 
     fn port(&self) -> u16;
@@ -75,20 +76,20 @@ pub trait Server: Sized {
         self.process().resume()
     }
 
-    /// Starts the server again, whether it was stopped, was killed or still runs.
+    /// Starts the server again, whether it was stopped, killed or still runs.
     async fn restart(&mut self) -> Result<()> {
         self.stop().await?;
         self.process().start_again(&[])?;
         self.wait_ready().await
     }
 
-    /// Lets the server live on when this value is dropped.
+    /// Keeps the server running when this value is dropped.
     fn detach(&mut self) {
         self.process().detach();
     }
 }
 
-/// Starts a process after it has stopped the one that an earlier run left in the same folder.
+/// Stops the process that an earlier run has left in the same folder, and starts this one.
 async fn start_process(launch: Launch, stop: Duration) -> Result<Process> {
     if let Some(mut left) = Process::attach(launch.clone())? {
         left.stop(stop).await?;

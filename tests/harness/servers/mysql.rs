@@ -1,8 +1,8 @@
-//! MySQL in the place of MariaDB, for the run that shows that everything works on it too.
+//! MySQL in the place of MariaDB, for the run of the test suite on MySQL.
 //!
-//! Debian stable has no MySQL. Its unstable suite has one, which `debootstrap` puts into a folder of its own, with all
-//! libraries it needs; nothing of the machine is changed by it. The server is started by the folder's own dynamic loader
-//! instead of by `chroot`, so that its data, its process and its signals are like those of every other private server.
+//! Debian stable has no MySQL. The unstable suite has one, and `debootstrap` puts it with all its libraries into a
+//! folder of its own, so nothing of the machine changes. The dynamic loader of that folder starts the server, and not
+//! `chroot`, so that its data, process and signals are like those of any other private server.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,10 +14,10 @@ use crate::install::{self, Tool};
 use crate::paths;
 use crate::process::Launch;
 
-/// Names the folder with the server; set, every private database server is a MySQL.
+/// The variable that names the folder of the server. While it is set, every private database server is a MySQL.
 pub const ROOT_VARIABLE: &str = "HARNESS_MYSQL_ROOT";
 
-/// The folder with the server, if MySQL is to be used.
+/// The folder of the server, if MySQL is selected.
 pub fn selected() -> Option<PathBuf> {
     std::env::var_os(ROOT_VARIABLE).map(PathBuf::from)
 }
@@ -30,7 +30,7 @@ pub fn launch(root: &Path, dir: &Path) -> Launch {
         "--library-path".to_owned(),
         format!("{}:{}", at(libraries), at("usr/lib/mysql/private")),
         at("usr/sbin/mysqld"),
-        // First: it keeps the system's own configuration out.
+        // This argument must be the first. The server ignores the system's configuration because of it.
         "--no-defaults".to_owned(),
         format!("--basedir={}", at("usr")),
         format!("--lc-messages-dir={}", at("usr/share/mysql")),
@@ -38,13 +38,13 @@ pub fn launch(root: &Path, dir: &Path) -> Launch {
         format!("--plugin-dir={}", at("usr/lib/mysql/plugin")),
         "--skip-log-bin".to_owned(),
         "--mysqlx=OFF".to_owned(),
-        // No folder of the system's, and no reading of files by statements.
+        // Statements can read no files.
         "--secure-file-priv=NULL".to_owned(),
         "--innodb-redo-log-capacity=16M".to_owned(),
     ])
 }
 
-/// As [`crate::servers::mariadb`]'s: before the first connection is accepted, root has its password.
+/// Gives root its password before the server accepts the first connection, as for a MariaDB.
 pub fn accounts_sql(root_password: &str) -> String {
     format!(
         "ALTER USER 'root'@'localhost' IDENTIFIED BY '{root_password}';\n\
@@ -54,7 +54,7 @@ pub fn accounts_sql(root_password: &str) -> String {
     )
 }
 
-/// Makes sure that the folder is there, and gives it. A folder that was not finished never carries the final name.
+/// Fetches the server unless the folder exists, and returns the folder. An unfinished folder has another name.
 pub async fn fetch() -> Result<PathBuf> {
     let root = paths::target().join("mysql");
     if root.is_dir() {
@@ -84,7 +84,7 @@ pub async fn fetch() -> Result<PathBuf> {
     .await?
 }
 
-/// Where this machine gets Debian from.
+/// The package source from which this machine gets Debian.
 fn mirror() -> Result<String> {
     let format = "$(ORIGIN) $(LABEL) $(REPO_URI)";
     let output = Command::new("apt-get").args(["indextargets", "--format", format]).output().context("ask apt-get")?;

@@ -1,4 +1,4 @@
-//! The harness on real servers: what every end-to-end test relies on.
+//! The private servers do what every end-to-end test relies on.
 
 use std::time::Duration;
 
@@ -30,12 +30,12 @@ async fn small_mariadb(name: &str) -> Result<MariaDb> {
 async fn mariadb_keeps_its_data_over_kills_and_pauses() -> Result<()> {
     let mut server = small_mariadb("mariadb").await?;
     let url = server.url();
-    connect(&url).await?.execute("CREATE DATABASE kept").await?;
+    connect(&url).await?.execute("CREATE DATABASE stored").await?;
     for _ in 0..2 {
         server.kill9()?;
         assert!(probe::mysql(&url).await.is_err());
         server.restart().await?;
-        connect(&url).await?.execute("USE kept").await.context("what was committed before a kill is there")?;
+        connect(&url).await?.execute("USE stored").await.context("what was committed before the kill exists")?;
     }
     server.pause()?;
     assert!(probe::mysql(&url).await.is_err(), "a frozen server does not answer");
@@ -74,7 +74,7 @@ async fn accounts_have_the_rights_they_need_and_no_more() -> Result<()> {
         (&urls.migrator, "CREATE DATABASE ai_shifu_tenant_t2"),
         (&urls.tenant_admin, "SELECT id FROM ai_shifu_system.notes"),
         (&urls.tenant_admin, "CREATE DATABASE elsewhere"),
-        // What an unescaped underscore would allow.
+        // A grant with an unescaped underscore would allow this.
         (&urls.tenant_admin, "CREATE DATABASE aixshifuxtenantxt3"),
     ];
     for (url, statement) in forbidden {
@@ -98,7 +98,7 @@ async fn redis_restarts_on_its_port_after_a_kill() -> Result<()> {
     server.stop().await
 }
 
-/// Takes half a minute, so only on demand; every end-to-end run starts a broker anyway.
+/// This takes half a minute, so only the long run does it. Every run of the suite starts a broker anyway.
 #[tokio::test]
 #[ignore = "long: starts RabbitMQ three times"]
 async fn rabbitmq_serves_again_after_kills_and_pauses() -> Result<()> {

@@ -1,6 +1,7 @@
-//! "Is it ready?", asked as a client would ask: with the credentials, over the network, in the server's protocol.
+//! Asks whether a server is ready, as a client would: with the credentials, over the network, in the protocol of the
+//! server.
 //!
-//! An open port says only that something listens; a server may accept connections long before it serves them.
+//! An open port shows only that a process listens. A server may accept connections long before it serves them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,17 +22,17 @@ use crate::files::tail;
 use crate::process::Process;
 use crate::wait;
 
-/// One probe may not hang: a frozen server accepts connections and never answers.
+/// Limit for one probe: a frozen server accepts connections and never answers.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// What is asked of a server to see whether it serves.
 #[derive(Clone, Debug)]
 pub enum Probe {
-    /// A statement, of a MariaDB or MySQL server.
+    /// A statement, for a MariaDB or MySQL server.
     Database {
         url: String,
     },
-    /// Its greeting, of an AMQP broker.
+    /// The greeting, for an AMQP broker.
     Broker {
         url: String,
         authority: Option<PathBuf>,
@@ -40,7 +41,7 @@ pub enum Probe {
         url: String,
         authority: Option<PathBuf>,
     },
-    /// `/readyz`, of a service.
+    /// `/readyz`, for a service.
     Service {
         url: String,
     },
@@ -56,7 +57,7 @@ impl Probe {
         }
     }
 
-    /// Waits until the server answers. A process that has ended ends the wait at once, with the end of its log.
+    /// Waits until the server answers. A process that has ended ends the wait at once with the end of its log.
     pub async fn wait(&self, process: &mut Process, limit: Duration) -> Result<()> {
         let mut died = None;
         let answered = wait::until_ok(limit, &format!("{} to answer", process.name()), async || {
@@ -85,12 +86,12 @@ pub async fn mysql(url: &str) -> Result<()> {
     Ok(timeout(LIMIT, ask).await.context("no answer in time")??)
 }
 
-/// Says hello to an AMQP broker and waits for its `connection.start`.
+/// Greets an AMQP broker and waits for its `connection.start`.
 pub async fn amqp(url: &str, authority: Option<&Path>) -> Result<()> {
     let ask = async {
         let mut stream = open(url, 5672, authority).await?;
         stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
-        // A method frame on channel 0; a broker that wants another version answers with its own header.
+        // The answer is a method frame on channel 0. A broker with another version answers with its own header.
         let mut start = [0; 3];
         stream.read_exact(&mut start).await?;
         ensure!(start == [1, 0, 0], "the broker does not speak AMQP 0-9-1");
@@ -132,7 +133,7 @@ pub async fn redis(url: &str, authority: Option<&Path>) -> Result<()> {
     timeout(LIMIT, ask).await.context("no answer in time")?
 }
 
-/// Whether a service says that it is ready.
+/// Asks a service whether it is ready.
 pub async fn ready(base: &str) -> Result<()> {
     let client = crate::http().timeout(LIMIT).build()?;
     let response = client.get(format!("{base}/readyz")).send().await?;
@@ -141,7 +142,7 @@ pub async fn ready(base: &str) -> Result<()> {
     Ok(())
 }
 
-/// In plaintext or encrypted.
+/// A connection in plaintext or by TLS.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}

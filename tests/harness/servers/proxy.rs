@@ -1,4 +1,4 @@
-//! A TCP proxy on loopback in front of a server: for networks that are slow, silent or cut.
+//! A TCP proxy on loopback in front of a server, for networks that are slow, silent or cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Passes everything on; what the server says comes late if it is told so. Ends when it is dropped.
+/// Passes everything on, and delays what the server sends if a test asks for that. Dropping it ends all connections.
 pub struct Proxy {
     port: u16,
     delay: Arc<AtomicU64>,
@@ -17,7 +17,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of a loopback port.
+    /// Starts a proxy in front of a loopback port.
     pub async fn start(server: u16) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -47,7 +47,7 @@ impl Proxy {
         self.port
     }
 
-    /// From now on the server's words come so much later, also on connections that are open.
+    /// Delays everything that the server sends from now on, also on open connections.
     pub fn delay(&self, by: Duration) {
         self.delay.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }

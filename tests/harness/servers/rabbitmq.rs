@@ -1,12 +1,13 @@
-//! A private RabbitMQ: own port mapper, own cookie, own data, loopback only, no plugins, a generated password.
+//! A private RabbitMQ. It has its own port mapper, cookie, data and generated password, listens on loopback only, and
+//! loads no plugins.
 //!
-//! Starting it costs about eight seconds of computing, so a test suite shares one broker and separates its tests
-//! by a prefix of the names (`AMQP_PREFIX`).
+//! A start costs about eight seconds of computing. So a test suite shares one broker, and each test has a prefix for
+//! its names (`AMQP_PREFIX`).
 //!
-//! Design note: Erlang would start a port mapper (`epmd`) by itself, as a daemon that outlives the broker. Here it
-//! is started first, in the foreground, as a recorded process like any other; the broker finds it and starts none.
-//! While it boots, the broker makes sure of the port mapper through a short-lived helper in a session of its own, which
-//! starts a new one when ours is gone already. So the end of a broker looks for both, by its private home folder.
+//! Erlang would start a port mapper (`epmd`) itself, as a daemon that outlives the broker. So the harness starts one
+//! first, in the foreground, as a recorded process; the broker finds it and starts none. While it boots, the broker
+//! checks the port mapper through a short-lived helper in a session of its own, which starts a new one if the first
+//! has already ended. So the end of a broker kills every process whose environment has its private home folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,11 +27,11 @@ use crate::{install, ports, process};
 const USER: &str = "dev";
 const PLAINTEXT_LISTENER: [&str; 2] = ["RABBITMQ_NODE_IP_ADDRESS", "RABBITMQ_NODE_PORT"];
 
-/// What must be the same after a restart.
+/// What a restart must not change.
 #[derive(Serialize, Deserialize)]
 struct Identity {
     port: u16,
-    /// Erlang's distribution, which the broker opens even when it is alone.
+    /// The port of the Erlang distribution, which the broker opens even when it is alone.
     distribution_port: u16,
     epmd_port: u16,
     password: String,
@@ -48,7 +49,8 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Deletes every exclusive queue under its owner, as an administrator of the broker can; says how many there were.
+    /// Deletes every exclusive queue of other connections, which only an administrator of the broker can do. Returns
+    /// their number.
     pub async fn delete_exclusive_queues(&self) -> Result<usize> {
         let code = "length([rabbit_amqqueue:delete(Q, false, false, <<\"tests\">>) || Q <- rabbit_amqqueue:list(), \
                     amqqueue:get_exclusive_owner(Q) =/= none]).";
@@ -64,10 +66,10 @@ impl RabbitMq {
 }
 
 impl Server for RabbitMq {
-    /// With a certificate it speaks TLS only.
+    /// With a certificate, the broker speaks TLS only.
     type Options = Option<Certificate>;
 
-    /// 8 s on a quiet machine, 15 s on a busy one.
+    /// A start takes 8 s on a quiet machine and 15 s on a busy one.
     const READY: Duration = Duration::from_secs(90);
     const STOP: Duration = Duration::from_secs(20);
 
@@ -87,7 +89,7 @@ impl Server for RabbitMq {
         if let Some(mut left) = Process::attach(broker.clone())? {
             left.stop(Self::STOP).await?;
         }
-        // A broker that was killed during its very first start leaves a database it cannot read.
+        // A broker that was killed during its first start leaves a database that it cannot read.
         let complete = dir.join("complete");
         if !complete.exists() {
             let _ = fs::remove_dir_all(dir.join("data"));
@@ -143,7 +145,7 @@ impl Server for RabbitMq {
         Ok(())
     }
 
-    /// The port mapper stays over a kill of the broker, as it would on a machine of its own.
+    /// A kill of the broker leaves the port mapper running, as on a machine of its own.
     async fn restart(&mut self) -> Result<()> {
         self.process.stop(Self::STOP).await?;
         if !self.epmd.is_alive() {
@@ -153,7 +155,7 @@ impl Server for RabbitMq {
         self.wait_ready().await
     }
 
-    /// The port mapper lives on with the broker.
+    /// The port mapper keeps running with the broker.
     fn detach(&mut self) {
         self.detached = true;
         self.process.detach();
@@ -181,7 +183,7 @@ fn home_entry(dir: &Path) -> String {
 fn configure(dir: &Path, identity: &Identity, certificate: Option<&Certificate>) -> Result<()> {
     private_dir(&dir.join("home"))?;
     private_dir(&dir.join("log"))?;
-    // Read by Erlang only when nobody else can read or write it.
+    // Erlang reads the cookie only if no other user can read or write it.
     let cookie = dir.join("home/.erlang.cookie");
     write_private(&cookie, &identity.cookie)?;
     fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
@@ -218,13 +220,13 @@ fn broker_launch(dir: &Path, identity: &Identity, tls: bool) -> Result<Launch> {
         ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
         ("RABBITMQ_NODE_PORT", identity.port.to_string()),
         ("RABBITMQ_DIST_PORT", identity.distribution_port.to_string()),
-        // Else the distribution port is open to the network.
+        // Without this, the distribution port is open to the network.
         ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}".into()),
         ("RABBITMQ_BASE", at("")),
         ("RABBITMQ_MNESIA_BASE", at("data")),
         ("RABBITMQ_LOG_BASE", at("log")),
         ("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf")),
-        // Files that do not exist, in place of the system's.
+        // Files that do not exist replace the system's.
         ("RABBITMQ_ADVANCED_CONFIG_FILE", none.clone()),
         ("RABBITMQ_CONF_ENV_FILE", none),
         ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),

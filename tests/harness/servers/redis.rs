@@ -1,4 +1,4 @@
-//! A private Redis: a cache, so it writes nothing to the disk; losing all of it must change no answer.
+//! A private Redis. It is a cache and stores nothing on the disk: losing all of it must change no answer.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::files::{private_dir, random_secret, read_json, remembered, write_priv
 use crate::process::{Launch, Process};
 use crate::{install, ports};
 
-/// What must be the same after a restart.
+/// What a restart must not change.
 #[derive(Serialize, Deserialize)]
 struct Identity {
     port: u16,
@@ -27,7 +27,7 @@ pub struct Redis {
 }
 
 impl Server for Redis {
-    /// With a certificate it speaks TLS only.
+    /// With a certificate, the server speaks TLS only.
     type Options = Option<Certificate>;
 
     /// A start takes 40 ms on a quiet machine.
@@ -41,8 +41,8 @@ impl Server for Redis {
         })?;
         let program = install::program("redis-server").context("redis-server is not installed")?;
         let file = dir.join("redis.conf");
-        // By a file, because arguments can be read by everybody on the machine. The title stays the command line,
-        // by which the process is recognised.
+        // The settings are in a file, because every user of the machine can read arguments. The process keeps its
+        // command line as its title, so that its record recognises it.
         let listen = match certificate {
             None => format!("port {}", identity.port),
             Some(files) => format!(

@@ -1,6 +1,6 @@
-//! An initialised data folder for each version of the database server, copied for each new server.
+//! An initialised data folder for each version of the database server. Every new server gets a copy.
 //!
-//! Initialising one takes 0.9 s, which a test suite would otherwise spend on every server of every test.
+//! The initialisation takes 0.9 s, which each server of each test would otherwise need.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,10 +12,10 @@ use crate::files::private_dir;
 use crate::process::base_env;
 use crate::{install, paths};
 
-/// A fresh redo log is written in full; the default of 96 MB would be most of a server's size.
+/// The server writes a fresh redo log in full. The default of 96 MB would be most of the size of a server.
 pub const REDO_LOG: &str = "--innodb-log-file-size=16M";
 
-/// Copies the template, unless there is data. A half-made copy never carries the final name.
+/// Copies the template, unless the folder has data. An unfinished copy has another name.
 pub async fn copy_into(dir: &Path) -> Result<()> {
     let data = dir.join("data");
     if data.is_dir() {
@@ -32,7 +32,7 @@ pub async fn copy_into(dir: &Path) -> Result<()> {
     .await?
 }
 
-/// An initialised data folder of this server version and these creation-time settings.
+/// The template for this version of the server. It is made if it does not exist.
 fn template() -> Result<PathBuf> {
     let version = version()?;
     let folder = paths::dev().join("template");
@@ -60,7 +60,7 @@ fn template() -> Result<PathBuf> {
             command.arg("--user=root");
         }
         run(&mut command)?;
-        std::fs::rename(&half, &template).context("keep the template")?;
+        std::fs::rename(&half, &template).context("put the template in place")?;
     }
     Ok(template)
 }
@@ -79,7 +79,7 @@ fn version() -> Result<String> {
     words
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
         .map(str::to_owned)
-        .context("the server does not tell its version")
+        .context("the server does not print its version")
 }
 
 fn run(command: &mut Command) -> Result<()> {

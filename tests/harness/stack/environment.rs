@@ -5,7 +5,7 @@ use base64::Engine;
 use super::{DRAIN_SECONDS, Env, Role, Stack, StackOptions};
 use crate::servers::Server;
 
-/// A key of the ring, in the form the services read: `id:base64`.
+/// A key for the key ring, in the form that the services read: `id:base64`.
 pub fn new_encryption_key(id: &str) -> String {
     let key = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 32]>());
     format!("{id}:{key}")
@@ -39,7 +39,7 @@ impl Stack {
             Role::ControlPlane => {
                 set("SYSTEM_DB_URL", &urls.system.control);
                 set("REDIS_URL", &urls.redis);
-                // Nobody sets DNS records for a machine of their own; the tests of it switch it on.
+                // The domains of a local stack have no DNS records. The tests of verification switch it on.
                 set("DOMAIN_VERIFICATION", "off");
                 if let Some(domain) = &self.options.default_tenant_domain {
                     set("DEFAULT_TENANT_DOMAIN", domain);
@@ -50,7 +50,7 @@ impl Stack {
                 set("TENANT_DB_ADMIN_URL", &urls.system.tenant_admin);
                 set("REDIS_URL", &urls.redis);
                 for (server, mariadb) in &self.more_servers {
-                    // Root: these servers hold nothing but tenants.
+                    // The account is root, because these servers hold nothing but tenants.
                     set(&format!("TENANT_DB_ADMIN_URL_{}", server.to_uppercase()), &mariadb.url());
                 }
                 set("PROVISIONER_WORKERS", "2");
@@ -58,14 +58,14 @@ impl Stack {
             Role::DataPlane => {
                 set("SYSTEM_DB_URL", &urls.system.node);
                 set("REDIS_URL", &urls.redis);
-                // Leaves room for the other nodes and services under MariaDB's limit of 500.
+                // The other nodes and services need connections too: MariaDB allows 500.
                 set("DATA_PLANE_CONNECTIONS", "100");
                 set("NODE_NAME", &name);
             }
         }
         env.extend(self.options.env.get(role.binary()).into_iter().flatten().cloned());
         if index > 0 {
-            // The first process has the name of its kind.
+            // The first process has the name of its binary.
             env.extend(self.options.env.get(&name).into_iter().flatten().cloned());
         }
         env

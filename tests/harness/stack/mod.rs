@@ -1,6 +1,6 @@
-//! Servers and services composed: what `cargo dev run` starts, and what each end-to-end test starts for itself.
+//! A stack: servers and services together. `cargo dev run` starts one, and each end-to-end test starts one of its own.
 //!
-//! Dropping a [`Stack`] kills everything it started, the services first; [`Stack::stop`] does it cleanly.
+//! Dropping a [`Stack`] kills everything that it has started, the services first. [`Stack::stop`] stops it cleanly.
 
 mod environment;
 mod options;
@@ -28,23 +28,22 @@ use crate::servers::rabbitmq::RabbitMq;
 use crate::servers::redis::Redis;
 use environment::trusted;
 
-/// The default tenant is provisioned by the ordinary command, on a fresh server.
+/// The default tenant is provisioned by an ordinary job, on a fresh server.
 const DEFAULT_TENANT: Duration = Duration::from_secs(60);
 
-/// The addresses of everything, with their secrets.
+/// The URLs of all servers, with their passwords.
 #[derive(Clone, Debug)]
 pub struct Urls {
     pub system: SystemUrls,
-    /// The all-powerful account of the tenants' server.
+    /// The account with every right on the server of the tenants.
     pub root: String,
     pub amqp: String,
     pub amqp_prefix: Option<String>,
     pub redis: String,
 }
 
-/// A running stack.
 pub struct Stack {
-    // In the order in which they are dropped: the services before what they depend on.
+    // Fields are dropped in this order: the services before the servers that they depend on.
     pub data_planes: Vec<Service>,
     pub provisioners: Vec<Service>,
     pub control_planes: Vec<Service>,
@@ -59,7 +58,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything, and returns when all services are ready and the default tenant is active.
+    /// Starts everything, and returns once all services are ready and the default tenant is active.
     pub async fn start(options: StackOptions) -> Result<Self> {
         let mut stack = Self::start_servers(options).await?;
         stack.start_services().await?;
@@ -68,7 +67,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Starts the servers and migrates the system database, and no service: for tests that start their own.
+    /// Starts the servers and migrates the system database, for tests that start their own services.
     pub async fn start_servers(options: StackOptions) -> Result<Self> {
         let dir = options.dir.clone();
         private_dir(&dir)?;
@@ -76,7 +75,7 @@ impl Stack {
             Some(keys) => keys.clone(),
             None => remembered(&dir.join("encryption-keys"), || Ok(new_encryption_key("k1")))?,
         };
-        // RabbitMQ takes longest, by far; the rest fits into its start.
+        // RabbitMQ takes by far the longest time to start, so everything else happens meanwhile.
         let databases = async {
             let (mariadb, system, root) = servers::start_database(&options, &dir).await?;
             let mut more = BTreeMap::new();
@@ -112,7 +111,7 @@ impl Stack {
         })
     }
 
-    /// Starts as many of each service as the options say, together, and makes an administrator's token.
+    /// Starts as many of each service as the options demand, all at once, and makes an administrator's token.
     pub async fn start_services(&mut self) -> Result<()> {
         self.say("starting the services");
         for (role, count) in [
@@ -172,7 +171,7 @@ impl Stack {
         self.control_planes.iter_mut().chain(&mut self.provisioners).chain(&mut self.data_planes)
     }
 
-    /// Every process, for looking after them.
+    /// Every process: those of the servers and of the services.
     pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
         let services = self.control_planes.iter_mut().chain(&mut self.provisioners).chain(&mut self.data_planes);
         let databases = self.mariadb.iter_mut().chain(self.more_servers.values_mut());
@@ -183,28 +182,29 @@ impl Stack {
             .chain(services.map(Service::process))
     }
 
-    /// Runs a command of a service that ends by itself, with the environment that this service has here.
+    /// Runs a command of a service, with the environment that the service has in this stack. Returns what it printed.
     pub async fn run(&self, role: Role, args: &[&str], more: &Env) -> Result<String> {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
         service::run(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
     }
 
-    /// The same, for a command that may fail: with its exit code and what it said.
+    /// The same for a command that may fail: with its exit code and all its output.
     pub async fn output(&self, role: Role, args: &[&str], more: &Env) -> Result<Output> {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
         service::output(role, &self.options.profile, &service_dir(self.dir()), &env, args).await
     }
 
-    /// A command of a service that somebody else starts, to look at it or to kill it on its way.
+    /// A command of a service that the caller starts, to watch or to kill it.
     pub fn command(&self, role: Role, name: &str, args: &[&str], more: &Env) -> Result<Launch> {
         let mut env = self.env(role, 0);
         env.extend(more.iter().cloned());
         service::command(role, &self.options.profile, &service_dir(self.dir()), &env, name, args)
     }
 
-    /// Stops everything in the reverse order of the start. Goes on when something resists, and says so at the end.
+    /// Stops everything in the reverse order of the start. It continues after an error, and returns the first error at
+    /// the end.
     pub async fn stop(mut self) -> Result<()> {
         let mut outcome = Ok(());
         let mut note = |result: Result<()>| {
@@ -212,7 +212,7 @@ impl Stack {
                 outcome = result;
             }
         };
-        // All of them drain at the same time.
+        // All services drain at the same time.
         for service in self.services() {
             note(service.process().signal(nix::sys::signal::Signal::SIGTERM));
         }
@@ -231,7 +231,7 @@ impl Stack {
         outcome
     }
 
-    /// Lets everything live on when this value is dropped.
+    /// Keeps everything running when this value is dropped.
     pub fn detach(mut self) {
         for service in self.services() {
             service.process().detach();
@@ -268,7 +268,7 @@ impl Stack {
         Ok(())
     }
 
-    /// The token of an earlier start while it still works, or a new one.
+    /// The token of an earlier start if it still works, or a new one.
     async fn token(&self) -> Result<String> {
         let file = self.dir().join("admin-token");
         if let Ok(token) = std::fs::read_to_string(&file) {
@@ -290,7 +290,7 @@ impl Stack {
     }
 }
 
-/// Where a stack keeps the records and logs of its services.
+/// The folder with the records and logs of the services of a stack.
 pub fn service_dir(dir: &Path) -> PathBuf {
     dir.join("services")
 }

@@ -1,4 +1,4 @@
-//! What a stack is to consist of: how many of each service, on which servers, with which settings.
+//! The contents of a stack: how many of each service, on which servers, with which settings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,14 +10,13 @@ use crate::servers::mariadb;
 use crate::stack::Env;
 use crate::{leftovers, paths};
 
-/// Names a broker that `cargo dev test` shares between all tests.
+/// The variable that names the broker which `cargo dev test` shares between all tests.
 pub const SHARED_AMQP_VARIABLE: &str = "HARNESS_AMQP_URL";
 
-/// Which broker a stack uses.
 #[derive(Clone, Debug)]
 pub enum Broker {
     Own,
-    /// Somebody else's, with a prefix for the names of exchanges and queues.
+    /// A broker that is shared. The prefix separates the exchanges and queues of this stack.
     Shared {
         url: String,
         prefix: String,
@@ -31,34 +30,34 @@ pub struct Existing {
     pub tenant_admin: Option<String>,
     pub amqp: Option<String>,
     pub redis: Option<String>,
-    /// The keys that opened the credentials so far.
+    /// The key ring that opens the credentials in the given database.
     pub encryption_keys: Option<String>,
 }
 
 #[derive(Clone, Debug)]
 pub struct StackOptions {
     pub dir: PathBuf,
-    /// `debug` or `release`: which binaries.
+    /// The profile of the binaries: `debug` or `release`.
     pub profile: String,
     pub control_planes: usize,
     pub provisioners: usize,
     pub data_planes: usize,
     pub broker: Broker,
     pub mariadb: mariadb::Options,
-    /// Further tenant servers by name (lower case); each becomes `TENANT_DB_ADMIN_URL_<NAME>`.
+    /// Further tenant servers by name, in lower case. Each becomes `TENANT_DB_ADMIN_URL_<NAME>`.
     pub more_servers: Vec<String>,
     pub existing: Existing,
-    /// With them, all servers are spoken to by TLS; the broker must then be its own.
+    /// With certificates, all servers speak TLS. The broker must be private then.
     pub certificates: Option<Certificates>,
     pub default_tenant_domain: Option<String>,
-    /// Further variables by process name (`data-plane-2`) or, for all of a kind, by binary (`data-plane`).
+    /// Further variables by process name (`data-plane-2`), or by binary (`data-plane`) for all processes of a kind.
     pub env: BTreeMap<String, Env>,
-    /// Whether to say on stderr what is being waited for.
+    /// Whether the harness prints on stderr what it waits for.
     pub verbose: bool,
 }
 
 impl StackOptions {
-    /// One of each service, own servers.
+    /// One of each service on private servers.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -77,11 +76,12 @@ impl StackOptions {
         }
     }
 
-    /// For a test: a fresh folder, a small MariaDB of its own, the shared broker if there is one.
+    /// Options for a test: a fresh folder, a small private MariaDB, and the shared broker if there is one.
     pub fn for_test(name: &str) -> Result<Self> {
         let mut options = Self::new(leftovers::fresh_dir(name)?);
         options.mariadb.small_buffer_pool = true;
-        // Tests count the connections of tenants' users; those that want a look at the databases ask for one.
+        // Many tests count the connections of tenants' users. A test that needs the health checks of databases sets
+        // this again.
         let every = ("HEALTH_EVERY".to_owned(), "3600".to_owned());
         options.env.entry("provisioner".to_owned()).or_default().push(every);
         if let Ok(url) = std::env::var(SHARED_AMQP_VARIABLE) {
@@ -91,7 +91,7 @@ impl StackOptions {
         Ok(options)
     }
 
-    /// All servers of the stack by TLS.
+    /// Lets all servers of the stack speak TLS only.
     pub fn with_certificates(mut self, certificates: Certificates) -> Self {
         self.mariadb.certificate = Some(certificates.databases.clone());
         self.broker = Broker::Own;
@@ -99,7 +99,7 @@ impl StackOptions {
         self
     }
 
-    /// Adds a variable for a process or for all of a kind.
+    /// Adds a variable for one process, or for all processes of a kind.
     pub fn with_env(mut self, process: &str, name: &str, value: impl Into<String>) -> Self {
         self.env.entry(process.to_owned()).or_default().push((name.to_owned(), value.into()));
         self

@@ -1,4 +1,4 @@
-//! The servers of a stack: private ones, except where the options name servers that run already.
+//! The servers of a stack. They are private, except where the options name servers that run already.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::servers::redis::Redis;
 use crate::servers::{Server, probe};
 use crate::wait;
 
-/// Says which private servers are started, if the options ask for that.
+/// Prints which private servers are started, if the options ask for messages.
 pub fn announce(options: &StackOptions) {
     if !options.verbose {
         return;
@@ -33,7 +33,7 @@ pub fn announce(options: &StackOptions) {
 pub async fn start_database(options: &StackOptions, dir: &Path) -> Result<(Option<MariaDb>, SystemUrls, String)> {
     let existing = &options.existing;
     if let (Some(system), Some(admin)) = (&existing.system, &existing.tenant_admin) {
-        // Somebody else may be starting it at the same moment.
+        // Another process may be starting the server at the same moment.
         for url in [system, admin] {
             wait::until_ok(Duration::from_secs(10), "the given database server", async || probe::mysql(url).await)
                 .await?;

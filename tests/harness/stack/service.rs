@@ -1,7 +1,7 @@
 //! The three services as real processes, configured by their environment alone, as in production.
 //!
-//! Each gets exactly what it needs and starts from an empty environment: a service that quietly depends on
-//! something else fails here. Secrets travel in the environment or in files, never as arguments.
+//! Each service starts with an environment that holds exactly what it needs, so a service that depends on anything
+//! else fails here. Secrets are in the environment or in files, never in arguments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,15 @@ use crate::process::{Launch, Process};
 use crate::servers::probe::Probe;
 use crate::{paths, ports};
 
-/// A start connects to three servers and reads the head of the events.
+/// A service connects to three servers and reads the head of the event log before it is ready.
 const READY: Duration = Duration::from_secs(30);
-/// How long a service may drain; given to it as `SHUTDOWN_DEADLINE`.
+/// Seconds that a service may drain. It is given to the services as `SHUTDOWN_DEADLINE`.
 pub const DRAIN_SECONDS: u64 = 10;
-/// Longer than the drain, so that a service that keeps its deadline is never killed.
+/// Longer than the drain: a service that keeps its deadline is never killed.
 const STOP: Duration = Duration::from_secs(DRAIN_SECONDS + 5);
-/// A command that ends by itself: the first migration creates every table.
+/// Limit for a command that ends by itself. The first migration creates every table.
 const COMMAND: Duration = Duration::from_secs(120);
 
-/// What a service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     ControlPlane,
@@ -35,7 +34,7 @@ pub enum Role {
 impl Role {
     pub const ALL: [Self; 3] = [Self::ControlPlane, Self::Provisioner, Self::DataPlane];
 
-    /// The name of its binary and of its package.
+    /// The name of the binary and of the package.
     pub fn binary(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
@@ -44,7 +43,7 @@ impl Role {
         }
     }
 
-    /// The name of its n-th process, counted from 0: `data-plane`, `data-plane-2`, ...
+    /// The name of the n-th process, counted from 0: `data-plane`, `data-plane-2`, ...
     pub fn process_name(self, index: usize) -> String {
         match index {
             0 => self.binary().to_owned(),
@@ -61,21 +60,20 @@ impl Role {
     }
 }
 
-/// Environment variables, in the order in which they were given; a later one wins.
+/// Environment variables in the order in which they are given. A later one replaces an earlier one.
 pub type Env = Vec<(String, String)>;
 
-/// One running service.
 pub struct Service {
     process: Process,
     url: String,
 }
 
 impl Service {
-    /// Starts a service without waiting for it: several can start at the same time.
+    /// Starts a service without waiting, so that several can start at the same time.
     pub fn start(role: Role, index: usize, profile: &str, dir: &Path, env: &Env) -> Result<Self> {
         private_dir(dir)?;
         let name = role.process_name(index);
-        // The same port after a restart, so that printed addresses stay true.
+        // The port stays the same after a restart, so that printed addresses stay valid.
         let port: u16 = remembered(&dir.join(format!("{name}.port")), ports::free)?;
         let listen = format!("127.0.0.1:{port}");
         let launch = with_env(Launch::new(&name, binary(role, profile)?, dir), env)
@@ -87,12 +85,12 @@ impl Service {
         Ok(Self { process: Process::start(launch)?, url: format!("http://{listen}") })
     }
 
-    /// Waits until the service says it is ready; the end of its log is in the error when it never does.
+    /// Waits until the service is ready. The error of a service that never is contains the end of its log.
     pub async fn wait_ready(&mut self) -> Result<()> {
         Probe::Service { url: self.url.clone() }.wait(&mut self.process, READY).await
     }
 
-    /// The name of its program.
+    /// The file name of the program.
     pub fn binary(&self) -> String {
         self.process.launch().program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -101,7 +99,7 @@ impl Service {
         self.process.name()
     }
 
-    /// Its address, such as `http://127.0.0.1:20123`.
+    /// The address of the service, such as `http://127.0.0.1:20123`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -110,7 +108,7 @@ impl Service {
         self.process.log()
     }
 
-    /// Everything it has logged in this folder, over all its starts.
+    /// All log lines in this folder, over all starts of the service.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log()).unwrap_or_default()).into_owned()
     }
@@ -123,7 +121,7 @@ impl Service {
         self.process.is_alive()
     }
 
-    /// Stops cleanly. Says whether the service ended by itself within its deadline.
+    /// Stops the service by SIGTERM. Returns whether it ended by itself within its deadline.
     pub async fn stop(&mut self) -> Result<bool> {
         self.process.stop(STOP).await
     }
@@ -140,15 +138,15 @@ impl Service {
         self.process.resume()
     }
 
-    /// Starts the service again and waits until it is ready, whether it was stopped, killed or still runs.
-    /// A change with `None` removes the variable; changes stay for later restarts.
+    /// Starts the service again and waits until it is ready, whether it was stopped, killed or still runs. `None`
+    /// removes a variable. Changes stay for later restarts.
     pub async fn restart(&mut self, changes: &[(&str, Option<&str>)]) -> Result<()> {
         self.stop().await?;
         self.start_again(changes)?;
         self.wait_ready().await
     }
 
-    /// Starts an ended service again without waiting: for one that is meant to fail.
+    /// Starts an ended service again without waiting, for a service that is meant to fail.
     pub fn start_again(&mut self, changes: &[(&str, Option<&str>)]) -> Result<()> {
         let owned: Vec<_> =
             changes.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect();
@@ -156,7 +154,7 @@ impl Service {
     }
 }
 
-/// Runs a command of a service that ends by itself, and gives what it printed.
+/// Runs a command of a service that ends by itself, and returns what it printed.
 pub async fn run(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]) -> Result<String> {
     let output = output(role, profile, dir, env, args).await?;
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -165,13 +163,13 @@ pub async fn run(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A command of a service, to be started; `name` is that of its log.
+/// A command of a service, not started yet. `name` is the name of its log.
 pub fn command(role: Role, profile: &str, dir: &Path, env: &Env, name: &str, args: &[&str]) -> Result<Launch> {
     private_dir(dir)?;
     Ok(with_env(Launch::new(name, binary(role, profile)?, dir), env).args(args))
 }
 
-/// The same, with whatever exit code it ends.
+/// Runs a command of a service, and returns its exit code and output.
 pub async fn output(role: Role, profile: &str, dir: &Path, env: &Env, args: &[&str]) -> Result<Output> {
     let launch = command(role, profile, dir, env, role.binary(), args)?;
     let what = format!("{} {}", role.binary(), args.join(" "));

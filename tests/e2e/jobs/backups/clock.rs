@@ -1,4 +1,4 @@
-//! By the clock: everybody is backed up, backups are loaded and compared, old ones go, and a purge takes a last one.
+//! The schedules back up every tenant, load and compare backups, and remove old ones. A purge takes a last backup.
 
 use super::{back_up, files, options, run};
 use crate::world::{self, SOON};
@@ -32,7 +32,7 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
     let mut system = world::system(&stack).await?;
     ensure!(world::number(&mut system, "SELECT COUNT(*) FROM saas_backups").await? == 4);
 
-    // Every tenant's newest backup is loaded and compared; one of them does not hold what it says.
+    // The schedule loads and compares the newest backup of every tenant. One of them is damaged.
     let beta = listed.json.as_array().and_then(|all| all.iter().find(|one| one["tenant_id"] == "beta")).cloned();
     let beta = beta.and_then(|one| one["backup_id"].as_str().map(str::to_owned)).unwrap_or_default();
     let [data, _] = files(&stack, "beta", &beta);
@@ -56,7 +56,7 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
     .await?;
     ensure!(left.is_empty(), "{left:?}");
 
-    // Retention: with a manifest of long ago that only its name can tell.
+    // Retention. The name of the manifest alone shows its age.
     for _ in 0..3 {
         back_up(&stack, "acme").await?;
     }
@@ -72,7 +72,7 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
     ensure!(pruned.json["backups"] == json!([]), "none is a day old: {}", pruned.json);
     ensure!(!partial.exists() && !partial.with_extension("data#1").exists());
 
-    // A purge takes a last backup, of which a tenant can be made again.
+    // A purge takes a last backup, from which the tenant can be made again.
     world::root(&stack).await?.execute("CREATE TABLE ai_shifu_tenant_acme.last_words (id INT)").await?;
     ensure!(admin.request("DELETE", "/admin/tenants/acme", None, &[]).await?.status == 202);
     world::idle(&stack).await?;

@@ -1,4 +1,4 @@
-//! What was changed, cut or exchanged is refused and named, and nobody reads a backup without its key.
+//! A restore names and refuses a backup that was changed, cut or exchanged. Without its key a backup shows nothing.
 
 use super::{CANARY, FOUND, REFUSED, assert_equal, back_up, files, odd_tenant, options, run, spoil, sums};
 use anyhow::{Context, Result, ensure};
@@ -13,7 +13,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     let [data, manifest] = files(&stack, "acme", &backup);
     let (whole, said) = (fs::read(&data)?, fs::read(&manifest)?);
 
-    // Nobody reads it without the ring: neither a tenant's words nor a key.
+    // Without the key ring, the files show neither a text of the tenant nor a key.
     let secret = stack.encryption_keys().split_once(':').context("a key")?.1;
     for file in [&whole, &said] {
         for word in [CANARY, secret, "INSERT INTO", "learn_progress_records`"] {
@@ -24,7 +24,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     let exported = run(&stack, &["backup", "export", "acme"], &[]).await?.expect(0)?;
     ensure!(exported.errors.is_empty(), "{}", exported.errors);
 
-    // A byte anywhere: in a chunk, in a manifest; a cut; the data of another backup.
+    // One byte of any chunk or of the manifest is changed, the data is cut, or it is the data of another backup.
     let name = format!("tenants/acme/{backup}.data");
     ensure!(whole.len() > 600_000, "the backup has one chunk only: {}", whole.len());
     for (at, chunk) in [(10, 0), (300_000, 1), (whole.len() - 1, whole.len().div_ceil(262_160) - 1)] {
@@ -51,7 +51,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     fs::write(&data, &whole)?;
     run(&stack, &["backup", "verify", "acme"], &[]).await?.expect(0)?;
 
-    // A word of the manifest, and another backup's manifest.
+    // One word of the manifest is changed, or it is the manifest of another backup.
     let text = String::from_utf8(said.clone())?;
     let changed = text.replacen("\"position\":", "\"position\":1", 1);
     ensure!(changed != text);
@@ -63,7 +63,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     run(&stack, &["backup", "verify", "acme"], &[]).await?.expect(FOUND)?;
     fs::write(&manifest, &said)?;
 
-    // Another ring.
+    // The services have another key ring.
     let other_ring = new_encryption_key("k9");
     let closed = run(&stack, &["restore", "acme"], &[("ENCRYPTION_KEYS", &other_ring)]).await?.expect(FOUND)?;
     ensure!(closed.errors.contains("needs the encryption key k1"), "{}", closed.errors);
@@ -72,7 +72,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     ensure!(closed.errors.contains("k1") && closed.errors.contains("another key"), "{}", closed.errors);
     ensure!(stack.admin().tenant("acme").await?.state == "active", "refused before anything was touched");
 
-    // What is not there, and not set.
+    // The tenant, the backup or the setting does not exist.
     for (args, words) in [
         (vec!["backup", "nobody"], "there is no tenant nobody"),
         (vec!["restore", "default"], "no backup of tenant default"),

@@ -1,4 +1,4 @@
-//! A tenant's data comes back to the byte, also over kills.
+//! A restore brings a tenant's data back to the byte, also over kills.
 
 use super::{
     assert_equal, back_up, database, databases, definitions, killed_at, odd_tenant, options, run, spoil, sums,
@@ -14,7 +14,7 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
     let before = odd_tenant(&stack, "acme", 4_000).await?;
     let mut root = world::root(&stack).await?;
     let defined = definitions(&mut root, "acme").await?;
-    // The commands alone do the work, so that they meet every point.
+    // Without the provisioner, the commands do all the work and meet every point.
     stack.provisioners[0].stop().await?;
 
     for point in ["backup.chunk", "backup.table", "backup.before_finish", "backup.before_manifest"] {
@@ -25,7 +25,7 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
         json.as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "whole").count())
     };
     ensure!(whole(&listed.json) == 0, "half a backup is none: {}", listed.json);
-    // Whole, but nobody has noted it yet.
+    // The backup is complete, and the catalogue does not have it yet.
     killed_at(&stack, &["backup", "acme"], "backup.after_manifest").await?;
     let noted = "SELECT COUNT(*) FROM saas_backups WHERE tenant_id = 'acme'";
     ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 0);
@@ -34,7 +34,7 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
     ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 1, "the list has noted it");
     back_up(&stack, "acme").await?;
 
-    // Rows that are lost on the way are noticed before anything is replaced.
+    // The restore notices lost rows before it replaces anything.
     let lossy = run(&stack, &["restore", "acme"], &[("FAILPOINTS", "restore.lost=error")]).await?.expect(1)?;
     ensure!(lossy.errors.contains("the table keyless has 0 rows"), "{}", lossy.errors);
     assert_equal(&before, &sums(&stack.urls.root, "acme").await?, "after a restore that was not equal")?;
@@ -66,7 +66,7 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
     let tail = ["tenant.maintenance_started", "tenant.database_restored", "tenant.maintenance_ended"];
     ensure!(kinds.ends_with(&tail.map(str::to_owned)), "{kinds:?}");
 
-    // The database and its user are lost, as with their server: both are made anew.
+    // The database and its user are lost, as after the loss of a server. The restore makes both again.
     let username: String = sqlx::query_scalar("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = 'acme'")
         .fetch_one(&mut world::system(&stack).await?)
         .await?;

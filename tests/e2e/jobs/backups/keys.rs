@@ -1,4 +1,4 @@
-//! A key that a backup needs does not retire.
+//! A key cannot be retired while a backup needs it.
 
 use super::{FOUND, back_up, options, run};
 use crate::world::SOON;

@@ -1,5 +1,5 @@
-//! A tenants' database server is lost for ever: its tenants come back on another one, and are served from there alone, also when the lost one
-//! turns up again.
+//! A database server of tenants is lost. Its tenants are restored on another server, which alone serves them even when
+//! the lost one turns up again.
 
 use super::{REFUSED, assert_equal, back_up, database, killed_at, run, sums, with_store};
 use crate::invariants;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
-/// Writes a row as the tenant, wherever it is.
+/// Writes a row as the tenant, on whatever server it is.
 async fn note(stack: &Stack, tenant: &str, key: &str) -> Result<()> {
     let mut own = world::login(stack, tenant).await?.connect().await?;
     let insert = "INSERT INTO tenant_config (config_key, config_value) VALUES (?, 'x')";
@@ -56,7 +56,7 @@ async fn tenants_of_a_lost_server_are_restored_on_another() -> Result<()> {
     ensure!(refused.errors.contains("eu2 answers") && refused.errors.contains("move"), "{}", refused.errors);
 
     stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
-    // Stuck for ever: neither done nor undone while the server is away.
+    // This job can neither finish nor be undone while the server is away.
     let stuck = world::rotate(&admin, "acme").await?;
     stack.provisioners[0].stop().await?;
     for point in ["load_backup.before", "load_backup.after", "relocate.before", "relocate.after", "settle.after"] {
@@ -95,7 +95,7 @@ async fn tenants_of_a_lost_server_are_restored_on_another() -> Result<()> {
         note(&stack, id, "on the other server").await?;
     }
 
-    // It was not lost: it is served from no more, and what stands there is named.
+    // The server comes back. It serves none of these tenants, and the audit names what it still holds.
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
     let mut lost = stack.more_servers["eu2"].url().parse::<MySqlConnectOptions>()?.connect().await?;
     let key = "SELECT COUNT(*) FROM ai_shifu_tenant_acme.tenant_config WHERE config_key = 'after the backup'";

@@ -1,5 +1,5 @@
-//! Backups and the way back, with every oddity, over kills, damage and lost keys. What is equal is decided by checksums that share no code
-//! with the product ([`harness::legacy::checksum`]).
+//! Backups and restores, with every oddity, over kills, damage and lost keys. The checksums that decide what is equal
+//! share no code with the services ([`harness::legacy::checksum`]).
 
 mod clock;
 mod damage;
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 const REFUSED: i32 = 3;
 const FOUND: i32 = 4;
 
-/// What only somebody reads who can open a backup.
+/// A text that only the owner of the keys can read in a backup.
 const CANARY: &str = "canary-of-a-tenant-4711";
 
 /// A stack without nodes, with a store of backups.
@@ -47,7 +47,7 @@ async fn killed_at(stack: &Stack, args: &[&str], point: &str) -> Result<()> {
     run(stack, args, &[("FAILPOINTS", &format!("{point}=kill"))]).await?.killed()
 }
 
-/// Takes a backup of a tenant and gives its id.
+/// Takes a backup of a tenant and returns its id.
 async fn back_up(stack: &Stack, tenant: &str) -> Result<String> {
     let taken = run(stack, &["backup", tenant, "--json"], &[]).await?.expect(0)?;
     Ok(taken.json["backup_id"].as_str().context("an id")?.to_owned())
@@ -58,7 +58,7 @@ fn files(stack: &Stack, tenant: &str, backup_id: &str) -> [PathBuf; 2] {
     ["data", "manifest"].map(|ending| stack.dir().join(format!("backups/tenants/{tenant}/{backup_id}.{ending}")))
 }
 
-/// What a tenant's database holds.
+/// The checksums of a tenant's database.
 async fn sums(root_url: &str, tenant: &str) -> Result<Sums> {
     checksum::of_database(root_url, &database(tenant)).await
 }
@@ -75,7 +75,7 @@ fn assert_equal(expected: &Sums, found: &Sums, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// An active tenant whose database holds old tables with every oddity, and one more of them.
+/// Creates an active tenant whose database holds old tables with every oddity, and some odd tables more.
 async fn odd_tenant(stack: &Stack, tenant: &str, rows: u64) -> Result<Sums> {
     stack.admin().create_active_tenant(tenant, None, SOON).await?;
     let root = &stack.urls.root;
@@ -100,7 +100,8 @@ async fn odd_tenant(stack: &Stack, tenant: &str, rows: u64) -> Result<Sums> {
     sums(root, tenant).await
 }
 
-/// What the old tables do not have: every other type, values at their ends, no key at all, a computed column.
+/// Tables with what the old ones lack: every other type, values at the ends of their ranges, no key, a computed
+/// column.
 const ODD: &str = r#"
 CREATE TABLE odd (
     id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, body TEXT NOT NULL DEFAULT ('') COMMENT 'it''s; a "comment"
@@ -120,7 +121,7 @@ CREATE TABLE keyless (a INT, b VARCHAR(10)) DEFAULT CHARSET=utf8mb4;
 INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (NULL, NULL), (2, 'x ');
 CREATE TABLE `empty one` (`the id` INT PRIMARY KEY AUTO_INCREMENT) AUTO_INCREMENT=4711"#;
 
-/// Changes a tenant's database in every way.
+/// Damages a tenant's database in every way.
 async fn spoil(stack: &Stack, tenant: &str) -> Result<()> {
     let mut root = world::root(stack).await?;
     let spoil = format!(
@@ -133,7 +134,6 @@ async fn spoil(stack: &Stack, tenant: &str) -> Result<()> {
     Ok(())
 }
 
-/// The definitions of all tables.
 async fn definitions(connection: &mut MySqlConnection, tenant: &str) -> Result<Vec<String>> {
     let database = database(tenant);
     let tables: Vec<(String,)> = sqlx::query_as(
@@ -146,13 +146,13 @@ async fn definitions(connection: &mut MySqlConnection, tenant: &str) -> Result<V
     for (table,) in tables {
         let show = format!("SHOW CREATE TABLE `{database}`.`{table}`");
         let (_, definition): (String, String) = sqlx::query_as(&show).fetch_one(&mut *connection).await?;
-        // MySQL says of a column what was said when it was made, be it the table's own character set.
+        // MySQL repeats the character set of a column's definition even if it is that of the table.
         definitions.push(definition.replace(" CHARACTER SET utf8mb4 COLLATE", " COLLATE"));
     }
     Ok(definitions)
 }
 
-/// The databases of a tenant, that in use and whatever a restore may leave.
+/// The databases of a tenant: the one in use, and any that a restore may leave.
 async fn databases(connection: &mut MySqlConnection, tenant: &str) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = sqlx::query_as(
         "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA WHERE LEFT(SCHEMA_NAME, CHAR_LENGTH(?)) = ? ORDER BY 1",

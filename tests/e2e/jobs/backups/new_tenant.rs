@@ -1,4 +1,4 @@
-//! A new tenant is made out of a backup, on another database server too.
+//! A backup becomes a new tenant, also on another database server.
 
 use super::{REFUSED, assert_equal, back_up, odd_tenant, options, run, sums};
 use crate::world;
@@ -8,7 +8,7 @@ use harness::stack::Stack;
 use serde_json::json;
 use sqlx::ConnectOptions;
 
-/// Who belongs to a tenant, with their roles.
+/// The members of a tenant, with their roles.
 async fn members(stack: &Stack, tenant: &str) -> Result<Vec<(String, String)>> {
     let query = "SELECT user_id, role FROM saas_tenant_users WHERE tenant_id = ? AND deleted = 0 ORDER BY user_id";
     Ok(sqlx::query_as(query).bind(tenant).fetch_all(&mut world::system(stack).await?).await?)
@@ -26,7 +26,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let point = [("FAILPOINTS", "restore_new.load_backup.after=kill")];
     let copied = run(&stack, &["restore", "acme", "--as", "copy", "--json"], &point).await?;
     ensure!(matches!(copied.code, None | Some(0)), "{}", copied.errors);
-    // Killed, unless the running provisioner was faster; either way the same command ends it.
+    // The command is killed, unless the running provisioner was faster. The same command completes it in either case.
     if copied.code.is_none() {
         ensure!(stack.admin().tenant("copy").await?.state == "provisioning", "half a tenant serves");
         run(&stack, &["restore", "acme", "--as", "copy"], &[]).await?.expect(0)?;
@@ -57,7 +57,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let refused = run(&stack, &["restore", "acme", "--as", "x1", "--server", "us"], &[]).await?.expect(REFUSED)?;
     ensure!(refused.errors.contains("TENANT_DB_ADMIN_URL_US"), "{}", refused.errors);
 
-    // Whoever is faster, the command or the provisioner: it fails, and nobody makes an empty tenant of it.
+    // Whether the command or the provisioner takes the job, it fails, and no retry makes an empty tenant of it.
     let point = ("FAILPOINTS", "restore_new.load_backup=error");
     stack.provisioners[0].restart(&[(point.0, Some(point.1))]).await?;
     let failed = run(&stack, &["restore", "acme", "--as", "lost"], &[point]).await?;

@@ -1,4 +1,5 @@
-//! The same with an S3-compatible store: a double of the few calls that are used, which keeps objects in memory and asks for a signature.
+//! A store that is compatible with S3. The test uses a double of the few calls that the services make: it holds
+//! objects in memory and requires signatures.
 
 use super::{FOUND, REFUSED, assert_equal, killed_at, odd_tenant, run, sums};
 use crate::world;
@@ -125,7 +126,7 @@ async fn a_backup_in_an_s3_store_can_be_restored() -> Result<()> {
     }
     let stack = Stack::start(options).await?;
     odd_tenant(&stack, "acme", 500).await?;
-    // More than a part, of what no compression makes smaller.
+    // More data than fits into one part, which no compression makes smaller.
     for _ in 0..3 {
         let bytes: Vec<u8> = (0..3 << 20).map(|_| rand::random()).collect();
         sqlx::query("INSERT INTO ai_shifu_tenant_acme.odd (large) VALUES (?)")

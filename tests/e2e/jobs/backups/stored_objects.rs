@@ -1,5 +1,5 @@
-//! Views, routines, triggers and events: they come back as they were, work for the tenant's own account, fire for no row that is
-//! loaded, and are in their place again after a restore that failed.
+//! Views, routines, triggers and events come back unchanged and work for the tenant's own account. Triggers do not
+//! fire for loaded rows. A restore that fails puts the objects in use back in their place.
 
 use super::{REFUSED, assert_equal, back_up, database, killed_at, odd_tenant, options, run, sums};
 use crate::invariants;
@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 use harness::stack::Stack;
 use sqlx::{ConnectOptions, Executor, MySqlConnection, Row};
 
-/// One of each kind, with what a careless copy changes: modes, quotes, ends of lines, character sets, an order, another's name.
+/// One object of each kind, with what a careless copy changes: modes, quotes, line ends, character sets, the order of
+/// triggers, names of other objects.
 const OBJECTS: [&str; 15] = [
     "CREATE TABLE seen (number INT AUTO_INCREMENT PRIMARY KEY, what TEXT) CHARSET utf8mb4",
     "CREATE FUNCTION twice(a INT) RETURNS INT DETERMINISTIC RETURN a * 2",
@@ -27,7 +28,7 @@ const OBJECTS: [&str; 15] = [
     "DROP TABLE passing",
 ];
 
-/// What the server itself says of all of them, without who made them.
+/// The descriptions that the server gives of all objects, without their definers.
 async fn described(connection: &mut MySqlConnection, database: &str) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for (query, columns) in [
@@ -50,7 +51,7 @@ async fn described(connection: &mut MySqlConnection, database: &str) -> Result<V
     ] {
         for row in sqlx::query(query).bind(database).fetch_all(&mut *connection).await? {
             let texts: Result<Vec<Option<String>>, _> = (0..columns).map(|at| row.try_get_unchecked(at)).collect();
-            // MySQL keeps the semicolon that stood behind one of several statements.
+            // MySQL stores the semicolon after one of several statements.
             let texts = texts?.into_iter().map(|text| text.map(|text| text.trim_end_matches(';').to_owned()));
             let line = format!("{:?}", texts.collect::<Vec<_>>());
             if !line.contains("broken") {
@@ -61,7 +62,7 @@ async fn described(connection: &mut MySqlConnection, database: &str) -> Result<V
     Ok(all)
 }
 
-/// Who makes them: on MySQL, what root has made only root can drop.
+/// The account that makes them. On MySQL, only root can drop what root has made.
 async fn maker(stack: &Stack) -> Result<MySqlConnection> {
     match harness::servers::mysql::selected() {
         Some(_) => Ok(stack.urls.system.tenant_admin.parse::<sqlx::mysql::MySqlConnectOptions>()?.connect().await?),
@@ -69,7 +70,7 @@ async fn maker(stack: &Stack) -> Result<MySqlConnection> {
     }
 }
 
-/// Makes them in a tenant's database, as its administrator would.
+/// Makes the objects in a tenant's database, as its administrator would.
 async fn make(stack: &Stack, tenant: &str) -> Result<()> {
     let mut root = maker(stack).await?;
     root.execute(sqlx::raw_sql(&format!("USE `{}`", database(tenant)))).await?;
@@ -79,7 +80,7 @@ async fn make(stack: &Stack, tenant: &str) -> Result<()> {
     Ok(())
 }
 
-/// The tenant's own account reads the views and fires the triggers.
+/// Checks that the tenant's own account can read the views and that its rows fire the triggers.
 async fn works(stack: &Stack, tenant: &str, when: &str) -> Result<()> {
     let mut own = world::login(stack, tenant).await?.connect().await?;
     let (n,): (i64,) = sqlx::query_as("SELECT n FROM counted").fetch_one(&mut own).await?;
@@ -108,7 +109,7 @@ async fn a_restore_brings_back_working_stored_objects() -> Result<()> {
     ensure!(taken.errors.contains("not in the backup: view broken"), "{}", taken.errors);
     ensure!(taken.json["objects"].as_array().is_some_and(|all| all.len() == 9), "{}", taken.json);
 
-    // Somebody else's are in use when it comes back.
+    // The database has other objects when the restore begins.
     let other = "DROP VIEW a_upon; DROP TRIGGER odd_first; DROP PROCEDURE `say it`; DROP EVENT nightly; DROP VIEW counted;
         DELETE FROM odd WHERE id = 0; CREATE TRIGGER later AFTER DELETE ON odd FOR EACH ROW INSERT INTO seen (what) VALUES ('gone');
         CREATE VIEW later AS SELECT 1 AS one; ALTER VIEW z_base AS SELECT 2 AS two";
@@ -120,7 +121,7 @@ async fn a_restore_brings_back_working_stored_objects() -> Result<()> {
     run(&stack, &["restore", "acme"], &failing).await?.expect(1)?;
     ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "what was in use is not in its place again");
     assert_equal(&spoilt.1, &sums(&stack.urls.root, "acme").await?, "after a restore that failed")?;
-    // Killed while they are away, and undone by somebody else.
+    // A kill leaves them removed, and the undo of the next attempt puts them back.
     killed_at(&stack, &["restore", "acme"], "restore.before_rename").await?;
     run(&stack, &["restore", "acme"], &[("FAILPOINTS", "restore.load_backup=error")]).await?.expect(1)?;
     ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "what a kill had taken away is lost");
@@ -140,7 +141,7 @@ async fn a_restore_brings_back_working_stored_objects() -> Result<()> {
     ensure!(copied == before, "{copied:#?}");
     works(&stack, "copy", "as a new tenant").await?;
 
-    // In a copy the name of the first tenant's database would lead into it.
+    // A copied view that names the first tenant's database would read from it.
     run(&stack, &["restore", "acme"], &[]).await?.expect(0)?;
     let crossing = "CREATE VIEW crossing AS SELECT COUNT(*) FROM ai_shifu_tenant_copy.odd";
     maker.execute(sqlx::raw_sql(&format!("USE `{}`; {crossing}", database("acme")))).await?;
@@ -149,7 +150,7 @@ async fn a_restore_brings_back_working_stored_objects() -> Result<()> {
     ensure!(refused.errors.contains("view crossing names the database ai_shifu_tenant_copy"), "{}", refused.errors);
     works(&stack, "acme", "after a restore that was refused").await?;
 
-    // What cannot be saved makes no backup.
+    // A backup refuses an object that it cannot save.
     if harness::servers::mysql::selected().is_none() {
         root.execute(sqlx::raw_sql(&format!(
             "USE `{}`; DROP VIEW crossing; CREATE SEQUENCE next_one",

@@ -1,4 +1,4 @@
-//! The system database is lost, altogether, and comes back.
+//! The whole system database is lost and restored.
 
 use super::{REFUSED, assert_equal, run, with_store};
 use crate::world::{self, SOON};
@@ -39,7 +39,7 @@ async fn a_restored_system_database_serves_as_before() -> Result<()> {
     }
     run(&stack, &["restore", "--system", "--json"], &env).await?.expect(0)?;
     let mut after = checksum::of_database(&stack.urls.root, "ai_shifu_system").await?;
-    // The catalogue knows of the backup only since it was whole.
+    // The catalogue has the backup only since it was complete.
     let mut expected = before.clone();
     for sums in [&mut expected, &mut after] {
         for table in ["saas_backups", "saas_encryption_counts"] {

@@ -1,4 +1,4 @@
-//! A job of each kind: how it is asked for, and what holds once it has succeeded or was undone.
+//! A job of each kind: how to request it, and what holds once it has succeeded or was undone.
 
 use crate::operations::audit;
 use crate::world::{self, SOON};
@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::mysql::MySqlConnectOptions;
 
-/// A tenant for which a job can be asked for.
+/// A tenant for which a job can be requested.
 pub struct Job {
     pub kind: JobKind,
     pub tenant: String,
@@ -18,7 +18,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Brings a tenant so far that a job of this kind is the next thing.
+    /// Creates a tenant for which a job of this kind can be requested.
     pub async fn prepare(stack: &Stack, kind: JobKind, name: &str) -> Result<Self> {
         let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
         let former = match kind {
@@ -47,7 +47,7 @@ impl Job {
         Ok(Self { kind, tenant, former })
     }
 
-    /// Asks for the job and gives its operation.
+    /// Requests the job and returns its operation.
     pub async fn begin(&self, stack: &Stack) -> Result<String> {
         let (admin, tenant) = (stack.admin(), &self.tenant);
         let reply = match self.kind {
@@ -77,7 +77,7 @@ impl Job {
             JobKind::Enforce => {
                 let path = format!("/admin/tenants/{tenant}/suspend");
                 ensure!(admin.post(&path, json!({"reason": "unpaid"})).await?.status == 200);
-                // The answer of a suspension does not name its job.
+                // The answer to a suspension does not name its job.
                 let newest = "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND kind = 'enforce' ORDER BY operation_id DESC LIMIT 1";
                 let mut system = world::system(stack).await?;
                 return Ok(sqlx::query_scalar(newest).bind(tenant).fetch_one(&mut system).await?);
@@ -87,7 +87,7 @@ impl Job {
         Ok(reply.operation_id()?.to_owned())
     }
 
-    /// What holds once the job has succeeded.
+    /// Checks what must hold once the job has succeeded.
     pub async fn succeeded(&self, stack: &Stack) -> Result<()> {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
@@ -99,7 +99,7 @@ impl Job {
             JobKind::Purge => "purged",
         };
         ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
-        // A configuration or a schema is no credential, and an audit changes none.
+        // Neither a configuration nor a schema nor an audit changes the credential.
         let replaced = !matches!(kind, JobKind::Configure | JobKind::Migrate | JobKind::Audit);
         if let Some(former) = self.former.as_ref().filter(|_| replaced) {
             ensure!(former.connect().await.is_err(), "the former credential of {tenant} logs in");
@@ -110,7 +110,7 @@ impl Job {
         Ok(())
     }
 
-    /// What holds once the job was undone.
+    /// Checks what must hold once the job was undone.
     pub async fn undone(&self, stack: &Stack) -> Result<()> {
         let tenant = stack.admin().tenant(&self.tenant).await?;
         match &self.former {

@@ -1,4 +1,4 @@
-//! Rows to count, and the recount of them by queries that share nothing with the services.
+//! Rows to count, and a recount by queries that share nothing with the services.
 
 use crate::world;
 use anyhow::{Context, Result, ensure};
@@ -7,8 +7,8 @@ use harness::servers::mysql;
 use harness::stack::Stack;
 use sqlx::MySqlConnection;
 
-/// Orders and study records of some users over some fifty days, of every status, deleted ones among them, at the edges of
-/// days too; and an access log.
+/// Inserts orders and study records of some users over some fifty days, in every status, with deleted rows and rows at
+/// the edges of days, and an access log.
 pub async fn plant(stack: &Stack, tenant: &str, rows: u64, today: NaiveDate) -> Result<()> {
     let mut root = world::root(stack).await?;
     let mut state = rows;
@@ -49,8 +49,8 @@ pub async fn plant(stack: &Stack, tenant: &str, rows: u64, today: NaiveDate) -> 
     insert("ai_shifu_system.saas_access_logs", "tenant_id, user_id, created_at", log).await
 }
 
-/// Eleven figures, each by a query of its own: users, active users, orders, paid orders, revenue, study records, then of
-/// the day orders, paid orders, revenue, study records.
+/// Ten figures, each by a query of its own: users, active users, orders, paid orders, revenue, study records, and the
+/// orders, paid orders, revenue and study records of the day.
 pub async fn recount(root: &mut MySqlConnection, tenant: &str, day: NaiveDate) -> Result<Vec<String>> {
     let (orders, studies) = (
         format!("FROM ai_shifu_tenant_{tenant}.order_orders WHERE deleted = 0 AND DATE(created_at)"),
@@ -78,7 +78,7 @@ pub async fn recount(root: &mut MySqlConnection, tenant: &str, day: NaiveDate) -
     Ok(figures)
 }
 
-/// What is kept, in the system database and in the tenant's own, is what a recount says.
+/// The stored statistics, in the system database and in the tenant's own, equal a recount.
 pub async fn check(stack: &Stack, tenant: &str, day: NaiveDate) -> Result<()> {
     let mut root = world::root(stack).await?;
     let counted = recount(&mut root, tenant, day).await?;
@@ -104,7 +104,7 @@ pub async fn check(stack: &Stack, tenant: &str, day: NaiveDate) -> Result<()> {
     Ok(())
 }
 
-/// Tenants of three tables, with rows and marks as provisioning would leave them.
+/// Creates tenants of three tables, with the rows and ownership markers that provisioning would leave.
 pub async fn make_cheaply(root: &mut MySqlConnection, tenants: usize) -> Result<()> {
     let on_mysql = mysql::selected().is_some();
     let mark = if on_mysql {

@@ -1,18 +1,17 @@
-//! A tenant as the test of answers knows it: when it was stopped, and when it was asked to serve again.
+//! A tenant as the test of answers sees it: when it was stopped, and when it was asked to serve again.
 
 use super::BOUND;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// A tenant as this test knows it.
 pub struct Tenant {
     pub id: String,
-    /// Renamed and rotated at most, so every answer must be a success.
+    /// The tenant is only renamed and rotated, so every answer must be a success.
     pub steady: bool,
     stops: Mutex<Vec<Stop>>,
 }
 
-/// From the acceptance of a suspension or deletion to the sending of the command that undid it.
+/// The time from the acceptance of a suspension or deletion to the command that undoes it.
 struct Stop {
     accepted: Instant,
     undone: Option<Instant>,
@@ -34,7 +33,7 @@ impl Tenant {
         }
     }
 
-    /// Whether a request of this time must have been refused.
+    /// Whether a request of this time must be refused.
     pub fn refuses(&self, begun: Instant, ended: Instant) -> bool {
         let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
         stops.iter().any(|stop| begun > stop.accepted + BOUND && stop.undone.is_none_or(|undone| ended < undone))

@@ -1,4 +1,4 @@
-//! The callers, and the rows that they could be shown.
+//! The callers, and the rows that they must or must not see.
 
 use super::canary;
 use crate::world::{self, SOON};
@@ -8,10 +8,10 @@ use harness::wait;
 use serde_json::json;
 use sqlx::Executor;
 
-/// Who asks.
+/// A caller.
 pub struct Caller {
     pub name: &'static str,
-    /// `None`: a token that nobody has, or none.
+    /// `None` for a caller with an unknown token or none.
     pub member: Option<Member>,
     pub token: Option<String>,
 }
@@ -29,7 +29,7 @@ pub async fn callers(stack: &Stack) -> Result<Vec<Caller>> {
     for (tenant, domains) in
         [("t1", ["t1.example.com", "bücher.example"]), ("t2", ["t2.example.com", "bucher.example"])]
     {
-        // The largest plan: it is not its limits that are looked at.
+        // The tenant has the largest plan, because this test is not about its limits.
         let body = json!({"tenant_id": tenant, "tenant_name": tenant, "tenant_domain": domains[0],
                           "plan_type": "enterprise"});
         ensure!(admin.post("/admin/tenants", body).await?.status == 202);
@@ -62,7 +62,7 @@ pub async fn callers(stack: &Stack) -> Result<Vec<Caller>> {
     Ok(callers)
 }
 
-/// Rows of every table that is read, about every user.
+/// Inserts rows about every user into every table that a route reads.
 pub async fn plant(stack: &Stack, tenant: &str, callers: &[Caller]) -> Result<()> {
     let (mut root, canary) = (world::root(stack).await?, canary(tenant));
     root.execute(format!("USE `ai_shifu_tenant_{tenant}`").as_str()).await?;

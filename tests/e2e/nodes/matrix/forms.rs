@@ -1,4 +1,4 @@
-//! Ways to say, or to pretend to say, which tenant a request is for; and which one each means.
+//! Ways to name a tenant in a request, or to pretend to, and the tenant that each means.
 //!
 //! `t1` has the domains `t1.example.com` and `bücher.example`, `t2` has `t2.example.com` and `bucher.example`.
 
@@ -6,24 +6,24 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     Tenant(&'static str),
-    /// No tenant has this host: the default tenant or 404, as `routing.unknown_host` says.
+    /// No tenant has this host. The default tenant answers, or 404, as `routing.unknown_host` says.
     Nobody,
-    /// A tenant was named that does not exist.
+    /// The form names a tenant that does not exist.
     Missing,
-    /// The request is refused with this status and code, whoever asks.
+    /// The request is refused with this status and code for every caller.
     Refused(u16, &'static str),
-    /// It is no HTTP: refused before anything of ours sees it.
+    /// The bytes are no HTTP. The HTTP library refuses them before our code sees them.
     Broken,
 }
 
-/// One form. What every request has beside it (a method, a path, a token) is added by [`Form::request`].
+/// One form. [`Form::request`] adds the method, the path and the token.
 #[derive(Clone)]
 pub struct Form {
     pub name: String,
     pub means: Means,
-    /// To the node that believes the forwarded headers of this machine.
+    /// The request goes to the node that trusts forwarded headers of this machine.
     pub by_proxy: bool,
-    /// Before the path: `http://host` in an absolute target.
+    /// The text before the path: `http://host` in an absolute target.
     origin: String,
     query: &'static str,
     version: &'static str,
@@ -66,7 +66,7 @@ const BAD_HOST: Means = Means::Refused(400, "invalid_host");
 const BAD_ID: Means = Means::Refused(422, "invalid_tenant_id");
 const CONTRADICTION: Means = Means::Refused(400, "bad_request");
 
-/// All of them.
+/// All forms.
 pub fn forms() -> Vec<Form> {
     let mut forms: Vec<Form> = hosts();
     forms.extend(lines());
@@ -74,7 +74,7 @@ pub fn forms() -> Vec<Form> {
     forms
 }
 
-/// One `Host`, said in many ways.
+/// One `Host` header in many spellings.
 fn hosts() -> Vec<Form> {
     let texts: &[(&str, Means)] = &[
         ("t1.example.com", T1),
@@ -85,7 +85,7 @@ fn hosts() -> Vec<Form> {
         ("t1.example.com.", T1),
         ("t1.example.com.:443", T1),
         ("  t1.example.com  ", T1),
-        // IDNA's normal form: full width, ideographic stops, soft hyphens, case, composition.
+        // Spellings with the same normal form in IDNA: full width, ideographic stops, soft hyphens, case, composition.
         ("ｔ１.example.com", T1),
         ("t1。example。com", T1),
         ("t\u{ad}1.example.com", T1),
@@ -97,7 +97,7 @@ fn hosts() -> Vec<Form> {
         ("bucher.example", T2),
         ("t1\u{200d}.example.com", BAD_HOST),
         ("xn--a.example.com", BAD_HOST),
-        // The first of three labels and more names a tenant, on any domain.
+        // The first of three or more labels names a tenant on any domain.
         ("t2.t1.example.com", T2),
         ("t1.t2.example.com", T1),
         ("t1.example.com.evil.org", T1),
@@ -115,7 +115,7 @@ fn hosts() -> Vec<Form> {
         ("cdn.example.com", Means::Nobody),
         ("static.example.com", Means::Nobody),
         ("WWW.t1.example.com", Means::Nobody),
-        // Addresses and single labels are nobody's.
+        // No tenant has an address or a single label.
         ("127.0.0.1", Means::Nobody),
         ("127.0.0.1:8082", Means::Nobody),
         ("127.1", Means::Nobody),
@@ -125,7 +125,7 @@ fn hosts() -> Vec<Form> {
         ("[::1]:8082", Means::Nobody),
         ("localhost", Means::Nobody),
         ("t1", Means::Nobody),
-        // No host at all.
+        // These are no hosts.
         ("", BAD_HOST),
         (":80", BAD_HOST),
         (".", BAD_HOST),
@@ -161,7 +161,7 @@ fn hosts() -> Vec<Form> {
     forms
 }
 
-/// Several lines of a head: two hosts, tenant headers, forwarded hosts.
+/// Several header lines: two hosts, tenant headers, forwarded hosts.
 fn lines() -> Vec<Form> {
     const HOST: &str = "Host: t1.example.com";
     let cases: &[(&[&str], Means)] = &[
@@ -173,7 +173,7 @@ fn lines() -> Vec<Form> {
         (&["host: t2.example.com", HOST], BAD_HOST),
         (&["Host: t1.example.com\r\n t2.example.com"], Means::Broken),
         (&["Host : t2.example.com", HOST], Means::Broken),
-        // A tenant by its id comes before the host.
+        // A tenant id takes precedence over the host.
         (&["X-Tenant-ID: t1", "Host: t2.example.com"], T1),
         (&["X-Tenant-ID: t2", HOST], T2),
         (&["x-tenant-id: t2", HOST], T2),
@@ -200,7 +200,7 @@ fn lines() -> Vec<Form> {
         (&["X-Tenant-ID: ｔ2", HOST], BAD_ID),
         (&["X-Tenant-ID: admin", HOST], BAD_ID),
         (&["X-Tenant-ID: *", HOST], BAD_ID),
-        // What says nothing to us.
+        // The node ignores these headers.
         (&["X_Tenant_ID: t2", HOST], T1),
         (&["X-Tenant: t2", HOST], T1),
         (&["X-Forwarded-Host: t2.example.com", HOST], T1),
@@ -220,7 +220,7 @@ fn lines() -> Vec<Form> {
     let bytes = |lines: &[&str]| lines.iter().map(|line| line.as_bytes().to_vec()).collect();
     let mut forms: Vec<Form> =
         cases.iter().map(|(lines, means)| Form::new(lines.join(" | "), bytes(lines), *means)).collect();
-    // The same machine as a proxy that is believed.
+    // The same machine is a trusted proxy for the other node.
     for (lines, means) in [
         (vec!["X-Forwarded-Host: t2.example.com", HOST], T2),
         (vec!["X-Forwarded-Host: T2.Example.com:443", HOST], T2),

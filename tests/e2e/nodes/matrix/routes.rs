@@ -1,22 +1,22 @@
-//! The routes of a data node, and whose answer each gives.
+//! The routes of a data node, and whose data each shows.
 
 use anyhow::{Context, Result, ensure};
 use harness::stack::Stack;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Whose answer it is.
+/// Whose data a route shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// The tenant: any member may ask.
+    /// The tenant's: any member may ask.
     Tenant,
-    /// The user in the path: themselves, admins and viewers may ask.
+    /// The user's in the path: the user, admins and viewers may ask.
     User,
-    /// The tenant: members who may change something make an order, whose course names the tenant they belong to.
+    /// The tenant's: members who may change something make an order, whose course names their own tenant.
     NewOrder,
-    /// The default tenant, whatever the request names, in the envelope of the old application.
+    /// The default tenant's, whatever the request names, in the envelope of the old application.
     Old,
-    /// No tenant at all: the process itself.
+    /// No tenant: the route shows the process itself.
     Process,
 }
 
@@ -24,7 +24,7 @@ pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
     pub about: About,
-    /// Whether rows of the tenant's database are in the answer.
+    /// Whether the answer contains rows of the tenant's database.
     pub rows: bool,
 }
 
@@ -48,8 +48,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/metrics", about: About::Process, rows: false },
 ];
 
-/// A route that is not in [`ROUTES`] is a route that nobody has thought about here. They are read from the node's own
-/// document of its API, which the router makes from the routes.
+/// Fails if the node has a route that is not in [`ROUTES`]. The router makes the OpenAPI document from its routes, so
+/// the document lists them all.
 pub async fn every_route_is_listed(stack: &Stack) -> Result<()> {
     let reply = stack.tenant_api(0).request("GET", "/openapi.json", &[]).await?;
     let document: Value = reply.expect(200)?;

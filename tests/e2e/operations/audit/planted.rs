@@ -16,7 +16,7 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
     let world = World::make(&mut stack).await?;
     ensure!(audit(&admin, false).await?.found == Found::new(), "a quiet fleet has a finding");
 
-    // A session that outlives the lock of its account, for as long as this test holds it.
+    // The test holds a session that outlives the lock of its account.
     let _session = world.plant(&stack).await?;
     let report = audit(&admin, false).await?;
     let expected: Found = world.drifts.iter().map(|(kind, whose, _)| (kind.to_string(), whose.clone())).collect();
@@ -65,11 +65,11 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
     Ok(())
 }
 
-/// Tenants for drifts, and what is expected of an audit: kind, whose, whether it is repaired.
+/// Tenants for drifts, and what an audit must find: the kind, the tenant or thing, and whether it is repaired.
 struct World {
     drifts: Vec<(&'static str, String, bool)>,
     installation: String,
-    /// What the names of this installation's users begin with.
+    /// The prefix of the names of this installation's users.
     prefix: String,
 }
 
@@ -89,7 +89,7 @@ impl World {
             ("user_left", "d-host", true),
             ("user_left", "d-purged", true),
             ("credential_missing", "d-credential", true),
-            // The one whose name was forgotten.
+            // The user whose name the credential no longer has.
             ("user_left", "d-credential", true),
             ("rotation_left", "d-rotation", true),
             ("session_left", "d-session", true),
@@ -97,7 +97,7 @@ impl World {
             ("database_missing", "d-database", false),
             ("database_unmarked", "d-mark", false),
             ("schema_differs", "d-schema", false),
-            // Schema 0 has no tables, so none is missing there.
+            // Schema 0 has no tables, so none is missing.
             ("table_missing", "d-tables", false),
             ("database_orphan", "d-failed", false),
         ];
@@ -130,7 +130,7 @@ impl World {
         Ok(Self { drifts, installation, prefix })
     }
 
-    /// Plants everything. The session is to be held open.
+    /// Plants every drift. The caller must hold the returned session.
     async fn plant(&self, stack: &Stack) -> Result<MySqlConnection> {
         let mut root = world::root(stack).await?;
         let mut system = world::system(stack).await?;
@@ -157,7 +157,7 @@ impl World {
         ];
         let second = user("d-second").await?;
         statements.push(format!("CREATE USER '{}_b'@'%'", second.trim_end_matches("_a")));
-        // A user's name without the server: by the digest that both its names share.
+        // The name of a user without the server: it contains a digest of the tenant's id.
         let digest = "SELECT CONVERT(LEFT(SHA2('d-purged', 256), 16) USING utf8mb4)";
         let purged: String = sqlx::query_scalar(digest).fetch_one(&mut root).await?;
         statements.push(format!("CREATE USER '{}{purged}_a'@'%'", self.prefix));
@@ -186,7 +186,7 @@ impl World {
     }
 }
 
-/// Writes the mark of a database, which is made if it is not there.
+/// Writes the ownership marker of a database, which it creates if necessary.
 async fn set_mark(root: &mut MySqlConnection, database: &str, text: &str) -> Result<()> {
     root.execute(format!("CREATE DATABASE IF NOT EXISTS `{database}`").as_str()).await?;
     let text = text.replace('\'', "''");

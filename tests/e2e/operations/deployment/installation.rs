@@ -1,4 +1,4 @@
-//! The steps of the compose file, done without containers.
+//! Carries out the steps of the compose file without containers.
 
 use super::{checkers, compose, deploy, keys, output};
 use crate::world::{self, SOON};
@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tokio::process::Command;
 
-/// What `compose.yaml` does in its order: secrets, accounts, migration, rights, services; with its secrets, its SQL and its
-/// environments.
+/// The steps of `compose.yaml` in their order: secrets, accounts, migration, rights, services. They use its secrets,
+/// its SQL and its environments.
 #[tokio::test]
 async fn the_steps_of_the_compose_file_start_an_installation() -> Result<()> {
     let file = compose(&checkers().await?).await?;
@@ -31,7 +31,7 @@ async fn the_steps_of_the_compose_file_start_an_installation() -> Result<()> {
         ensure!(of_somebody_else || secrets.join(name).is_file(), "secrets.sh does not make {name}");
     }
 
-    // The services get what the file gives them, with these paths in place of those in the containers.
+    // The services get the environment of the file, with local paths for those in the containers.
     for role in Role::ALL {
         for (name, value) in file["services"][role.binary()]["environment"].as_object().context("an environment")? {
             if let Some(secret) = value.as_str().and_then(|value| value.strip_prefix("/run/secrets/")) {
@@ -79,7 +79,7 @@ async fn the_steps_of_the_compose_file_start_an_installation() -> Result<()> {
     let api = stack.tenant_api(0);
     let served = world::served(&api, "acme.example.com", &token).await?;
     assert_eq!(world::order_bids(&served), ["o-1"]);
-    // The passwords are those of the secrets: what the harness knew is out of date.
+    // The passwords are those of the secrets, so the harness's own no longer work.
     let old = vec![("SYSTEM_DB_URL_FILE".to_owned(), String::new())];
     ensure!(!stack.output(Role::ControlPlane, &["token", "list"], &old).await?.status.success());
     Ok(())

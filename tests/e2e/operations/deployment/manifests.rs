@@ -77,7 +77,8 @@ async fn the_manifests_are_valid_and_keep_the_rules() -> Result<()> {
         let named: BTreeSet<&str> = of_kind(kind).iter().filter_map(|one| one["metadata"]["name"].as_str()).collect();
         assert_eq!(&named, of, "{kind}");
     }
-    // Everything is closed but what a service needs: the servers, names, traces, backups; and whoever asks it.
+    // The policies close everything except what a service needs: the servers, DNS, traces, backups, and its own
+    // clients.
     let ports = |of: &str, way: &str| -> BTreeSet<String> {
         let policies = of_kind("NetworkPolicy");
         let policies = policies.into_iter().map(|policy| &policy["spec"]);

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, ensure};
 use harness::install::{self, Tool};
 use tokio::process::Command;
 
-/// What `systemd-analyze security` may give a unit: 0 is closed to all, 10 open to all; 2 is "OK".
+/// The highest exposure that `systemd-analyze security` may report for a unit, from 0 (confined) to 10. It calls 2
+/// "OK".
 const EXPOSURE: f64 = 1.5;
 
 #[tokio::test]
@@ -18,7 +19,7 @@ async fn the_units_are_valid_and_confined() -> Result<()> {
         let path = entry?.path();
         let name = path.file_name().context("a name")?.to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path)?;
-        // The programs are not installed here; another stands for them.
+        // The programs are not installed here, so another one replaces them.
         let text: Vec<String> = text
             .lines()
             .map(|line| match line.starts_with("ExecStart=") {
