@@ -1,4 +1,4 @@
-//! What may differ from what the events say.
+//! The kinds of differences between what the events say and what is there.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ macro_rules! drifts {
                 match self { $(Self::$name => $what,)* }
             }
 
-            /// How an audit repairs it; `None`: somebody has to look.
+            /// How an audit repairs it; `None`: it does not, and the operator must.
             pub fn repair(self) -> Option<&'static str> {
                 match self { $(Self::$name => $repair,)* }
             }
@@ -34,28 +34,28 @@ macro_rules! drifts {
 
 drifts! {
     DatabaseMissing "database_missing" "the tenant's database is not there" None;
-    DatabaseUnmarked "database_unmarked" "the database in the place of the tenant's does not bear the tenant's mark" None;
-    DatabaseOrphan "database_orphan" "a database bears our mark and no tenant should have it" None;
+    DatabaseUnmarked "database_unmarked" "the database with the name of the tenant's does not carry the tenant's ownership marker" None;
+    DatabaseOrphan "database_orphan" "a database carries an ownership marker of this installation and belongs to no tenant" None;
     SchemaDiffers "schema_differs" "the database has another schema than the events say" None;
     TableMissing "table_missing" "the database lacks tables of its schema" None;
-    RotationLeft "rotation_left" "keeps the credential of a rotation that is over" Some("forgotten");
-    CredentialLeft "credential_left" "a credential is kept of a tenant that has no database" Some("forgotten");
+    RotationLeft "rotation_left" "a credential of a rotation that has ended is still stored" Some("forgotten");
+    CredentialLeft "credential_left" "a credential is stored for a tenant that has no database" Some("forgotten");
     UserLeft "user_left" "a user of the tenant is there that should not be" Some("locked, its sessions ended, dropped");
     UserOrphan "user_orphan" "a user has a name of this installation and belongs to no tenant" Some("locked, its sessions ended, dropped");
-    CredentialMissing "credential_missing" "has a database and no credential is kept" Some("made anew, with its user");
-    CredentialUnreadable "credential_unreadable" "the kept password does not open with the key ring" None;
-    UserMissing "user_missing" "the tenant's user is not there" Some("made anew with the kept password");
-    PasswordDiffers "password_differs" "the kept credential does not log in" Some("the user was given the kept password");
-    GrantsDiffer "grants_differ" "the tenant's user has other rights than those on its rows" Some("granted anew");
+    CredentialMissing "credential_missing" "has a database and no stored credential" Some("made again, with its user");
+    CredentialUnreadable "credential_unreadable" "the stored password does not open with the key ring" None;
+    UserMissing "user_missing" "the tenant's user is not there" Some("made again with the stored password");
+    PasswordDiffers "password_differs" "the stored credential does not log in" Some("the user was given the stored password");
+    GrantsDiffer "grants_differ" "the tenant's user has other rights than those on its rows" Some("granted again");
     LimitDiffers "limit_differs" "the server allows the tenant another number of connections" Some("set to the tenant's limit");
     AccountLocked "account_locked" "the account is locked and its tenant is to be served" Some("unlocked");
     AccountOpen "account_open" "the account is open and its tenant is not to be served" Some("locked, its sessions ended");
     SessionLeft "session_left" "there are sessions of a user that cannot log in" Some("ended");
-    OpenToAll "open_to_all" "the server gives everybody rights" None;
+    OpenToAll "open_to_all" "the server gives rights to all its users" None;
     ServerUnreadable "server_unreadable" "the administrator's account may not read the server's accounts" None;
-    ServerNotSeen "server_not_looked_at" "no provisioner has looked at the server" None;
+    ServerNotSeen "server_not_looked_at" "no provisioner has checked the server" None;
     JobMissing "job_missing" "is being provisioned and has no job" None;
-    JobStuck "job_stuck" "has a job that was due long ago and that nobody does" None;
+    JobStuck "job_stuck" "has a job that was due long ago and that no worker takes" None;
     ProjectionDiffers "projection_differs" "rows differ from the events; `control-plane rebuild --check` names them" Some("rebuilt from the events");
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// How long a job of an audit is tried, and waits for other jobs of its tenant.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest subject and detail kept.
+/// Longest subject and detail stored.
 const SUBJECT_CHARS: usize = 150;
 const DETAIL_CHARS: usize = 500;
 
@@ -40,7 +40,7 @@ pub struct Finding {
 pub struct Row<'a> {
     /// The audit.
     pub audit_id: &'a str,
-    /// The server looked at.
+    /// The server that was compared.
     pub server: &'a str,
     /// The tenant; empty for none.
     pub tenant: &'a str,
@@ -80,8 +80,8 @@ pub async fn of_job(executor: impl MySqlExecutor<'_>, operation_id: Uuid) -> Res
     Ok(row.map(|(audit_id, repair, passed_over)| Audit { audit_id, repair, passed_over }))
 }
 
-/// Keeps how many tenants a job has compared, and how many it left out.
-pub async fn tell_compared(
+/// Stores how many tenants a job has compared, and how many it left out.
+pub async fn record_compared(
     executor: impl MySqlExecutor<'_>,
     operation_id: Uuid,
     compared: usize,
@@ -96,8 +96,8 @@ pub async fn tell_compared(
         .map(drop)
 }
 
-/// Keeps findings; one that is kept already stays what it is and gets the new detail.
-pub async fn keep(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
+/// Stores findings; one that is stored already keeps its outcome and gets the new detail.
+pub async fn store(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
     for finding in findings {
         sqlx::query(
             "INSERT INTO saas_audit_findings (audit_id, server_id, tenant_id, kind, subject, detail, outcome, found_at)
@@ -115,8 +115,8 @@ pub async fn keep(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Fi
     Ok(())
 }
 
-/// What is kept of the tenant and has not been repaired.
-pub async fn kept(executor: impl MySqlExecutor<'_>, row: Row<'_>) -> Result<Vec<Finding>, sqlx::Error> {
+/// The stored findings of the tenant that have not been repaired.
+pub async fn stored(executor: impl MySqlExecutor<'_>, row: Row<'_>) -> Result<Vec<Finding>, sqlx::Error> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT kind, subject, detail FROM saas_audit_findings
          WHERE audit_id = ? AND server_id = ? AND tenant_id = ? AND outcome = 'found' ORDER BY kind, subject",

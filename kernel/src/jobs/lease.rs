@@ -1,4 +1,4 @@
-//! Claiming a job, keeping it, and recording what came of it.
+//! Claiming a job, renewing its lease, and recording its outcome.
 
 use super::kind::kinds_of;
 use super::{JobKind, Lane};
@@ -9,14 +9,14 @@ use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Longest error kept in a job's row.
+/// Longest error stored in a job's row.
 const ERROR_CHARS: usize = 1000;
 
 /// Why a worker could not record something.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The lease ran out and somebody else has the job, or it has ended. Stop touching anything of it.
-    #[error("the job belongs to somebody else now")]
+    /// The lease ran out and another worker has the job, or the job has ended. The former holder must stop.
+    #[error("another worker has the job now, or it has ended")]
     Lost,
     /// The system database failed.
     #[error("the system database failed")]
@@ -42,7 +42,7 @@ pub struct Lease {
     pub error: Option<String>,
     /// No further attempt after this one.
     pub last_attempt: bool,
-    /// The trace of whoever asked for the job.
+    /// The trace of the request for the job.
     pub traceparent: Option<String>,
     /// When the claim was asked for: the lease ends `duration` after it, on this process's own clock.
     pub claimed_at: Instant,
@@ -69,8 +69,8 @@ type Row = (String, String, String, u32, u32, bool, Option<String>, bool, Option
 
 /// Takes the oldest due job of `server` in `lane`, if there is one. Jobs whose owner's lease has run out are due again.
 /// A tenant's jobs are done one at a time, because each needs the tenant's lock at the database server; those of no
-/// tenant stand in nobody's way. Jobs of a kind, or for a tenant schema, that this program does not know are left to
-/// the newer ones that asked for them.
+/// tenant do not wait for each other. Jobs of a kind, or for a tenant schema, that this program does not know are left
+/// to the newer ones that asked for them.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
@@ -176,7 +176,7 @@ async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -
 }
 
 /// How long until a job of `server` is due, if one is waiting for its time. A job that waits for another one of its
-/// tenant is due when that one's lease ends; who ends it earlier looks again at once.
+/// tenant is due when that one's lease ends; the worker that ends it earlier polls again at once.
 pub async fn next_due(pool: &MySqlPool, server: &str, lane: Lane) -> Result<Option<Duration>, sqlx::Error> {
     let (micros,): (Option<i64>,) = sqlx::query_as(
         "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
@@ -235,7 +235,8 @@ impl Lease {
         held(result.rows_affected())
     }
 
-    /// Gives the job back: it is due again after `wait`. `undoing` says whether the next attempt undoes or goes on.
+    /// Gives the job back: it is due again after `wait`. `undoing` says whether the next attempt undoes the job's steps
+    /// or continues with them.
     pub async fn retry_after(
         &self,
         pool: &MySqlPool,
@@ -271,7 +272,8 @@ impl Lease {
         held(result.rows_affected())
     }
 
-    /// Remembers that the job has failed and why, before its steps are undone: whoever takes it over goes on undoing.
+    /// Records that the job has failed and why, before its steps are undone: a worker that takes it over continues to
+    /// undo.
     pub async fn begin_undo(&self, pool: &MySqlPool, error: &str) -> Result<(), JobError> {
         let result = sqlx::query(
             "UPDATE saas_operations SET undoing = 1, error = ? WHERE operation_id = ? AND epoch = ? AND status = 'running'",
@@ -333,7 +335,7 @@ impl From<JobError> for crate::store::CommandError {
     }
 }
 
-/// Whether a failed attempt may be repeated with hope.
+/// Whether another attempt may succeed.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     database::is_unreachable(error) || database::is_contention(error)
 }

@@ -1,4 +1,4 @@
-//! Jobs: slow work that is asked for in the transaction of its reason and done by whoever holds its lease.
+//! Jobs: slow work that is requested in the transaction of its reason and done by the worker that holds its lease.
 //!
 //! **Guarantees.** A job exists if and only if the unit of work that enqueued it committed. It belongs to one worker at
 //! a time, for as long as that worker renews the lease; a worker that takes over raises the epoch, and every write here

@@ -1,4 +1,4 @@
-//! A job as its owner sees it: the *operation* of the admin API.
+//! A job as the operator sees it: the *operation* of the admin API.
 
 use super::kind::kinds_that_block_nothing;
 use crate::domain::TenantId;
@@ -103,7 +103,7 @@ pub async fn active_operation(
     Ok(row.and_then(|(id,)| id.parse().ok()))
 }
 
-/// Ends a job as failed whose server is given up: nobody can finish or undo it there. Whoever works on it has lost it.
+/// Ends a job as failed whose server is given up: no worker can finish or undo it there. A worker that has it loses it.
 pub async fn give_up(connection: &mut MySqlConnection, operation_id: Uuid, reason: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE saas_operations SET status = 'failed', error = ?, epoch = epoch + 1, owner = NULL, lease_until = NULL,

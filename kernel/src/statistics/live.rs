@@ -40,7 +40,7 @@ pub async fn ask(pool: &MySqlPool, tenant_id: &str) -> Result<NaiveDateTime, sql
     Ok(now)
 }
 
-/// What is known now to the one who asked at `asked`.
+/// The newest answer to a question that was asked at `asked`.
 pub async fn answered(pool: &MySqlPool, tenant_id: &str, asked: NaiveDateTime) -> Result<Answer, sqlx::Error> {
     type Row = (Option<NaiveDateTime>, Option<String>, Option<NaiveDateTime>, Option<String>);
     let row: Option<Row> =

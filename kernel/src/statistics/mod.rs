@@ -6,7 +6,7 @@
 //! Each is counted by itself: joined, the rows of one table would multiply those of the other.
 //!
 //! **Guarantees.** A day of a tenant is one row, in the tenant's `tenant_statistics` and here; counting it again
-//! replaces it, and nothing is added up over rows. An access log that was removed counts nobody any more, so
+//! replaces it, and nothing is added up over rows. A removed access log shows no users any more, so
 //! `active_users` is never lowered. Whoever counts holds a lease with an epoch ([`Collection`]).
 
 mod collections;

@@ -1,4 +1,4 @@
-//! One look at one tenant's database, as a node would use it.
+//! One check of one tenant's database, as a node would use it.
 
 use super::Checker;
 use kernel::crypto::Purpose;
@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Longest time for the numbers that are shown beside: of a big tenant they are left out.
 const COUNTING: Duration = Duration::from_millis(500);
 
-/// A tenant to look at.
+/// A tenant to check.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Patient {
     pub tenant_id: String,
@@ -42,22 +42,22 @@ impl Finding {
 
 impl Checker {
     pub(super) async fn check(&self, patient: &Patient) -> Finding {
-        let finding = self.look(patient).await;
+        let finding = self.check_once(patient).await;
         // A credential that was replaced since it was read is refused, and nothing is wrong.
         if finding.reason.is_some() && !finding.unreachable {
             let now = self.patients(Some(&patient.tenant_id)).await.unwrap_or_default();
             if let Some(now) = now.into_iter().find(|now| now.db_username != patient.db_username) {
-                return self.look(&now).await;
+                return self.check_once(&now).await;
             }
         }
         finding
     }
 
-    async fn look(&self, patient: &Patient) -> Finding {
+    async fn check_once(&self, patient: &Patient) -> Finding {
         let Patient { tenant_id, db_username: username, db_password_encrypted: sealed } = patient;
         let purpose = Purpose::TenantPassword { tenant_id, username };
         let Ok(password) = self.keys.open_text(purpose, sealed) else {
-            return Finding::unhealthy(tenant_id, "the kept password does not open with the key ring");
+            return Finding::unhealthy(tenant_id, "the stored password does not open with the key ring");
         };
         let database = format!("ai_shifu_tenant_{tenant_id}");
         let options = self.server.login(username, password.expose_secret(), &database);
@@ -102,7 +102,7 @@ async fn counts(connection: &mut MySqlConnection) -> Result<(u64, u64), sqlx::Er
 /// In our own words: the server's hold names of hosts and users.
 fn failed(tenant_id: &str, error: &sqlx::Error) -> Finding {
     let reason = match database::number(error) {
-        // All its connections are in use: somebody is being served.
+        // All connections of the tenant are in use, so it is being served.
         Some(1203 | 1226) => {
             return Finding { reason: None, ..Finding::unhealthy(tenant_id, "") };
         }

@@ -23,8 +23,8 @@ impl Checker {
             let _ = away.set(reason);
         }
         let (mut healthy, mut unhealthy) = (0_u32, 0_u32);
-        let looks = futures::stream::iter(patients.into_iter().map(|patient| self.unless_away(patient, &away)));
-        let mut findings = looks.buffer_unordered(self.connections).ready_chunks(BATCH).boxed();
+        let checks = futures::stream::iter(patients.into_iter().map(|patient| self.unless_away(patient, &away)));
+        let mut findings = checks.buffer_unordered(self.connections).ready_chunks(BATCH).boxed();
         while let Some(batch) = findings.next().await {
             let sick = batch.iter().filter(|finding| finding.reason.is_some()).count();
             unhealthy += u32::try_from(sick).unwrap_or(u32::MAX);

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 const AT_ONCE: u32 = 16;
 /// Whoever asked does not wait longer.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Without a doorbell, look this often: somebody waits for the answer.
+/// Without a doorbell, the worker polls this often: a request waits for the answer.
 const POLL: Duration = Duration::from_millis(500);
 /// A connection that was not used for so long is closed.
 const IDLE_LOOKS: u32 = 60;
@@ -25,17 +25,17 @@ const IDLE_LOOKS: u32 = 60;
 impl Statistician {
     /// Answers until the process is asked to stop.
     pub(super) async fn answer(self: Arc<Self>, shutdown: Shutdown) {
-        let mut kept: Option<MySqlConnection> = None;
+        let mut open: Option<MySqlConnection> = None;
         let mut idle = 0;
         while !shutdown.is_requested() {
             let asked = statistics::claim_asked(self.store.pool(), &self.server.id, AT_ONCE).await.unwrap_or_default();
             idle = if asked.is_empty() { idle + 1 } else { 0 };
             if idle > IDLE_LOOKS {
-                kept = None;
+                open = None;
             }
             let found_some = !asked.is_empty();
             for (tenant_id, began) in asked {
-                let counted = timeout(DEADLINE, self.now(&mut kept, &tenant_id, began)).await;
+                let counted = timeout(DEADLINE, self.now(&mut open, &tenant_id, began)).await;
                 let counted = counted.unwrap_or_else(|_| Err(CountError::TooLong));
                 let counted = counted.map_err(|error| {
                     tracing::warn!(tenant_id, cause = %chain(&error), "a tenant could not be counted");
@@ -59,15 +59,15 @@ impl Statistician {
 
     async fn now(
         &self,
-        kept: &mut Option<MySqlConnection>,
+        open: &mut Option<MySqlConnection>,
         tenant_id: &str,
         began: NaiveDateTime,
     ) -> Result<Figures, CountError> {
         let tenant_id = tenant_id.parse().map_err(|_| CountError::NoTenant)?;
         let marker = Marker::new(&self.installation, &tenant_id);
-        let mut repeated = kept.is_none();
+        let mut repeated = open.is_none();
         loop {
-            let mut connection = match kept.take() {
+            let mut connection = match open.take() {
                 Some(connection) => connection,
                 None => self.server.connect().await?,
             };
@@ -75,10 +75,10 @@ impl Statistician {
             let mut counting = Counting { connection: &mut connection, system: self.store.pool(), marker: &marker };
             match counting.count(dialect, &[began.date()]).await {
                 Ok(mut figures) => {
-                    *kept = Some(connection);
+                    *open = Some(connection);
                     return figures.pop().ok_or(CountError::NoFigures);
                 }
-                // A connection that was kept may have died since.
+                // A connection that stayed open may have died since.
                 Err(error) if !repeated && error.is_unreachable() => repeated = true,
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! The day of the whole system: counted once the tenants are, kept in `saas_daily_statistics`, and put on the
+//! The day of the whole system: counted once the tenants are, stored in `saas_daily_statistics`, and put on the
 //! noticeboard in Redis as `daily_stats:{date}` for 7 days.
 //!
 //! Nothing reads the noticeboard here; without Redis, or after it lost everything, no figure changes. While a day is

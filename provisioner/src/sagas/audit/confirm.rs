@@ -18,7 +18,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     let present = examine(context).await?;
     let row = row(context, &audit);
-    let stored = audit::kept(context.tools.store.pool(), row).await.map_err(JobError::from)?;
+    let stored = audit::stored(context.tools.store.pool(), row).await.map_err(JobError::from)?;
     let is_there = |finding: &Finding| {
         present.findings.iter().any(|now| now.kind == finding.kind && now.subject == finding.subject)
     };
@@ -47,7 +47,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     for finding in &vanished {
         audit::drop_vanished(unit.connection(), row, finding).await.map_err(JobError::from)?;
     }
-    audit::keep(unit.connection(), row, &new).await.map_err(JobError::from)?;
+    audit::store(unit.connection(), row, &new).await.map_err(JobError::from)?;
     unit.commit().await.map_err(JobError::from)?;
     let tenant_id = &context.tenant.tenant_id;
     for finding in left.iter().chain(&new) {

@@ -16,13 +16,13 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if passed_over && !context.lease.last_attempt {
         return Err(StepError::NotYet("another job of the tenant is in progress".into()));
     }
-    audit::tell_compared(pool, context.lease.operation_id, usize::from(!passed_over), usize::from(passed_over))
+    audit::record_compared(pool, context.lease.operation_id, usize::from(!passed_over), usize::from(passed_over))
         .await
         .map_err(JobError::from)?;
     if !passed_over {
         let mut tx = pool.begin().await.map_err(JobError::from)?;
         context.lease.hold(&mut tx).await?;
-        audit::keep(&mut tx, row(context, &audit), &present.findings).await.map_err(JobError::from)?;
+        audit::store(&mut tx, row(context, &audit), &present.findings).await.map_err(JobError::from)?;
         tx.commit().await.map_err(JobError::from)?;
     }
     Ok(())

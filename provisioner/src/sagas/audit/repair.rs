@@ -36,7 +36,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
                 let detail = format!("{}; not repaired: {reason}", finding.detail);
                 let refused = Finding { detail, ..finding.clone() };
                 let mut connection = context.tools.store.pool().acquire().await.map_err(JobError::from)?;
-                audit::keep(&mut connection, row(context, &audit), &[refused]).await.map_err(JobError::from)?;
+                audit::store(&mut connection, row(context, &audit), &[refused]).await.map_err(JobError::from)?;
             }
         }
     }

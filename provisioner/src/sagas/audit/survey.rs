@@ -156,14 +156,14 @@ async fn record(
     let write = async {
         let mut tx = pool.begin().await?;
         lease.hold(&mut tx).await?;
-        audit::keep(&mut tx, row, findings).await?;
+        audit::store(&mut tx, row, findings).await?;
         for finding in repaired {
             audit::repaired(&mut *tx, row, finding).await?;
         }
         for tenant_id in suspicious {
             audit::enqueue(&mut tx, &audit.audit_id, &tools.server.id, Some(tenant_id)).await?;
         }
-        audit::tell_compared(&mut *tx, lease.operation_id, compared, passed_over).await?;
+        audit::record_compared(&mut *tx, lease.operation_id, compared, passed_over).await?;
         // In the transaction of its jobs, so that no second survey enqueues them again after a kill.
         lease.finish(&mut tx, None).await?;
         tx.commit().await?;
