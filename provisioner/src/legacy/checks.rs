@@ -1,42 +1,38 @@
-//! What is odd about the source's rows: looked for before anything is moved, named with the rows, and what will be done.
+//! What is odd about the source's rows. The migrator checks this before it moves anything, names the rows and says what
+//! it will do about them.
 
 use super::LegacyError;
 use super::error::is_denied;
 use super::mapping::{MAPPED, REFERENCES};
 use super::members::FIT;
-use super::routes::Route;
+use super::table_plan::TablePlan;
 use crate::tables::TableError;
 use kernel::database::{self, sql};
 use serde::Serialize;
 use sqlx::{Executor, MySqlConnection, Row};
 
-/// Rows named for each problem, unless more are asked for.
+/// How many rows are named for each problem unless the operator sets another number.
 pub const NAMED: u32 = 20;
 
-/// Something about the source's rows that an operator should know.
+/// Something odd about the source's rows, for the operator.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
-    /// Which kind.
     pub kind: Kind,
-    /// In which table.
     pub table: String,
-    /// In which column.
     pub column: String,
-    /// How many rows.
     pub rows: u64,
-    /// Primary keys of the first: twenty, or as many as were asked for.
+    /// Primary keys of the first of them.
     pub ids: Vec<String>,
-    /// What will be done about it.
+    /// What the migrator does about it.
     pub action: &'static str,
 }
 
-/// Kinds of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `user_info.user_id` is empty.
     EmptyUserId,
-    /// `user_info.user_id` is none that a member can have.
+    /// `user_info.user_id` has a form that no member's id may have.
     UnfitUserId,
     /// Another row of `user_info` has an id that the database holds equal.
     DuplicateUserId,
@@ -44,27 +40,27 @@ pub enum Kind {
     Orphan,
     /// A date of zeros, or one without a month or a day.
     ZeroDate,
-    /// The storage engine knows no snapshots.
+    /// The storage engine of the table has no snapshots.
     NoSnapshot,
-    /// Rows have no whole number to be cut into chunks by.
+    /// The primary key is no whole number, so the rows cannot be cut into chunks.
     NoKey,
     /// Triggers, routines and events.
     Code,
 }
 
-/// What makes a move impossible that the schemas alone do not show. Cheap: an import asks it too.
+/// What makes a move impossible and the schemas do not show. It is cheap, so an import checks it too.
 pub async fn refusals(
     connection: &mut MySqlConnection,
-    routes: &[Route],
+    tables: &[TablePlan],
     nulls: &[(String, String)],
 ) -> Result<Vec<String>, LegacyError> {
     let mut refusals = Vec::new();
-    for route in routes {
-        let read = format!("SELECT 1 FROM {} LIMIT 0", sql::identifier(&route.table)?);
+    for plan in tables {
+        let read = format!("SELECT 1 FROM {} LIMIT 0", sql::identifier(&plan.table)?);
         match connection.execute(read.as_str()).await {
             Ok(_) => {}
             Err(error) if is_denied(&error) => {
-                refusals.push(format!("the account of LEGACY_DB_URL may not read {}", route.table))
+                refusals.push(format!("the account of LEGACY_DB_URL may not read {}", plan.table))
             }
             Err(error) => return Err(error.into()),
         }
@@ -82,47 +78,48 @@ pub async fn refusals(
             ));
         }
     }
-    for route in routes.iter().filter(|route| route.mapped.is_some() && route.table.ends_with("_structs")) {
-        // Unique there by a collation that ignores case and trailing blanks, whatever the source's is.
-        let name = sql::identifier(&route.table)?;
+    for plan in tables.iter().filter(|plan| plan.mapped.is_some() && plan.table.ends_with("_structs")) {
+        // In the new schema it is unique by a collation that ignores case and trailing blanks, whatever the source's
+        // is.
+        let name = sql::identifier(&plan.table)?;
         let key = "CONVERT(t.struct_bid USING utf8mb4) COLLATE utf8mb4_unicode_ci";
         let from = format!(
             "{name} t JOIN (SELECT {key} AS bid FROM {name} t GROUP BY 1 HAVING COUNT(*) > 1) d ON d.bid = {key}"
         );
         let (rows, ids) = count(connection, &from, "t.id", NAMED).await?;
         if rows > 0 {
-            refusals.push(format!("{}.struct_bid is not unique in {rows} rows (id {})", route.table, ids.join(", ")));
+            refusals.push(format!("{}.struct_bid is not unique in {rows} rows (id {})", plan.table, ids.join(", ")));
         }
     }
     Ok(refusals)
 }
 
-/// Everything odd, with the keys of the first `named` rows. Reads every row.
+/// Everything odd about the rows, with the keys of the first `named` rows of each problem. Reads every row.
 pub async fn problems(
     connection: &mut MySqlConnection,
     database: &str,
-    routes: &[Route],
+    tables: &[TablePlan],
     named: u32,
 ) -> Result<Vec<Problem>, LegacyError> {
     let mut problems = Vec::new();
     users(connection, named, &mut problems).await?;
     references(connection, named, &mut problems).await?;
-    for route in routes {
-        zero_dates(connection, route, named, &mut problems).await?;
+    for plan in tables {
+        zero_dates(connection, plan, named, &mut problems).await?;
         let mut of_table = |kind, action| {
             problems.push(Problem {
                 kind,
-                table: route.table.clone(),
+                table: plan.table.clone(),
                 column: String::new(),
-                rows: route.rows,
+                rows: plan.rows,
                 ids: vec![],
                 action,
             });
         };
-        if !route.transactional {
-            of_table(Kind::NoSnapshot, "copied as it is at the time; `sync --final` reads it while it is locked");
+        if !plan.transactional {
+            of_table(Kind::NoSnapshot, "copied as it is at that time; `sync --final` reads it while it is locked");
         }
-        if route.key.is_none() && route.rows > 1 {
+        if plan.key.is_none() && plan.rows > 1 {
             of_table(Kind::NoKey, "copied in one transaction, from the beginning after each interruption");
         }
     }
@@ -168,8 +165,8 @@ async fn users(connection: &mut MySqlConnection, named: u32, problems: &mut Vec<
     Ok(())
 }
 
-/// Rows that name a row which is not there, by table and column: of the source, or of one place of the destination.
-pub fn orphans() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+/// All references by their old names: table, column, the table that it refers to, and that table's column.
+pub fn references_by_old_names() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
     let users = MAPPED.iter().filter_map(|mapped| Some((mapped.table, mapped.user?, "user_info", "user_id")));
     users.chain(REFERENCES.iter().map(|r| (r.table, r.column, r.target, r.key))).collect()
 }
@@ -179,7 +176,7 @@ async fn references(
     named: u32,
     problems: &mut Vec<Problem>,
 ) -> Result<(), LegacyError> {
-    for (table, column, target, key) in orphans() {
+    for (table, column, target, key) in references_by_old_names() {
         let (name, quoted, there, key) =
             (sql::identifier(table)?, sql::identifier(column)?, sql::identifier(target)?, sql::identifier(key)?);
         // An empty reference refers to nothing.
@@ -205,7 +202,7 @@ async fn references(
     Ok(())
 }
 
-/// Whether the two columns have collations that the server does not compare: then it is not known what refers to what.
+/// Whether the server cannot compare two columns because of their collations. Then it is unknown what refers to what.
 pub fn is_incomparable(error: &LegacyError) -> bool {
     match error {
         LegacyError::Tables(TableError::Database(error) | TableError::At { source: error, .. }) => {
@@ -217,15 +214,15 @@ pub fn is_incomparable(error: &LegacyError) -> bool {
 
 async fn zero_dates(
     connection: &mut MySqlConnection,
-    route: &Route,
+    plan: &TablePlan,
     named: u32,
     problems: &mut Vec<Problem>,
 ) -> Result<(), LegacyError> {
-    let dates: Vec<_> = route.columns.iter().filter(|column| column.column.is_date()).collect();
+    let dates: Vec<_> = plan.columns.iter().filter(|column| column.column.is_date()).collect();
     if dates.is_empty() {
         return Ok(());
     }
-    let table = sql::identifier(&route.table)?;
+    let table = sql::identifier(&plan.table)?;
     let mut sums = Vec::with_capacity(dates.len());
     for column in &dates {
         sums.push(format!("CAST(COALESCE(SUM({}), 0) AS CHAR)", is_zero(&sql::identifier(&column.from)?.to_string())));
@@ -236,11 +233,10 @@ async fn zero_dates(
         if database::text(&row, index)? == "0" {
             continue;
         }
-        let key =
-            route.key.as_deref().map(sql::identifier).transpose()?.map_or("NULL".into(), |key| format!("t.{key}"));
+        let key = plan.key.as_deref().map(sql::identifier).transpose()?.map_or("NULL".into(), |key| format!("t.{key}"));
         let from = format!("{table} t WHERE {}", is_zero(&format!("t.{}", sql::identifier(&column.from)?)));
         let (rows, ids) = count(connection, &from, &key, named).await?;
-        let (table, column, action) = (route.table.clone(), column.from.clone(), "copied as it is");
+        let (table, column, action) = (plan.table.clone(), column.from.clone(), "copied as it is");
         problems.push(Problem { kind: Kind::ZeroDate, table, column, rows, ids, action });
     }
     Ok(())
@@ -250,7 +246,7 @@ fn is_zero(column: &str) -> String {
     format!("(DAYOFMONTH({column}) = 0 OR MONTH({column}) = 0)")
 }
 
-/// How many rows a `FROM` has, and the keys of the first.
+/// How many rows a `FROM` clause has, and the keys of the first `named` of them.
 async fn count(
     connection: &mut MySqlConnection,
     from: &str,

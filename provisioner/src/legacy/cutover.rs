@@ -1,60 +1,52 @@
-//! `cutover`: the steps of the change as one command: backup, plan, import, sync, a last pass with the source locked, verify, switch,
-//! health.
+//! `cutover`: all steps of the change as one command: plan, backup, import, sync, a last pass with the source locked,
+//! verify, switch, health.
 //!
-//! Until the switch the old system is the one in use, whatever fails. The source is locked from the last pass until the switch
-//! is recorded, so nothing is written between them. What was waiting for that lock is written when it ends: the command looks
-//! once more and says so, because those rows are in the old database only. Stop the old application before the last step.
+//! Until the switch the old system is the one in use, whatever fails. The command locks the source from the last pass
+//! until the switch is recorded, so no client writes between them. Clients that waited for the lock write when it ends,
+//! and those rows are in the old database only. The command therefore compares the source once more and names such
+//! tables. Stop the old application before the last pass.
 
 use super::checks::NAMED;
 use super::destination::Destination;
 use super::direction::Direction;
-use super::import::{self, Wishes};
-use super::mapping::Place;
-use super::members::ACTOR;
-use super::rollback::{changed_since_cut_over, set_multi_tenant};
-use super::routes::Routing;
+use super::import::{self, ImportRequest};
+use super::mapping::TargetDatabase;
+use super::parallel::ConnectionSet;
 use super::source::{Snapshot, Source};
 use super::state::{self, Stage};
+use super::table_plan::TablePlans;
 use super::verify::{self, Report};
-use super::work::Worker;
-use super::{LegacyError, backup, plan, sync};
+use super::{LegacyError, plan, source_dump, switch, sync};
 use crate::tables::Doing;
-use kernel::domain::{Command, Rejection};
-use kernel::store::CommandError;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Passes before the last one, at most.
+/// Most passes before the last one.
 const PASSES: u32 = 3;
 
 /// What the command did.
 #[derive(Debug, Default, Serialize)]
 pub struct CutOver {
-    /// Steps that were done, in order.
+    /// The steps that were done, in order.
     pub steps: Vec<Step>,
-    /// What was found wrong, and the way on.
+    /// What was found wrong, and what to do about it.
     pub wrong: Option<String>,
-    /// Both sides compared while the source was locked.
+    /// The comparison of both sides while the source was locked.
     pub verification: Option<Report>,
     /// Whether the new system is the one in use.
     pub switched: bool,
 }
 
-/// A step that was done.
 #[derive(Debug, Serialize)]
 pub struct Step {
-    /// Which.
     pub name: &'static str,
-    /// What came of it.
     pub result: String,
-    /// Seconds it took.
     pub seconds: f64,
 }
 
 impl CutOver {
-    /// Whether everything went well.
     pub fn is_well(&self) -> bool {
         self.switched && self.wrong.is_none()
     }
@@ -66,22 +58,22 @@ impl CutOver {
     }
 }
 
-/// Way back while the old system is in use.
-const BEFORE: &str = "The old system is still the one in use, and nothing in it was changed: let it go on. Run the same command again \
-                      when the reason is gone; what was moved so far is kept.";
-/// Way back afterwards.
-const AFTER: &str = "The new system is the one in use. The way back: `provisioner legacy rollback --dry-run` shows what would go back into \
-                     the old database, `provisioner legacy rollback` does it.";
+/// What to do while the old system is in use.
+const BEFORE: &str = "The old system is still the one in use, and nothing in it was changed: keep using it. Run \
+                      the same command again when the reason is gone. What was moved so far stays moved.";
+/// What to do after the switch.
+const AFTER: &str = "The new system is the one in use. `provisioner legacy rollback --dry-run` shows what would go \
+                     back into the old database, and `provisioner legacy rollback` takes it back.";
 
-/// Runs it.
+/// Runs all steps; says what to do if one fails.
 pub async fn run(
     source: &Source,
     destination: &Destination,
-    wishes: &Wishes,
+    request: &ImportRequest,
     backup: Option<&Path>,
 ) -> Result<CutOver, LegacyError> {
     let mut done = CutOver::default();
-    let ended = steps(source, destination, wishes, backup, &mut done).await;
+    let ended = steps(source, destination, request, backup, &mut done).await;
     if ended.is_err() || !done.is_well() {
         eprintln!("{}", if done.switched { AFTER } else { BEFORE });
     }
@@ -91,18 +83,18 @@ pub async fn run(
 async fn steps(
     source: &Source,
     destination: &Destination,
-    wishes: &Wishes,
+    request: &ImportRequest,
     backup: Option<&Path>,
     done: &mut CutOver,
 ) -> Result<(), LegacyError> {
-    let mut system = destination.connect(Place::System).await?;
+    let mut system = destination.connect(TargetDatabase::System).await?;
     if let Some(before) = state::read(&mut system).await?
         && matches!(before.stage, Stage::CutOver | Stage::RollingBack)
     {
         return Err(LegacyError::Refused("the cut-over is done already".into()));
     }
     let began = Instant::now();
-    let plan = plan::make(source, wishes.unmapped, NAMED).await?;
+    let plan = plan::make(source, request.unmapped, NAMED).await?;
     if !plan.refusals.is_empty() {
         return Err(LegacyError::Refused(plan.refusals.join("\n")));
     }
@@ -113,28 +105,28 @@ async fn steps(
     );
     let began = Instant::now();
     match backup {
-        Some(dir) => done.done("backup", began, backup::make(source, dir, &plan.problems).await?.display()),
+        Some(dir) => done.done("backup", began, source_dump::make(source, dir, &plan.problems).await?.display()),
         None => done.done("backup", began, "skipped, as asked for"),
     }
     let began = Instant::now();
-    let imported = import::run(source, destination, wishes).await?;
+    let imported = import::run(source, destination, request).await?;
     done.done("import", began, imported);
 
-    let (import, routing) = super::begun(source, destination).await?;
+    let (import, plans) = import::started(source, destination).await?;
     let began = Instant::now();
-    let synced = sync::run(source, destination, &import, &routing, false, PASSES, wishes.jobs).await?;
+    let synced = sync::run(source, destination, &import, &plans, false, PASSES, request.jobs).await?;
     done.done("sync", began, synced);
 
-    let mut snapshot = Snapshot::take_and_hold(source, &routing.tables(), wishes.jobs).await?;
+    let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), request.jobs).await?;
     let began = Instant::now();
-    let mut workers = Worker::all(destination, std::mem::take(&mut snapshot.readers)).await?;
-    let pass = sync::pass(destination, &routing, &mut workers, true).await?;
-    import::next_keys(source, destination, &routing).await?;
+    let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
+    let pass = sync::pass(destination, &plans, &mut sets, true).await?;
+    import::next_keys(source, destination, &plans).await?;
     done.done("last pass, the source locked", began, format!("{} rows", pass.rows));
 
     let began = Instant::now();
-    let report = verify::look(destination, &routing, &mut workers, snapshot.how, Direction::Forward).await?;
-    drop(workers);
+    let report = verify::compare_all(destination, &plans, &mut sets, snapshot.how, Direction::Forward).await?;
+    drop(sets);
     if !report.equal {
         snapshot.release().await;
         done.wrong = Some(report.to_string());
@@ -144,7 +136,7 @@ async fn steps(
     done.done("verify, the source locked", began, "source and destination are equal");
 
     let began = Instant::now();
-    switch(destination, &routing, &report).await?;
+    record_switch(destination, &plans, &report).await?;
     done.verification = Some(report);
     done.switched = true;
     done.done("switch", began, "the new system is the one in use");
@@ -154,54 +146,46 @@ async fn steps(
     let health = health(destination).await?;
     done.done("health", began, health);
     let began = Instant::now();
-    // What was waiting for the lock has been written by now.
+    // Clients that waited for the lock have written by now.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut sources = Vec::with_capacity(wishes.jobs);
-    for _ in 0..wishes.jobs {
+    let mut sources = Vec::with_capacity(request.jobs);
+    for _ in 0..request.jobs {
         sources.push(source.connect().await?);
     }
-    let mut workers = Worker::all(destination, sources).await?;
-    let late = changed_since_cut_over(destination, &routing, &mut workers).await?;
+    let mut sets = ConnectionSet::all(destination, sources).await?;
+    let late = switch::changed_since_cut_over(destination, &plans, &mut sets).await?;
     if late.is_empty() {
         done.done("late writes", began, "none: the old database is as it was at the switch");
     } else {
         done.wrong = Some(format!(
-            "the old application wrote after the switch, in {}: stop it; `provisioner legacy verify` names the rows, which are \
-             in the old database only",
+            "the old application wrote after the switch, in {}: stop it; `provisioner legacy verify` names the rows, \
+             which are in the old database only",
             late.join(", ")
         ));
     }
     Ok(())
 }
 
-/// Records what the source is, then that the new system is in use: from there on `sync` refuses.
-async fn switch(destination: &Destination, routing: &Routing, report: &Report) -> Result<(), LegacyError> {
-    let mut system = destination.connect(Place::System).await?;
-    for table in report.tables.iter().filter(|table| routing.routes.iter().any(|route| route.table == table.table)) {
-        state::keep_cut_over(&mut system, &table.table, table.source_rows, &table.source_checksum)
+/// Records what the source holds, and then that the new system is in use. From then on `sync` refuses.
+async fn record_switch(destination: &Destination, plans: &TablePlans, report: &Report) -> Result<(), LegacyError> {
+    let mut system = destination.connect(TargetDatabase::System).await?;
+    for table in report.tables.iter().filter(|table| plans.tables.iter().any(|planned| planned.table == table.table)) {
+        state::store_cut_over(&mut system, &table.table, table.source_rows, &table.source_checksum)
             .await
             .doing(|| "recording the cut-over".into())?;
     }
-    set_multi_tenant(destination, true).await?;
-    match destination
-        .store
-        .execute(&destination.tenant.tenant_id, ACTOR, Command::SetMaintenance { enabled: false })
-        .await
-    {
-        // It was not in maintenance.
-        Ok(_) | Err(CommandError::Rejected(Rejection::State(_))) => {}
-        Err(error) => return Err(error.into()),
-    }
+    switch::set_multi_tenant(destination, true).await?;
+    switch::end_maintenance(destination).await?;
     state::enter(&mut system, Stage::CutOver).await?;
     Ok(())
 }
 
-/// Both databases answer, and what is known of the nodes that serve them.
+/// Checks that both databases answer, and says how many nodes know of the switch.
 async fn health(destination: &Destination) -> Result<String, LegacyError> {
     let head = destination.store.heads().await?.events;
     let tenant = destination.store.tenant(&destination.tenant.tenant_id).await?;
     let state = tenant.map_or_else(|| "gone".to_owned(), |tenant| tenant.state.to_string());
-    let mut database = destination.connect(Place::Tenant).await?;
+    let mut database = destination.connect(TargetDatabase::Tenant).await?;
     let rows: u64 =
         sqlx::query_scalar("SELECT CAST(COUNT(*) AS UNSIGNED) FROM tenant_config").fetch_one(&mut database).await?;
     let (nodes, current): (i64, i64) = sqlx::query_as(
@@ -214,7 +198,7 @@ async fn health(destination: &Destination) -> Result<String, LegacyError> {
     if rows == 0 || state != "active" {
         return Err(LegacyError::Stopped(format!("the default tenant is {state}, its configuration has {rows} rows")));
     }
-    Ok(format!("the default tenant is {state}; {current} of {nodes} data nodes have heard of it"))
+    Ok(format!("the default tenant is {state}; {current} of {nodes} data nodes know of the switch"))
 }
 
 impl fmt::Display for CutOver {
@@ -227,8 +211,8 @@ impl fmt::Display for CutOver {
             (Some(wrong), _) => write!(f, "{wrong}"),
             (None, true) => write!(
                 f,
-                "the new system is the one in use: send users there. The way back: `provisioner legacy rollback`, until the old \
-                 database is given up"
+                "the new system is the one in use: send users there. Until the old database is given up, \
+                 `provisioner legacy rollback` goes back"
             ),
             (None, false) => write!(f, "not switched"),
         }

@@ -1,19 +1,19 @@
-//! The tables of the new schema as its migrations write them, for a plan that has no destination to ask.
+//! The tables of the new schema as the migrations define them, for a plan that has no destination to ask.
 //!
-//! It reads our own files, whose form is one column a line; a test compares what it finds with what a server says.
+//! The migrations write one column a line. A test compares what is read here with what a server says.
 
-use super::mapping::Place;
+use super::mapping::TargetDatabase;
 use crate::tables::column::Column;
 use crate::tables::schema::Table;
 use kernel::database::migrate;
 use sqlx::migrate::Migration;
 use std::collections::BTreeMap;
 
-/// All tables of a place.
-pub fn tables(place: Place) -> BTreeMap<String, Table> {
-    let migrations: &[Migration] = match place {
-        Place::System => &migrate::SYSTEM.migrations,
-        Place::Tenant => migrate::tenant(),
+/// The tables of one of the two databases.
+pub fn tables(target: TargetDatabase) -> BTreeMap<String, Table> {
+    let migrations: &[Migration] = match target {
+        TargetDatabase::System => &migrate::SYSTEM.migrations,
+        TargetDatabase::Tenant => migrate::tenant(),
     };
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
     let mut open: Option<String> = None;
@@ -89,11 +89,11 @@ mod tests {
     use crate::legacy::mapping::MAPPED;
 
     #[test]
-    fn every_mapped_table_and_renamed_column_is_there() {
-        let (system, tenant) = (tables(Place::System), tables(Place::Tenant));
+    fn the_new_schema_has_every_mapped_table_and_renamed_column() {
+        let (system, tenant) = (tables(TargetDatabase::System), tables(TargetDatabase::Tenant));
         for mapped in &MAPPED {
-            let there = if mapped.place == Place::System { &system } else { &tenant };
-            let table = there.get(mapped.table).unwrap_or_else(|| panic!("{} is not in the design", mapped.table));
+            let there = if mapped.target == TargetDatabase::System { &system } else { &tenant };
+            let table = there.get(mapped.table).unwrap_or_else(|| panic!("{} is not in the new schema", mapped.table));
             assert_eq!(table.primary_key, ["id"], "{}", mapped.table);
             let names = mapped.renamed.iter().map(|(_, new)| *new).chain(mapped.user.map(|user| mapped.new_name(user)));
             for name in names {
@@ -106,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn types_are_read() {
-        let tables = tables(Place::Tenant);
+    fn types_and_keys_are_read_from_migrations() {
+        let tables = tables(TargetDatabase::Tenant);
         let order = &tables["order_orders"];
         assert_eq!(order.columns.len(), 10);
         assert_eq!(order.column("payable_price").unwrap().precision, Some((10, 2)));

@@ -1,13 +1,13 @@
 //! Where the rows go: the system database and the database of the default tenant, which may be on different servers.
 //!
-//! **Guarantees.** One migrator at a time works on an installation: it holds a lock on a connection of its own, which the
-//! server frees when the process ends, however it ends. Rows are only written to a tenant's database that carries this
-//! installation's marker.
+//! **Guarantees.** One migrator at a time works on an installation: it holds a lock on a connection of its own, which
+//! the server frees when the process ends. The migrator writes rows only to a tenant's database that carries the
+//! ownership marker of this installation's default tenant.
 
 use super::LegacyError;
-use super::mapping::Place;
-use super::routes::{Change, Route};
+use super::mapping::TargetDatabase;
 use super::source::Source;
+use super::table_plan::{Change, TablePlan};
 use crate::server::{self, Dialect, Found, Marker, Server};
 use crate::tables::Doing;
 use crate::tables::definition::{define, read_definition};
@@ -22,23 +22,22 @@ use kernel::store::{Store, installation};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Executor, MySqlConnection};
 
-/// Connections of the pool: events are appended one after the other.
+/// Connections of the pool. A few suffice, because the migrator appends events one after the other.
 const POOL: u32 = 3;
 
-/// See the module.
+/// The system database and the default tenant's database, with the lock of this migrator.
 pub struct Destination {
-    /// The event store in the system database.
     pub store: Store,
     /// The default tenant.
     pub tenant: Tenant,
     system: MySqlConnectOptions,
     tenant_options: MySqlConnectOptions,
-    /// Holds the lock; dropped at the end.
+    /// Holds the lock until it is dropped.
     _guard: MySqlConnection,
 }
 
 impl Destination {
-    /// Looks at the settings and at both databases, and takes the lock.
+    /// Connects to both databases, checks them and takes the lock.
     pub async fn open(settings: &Settings) -> Result<Self, LegacyError> {
         let url = settings.secret("SYSTEM_DB_URL")?;
         let system = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
@@ -46,7 +45,7 @@ impl Destination {
         let mut guard = database::connect(&system)
             .await
             .map_err(|error| refused("the system database (SYSTEM_DB_URL) cannot be reached", &error))?;
-        // It is idle while everything else works.
+        // This connection is idle while the others work.
         guard.execute("SET SESSION wait_timeout = 86400").await?;
         match migrate::verify(&mut guard).await {
             Ok(()) => {}
@@ -63,20 +62,20 @@ impl Destination {
         let tenant = default_tenant(&store).await?;
         let server = servers.iter().find(|server| server.id == tenant.database.server).ok_or_else(|| {
             LegacyError::Refused(format!(
-                "the default tenant is on the database server {}, for which no TENANT_DB_ADMIN_URL is set",
+                "the default tenant is on the database server {}, which no setting TENANT_DB_ADMIN_URL names",
                 tenant.database.server
             ))
         })?;
         let tenant_options = server.administrator(&tenant.database.name);
-        check_mark(&store, &tenant, server).await?;
+        check_ownership(&store, &tenant, server).await?;
         Ok(Self { store, tenant, system, tenant_options, _guard: guard })
     }
 
-    /// A new session in which rows can be written as they are.
-    pub async fn connect(&self, place: Place) -> Result<MySqlConnection, LegacyError> {
-        let options = match place {
-            Place::System => &self.system,
-            Place::Tenant => &self.tenant_options,
+    /// Connects a session that writes values without loss.
+    pub async fn connect(&self, target: TargetDatabase) -> Result<MySqlConnection, LegacyError> {
+        let options = match target {
+            TargetDatabase::System => &self.system,
+            TargetDatabase::Tenant => &self.tenant_options,
         };
         let mut connection = database::connect(options).await.doing(|| "connecting to the destination".into())?;
         begin_copying(&mut connection).await?;
@@ -84,51 +83,50 @@ impl Destination {
         Ok(connection)
     }
 
-    /// Name of a place's database.
-    pub fn database(&self, place: Place) -> &str {
-        match place {
-            Place::System => self.system.get_database().unwrap_or_default(),
-            Place::Tenant => &self.tenant.database.name,
+    /// Name of the database.
+    pub fn database(&self, target: TargetDatabase) -> &str {
+        match target {
+            TargetDatabase::System => self.system.get_database().unwrap_or_default(),
+            TargetDatabase::Tenant => &self.tenant.database.name,
         }
     }
 
-    /// The tables of a place.
-    pub async fn tables(&self, place: Place) -> Result<Tables, LegacyError> {
-        Ok(schema::read(&mut self.connect(place).await?, self.database(place)).await?)
+    pub async fn tables(&self, target: TargetDatabase) -> Result<Tables, LegacyError> {
+        Ok(schema::read(&mut self.connect(target).await?, self.database(target)).await?)
     }
 
-    /// Whether a table has rows.
     pub async fn has_rows(&self, connection: &mut MySqlConnection, table: &str) -> Result<bool, LegacyError> {
-        let look = format!("SELECT 1 FROM {} LIMIT 1", sql::identifier(table)?);
-        Ok(connection.fetch_optional(look.as_str()).await?.is_some())
+        let query = format!("SELECT 1 FROM {} LIMIT 1", sql::identifier(table)?);
+        Ok(connection.fetch_optional(query.as_str()).await?.is_some())
     }
 
-    /// Refuses a destination that holds rows which are not ours; nothing was copied yet.
-    pub async fn check_empty(&self, routes: &[Route], present: &Tables) -> Result<(), LegacyError> {
-        let (mut system, mut tenant) = (self.connect(Place::System).await?, self.connect(Place::Tenant).await?);
+    /// Refuses a destination that holds rows, before the first import copies any.
+    pub async fn check_empty(&self, tables: &[TablePlan], present: &Tables) -> Result<(), LegacyError> {
+        let (mut system, mut tenant) =
+            (self.connect(TargetDatabase::System).await?, self.connect(TargetDatabase::Tenant).await?);
         let mut full = Vec::new();
-        for route in routes {
-            let connection = match route.place {
-                Place::System => &mut system,
-                Place::Tenant if route.mapped.is_some() || present.contains_key(&route.table) => &mut tenant,
-                Place::Tenant => continue,
+        for plan in tables {
+            let connection = match plan.target {
+                TargetDatabase::System => &mut system,
+                TargetDatabase::Tenant if plan.mapped.is_some() || present.contains_key(&plan.table) => &mut tenant,
+                TargetDatabase::Tenant => continue,
             };
-            if self.has_rows(connection, &route.table).await? {
-                full.push(format!("{}.{}", self.database(route.place), route.table));
+            if self.has_rows(connection, &plan.table).await? {
+                full.push(format!("{}.{}", self.database(plan.target), plan.table));
             }
         }
         match full.as_slice() {
             [] => Ok(()),
             _ => Err(LegacyError::Refused(format!(
-                "the destination already holds other data, in {}: the old database moves into a new installation",
+                "the destination already holds other data in {}: the old database moves into a new installation",
                 full.join(", ")
             ))),
         }
     }
 
-    /// Gives the tenant's database what it lacks. Each change may be made again.
+    /// Makes the changes that the tenant's database needs. Each may be made again.
     pub async fn change(&self, source: &Source, changes: &[Change]) -> Result<(), LegacyError> {
-        let mut connection = self.connect(Place::Tenant).await?;
+        let mut connection = self.connect(TargetDatabase::Tenant).await?;
         let mut reader = source.connect().await?;
         for change in changes {
             let statement = match change {
@@ -158,8 +156,7 @@ impl Destination {
     }
 }
 
-/// A column's line of a table's definition with another type in the place of its own: defaults, comments and everything else
-/// stay.
+/// A column's line of a table's definition with another type. Defaults, comments and everything else stay.
 fn widened(definition: &str, column: &str, column_type: &str) -> Option<String> {
     let name = sql::identifier(column).ok()?.to_string();
     let line = definition.lines().map(str::trim).find(|line| line.starts_with(&format!("{name} ")))?;
@@ -184,16 +181,17 @@ async fn default_tenant(store: &Store) -> Result<Tenant, LegacyError> {
     match tenant {
         Some(tenant) if matches!(tenant.state, TenantState::Active | TenantState::Maintenance) => Ok(tenant),
         Some(tenant) => Err(LegacyError::Refused(format!(
-            "the default tenant {tenant_id} is {}: it must be active, or in maintenance",
+            "the default tenant {tenant_id} is {}: it must be active or in maintenance",
             tenant.state
         ))),
         None => Err(LegacyError::Refused(format!(
-            "the default tenant {tenant_id} does not exist yet: start the control plane and a provisioner, which make it"
+            "the default tenant {tenant_id} does not exist yet: \
+             start the control plane and a provisioner, which create it"
         ))),
     }
 }
 
-async fn check_mark(store: &Store, tenant: &Tenant, server: &Server) -> Result<(), LegacyError> {
+async fn check_ownership(store: &Store, tenant: &Tenant, server: &Server) -> Result<(), LegacyError> {
     let installation = installation::installation_id(store.pool()).await?;
     let name = &tenant.database.name;
     let mut connection = database::connect(&server.administrator(name))
@@ -219,8 +217,10 @@ mod tests {
 
     #[test]
     fn a_wider_column_keeps_everything_else() {
-        let definition = "CREATE TABLE `t` (\n  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  `struct` text NOT NULL DEFAULT '' COMMENT 'a, b',\n  \
-                          `short` varchar(32) NOT NULL DEFAULT '',\n  `structure` text,\n  PRIMARY KEY (`id`)\n)";
+        let definition = "CREATE TABLE `t` (\n  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  \
+                          `struct` text NOT NULL DEFAULT '' COMMENT 'a, b',\n  \
+                          `short` varchar(32) NOT NULL DEFAULT '',\n  \
+                          `structure` text,\n  PRIMARY KEY (`id`)\n)";
         let line = widened(definition, "struct", "longtext");
         assert_eq!(line.as_deref(), Some("`struct` longtext NOT NULL DEFAULT '' COMMENT 'a, b'"));
         let line = widened(definition, "short", "varchar(64)");

@@ -1,12 +1,11 @@
-//! A table on its way to the new system, or back.
+//! The transfer of a planned table: to the new system, or back.
 
 use super::LegacyError;
-use super::mapping::Place;
-use super::routes::Route;
+use super::mapping::TargetDatabase;
+use super::table_plan::TablePlan;
 use crate::tables::transfer::{TableTransfer, TransferColumn};
 use kernel::database::sql;
 
-/// Which way rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the old database to the new ones.
@@ -15,10 +14,10 @@ pub enum Direction {
     Back,
 }
 
-/// The transfer of a table's rows. `tenant_id` is the default tenant, whose users' rows go back.
-pub fn transfer_of(route: &Route, direction: Direction, tenant_id: &str) -> Result<TableTransfer, LegacyError> {
-    let key = route.key.as_deref();
-    let columns = route.columns.iter().map(|column| match direction {
+/// The transfer of a table's rows. `tenant_id` is the default tenant: on the way back, the rows of its users are meant.
+pub fn transfer_of(plan: &TablePlan, direction: Direction, tenant_id: &str) -> Result<TableTransfer, LegacyError> {
+    let key = plan.key.as_deref();
+    let columns = plan.columns.iter().map(|column| match direction {
         Direction::Forward => {
             TransferColumn { column: &column.column, from: &column.from, to: &column.to, null_as: None }
         }
@@ -26,30 +25,31 @@ pub fn transfer_of(route: &Route, direction: Direction, tenant_id: &str) -> Resu
             column: &column.column,
             from: &column.to,
             to: &column.from,
-            null_as: route.mapped.and_then(|mapped| {
+            null_as: plan.mapped.and_then(|mapped| {
                 mapped.back.iter().find(|(name, _)| *name == column.to).map(|(_, instead)| *instead)
             }),
         },
     });
     let filter = match direction {
         Direction::Forward => "TRUE".into(),
-        Direction::Back => goes_back(route, tenant_id)?,
+        Direction::Back => goes_back(plan, tenant_id)?,
     };
     let columns: Vec<_> = columns.collect();
-    Ok(TableTransfer::new(&route.table, key, filter, &columns)?)
+    Ok(TableTransfer::new(&plan.table, key, filter, &columns)?)
 }
 
-/// Whose rows of the system database go back: everybody's, but not those of users who belong to other tenants only.
-fn goes_back(route: &Route, tenant_id: &str) -> Result<String, LegacyError> {
-    let user = match route.mapped {
-        Some(mapped) if mapped.place == Place::System => match (mapped.table, mapped.user) {
+/// Condition for rows that go back: all rows of the system database but those of users who belong to other tenants
+/// only.
+fn goes_back(plan: &TablePlan, tenant_id: &str) -> Result<String, LegacyError> {
+    let user = match plan.mapped {
+        Some(mapped) if mapped.target == TargetDatabase::System => match (mapped.table, mapped.user) {
             ("user_info", _) => "user_id",
             (_, Some(user)) => mapped.new_name(user),
             (_, None) => return Ok("TRUE".into()),
         },
         _ => return Ok("TRUE".into()),
     };
-    let (table, user, tenant) = (sql::identifier(&route.table)?, sql::identifier(user)?, sql::literal(tenant_id)?);
+    let (table, user, tenant) = (sql::identifier(&plan.table)?, sql::identifier(user)?, sql::literal(tenant_id)?);
     Ok(format!(
         "({table}.{user} IN (SELECT user_id FROM saas_tenant_users WHERE tenant_id = {tenant} AND deleted = 0) \
          OR {table}.{user} NOT IN (SELECT user_id FROM saas_tenant_users WHERE deleted = 0))"
@@ -60,12 +60,12 @@ fn goes_back(route: &Route, tenant_id: &str) -> Result<String, LegacyError> {
 mod tests {
     use super::*;
     use crate::legacy::design;
-    use crate::legacy::routes::{self, Unmapped};
+    use crate::legacy::table_plan::{self, Unmapped};
     use crate::tables::transfer::Range;
 
     #[test]
-    fn both_ends_name_their_own_columns() {
-        let (system, tenant) = (design::tables(Place::System), design::tables(Place::Tenant));
+    fn each_end_reads_columns_by_its_own_names() {
+        let (system, tenant) = (design::tables(TargetDatabase::System), design::tables(TargetDatabase::Tenant));
         let mut source = system.clone();
         source.retain(|name, _| !name.starts_with("saas_"));
         source.extend(tenant.clone());
@@ -74,23 +74,23 @@ mod tests {
         orders.columns.iter_mut().find(|column| column.name == "user_id").unwrap().name = "user_bid".into();
         let mut orders = source.get_mut("order_orders").unwrap().columns.iter_mut();
         orders.find(|column| column.name == "user_id").unwrap().name = "user_bid".into();
-        let routing = routes::resolve(&source, &system, &tenant, Unmapped::Carry).unwrap();
-        let route = |name: &str| routing.routes.iter().find(|route| route.table == name).unwrap();
+        let plans = table_plan::resolve(&source, &system, &tenant, Unmapped::Carry).unwrap();
+        let plan = |name: &str| plans.tables.iter().find(|plan| plan.table == name).unwrap();
 
         let all = Range::default();
-        let forward = transfer_of(route("order_pingxx_orders"), Direction::Forward, "default").unwrap();
+        let forward = transfer_of(plan("order_pingxx_orders"), Direction::Forward, "default").unwrap();
         assert!(forward.read("TRUE").contains("`user_bid`") && forward.insert.contains("`user_id`"));
         assert!(forward.from.checksum(&all).contains("`user_bid`") && forward.to.checksum(&all).contains("`user_id`"));
         assert!(!forward.to.checksum(&all).contains("COALESCE(`extra`"));
         assert_eq!(forward.key_index, Some(0));
-        let back = transfer_of(route("order_pingxx_orders"), Direction::Back, "default").unwrap();
+        let back = transfer_of(plan("order_pingxx_orders"), Direction::Back, "default").unwrap();
         assert!(back.read("TRUE").contains("COALESCE(`extra`, '')") && back.insert.contains("`user_bid`"));
         assert!(
             back.from.checksum(&all).contains("COALESCE(`paid_at`, created_at)")
                 && !back.to.checksum(&all).contains("COALESCE")
         );
 
-        let users = transfer_of(route("user_info"), Direction::Back, "default").unwrap();
+        let users = transfer_of(plan("user_info"), Direction::Back, "default").unwrap();
         assert!(users.read("TRUE").contains("saas_tenant_users") && users.to.filter == "TRUE");
         let within = users.to.within(&Range { after: Some(-5), to: Some(9_007_199_254_740_993) });
         assert_eq!(within, "TRUE AND `id` > -5 AND `id` <= 9007199254740993");

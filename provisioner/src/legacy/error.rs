@@ -1,4 +1,4 @@
-//! Why a command of the migrator did not do what it was asked.
+//! Why a command of the migrator failed.
 
 use crate::exit::{FAILED, REFUSED};
 use crate::server::ServerError;
@@ -9,13 +9,13 @@ use kernel::default_tenant::DefaultTenantError;
 use kernel::store::CommandError;
 use kernel::store::installation::DefaultTenantUnknown;
 
-/// See the module.
+/// The error of every command. Errors of tables, servers, settings and the event store convert into it.
 #[derive(Debug, thiserror::Error)]
 pub enum LegacyError {
-    /// Source, destination or command line are not what is needed. Nothing was changed.
+    /// Source, destination or arguments are not what the command needs. It changed nothing.
     #[error("{0}")]
     Refused(String),
-    /// It was under way and could not go on; the same command goes on where it was.
+    /// The command had begun and could not continue. The same command continues when it is run again.
     #[error("{0}")]
     Stopped(String),
     /// Tables could not be read, copied or compared.
@@ -30,7 +30,7 @@ pub enum LegacyError {
     /// A setting is missing or wrong.
     #[error(transparent)]
     Setting(#[from] kernel::process::config::ConfigError),
-    /// A file or another program.
+    /// A file or another program failed.
     #[error("{doing} failed")]
     File {
         /// What was being done.
@@ -63,7 +63,7 @@ impl From<DefaultTenantError> for LegacyError {
 }
 
 impl LegacyError {
-    /// What kind of failure it is, for the metric of them.
+    /// The kind of failure, as the metric of failures labels it.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
@@ -76,7 +76,6 @@ impl LegacyError {
         }
     }
 
-    /// What the process ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Setting(_) => REFUSED,
@@ -85,9 +84,9 @@ impl LegacyError {
     }
 }
 
-/// Whether the server says that the account may not do that.
+/// Whether the server refused a statement because the account lacks a right.
 pub fn is_denied(error: &sqlx::Error) -> bool {
-    // Access denied to a database, a table, a column, for a right in general.
+    // Access denied: to a database, a table, a column, or for lack of a privilege.
     matches!(database::number(error), Some(1044 | 1045 | 1142 | 1143 | 1227 | 1370))
 }
 

@@ -1,47 +1,45 @@
-//! Which table of the old database goes where. Everything else here reads this one list.
+//! Which table of the old database goes where: the one list that all commands read.
 //!
-//! Columns keep their names unless listed in `renamed`. What the list does not name is unmapped: carried into the tenant's
-//! database as it is, or left, by the operator's choice and never in silence.
+//! Columns keep their names unless `renamed` lists them. A table that the list does not name is unmapped: by the
+//! operator's choice it is carried into the tenant's database as it is, or left where it is, and the plan names it.
 
-/// Where a table goes.
+/// The database that a table goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// The system database.
+pub enum TargetDatabase {
     System,
     /// The database of the default tenant.
     Tenant,
 }
 
-/// A table that the new schema has.
+/// A table that both schemas have.
 #[derive(Debug)]
 pub struct Mapped {
     /// Its name, in the old database and in the new one.
     pub table: &'static str,
-    /// Where it goes.
-    pub place: Place,
-    /// Columns with another name there: old, new.
+    pub target: TargetDatabase,
+    /// Columns that the new schema names otherwise: old name, new name.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// Columns that newer generations have and the design does not: they are added there.
+    /// Columns that newer generations have and the new schema does not: the import adds them.
     pub added: &'static [&'static str],
     /// Columns of the new table that no old one has: arriving rows get its default.
     pub ours: &'static [&'static str],
-    /// Columns that may be NULL in the new table and not in the old one, with what goes back in the place of NULL: an
-    /// expression of the new table.
+    /// Columns that may be NULL in the new table and not in the old one, each with the expression of the new table
+    /// whose value goes back instead of NULL.
     pub back: &'static [(&'static str, &'static str)],
-    /// Old column that names a user, for the referential report and for choosing whose rows go back.
+    /// The old column that names a user. `verify` reports its references, and `rollback` chooses rows by it.
     pub user: Option<&'static str>,
 }
 
 const fn system(table: &'static str, user: Option<&'static str>) -> Mapped {
-    Mapped { table, place: Place::System, renamed: &[], added: &[], ours: &[], back: &[], user }
+    Mapped { table, target: TargetDatabase::System, renamed: &[], added: &[], ours: &[], back: &[], user }
 }
 
 const fn tenant(table: &'static str, user: Option<&'static str>) -> Mapped {
-    Mapped { table, place: Place::Tenant, renamed: &[], added: &[], ours: &[], back: &[], user }
+    Mapped { table, target: TargetDatabase::Tenant, renamed: &[], added: &[], ours: &[], back: &[], user }
 }
 
-/// The 23 tables of the design.
+/// The 23 tables of the new schema.
 pub const MAPPED: [Mapped; 23] = [
     system("user_info", None),
     Mapped { ours: &["token_ttl"], ..system("user_token", Some("user_id")) },
@@ -79,16 +77,14 @@ pub const MAPPED: [Mapped; 23] = [
     tenant("promo_coupon_usages", Some("user_bid")),
 ];
 
-/// A column of one table that names a row of another, by old names; neither schema has foreign keys.
+/// A column that names a row of another table, by old names. Neither schema has foreign keys.
 #[derive(Debug)]
 pub struct Reference {
     /// The table with the reference.
     pub table: &'static str,
-    /// Its column.
     pub column: &'static str,
-    /// The table referred to, in the same place.
+    /// The table that it refers to, in the same database.
     pub target: &'static str,
-    /// The column of it.
     pub key: &'static str,
 }
 
@@ -96,7 +92,7 @@ const fn reference(table: &'static str, column: &'static str, target: &'static s
     Reference { table, column, target, key }
 }
 
-/// References within one database. Those to users follow from [`Mapped::user`]; they cross databases.
+/// References within one database. Those to users cross databases and follow from [`Mapped::user`].
 pub const REFERENCES: [Reference; 12] = [
     reference("order_pingxx_orders", "order_bid", "order_orders", "order_bid"),
     reference("order_orders", "shifu_bid", "shifu_published_shifus", "shifu_bid"),
@@ -133,11 +129,11 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn tables_are_named_once_and_references_are_within_one_place() {
+    fn each_table_is_listed_once_and_references_stay_in_one_database() {
         let names: HashSet<_> = MAPPED.iter().map(|mapped| mapped.table).collect();
         assert_eq!(names.len(), MAPPED.len());
         for reference in &REFERENCES {
-            let place = |table| of(table).map(|mapped| mapped.place);
+            let place = |table| of(table).map(|mapped| mapped.target);
             assert!(place(reference.table).is_some() && place(reference.table) == place(reference.target));
         }
         assert_eq!(of("order_orders").unwrap().new_name("user_bid"), "user_id");

@@ -1,9 +1,9 @@
-//! Every user becomes a member of the default tenant, once, by the ordinary event `tenant.member_changed`.
+//! Makes every user a member of the default tenant, once, by the ordinary event `tenant.member_changed`.
 //!
-//! **The rule.** A member's id is 1 to 36 printable ASCII characters; rows of `user_info` with another id (empty, with blanks) are
-//! copied and get no membership. Ids that the database holds equal (it ignores case) are one member, under the spelling of
-//! the row with the lowest `id`. A membership that is there already stays as it is, with its role. Members whose user is gone
-//! are taken out.
+//! A member's id has 1 to 36 printable ASCII characters. Rows of `user_info` with another id (empty, with blanks) are
+//! copied and get no membership. Ids that the database holds equal, because it ignores case, become one member under
+//! the spelling of the row with the lowest `id`. A membership that exists stays as it is, with its role. Members whose
+//! user is gone are removed.
 
 use super::LegacyError;
 use super::destination::Destination;
@@ -13,38 +13,38 @@ use kernel::domain::{Command, Role, UserId};
 use kernel::store::CommandError;
 use serde::Serialize;
 
-/// Events of one unit of work: the lock of the log's head is held for some tens of milliseconds.
+/// Events of one unit of work, which holds the lock of the log's head for some tens of milliseconds.
 const AT_ONCE: u32 = 500;
 
-/// Who appends them.
+/// The actor of the events that the migrator appends.
 pub const ACTOR: &str = "legacy-migrator";
 
-/// Condition that `user_id` of the row `u` can be a member's id. The first half makes it ASCII, so that the second ignores
-/// no letter that merely looks alike.
+/// Condition that `user_id` of the row `u` can be a member's id. The comparison of lengths admits ASCII only, so that
+/// the collation of the regular expression cannot match a letter that looks alike.
 pub const FIT: &str =
     "u.user_id <> '' AND LENGTH(u.user_id) = CHAR_LENGTH(u.user_id) AND u.user_id NOT REGEXP '[^!-~]'";
 
-/// The role of users whom the old system called administrators; everybody else is a `user`.
+/// The role of users who were administrators of the old system. Every other user gets the role `user`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminsBecome {
-    /// What everybody becomes: rights are given again by who knows whose they should be.
+    /// The role of every other user. An operator grants rights again where they are due.
     #[default]
     User,
-    /// Administrators of the default tenant.
+    /// Administrator of the default tenant.
     Admin,
 }
 
-/// What was recorded.
+/// Memberships that were recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Members {
-    /// Joined now.
+    /// Users who became members.
     pub joined: u64,
-    /// Left now.
+    /// Members who were removed.
     pub left: u64,
 }
 
-/// Makes memberships complete. Repeatable, and cheap when they are.
+/// Makes memberships complete. It may be repeated, and is cheap when they are complete.
 pub async fn complete(
     destination: &Destination,
     admins: AdminsBecome,
@@ -106,7 +106,7 @@ async fn missing(destination: &Destination, after: Option<i64>) -> Result<Vec<(i
     Ok(rows)
 }
 
-/// Appends what the commands mean; decided again once when somebody else changed the tenant in between.
+/// Executes the commands. They are decided once more if another process has changed the tenant in between.
 async fn record(destination: &Destination, commands: Vec<Command>) -> Result<u64, LegacyError> {
     if commands.is_empty() {
         return Ok(0);
@@ -130,29 +130,29 @@ async fn record(destination: &Destination, commands: Vec<Command>) -> Result<u64
     }
 }
 
-/// How many users should be members, how many of them are, and how many members have no user.
+/// How complete the memberships are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Completeness {
-    /// Different ids of users that can be a member's.
+    /// Users who should be members.
     pub users: u64,
-    /// Of these, members of the default tenant.
+    /// How many of them are.
     pub members: u64,
     /// Members without a user.
     pub without_user: u64,
 }
 
 impl Completeness {
-    /// Whether it is as it should be.
     pub fn is_complete(self) -> bool {
         self.users == self.members && self.without_user == 0
     }
 }
 
-/// Looks.
-pub async fn look(destination: &Destination) -> Result<Completeness, LegacyError> {
+/// Counts users and members.
+pub async fn count(destination: &Destination) -> Result<Completeness, LegacyError> {
     let tenant_id = destination.tenant.tenant_id.as_str();
     let pool = destination.store.pool();
-    // CONCAT: by the index itself MariaDB looks at one of several equal spellings, which may be the one that does not fit.
+    // CONCAT, because MariaDB reads only one of several equal spellings from the index, perhaps the one that does not
+    // fit.
     let users = format!("SELECT CAST(COUNT(DISTINCT CONCAT(u.user_id)) AS UNSIGNED) FROM user_info u WHERE {FIT}");
     let members = format!(
         "SELECT CAST(COUNT(DISTINCT CONCAT(u.user_id)) AS UNSIGNED) FROM user_info u

@@ -1,55 +1,47 @@
-//! `plan`: what would be moved where, what is odd about it, and how long it may take. Reads the source and nothing else.
+//! `plan`: what would be moved where, what is odd about it, and how long it may take. It reads the source only.
 
 use super::checks::{self, Problem};
-use super::routes::{Change, Routing, Unmapped, resolve};
 use super::source::Source;
-use super::{LegacyError, design, mapping::Place};
+use super::table_plan::{Change, TablePlans, Unmapped, resolve};
+use super::{LegacyError, design, mapping::TargetDatabase};
 use kernel::database::sql;
 use serde::Serialize;
 use std::fmt;
 
-/// Rows and bytes a second that a small machine (2 cores, one disk) moves; the slower of both counts.
+/// Rows and bytes a second that a small machine (2 cores, one disk) moves. The slower of the two counts.
 const RATE: (f64, f64) = (40_000.0, 12e6);
 
-/// The plan.
+/// What the command found.
 #[derive(Debug, Serialize)]
 pub struct Plan {
-    /// Where from.
     pub source: String,
-    /// Which schema that has.
     pub generation: &'static str,
-    /// What happens to unmapped tables.
     pub unmapped: Unmapped,
-    /// Every table that is moved.
     pub tables: Vec<PlannedTable>,
-    /// Every table and view that is not, and why.
+    /// Tables and views that are not moved, and why.
     pub left: Vec<(String, String)>,
-    /// What the tenant's database is given for it.
+    /// The changes that the tenant's database needs.
     pub changes: Vec<Change>,
-    /// What is odd.
     pub problems: Vec<Problem>,
     /// What makes the move impossible.
     pub refusals: Vec<String>,
-    /// Rows of all moved tables.
     pub rows: u64,
-    /// Bytes of them, as the server estimates.
+    /// Bytes of data and indexes, as the server estimates.
     pub bytes: u64,
-    /// Seconds the import may take.
     pub estimated_seconds: u64,
 }
 
 /// A table of the plan.
 #[derive(Debug, Serialize)]
 pub struct PlannedTable {
-    /// Its name.
     pub table: String,
-    /// Where it goes.
-    pub place: Place,
-    /// The database there.
+    #[serde(rename = "place")]
+    pub target: TargetDatabase,
+    /// Name of the database that it goes to.
     pub destination: String,
     /// Whether the new schema has it.
     pub mapped: bool,
-    /// Columns that get another name: old, new.
+    /// Columns with another name there: old name, new name.
     pub renamed: Vec<(String, String)>,
     /// Rows, counted.
     pub rows: u64,
@@ -57,41 +49,41 @@ pub struct PlannedTable {
     pub bytes: u64,
 }
 
-/// Makes it. Of each problem the first `named` rows are named.
+/// Makes the plan. The first `named` rows of each problem are named.
 pub async fn make(source: &Source, unmapped: Unmapped, named: u32) -> Result<Plan, LegacyError> {
     let mut connection = source.connect().await?;
     let tables = source.tables(&mut connection).await?;
-    let Routing { generation, mut routes, left, changes, nulls, mut refusals } =
-        resolve(&tables, &design::tables(Place::System), &design::tables(Place::Tenant), unmapped)
+    let TablePlans { generation, tables: mut planned, left, changes, nulls, mut refusals } =
+        resolve(&tables, &design::tables(TargetDatabase::System), &design::tables(TargetDatabase::Tenant), unmapped)
             .map_err(LegacyError::Refused)?;
-    let denied = checks::refusals(&mut connection, &routes, &nulls).await?;
+    let denied = checks::refusals(&mut connection, &planned, &nulls).await?;
     let readable = denied.iter().all(|refusal| !refusal.contains("may not read"));
     refusals.extend(denied);
     let mut problems = Vec::new();
     if readable {
-        for route in &mut routes {
-            let count = format!("SELECT CAST(COUNT(*) AS UNSIGNED) FROM {}", sql::identifier(&route.table)?);
-            route.rows = sqlx::query_scalar(&count).persistent(false).fetch_one(&mut connection).await?;
+        for table in &mut planned {
+            let count = format!("SELECT CAST(COUNT(*) AS UNSIGNED) FROM {}", sql::identifier(&table.table)?);
+            table.rows = sqlx::query_scalar(&count).persistent(false).fetch_one(&mut connection).await?;
         }
-        problems = checks::problems(&mut connection, &source.database, &routes, named).await?;
+        problems = checks::problems(&mut connection, &source.database, &planned, named).await?;
     }
-    let (rows, bytes) = (routes.iter().map(|route| route.rows).sum(), routes.iter().map(|route| route.bytes).sum());
-    let planned = routes.iter().map(|route| PlannedTable {
-        table: route.table.clone(),
-        place: route.place,
-        destination: match route.place {
-            Place::System => "ai_shifu_system".into(),
-            Place::Tenant => "ai_shifu_tenant_default".into(),
+    let (rows, bytes) = (planned.iter().map(|table| table.rows).sum(), planned.iter().map(|table| table.bytes).sum());
+    let planned = planned.iter().map(|table| PlannedTable {
+        table: table.table.clone(),
+        target: table.target,
+        destination: match table.target {
+            TargetDatabase::System => "ai_shifu_system".into(),
+            TargetDatabase::Tenant => "ai_shifu_tenant_default".into(),
         },
-        mapped: route.mapped.is_some(),
-        renamed: route
+        mapped: table.mapped.is_some(),
+        renamed: table
             .columns
             .iter()
             .filter(|column| column.from != column.to)
             .map(|column| (column.from.clone(), column.to.clone()))
             .collect(),
-        rows: route.rows,
-        bytes: route.bytes,
+        rows: table.rows,
+        bytes: table.bytes,
     });
     Ok(Plan {
         source: source.name.clone(),
@@ -108,13 +100,14 @@ pub async fn make(source: &Source, unmapped: Unmapped, named: u32) -> Result<Pla
     })
 }
 
-/// Refuses a source that cannot be moved, by its schema alone: before a destination is made for it.
+/// Refuses a source whose schema cannot be moved, before a destination is created for it.
 pub async fn check(source: &Source, unmapped: Unmapped) -> Result<(), LegacyError> {
     let mut connection = source.connect().await?;
     let tables = source.tables(&mut connection).await?;
-    let routing = resolve(&tables, &design::tables(Place::System), &design::tables(Place::Tenant), unmapped)
-        .map_err(LegacyError::Refused)?;
-    match routing.refusals.as_slice() {
+    let plans =
+        resolve(&tables, &design::tables(TargetDatabase::System), &design::tables(TargetDatabase::Tenant), unmapped)
+            .map_err(LegacyError::Refused)?;
+    match plans.refusals.as_slice() {
         [] => Ok(()),
         refusals => Err(LegacyError::Refused(refusals.join("\n"))),
     }

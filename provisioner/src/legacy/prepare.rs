@@ -1,8 +1,8 @@
-//! Makes the destination when there is none yet: the system database's tables, and the default tenant by the ordinary command
-//! and the ordinary job, done here instead of by a running provisioner.
+//! Creates the destination if there is none yet: the tables of the system database, and the default tenant by the
+//! ordinary command and the ordinary job, on which this process works instead of a running provisioner.
 //!
-//! A control plane and a provisioner that run already have done both; then this does nothing. Whoever else works on the job
-//! meanwhile is no problem: a job belongs to one worker at a time.
+//! A control plane and a provisioner that have run already have done both, and then this does nothing. A provisioner
+//! may work on the same job at the same time, because a job belongs to one worker at a time.
 
 use super::LegacyError;
 use super::members::ACTOR;
@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 /// How long the default tenant may take to become active.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The database server whose administrator this program is told by `TENANT_DB_ADMIN_URL`.
+/// The database server that `TENANT_DB_ADMIN_URL` names.
 const SERVER: &str = "main";
 
-/// Makes what is missing.
+/// Creates what is missing.
 pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
     let url = settings.secret("SYSTEM_DB_URL")?;
     let options = database::options(&url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
@@ -36,10 +36,11 @@ pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
             let applied = migrate::run(&mut connection).await.map_err(|error| {
                 let why = kernel::error::chain(&error);
                 LegacyError::Refused(format!(
-                    "the system database is not up to date, and this account cannot change it ({why}): run `control-plane migrate`"
+                    "the system database is not up to date, and the account of SYSTEM_DB_URL cannot migrate \
+                     it ({why}): run `control-plane migrate`"
                 ))
             })?;
-            eprintln!("the system database: applied migrations {applied:?}");
+            eprintln!("applied migrations {applied:?} to the system database");
         }
         Err(error) => return Err(LegacyError::Refused(error.to_string())),
     }
@@ -54,7 +55,7 @@ pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
     }
 }
 
-/// Works on jobs until the default tenant is no longer being made.
+/// Works on jobs until the default tenant is created, or the time for it is over.
 async fn provision(settings: &Settings, store: Store, id: &TenantId) -> Result<(), LegacyError> {
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).map_err(|error| wrong("ENCRYPTION_KEYS", error))?;
     let installation = installation::installation_id(store.pool()).await?;

@@ -1,11 +1,11 @@
 //! The old database, and the one moment of it that several connections read.
 //!
-//! **Guarantees.** Nothing is ever written to the source, except by `rollback`. All connections of a [`Snapshot`] see the same
-//! committed rows: they begin their transactions while every table is locked against writing, for some milliseconds. If the
-//! account may not lock, there is one connection, and the snapshot says so. Sessions read in UTC and show dates as they are.
+//! **Guarantees.** Only `rollback` writes to the source. All connections of a [`Snapshot`] see the same committed rows:
+//! they begin their transactions while every table is locked against writing, for some milliseconds. If the account may
+//! not lock, the snapshot has one connection and says so. Sessions read in UTC and show dates as they are.
 //!
-//! **Design note.** `LOCK TABLES ... READ` comes first, because it waits for open transactions on these tables and holds up
-//! nobody else; `FLUSH TABLES WITH READ LOCK` stops a whole server, on which the destination may be too.
+//! **Design note.** `LOCK TABLES ... READ` is tried first. It waits for open transactions on these tables and holds up
+//! no other client. `FLUSH TABLES WITH READ LOCK` stops a whole server, which may hold the destination too.
 
 use super::LegacyError;
 use super::error::is_denied;
@@ -21,21 +21,20 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, Executor, MySqlConnection};
 use std::time::Duration;
 
-/// Attempts to lock; each waits 5 s for open transactions, in which writers queue up behind.
+/// Attempts to lock. Each waits 5 s for open transactions, and writers queue up behind it meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// Where it is.
+/// Where the old database is.
 pub struct Source {
     url: SecretString,
     options: MySqlConnectOptions,
-    /// Name of the database.
     pub database: String,
-    /// `host:port/database`, for people and to recognise it again.
+    /// `host:port/database`: reported to the operator, and compared by later commands.
     pub name: String,
 }
 
 impl Source {
-    /// The setting `LEGACY_DB_URL`.
+    /// Reads the setting `LEGACY_DB_URL`.
     pub fn from_settings(settings: &Settings) -> Result<Self, LegacyError> {
         let url = settings.secret("LEGACY_DB_URL")?;
         let options =
@@ -51,7 +50,7 @@ impl Source {
         Ok(Self { url, options, database, name })
     }
 
-    /// A new session.
+    /// Connects a session that reads values without loss.
     pub async fn connect(&self) -> Result<MySqlConnection, LegacyError> {
         let mut connection = database::connect(&self.options).await.map_err(|error| {
             let why = match database::number(&error) {
@@ -64,23 +63,22 @@ impl Source {
         Ok(connection)
     }
 
-    /// The setting, with its password, for a program that makes a backup.
+    /// The URL with its password, for the program that takes the dump.
     pub fn url(&self) -> &SecretString {
         &self.url
     }
 
-    /// Host and port, for the same.
+    /// Host and port, for the same program.
     pub fn options(&self) -> &MySqlConnectOptions {
         &self.options
     }
 
-    /// Its tables.
     pub async fn tables(&self, connection: &mut MySqlConnection) -> Result<Tables, LegacyError> {
         Ok(schema::read(connection, &self.database).await?)
     }
 }
 
-/// How the connections of a snapshot came to see the same.
+/// How the connections of a snapshot came to see the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
@@ -88,22 +86,20 @@ pub enum How {
     TablesLocked,
     /// Under a short lock of its server.
     ServerLocked,
-    /// There is one connection.
+    /// Without a lock, because there is one connection.
     OneConnection,
 }
 
 /// One moment of the source.
 pub struct Snapshot {
-    /// Connections that see it.
     pub readers: Vec<MySqlConnection>,
-    /// How.
     pub how: How,
-    /// The connection that keeps the tables locked, if that was asked for.
+    /// The connection that holds the locks of the tables, until the snapshot is released.
     held: Option<MySqlConnection>,
 }
 
 impl Snapshot {
-    /// Takes it, with up to `readers` connections. Waits for transactions that are open in the source.
+    /// Takes a snapshot with up to `readers` connections. Waits for transactions that are open in the source.
     pub async fn take(source: &Source, tables: &[String], readers: usize) -> Result<Self, LegacyError> {
         let mut lock = source.connect().await?;
         let how = match lock_tables(&mut lock, tables).await {
@@ -125,12 +121,14 @@ impl Snapshot {
         Ok(Self { readers, how, held: None })
     }
 
-    /// Takes it and keeps the tables locked against writing until it is released, or this process ends.
+    /// Takes a snapshot and locks the tables against writing until the snapshot is released or the process ends.
     pub async fn take_and_hold(source: &Source, tables: &[String], readers: usize) -> Result<Self, LegacyError> {
         let mut lock = source.connect().await?;
         lock_tables(&mut lock, tables).await.map_err(|error| {
             LegacyError::Stopped(if is_denied(&error) {
-                "the source's tables cannot be locked for the final pass: the account of LEGACY_DB_URL needs LOCK TABLES".into()
+                "the source's tables cannot be locked for the final pass: \
+                 the account of LEGACY_DB_URL needs LOCK TABLES"
+                    .into()
             } else {
                 format!("the source's tables cannot be locked for the final pass: {error}")
             })
@@ -138,7 +136,7 @@ impl Snapshot {
         Ok(Self { readers: begin(source, readers).await?, how: How::TablesLocked, held: Some(lock) })
     }
 
-    /// Lets writers go on.
+    /// Unlocks the tables and closes all connections.
     pub async fn release(mut self) {
         if let Some(mut lock) = self.held.take() {
             let _ = lock.execute("UNLOCK TABLES").await;
@@ -151,7 +149,7 @@ impl Snapshot {
 }
 
 fn may_do_without(error: &sqlx::Error) -> bool {
-    // Denied; or somebody's transaction stays open for longer than it is polite to hold up everybody else.
+    // The account may not lock, or a transaction stays open for longer than other clients should be held up.
     is_denied(error) || database::is_contention(error)
 }
 

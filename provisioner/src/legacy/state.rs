@@ -1,31 +1,30 @@
-//! How far the move has come: the two tables of the system database that a killed command goes on from.
+//! How far the move has come: two tables of the system database, from which the command after a killed one continues.
 
 use super::generation::Generation;
-use super::routes::Unmapped;
+use super::table_plan::Unmapped;
 use chrono::NaiveDateTime;
 use kernel::database;
 use sqlx::{MySqlConnection, Row};
 use std::collections::BTreeMap;
 
-/// Where the move stands.
+/// How far the move has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// An import has begun.
+    /// An import has begun and is not complete.
     Importing,
-    /// Everything was brought over once; `sync` brings what changes.
+    /// Everything was brought over once. `sync` brings what changes.
     Imported,
     /// The new system is the one in use.
     CutOver,
     /// Rows are going back.
     RollingBack,
-    /// The old system is the one in use again; `sync` may bring over what changes.
+    /// The old system is the one in use again. `sync` may bring over what changes.
     RolledBack,
 }
 
 impl Stage {
     const ALL: [Self; 5] = [Self::Importing, Self::Imported, Self::CutOver, Self::RollingBack, Self::RolledBack];
 
-    /// The word in the column `state`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Importing => "importing",
@@ -42,47 +41,45 @@ impl Stage {
 pub struct Import {
     /// `host:port/database`.
     pub source: String,
-    /// What was chosen for unmapped tables.
+    /// The operator's choice for unmapped tables.
     pub unmapped: Unmapped,
-    /// Where it stands.
     pub stage: Stage,
-    /// Attempts of the import.
+    /// Number of the newest attempt to import.
     pub run: u32,
 }
 
 /// A row of `saas_legacy_tables`.
 #[derive(Clone, Debug, Default)]
 pub struct TableState {
-    /// Rows up to here are copied.
+    /// Rows up to this key are copied.
     pub last_key: Option<String>,
-    /// All rows are.
+    /// All rows are copied.
     pub complete: bool,
-    /// Run that copied the first.
+    /// The attempt that copied the first rows.
     pub first_run: u32,
-    /// Run whose snapshot the rows are equal to, or will be.
+    /// The newest attempt: the rows are equal to its snapshot, or will be.
     pub last_run: u32,
-    /// How many were copied.
     pub copied_rows: u64,
-    /// Highest key the source may have given.
+    /// The highest key that the source may have given.
     pub newest_key: Option<String>,
     /// Rows and checksum of the source at the cut-over.
     pub cut_over: Option<(u64, String)>,
 }
 
 impl TableState {
-    /// The source may have given keys up to this one.
+    /// Notes that the source may have given keys up to `key`.
     pub fn raise_newest(&mut self, key: Option<i128>) {
         let before = self.newest_key.as_deref().and_then(|key| key.parse().ok());
         self.newest_key = before.max(key).map(|key| key.to_string());
     }
 }
 
-/// The database's time, for [`synced`].
+/// The system database's time, for [`synced`].
 pub async fn now(connection: &mut MySqlConnection) -> Result<NaiveDateTime, sqlx::Error> {
     sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)").fetch_one(connection).await
 }
 
-/// Everything is as the source was at `moment`.
+/// Records that everything is as the source was at `moment`.
 pub async fn synced(connection: &mut MySqlConnection, moment: &NaiveDateTime) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE saas_legacy_import SET synced_at = ? WHERE id = 1")
         .bind(moment)
@@ -91,7 +88,7 @@ pub async fn synced(connection: &mut MySqlConnection, moment: &NaiveDateTime) ->
         .map(drop)
 }
 
-/// Reads where the move stands; `None` before the first import.
+/// Reads how far the move has come. `None` before the first import.
 pub async fn read(connection: &mut MySqlConnection) -> Result<Option<Import>, sqlx::Error> {
     let row = sqlx::query("SELECT source, unmapped, state, run FROM saas_legacy_import WHERE id = 1")
         .fetch_optional(connection)
@@ -142,10 +139,11 @@ pub async fn enter(connection: &mut MySqlConnection, stage: Stage) -> Result<(),
     sqlx::query(&update).bind(stage.as_str()).execute(connection).await.map(drop)
 }
 
-/// All rows of tables.
+/// The state of every table that an import has begun.
 pub async fn tables(connection: &mut MySqlConnection) -> Result<BTreeMap<String, TableState>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT source_table, last_key, complete, first_run, last_run, copied_rows, newest_key, cut_over_rows, cut_over_checksum
+        "SELECT source_table, last_key, complete, first_run, last_run, copied_rows, newest_key, cut_over_rows,
+                cut_over_checksum
          FROM saas_legacy_tables",
     )
     .fetch_all(connection)
@@ -168,13 +166,14 @@ pub async fn tables(connection: &mut MySqlConnection) -> Result<BTreeMap<String,
     rows.iter().map(state).collect()
 }
 
-/// Keeps a table's row, all of it but what the cut-over recorded.
-pub async fn keep_table(connection: &mut MySqlConnection, table: &str, state: &TableState) -> Result<(), sqlx::Error> {
+/// Stores a table's state, except for what the cut-over recorded.
+pub async fn store_table(connection: &mut MySqlConnection, table: &str, state: &TableState) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO saas_legacy_tables (source_table, last_key, complete, first_run, last_run, copied_rows, newest_key)
          VALUES (?, ?, ?, ?, ?, ?, ?)
-         ON DUPLICATE KEY UPDATE last_key = VALUES(last_key), complete = VALUES(complete), first_run = VALUES(first_run),
-            last_run = VALUES(last_run), copied_rows = VALUES(copied_rows), newest_key = VALUES(newest_key)",
+         ON DUPLICATE KEY UPDATE last_key = VALUES(last_key), complete = VALUES(complete),
+            first_run = VALUES(first_run), last_run = VALUES(last_run), copied_rows = VALUES(copied_rows),
+            newest_key = VALUES(newest_key)",
     )
     .bind(table)
     .bind(&state.last_key)
@@ -188,8 +187,8 @@ pub async fn keep_table(connection: &mut MySqlConnection, table: &str, state: &T
     .map(drop)
 }
 
-/// Keeps what the source was at the cut-over.
-pub async fn keep_cut_over(
+/// Stores what a table of the source held at the cut-over.
+pub async fn store_cut_over(
     connection: &mut MySqlConnection,
     table: &str,
     rows: u64,

@@ -1,21 +1,23 @@
-//! `sync`: brings over what changed in the source since the import, and says how far behind the destination is.
+//! `sync`: brings over what has changed in the source since the import, and says how far behind the destination is.
 //!
-//! **Guarantees.** After a pass the destination is as the source was at the moment of the pass's snapshot: rows that came, changed
-//! or went, whatever their columns say ([`super::compare`]). With `--final` the last pass runs while the source is locked against
-//! writing, so nothing is behind; the lock ends with the command, so stop the old application before it.
+//! **Guarantees.** After a pass the destination is as the source was at the moment of the pass's snapshot. New, changed
+//! and deleted rows are found whatever their columns say ([`crate::tables::compare`]). With `--final` the last pass
+//! runs while the source is locked against writing, so nothing is missing. The lock ends with the command: stop the old
+//! application before it.
 //!
-//! Rows that the new system wrote itself are not overwritten: a row beyond the highest key that the source has ever given
-//! stops the command before it changes anything. After the cut-over there is no `sync`: the way is `rollback`.
+//! The command never overwrites rows that the new system wrote. If there is a row beyond the highest key that the
+//! source has ever given, it stops before it changes anything. After the cut-over it refuses: rows then only go back,
+//! by `rollback`.
 
 use super::LegacyError;
 use super::destination::Destination;
 use super::direction::{Direction, transfer_of};
-use super::mapping::Place;
+use super::mapping::TargetDatabase;
 use super::members::{self, AdminsBecome, Members};
-use super::routes::{Route, Routing};
+use super::parallel::{ConnectionSet, begin_table, in_parallel};
 use super::source::{Snapshot, Source};
 use super::state::{self, Import, Stage, TableState};
-use super::work::{Worker, begin_table, in_parallel};
+use super::table_plan::{TablePlan, TablePlans};
 use crate::tables::TableError;
 use crate::tables::compare::{Changes, Pair, compare, newest};
 use crate::tables::progress::Progress;
@@ -26,40 +28,36 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-/// What a synchronisation did.
+/// What the command did.
 #[derive(Debug, Serialize)]
 pub struct Synced {
-    /// Each pass, in order.
     pub passes: Vec<Pass>,
-    /// Whether the last one ran while the source was locked.
+    /// Whether the last pass ran while the source was locked.
     pub r#final: bool,
-    /// Seconds since the moment that the destination is equal to; 0 while the source is still locked.
+    /// Seconds since the moment that the destination is equal to. 0 while the source is locked.
     pub behind_seconds: f64,
-    /// Rows that the last pass had to bring: how many may have changed since.
+    /// Rows that the last pass brought, as a measure of how many may have changed since.
     pub behind_rows: u64,
 }
 
 /// A pass over all tables.
 #[derive(Debug, Serialize)]
 pub struct Pass {
-    /// Whether the source was locked.
     pub locked: bool,
-    /// Rows that came, changed and went, by table; tables without any are left out.
+    /// New, changed and deleted rows of each table that has any.
     pub tables: BTreeMap<String, Changes>,
-    /// All of them together.
+    /// Sum of these rows.
     pub rows: u64,
-    /// Memberships recorded.
     pub members: Members,
-    /// Seconds it took.
     pub seconds: f64,
 }
 
-/// Runs it.
+/// Runs passes until one finds no change, or `passes` have run.
 pub async fn run(
     source: &Source,
     destination: &Destination,
     import: &Import,
-    routing: &Routing,
+    plans: &TablePlans,
     r#final: bool,
     passes: u32,
     jobs: usize,
@@ -77,14 +75,14 @@ pub async fn run(
             ));
         }
     }
-    refuse_foreign_rows(destination, routing).await?;
-    destination.change(source, &routing.changes).await?;
+    refuse_foreign_rows(destination, plans).await?;
+    destination.change(source, &plans.changes).await?;
     let mut done = Synced { passes: Vec::new(), r#final, behind_seconds: 0.0, behind_rows: 0 };
     for _ in 0..passes {
         let began = Instant::now();
-        let snapshot = Snapshot::take(source, &routing.tables(), jobs).await?;
-        let mut workers = Worker::all(destination, snapshot.readers).await?;
-        let pass = pass(destination, routing, &mut workers, false).await?;
+        let snapshot = Snapshot::take(source, &plans.names(), jobs).await?;
+        let mut sets = ConnectionSet::all(destination, snapshot.readers).await?;
+        let pass = pass(destination, plans, &mut sets, false).await?;
         done.behind_rows = pass.rows;
         done.behind_seconds = began.elapsed().as_secs_f64();
         done.passes.push(pass);
@@ -93,37 +91,37 @@ pub async fn run(
         }
     }
     if r#final {
-        let mut snapshot = Snapshot::take_and_hold(source, &routing.tables(), jobs).await?;
-        let mut workers = Worker::all(destination, std::mem::take(&mut snapshot.readers)).await?;
-        let pass = pass(destination, routing, &mut workers, true).await?;
+        let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), jobs).await?;
+        let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
+        let pass = pass(destination, plans, &mut sets, true).await?;
         (done.behind_rows, done.behind_seconds) = (0, 0.0);
         done.passes.push(pass);
-        super::import::next_keys(source, destination, routing).await?;
+        super::import::next_keys(source, destination, plans).await?;
         snapshot.release().await;
     }
     Ok(done)
 }
 
-/// Makes every table equal to what the workers' connections see.
+/// Makes every table equal to what the connections to the source see.
 pub async fn pass(
     destination: &Destination,
-    routing: &Routing,
-    workers: &mut [Worker],
+    plans: &TablePlans,
+    sets: &mut [ConnectionSet],
     locked: bool,
 ) -> Result<Pass, LegacyError> {
-    let progress = Progress::new("comparing", routing.routes.iter().map(|route| route.rows).sum());
-    let mut system = destination.connect(Place::System).await?;
+    let progress = Progress::new("comparing", plans.tables.iter().map(|plan| plan.rows).sum());
+    let mut system = destination.connect(TargetDatabase::System).await?;
     let states = state::tables(&mut system).await?;
     let moment = state::now(&mut system).await?;
     let tables = RefCell::new(BTreeMap::new());
     let tenant_id = destination.tenant.tenant_id.as_str();
-    in_parallel(workers, &routing.routes, async |worker, route| {
-        let transfer = transfer_of(route, Direction::Forward, tenant_id)?;
-        let state = states.get(&route.table).cloned().unwrap_or_default();
-        let changes = table(worker, route, &transfer, state, &progress).await?;
+    in_parallel(sets, &plans.tables, async |set, plan| {
+        let transfer = transfer_of(plan, Direction::Forward, tenant_id)?;
+        let state = states.get(&plan.table).cloned().unwrap_or_default();
+        let changes = table(set, plan, &transfer, state, &progress).await?;
         progress.table();
         if changes.rows() > 0 {
-            tables.borrow_mut().insert(route.table.clone(), changes);
+            tables.borrow_mut().insert(plan.table.clone(), changes);
         }
         Ok(())
     })
@@ -137,41 +135,41 @@ pub async fn pass(
 }
 
 async fn table(
-    worker: &mut Worker,
-    route: &Route,
+    set: &mut ConnectionSet,
+    plan: &TablePlan,
     transfer: &TableTransfer,
     mut state: TableState,
     progress: &Progress,
 ) -> Result<Changes, LegacyError> {
-    // Recorded before the rows are there: a pass that is killed leaves none that looks foreign.
-    state.raise_newest(newest(&mut worker.source, &transfer.from).await?);
+    // Recorded before the rows arrive, so that the rows of a killed pass do not look foreign.
+    state.raise_newest(newest(&mut set.source, &transfer.from).await?);
     state.complete = true;
-    state::keep_table(&mut worker.checkpoints, &route.table, &state).await?;
-    let (from, to) = worker.ends(route, Direction::Forward);
-    begin_table(to, route).await?;
+    state::store_table(&mut set.checkpoints, &plan.table, &state).await?;
+    let (from, to) = set.ends(plan, Direction::Forward);
+    begin_table(to, plan).await?;
     Ok(compare(transfer, Range::default(), Pair { from, to }, true, progress).await?.changes)
 }
 
-/// Rows that the source cannot have given were written by the new system.
-async fn refuse_foreign_rows(destination: &Destination, routing: &Routing) -> Result<(), LegacyError> {
+/// Refuses if the new system has written rows: their keys are beyond those that the source can have given.
+async fn refuse_foreign_rows(destination: &Destination, plans: &TablePlans) -> Result<(), LegacyError> {
     let (mut system, mut tenant) =
-        (destination.connect(Place::System).await?, destination.connect(Place::Tenant).await?);
+        (destination.connect(TargetDatabase::System).await?, destination.connect(TargetDatabase::Tenant).await?);
     let states = state::tables(&mut system).await?;
     let mut foreign = Vec::new();
-    for route in &routing.routes {
-        let Some(state) = states.get(&route.table) else { continue };
+    for plan in &plans.tables {
+        let Some(state) = states.get(&plan.table) else { continue };
         let known = state.newest_key.as_deref().and_then(|key| key.parse::<i128>().ok());
-        let transfer = transfer_of(route, Direction::Forward, destination.tenant.tenant_id.as_str())?;
-        let connection = if route.place == Place::System { &mut system } else { &mut tenant };
+        let transfer = transfer_of(plan, Direction::Forward, destination.tenant.tenant_id.as_str())?;
+        let connection = if plan.target == TargetDatabase::System { &mut system } else { &mut tenant };
         let there = newest(connection, &transfer.to).await.map_err(|error| match error {
-            TableError::Database(source) => TableError::At { doing: format!("reading {}", route.table), source },
+            TableError::Database(source) => TableError::At { doing: format!("reading {}", plan.table), source },
             other => other,
         })?;
         if there > known {
             foreign.push(format!(
                 "{}.{} (id {})",
-                destination.database(route.place),
-                route.table,
+                destination.database(plan.target),
+                plan.table,
                 there.unwrap_or_default()
             ));
         }
@@ -179,7 +177,7 @@ async fn refuse_foreign_rows(destination: &Destination, routing: &Routing) -> Re
     match foreign.as_slice() {
         [] => Ok(()),
         _ => Err(LegacyError::Refused(format!(
-            "the new system has written rows of its own, which a synchronisation would overwrite or remove: {}",
+            "the new system has written rows of its own, which a sync would overwrite or delete: {}",
             foreign.join(", ")
         ))),
     }

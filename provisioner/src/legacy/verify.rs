@@ -1,16 +1,16 @@
-//! `verify`: shows that both sides are equal, or where they are not. Changes nothing.
+//! `verify`: shows that both sides are equal, or where they differ. Changes nothing.
 //!
-//! Rows and checksums are computed by the servers (see [`crate::tables::transfer`]), the source's in one snapshot. Beside them: every user is a
-//! member of the default tenant, no member is without a user, and references that lead nowhere are as many as in the
-//! source.
+//! The servers count rows and compute checksums ([`crate::tables::transfer`]), the source in one snapshot. The command
+//! also checks that every user is a member of the default tenant and every member a user, and it counts on both sides
+//! the references that lead nowhere.
 
 use super::destination::Destination;
 use super::direction::{Direction, transfer_of};
-use super::mapping::{self, Place};
+use super::mapping::{self, TargetDatabase};
 use super::members::{self, Completeness};
-use super::routes::{Route, Routing};
+use super::parallel::{ConnectionSet, in_parallel};
 use super::source::{How, Snapshot, Source};
-use super::work::{Worker, in_parallel};
+use super::table_plan::{TablePlan, TablePlans};
 use super::{LegacyError, checks};
 use crate::tables::compare::{Pair, compare};
 use crate::tables::progress::Progress;
@@ -22,94 +22,83 @@ use sqlx::MySqlConnection;
 use std::cell::RefCell;
 use std::fmt;
 
-/// The report.
+/// What the command found.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Both sides are equal and members are complete.
+    /// Both sides are equal and the memberships are complete.
     pub equal: bool,
-    /// How the source's snapshot was taken.
     pub snapshot: How,
-    /// Every table.
     pub tables: Vec<TableReport>,
     /// Tables and views that were not moved, and why.
     pub left: Vec<(String, String)>,
-    /// Members of the default tenant.
     pub members: Completeness,
-    /// References that lead nowhere, on both sides; those that are everywhere intact are left out.
+    /// References that lead nowhere on either side.
     pub references: Vec<ReferenceReport>,
-    /// Seconds it took.
     pub seconds: f64,
 }
 
-/// A table of the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct TableReport {
-    /// Its name.
     pub table: String,
-    /// The place it went to.
-    pub place: Place,
-    /// Rows of the source.
+    #[serde(rename = "place")]
+    pub target: TargetDatabase,
     pub source_rows: u64,
-    /// Rows of the destination.
     pub destination_rows: u64,
-    /// Checksum of the source, in hexadecimal digits.
+    /// In hexadecimal digits.
     pub source_checksum: String,
-    /// Checksum of the destination.
     pub destination_checksum: String,
-    /// Whether both are the same.
     pub equal: bool,
     /// Rows that the destination lacks.
     pub missing: u64,
-    /// Rows that are there otherwise.
+    /// Rows that the destination has with other values.
     pub changed: u64,
-    /// Rows that are there in addition.
+    /// Rows that only the destination has.
     pub extra: u64,
-    /// Keys of such rows, the first twenty.
+    /// Keys of the first twenty such rows.
     pub keys: Vec<String>,
 }
 
-/// References that lead nowhere.
+/// Rows whose reference leads nowhere.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReferenceReport {
-    /// The table with the reference.
     pub table: String,
-    /// Its column, by its old name.
+    /// The column that refers, by its old name.
     pub column: String,
-    /// What it should lead to.
+    /// The table and column that it refers to.
     pub target: String,
-    /// In the source.
+    /// Rows in the source.
     pub source: u64,
-    /// In the destination.
+    /// Rows in the destination.
     pub destination: u64,
 }
 
-/// Looks at everything, in one snapshot taken for it.
+/// Compares everything, in a snapshot of its own.
 pub async fn run(
     source: &Source,
     destination: &Destination,
-    routing: &Routing,
+    plans: &TablePlans,
     jobs: usize,
 ) -> Result<Report, LegacyError> {
-    let snapshot = Snapshot::take(source, &routing.tables(), jobs).await?;
+    let snapshot = Snapshot::take(source, &plans.names(), jobs).await?;
     let how = snapshot.how;
-    let mut workers = Worker::all(destination, snapshot.readers).await?;
-    look(destination, routing, &mut workers, how, Direction::Forward).await
+    let mut sets = ConnectionSet::all(destination, snapshot.readers).await?;
+    compare_all(destination, plans, &mut sets, how, Direction::Forward).await
 }
 
-/// The same over connections that there are already. `direction` says which side is the original.
-pub async fn look(
+/// Compares everything over existing connections. `direction` says which side is the original.
+pub async fn compare_all(
     destination: &Destination,
-    routing: &Routing,
-    workers: &mut [Worker],
+    plans: &TablePlans,
+    sets: &mut [ConnectionSet],
     snapshot: How,
     direction: Direction,
 ) -> Result<Report, LegacyError> {
-    let progress = Progress::new("verifying", routing.routes.iter().map(|route| route.rows).sum());
+    let progress = Progress::new("verifying", plans.tables.iter().map(|plan| plan.rows).sum());
     let tables = RefCell::new(Vec::new());
     let tenant_id = destination.tenant.tenant_id.as_str();
-    in_parallel(workers, &routing.routes, async |worker, route| {
-        let transfer = transfer_of(route, direction, tenant_id)?;
-        let (from, to) = worker.ends(route, direction);
+    in_parallel(sets, &plans.tables, async |set, plan| {
+        let transfer = transfer_of(plan, direction, tenant_id)?;
+        let (from, to) = set.ends(plan, direction);
         let found = compare(&transfer, Range::default(), Pair { from, to }, false, &progress).await?;
         progress.table();
         let (old, new) = match direction {
@@ -117,8 +106,8 @@ pub async fn look(
             Direction::Back => (found.to, found.from),
         };
         tables.borrow_mut().push(TableReport {
-            table: route.table.clone(),
-            place: route.place,
+            table: plan.table.clone(),
+            target: plan.target,
             source_rows: old.rows,
             destination_rows: new.rows,
             source_checksum: format!("{:x}", old.checksum),
@@ -135,41 +124,41 @@ pub async fn look(
     progress.finish();
     let mut tables = tables.into_inner();
     tables.sort_by(|one, other| one.table.cmp(&other.table));
-    let members = members::look(destination).await?;
-    let references = match workers.first_mut() {
-        Some(worker) => references(worker, &routing.routes).await?,
+    let members = members::count(destination).await?;
+    let references = match sets.first_mut() {
+        Some(set) => references(set, &plans.tables).await?,
         None => Vec::new(),
     };
     Ok(Report {
         equal: tables.iter().all(|table| table.equal) && members.is_complete(),
         snapshot,
         tables,
-        left: routing.left.clone(),
+        left: plans.left.clone(),
         members,
         references,
         seconds: progress.seconds(),
     })
 }
 
-async fn references(worker: &mut Worker, routes: &[Route]) -> Result<Vec<ReferenceReport>, LegacyError> {
-    let on_the_way = |table: &str| routes.iter().find(|route| route.table == table);
-    let all = checks::orphans();
-    let rows = all.iter().filter_map(|(table, ..)| on_the_way(table)).map(|route| route.rows).sum();
-    let progress = Progress::new("looking at references", rows);
+async fn references(set: &mut ConnectionSet, tables: &[TablePlan]) -> Result<Vec<ReferenceReport>, LegacyError> {
+    let planned = |table: &str| tables.iter().find(|plan| plan.table == table);
+    let all = checks::references_by_old_names();
+    let rows = all.iter().filter_map(|(table, ..)| planned(table)).map(|plan| plan.rows).sum();
+    let progress = Progress::new("checking references", rows);
     let mut found = Vec::new();
     for (table, column, target, key) in all {
-        let Some((mapped, route)) = mapping::of(table).zip(on_the_way(table)) else { continue };
-        let source = match within_database(&mut worker.source, table, column, target, key).await {
+        let Some((mapped, plan)) = mapping::of(table).zip(planned(table)) else { continue };
+        let source = match within_database(&mut set.source, table, column, target, key).await {
             Err(error) if checks::is_incomparable(&error) => continue,
             counted => counted?,
         };
         let new_column = mapped.new_name(column);
-        let destination = match mapped.place {
-            Place::System => within_database(&mut worker.system, table, new_column, target, key).await?,
-            Place::Tenant if target == "user_info" => users(worker, table, new_column).await?,
-            Place::Tenant => within_database(&mut worker.tenant, table, new_column, target, key).await?,
+        let destination = match mapped.target {
+            TargetDatabase::System => within_database(&mut set.system, table, new_column, target, key).await?,
+            TargetDatabase::Tenant if target == "user_info" => users(set, table, new_column).await?,
+            TargetDatabase::Tenant => within_database(&mut set.tenant, table, new_column, target, key).await?,
         };
-        progress.add(route.rows, 0);
+        progress.add(plan.rows, 0);
         if source > 0 || destination > 0 {
             let (table, column, target) = (table.into(), column.into(), format!("{target}.{key}"));
             found.push(ReferenceReport { table, column, target, source, destination });
@@ -195,14 +184,14 @@ async fn within_database(
     Ok(sqlx::query_scalar(&query).persistent(false).fetch_one(connection).await?)
 }
 
-/// Rows of the tenant that name a user who does not exist: users are in another database, perhaps on another server. The table is
-/// read once, whether it has an index on the column or not.
-async fn users(worker: &mut Worker, table: &str, column: &str) -> Result<u64, LegacyError> {
+/// Counts rows of the tenant that name a user who does not exist. Users are in another database, perhaps on another
+/// server, so the table is read once and its users are looked up page by page.
+async fn users(set: &mut ConnectionSet, table: &str, column: &str) -> Result<u64, LegacyError> {
     const PAGE: usize = 200;
     let (table, column) = (sql::identifier(table)?, sql::identifier(column)?);
     let query =
         format!("SELECT MIN({column}), CAST(COUNT(*) AS UNSIGNED) FROM {table} WHERE {column} <> '' GROUP BY {column}");
-    let Worker { tenant, system, .. } = worker;
+    let ConnectionSet { tenant, system, .. } = set;
     let mut pages = sqlx::query_as(&query).persistent(false).fetch(tenant).try_chunks(PAGE);
     let mut orphans = 0;
     while let Some(page) = pages.next().await {
@@ -211,7 +200,7 @@ async fn users(worker: &mut Worker, table: &str, column: &str) -> Result<u64, Le
     Ok(orphans)
 }
 
-/// Rows of the users of `page` who do not exist.
+/// Counts the rows of those users of `page` who do not exist.
 async fn unknown(system: &mut MySqlConnection, page: &[(String, u64)]) -> Result<u64, LegacyError> {
     let marks: Vec<_> = (0..page.len()).map(|index| format!("SELECT {index} AS i, ? AS u")).collect();
     let query = format!(

@@ -1,31 +1,30 @@
-//! A column: what kind of values it has, how they are read without loss, and whether they fit into another column.
+//! A column: what kind of values it has, how a statement reads them without loss, and whether they fit into another
+//! column.
 
 use kernel::database::sql::{self, Form, Unquotable};
 
-/// A column.
+/// A column as its server describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: String,
     /// `varchar`, `bigint`, ...
     pub data_type: String,
     /// `varchar(36)`, `bigint(20) unsigned`, ...
     pub column_type: String,
-    /// Whether it may be NULL.
     pub nullable: bool,
-    /// Most bytes of text or binary data.
+    /// The most bytes of a text or binary value.
     pub octets: Option<u64>,
-    /// Most characters of text.
+    /// The most characters of a text.
     pub characters: Option<u64>,
-    /// Digits of a number, and digits of it behind the point.
+    /// All digits of a number, and the digits behind its point.
     pub precision: Option<(u64, u64)>,
-    /// Digits of a time's fraction.
+    /// Digits of the fraction of a time's seconds.
     pub fraction: Option<u64>,
-    /// Computed by the server from other columns; never written.
+    /// The server computes the column from others, so it is never written.
     pub generated: bool,
 }
 
-/// Kinds of values that are treated alike.
+/// Kinds of values that are read and written alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Whole numbers.
@@ -34,18 +33,15 @@ pub enum Family {
     Decimal,
     /// Numbers of limited precision.
     Float,
-    /// Text of any length.
     Text,
-    /// Bytes of any length.
+    /// Bytes of no character set.
     Bytes,
-    /// Bits.
     Bits,
-    /// Everything that keeps its exact type: times, enumerations, JSON, ...
+    /// Values that only fit into a column of the same type: times, enumerations, JSON and others.
     Other,
 }
 
 impl Column {
-    /// Its family.
     pub fn family(&self) -> Family {
         match self.data_type.as_str() {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => Family::Integer,
@@ -60,12 +56,12 @@ impl Column {
         }
     }
 
-    /// Whether it holds a date or a time of day on a date, which may be the impossible date of zeros.
+    /// Whether it holds dates, which may be the impossible date of zeros.
     pub fn is_date(&self) -> bool {
         matches!(self.data_type.as_str(), "date" | "datetime" | "timestamp")
     }
 
-    /// How its values stand in a statement.
+    /// How a statement writes its values.
     pub fn form(&self) -> Form {
         match self.family() {
             Family::Integer | Family::Decimal | Family::Float | Family::Bits => Form::Number,
@@ -78,7 +74,7 @@ impl Column {
     pub fn exact(&self, name: &str) -> Result<String, Unquotable> {
         let name = sql::identifier(name)?;
         Ok(match self.family() {
-            // A FLOAT shows six digits and has more.
+            // A FLOAT shows six digits and stores more.
             Family::Float => format!("CAST({name} AS DOUBLE)"),
             Family::Bits => format!("CAST({name} AS UNSIGNED)"),
             _ => name.to_string(),
@@ -92,7 +88,7 @@ impl Column {
             .map_or(0, |rank| rank as u8)
     }
 
-    /// Whether every value of `self` fits into `target` and stays what it is.
+    /// Whether every value of this column fits into `target` and stays what it is.
     pub fn fit(&self, target: &Self) -> Fit {
         let (family, to) = (self.family(), target.family());
         let unsigned = |column: &Self| column.column_type.contains("unsigned");
@@ -106,7 +102,7 @@ impl Column {
                 let long = |column: &Self| column.data_type.ends_with("text");
                 match (long(self), long(target)) {
                     (false, false) => self.characters <= target.characters,
-                    // TEXT is limited in bytes, of which a character may have four.
+                    // TEXT is limited in bytes, and a character may need four of them.
                     (false, true) => self.characters.unwrap_or(0) * 4 <= target.octets.unwrap_or(0),
                     (true, _) => long(target) && self.octets <= target.octets,
                 }
@@ -127,14 +123,14 @@ impl Column {
     }
 }
 
-/// See [`Column::fit`].
+/// The answer of [`Column::fit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// It does.
+    /// Every value fits.
     Yes,
-    /// Once the target has the source's type.
+    /// Every value fits once the target has the source's type.
     Widened,
-    /// They are different things.
+    /// The types are of different kinds.
     Never,
 }
 
@@ -157,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cut() {
+    fn a_narrower_column_never_fits() {
         let text = column("text", 65535, 65535);
         let long = column("longtext", u64::from(u32::MAX), u64::from(u32::MAX));
         let short = column("varchar(36)", 144, 36);

@@ -1,9 +1,10 @@
 //! Compares the two ends of a transfer, range by range, and makes the far end like the near one.
 //!
-//! **Guarantees.** Every row is looked at, whatever its columns say of when it was changed: the old tables have no index on those
-//! columns, statements by hand do not move them, and rows that are gone have none. A range whose rows and checksum agree is
-//! passed over; in another, rows are paired by key. A range is made equal in one transaction, deletions first, so that a kill
-//! leaves it as it was. Ranges are cut so that neither end has more than [`STEP`] rows in one: memory is bounded.
+//! **Guarantees.** The comparison reads every row, whatever its columns say about the time of its last change: the old
+//! tables have no index on those columns, statements by hand do not update them, and deleted rows have none. It skips a
+//! range whose rows and checksum agree, and pairs the rows of another range by their keys. It makes a range equal in
+//! one transaction, deletions first, so a kill leaves the range as it was. Neither end has more than [`STEP`] rows in a
+//! range, so memory is bounded.
 
 use super::copy::{Commit, copy, copy_keys, list};
 use super::progress::Progress;
@@ -13,18 +14,17 @@ use serde::Serialize;
 use sqlx::{Executor, MySqlConnection, Row};
 use std::collections::HashMap;
 
-/// Rows of a range, at most.
+/// The most rows of a range.
 const STEP: u64 = 10_000;
 
-/// Keys named at most.
+/// The most keys that are named.
 const NAMED: usize = 20;
 
-/// Rows and checksum.
+/// The rows of a table or range, counted and checksummed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Rows.
     pub rows: u64,
-    /// See [`super::transfer`].
+    /// The sum of the rows' checksums, as [`super::transfer`] defines it.
     pub checksum: u128,
 }
 
@@ -35,46 +35,42 @@ impl Sum {
     }
 }
 
-/// What a comparison found, or a repair did.
+/// The differences that a comparison found, or a repair removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// Rows that the far end lacked.
     pub missing: u64,
-    /// Rows it had otherwise.
+    /// Rows that the far end had with other values.
     pub changed: u64,
-    /// Rows it had in addition.
+    /// Rows that only the far end had.
     pub extra: u64,
-    /// Keys of such rows, the first twenty.
+    /// Keys of the first twenty such rows.
     pub keys: Vec<String>,
 }
 
 impl Changes {
-    /// How many rows.
+    /// Rows that differ.
     pub fn rows(&self) -> u64 {
         self.missing + self.changed + self.extra
     }
 }
 
-/// The result for a table.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Compared {
-    /// The near end.
     pub from: Sum,
-    /// The far end, before any repair.
+    /// The far end before any repair.
     pub to: Sum,
-    /// How they differed.
     pub changes: Changes,
 }
 
 /// The connections of a comparison.
 pub struct Pair<'a> {
-    /// To the near end.
     pub from: &'a mut MySqlConnection,
-    /// To the far end.
     pub to: &'a mut MySqlConnection,
 }
 
-/// Compares the rows of `whole`; with `repair`, makes the far end equal.
+/// Compares the rows of the range `whole`. With `repair` it makes the far end equal.
 pub async fn compare(
     transfer: &TableTransfer,
     whole: Range,
@@ -138,7 +134,7 @@ pub async fn sum(connection: &mut MySqlConnection, end: &End, range: &Range, nam
     Ok(Sum { rows: number(&row, 0)?, checksum: number(&row, 1)? })
 }
 
-/// The highest key of an end.
+/// The highest key of an end, if it has rows and a key.
 pub async fn newest(connection: &mut MySqlConnection, end: &End) -> Result<Option<i128>, TableError> {
     let Some(query) = end.newest() else { return Ok(None) };
     let row = connection.fetch_one(sqlx::raw_sql(&query)).await?;
@@ -153,7 +149,7 @@ fn number<T: std::str::FromStr>(row: &sqlx::mysql::MySqlRow, column: usize) -> R
     text.parse().map_err(|_| sqlx::Error::Decode(format!("{text} is no whole number").into()).into())
 }
 
-/// Finds which rows of a range differ.
+/// Finds the rows of a range that differ, and with `repair` makes them equal.
 async fn pair_rows(
     transfer: &TableTransfer,
     range: &Range,
@@ -219,7 +215,7 @@ async fn hashes(
         .collect()
 }
 
-/// Rows that have no key to be paired by: all of them are equal, or all are written anew.
+/// Rows without a key cannot be paired: either all of them are equal, or all are written again.
 async fn without_key(
     transfer: &TableTransfer,
     pair: Pair<'_>,
@@ -245,8 +241,8 @@ async fn without_key(
     Ok(Compared { from, to, changes })
 }
 
-/// Writes all rows of a table anew, in one transaction: for one without a key there is no place to go on from.
-/// Returns how many rows that are.
+/// Writes all rows of a table again, in one transaction: a table without a key has no point from which to continue.
+/// Returns how many rows it wrote.
 pub async fn rewrite(transfer: &TableTransfer, pair: Pair<'_>, progress: &Progress) -> Result<u64, TableError> {
     let writing = || format!("writing {}", transfer.name);
     pair.to.execute("START TRANSACTION").await.doing(writing)?;

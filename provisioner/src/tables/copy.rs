@@ -1,9 +1,9 @@
 //! Copies rows of one table: one connection reads while another writes.
 //!
-//! **Guarantees.** Values pass as the text the server gave, so none is converted on the way. Memory is bounded whatever the
-//! table's size: at most four statements of about a megabyte each (a single longer row is a statement of its own). Rows
-//! become durable in chunks; after each, `kept` is told the last key, so that whoever comes after a kill knows what is
-//! certainly there.
+//! **Guarantees.** Values pass as the text that the server gave, so none is converted on the way. Memory is bounded
+//! whatever the table's size: at most four statements of about a megabyte each (a longer row is a statement of its
+//! own). Rows become durable in chunks. After each chunk the copy calls `committed` with the last key, so the attempt
+//! after a kill knows which rows are certainly there.
 
 use super::insert::{Batch, Inserts};
 use super::progress::Progress;
@@ -14,24 +14,24 @@ use futures::StreamExt;
 use sqlx::{Executor, MySqlConnection};
 use tokio::sync::mpsc;
 
-/// Rows read by one query. Their stream goes on while they are written.
+/// Rows of one query. It streams them while they are written.
 const PAGE: u64 = 100_000;
-/// Bytes that become durable together: one wait for the disk each.
+/// Bytes that become durable together, with one wait for the disk.
 const CHUNK: u64 = 8 << 20;
 /// Statements that wait to be written.
 const WAITING: usize = 2;
 
-/// Who begins and ends the transactions of a copy.
+/// What begins and ends the transactions of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// The copy, after each chunk.
+    /// The copy, for each chunk.
     Chunks,
     /// The caller, around all of it.
     Caller,
 }
 
-/// Copies the rows of a range in the order of their key. `kept` is called after each commit with the last key and how many
-/// rows it was.
+/// Copies the rows of a range in the order of their key. After each commit it calls `committed` with the last key and
+/// the number of rows.
 pub async fn copy(
     transfer: &TableTransfer,
     range: Range,
@@ -39,18 +39,18 @@ pub async fn copy(
     writer: &mut MySqlConnection,
     commit: Commit,
     progress: &Progress,
-    kept: impl AsyncFnMut(Option<i128>, u64) -> Result<(), TableError>,
+    committed: impl AsyncFnMut(Option<i128>, u64) -> Result<(), TableError>,
 ) -> Result<(), TableError> {
     let limit = statement_limit(writer).await?;
     let (send, receive) = mpsc::channel(WAITING);
     let reading = async {
         let result = read(transfer, range, reader, limit, &send).await;
-        // The writer ends when nobody can send any more.
+        // The writer ends when the channel is closed.
         drop(send);
         result
     };
-    let (read, written) = tokio::join!(reading, write(transfer, writer, receive, commit, progress, kept));
-    // A writer that fails makes the reader fail too; its reason is the better one.
+    let (read, written) = tokio::join!(reading, write(transfer, writer, receive, commit, progress, committed));
+    // A writer that fails makes the reader fail too, so the writer's reason counts.
     written.and(read)
 }
 
@@ -74,7 +74,7 @@ async fn read(
     }
 }
 
-/// Sends the rows of a query; returns how many they were and the last one's key.
+/// Sends the rows of a query. Returns how many they were, and the key of the last one.
 async fn rows_to_batches(
     transfer: &TableTransfer,
     query: &str,
@@ -112,7 +112,7 @@ async fn write(
     mut receive: mpsc::Receiver<Batch>,
     commit: Commit,
     progress: &Progress,
-    mut kept: impl AsyncFnMut(Option<i128>, u64) -> Result<(), TableError>,
+    mut committed: impl AsyncFnMut(Option<i128>, u64) -> Result<(), TableError>,
 ) -> Result<(), TableError> {
     let writing = || format!("writing {}", transfer.name);
     let (mut open, mut rows, mut bytes, mut last) = (false, 0, 0, None);
@@ -128,7 +128,7 @@ async fn write(
             kernel::process::failpoint::hit("legacy.before_commit").await;
             writer.execute("COMMIT").await.doing(writing)?;
             kernel::process::failpoint::hit("legacy.after_commit").await;
-            kept(last, rows).await?;
+            committed(last, rows).await?;
             (open, rows, bytes) = (false, 0, 0);
         }
     }
@@ -136,12 +136,12 @@ async fn write(
         writer.execute("COMMIT").await.doing(writing)?;
     }
     if rows > 0 {
-        kept(last, rows).await?;
+        committed(last, rows).await?;
     }
     Ok(())
 }
 
-/// Copies the rows of these keys inside the transaction that `writer` is in.
+/// Copies the rows with these keys, within the transaction that `writer` has begun.
 pub async fn copy_keys(
     transfer: &TableTransfer,
     keys: &[i128],
@@ -170,7 +170,7 @@ pub async fn copy_keys(
     Ok(())
 }
 
-/// Keys, separated by commas.
+/// Keys as a list for SQL.
 pub fn list(keys: &[i128]) -> String {
     keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

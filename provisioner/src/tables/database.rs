@@ -32,8 +32,8 @@ pub async fn copy_database(from: &mut MySqlConnection, to: &mut MySqlConnection,
     stored_objects::create(to, name, Some(name), &objects.all).await
 }
 
-/// Fails unless the database `name` has the same tables with the same columns, keys and rows on both servers, and the same
-/// stored objects.
+/// Fails unless the database `name` has the same tables with the same columns, keys and rows on both servers, and the
+/// same stored objects.
 pub async fn compare_databases(
     original: &mut MySqlConnection,
     copy: &mut MySqlConnection,

@@ -24,8 +24,8 @@ pub async fn define(connection: &mut MySqlConnection, statement: &str) -> Result
     changed.map(drop)
 }
 
-/// MySQL's and MariaDB's newest collations are unknown to each other. What a carried table is sorted by there is not what makes
-/// it what it is: it gets the collation that all other tables have.
+/// MySQL's and MariaDB's newest collations are unknown to each other. What a carried table is sorted by there is not
+/// what makes it what it is: it gets the collation that all other tables have.
 fn with_known_collations(definition: &str) -> String {
     let known = |word: &str| match ["utf8mb4_0900_", "utf8mb4_uca1400_"].iter().any(|newest| word.starts_with(newest)) {
         true => "utf8mb4_unicode_ci".to_owned(),
@@ -55,8 +55,10 @@ mod tests {
 
     #[test]
     fn newest_collations_are_replaced_and_nothing_else() {
-        let definition = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_0900_ai_ci, `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_uca1400_ai_ci";
-        let expected = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_unicode_ci, `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_unicode_ci";
+        let definition = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_0900_ai_ci, \
+                          `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_uca1400_ai_ci";
+        let expected = "CREATE TABLE `t` (`a` text COLLATE utf8mb4_unicode_ci, \
+                          `b` text COLLATE utf8mb4_bin COMMENT 'COLLATE x') COLLATE=utf8mb4_unicode_ci";
         assert_eq!(with_known_collations(definition), expected);
     }
 }

@@ -13,9 +13,9 @@
 //! | [`stored_objects`] | views, routines, triggers and scheduled events |
 //! | [`progress`] | report how far long work is |
 //!
-//! **Guarantees.** A value stays what it was: rows travel as the text that the server gave, in sessions that neither cut nor
-//! convert. Two tables with equal checksums have equal rows, whatever their order. Memory is bounded whatever the size of
-//! a table.
+//! **Guarantees.** A value stays what it was: rows travel as the text that the server gave, in sessions that neither
+//! cut nor convert. Two tables with equal checksums have equal rows, whatever their order. Memory is bounded whatever
+//! the size of a table.
 
 pub mod column;
 pub mod compare;

@@ -1,5 +1,5 @@
-//! Says how far it is: a bar with rate and time left on a terminal, a plain line now and then elsewhere. Always on standard
-//! error: standard output is the result's. And in metrics, for `--metrics`.
+//! Reports how far long work is: on a terminal by a bar with the rate and the time left, elsewhere by a line every few
+//! seconds, and in metrics. It writes to standard error, because standard output is for the result.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kernel::process::telemetry::names;
@@ -8,22 +8,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// Time between two lines.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// The progress of one piece of work.
 pub struct Progress {
     bar: Option<ProgressBar>,
     what: &'static str,
     total: u64,
     begun: Instant,
-    told: Mutex<Instant>,
+    reported: Mutex<Instant>,
     rows: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Progress {
-    /// Of work on about `total` rows.
+    /// Progress of work on about `total` rows. `what` names the work in lines and metrics.
     pub fn new(what: &'static str, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
@@ -35,10 +35,18 @@ impl Progress {
         });
         metrics::gauge!(names::IMPORT_ROWS_EXPECTED, "work" => what).set(total as f64);
         let now = Instant::now();
-        Self { bar, what, total, begun: now, told: Mutex::new(now), rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self {
+            bar,
+            what,
+            total,
+            begun: now,
+            reported: Mutex::new(now),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
-    /// Of work that is not worth telling.
+    /// Progress that is not reported.
     pub fn quiet() -> Self {
         let now = Instant::now();
         let bar = Some(ProgressBar::hidden());
@@ -47,13 +55,13 @@ impl Progress {
             what: "",
             total: 0,
             begun: now,
-            told: Mutex::new(now),
+            reported: Mutex::new(now),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
     }
 
-    /// So many rows more, of so many bytes.
+    /// Adds rows, and the bytes that they needed.
     pub fn add(&self, rows: u64, bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -64,38 +72,36 @@ impl Progress {
         }
         match &self.bar {
             Some(bar) => {
-                // The total is an estimate of the server.
+                // The total is only an estimate of the server.
                 if self.rows() > self.total {
                     bar.set_length(self.rows());
                 }
                 bar.set_position(self.rows());
             }
             None => {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                if told.elapsed() >= PAUSE {
-                    *told = Instant::now();
+                let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+                if reported.elapsed() >= PAUSE {
+                    *reported = Instant::now();
                     eprintln!("{}", self.line());
                 }
             }
         }
     }
 
-    /// One table more is done.
+    /// Counts a table as done.
     pub fn table(&self) {
         metrics::counter!(names::IMPORT_TABLES, "work" => self.what).increment(1);
     }
 
-    /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Seconds since it began.
     pub fn seconds(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// The end.
+    /// Ends the report.
     pub fn finish(&self) {
         if !self.what.is_empty() {
             metrics::gauge!(names::IMPORT_REMAINING, "work" => self.what).set(0);
@@ -115,7 +121,7 @@ impl Progress {
         self.rows() as f64 / self.seconds().max(0.001)
     }
 
-    /// Seconds that the rest will take at the rate so far.
+    /// Seconds that the rest takes at the rate so far.
     fn left(&self) -> f64 {
         self.total.saturating_sub(self.rows()) as f64 / self.rate().max(0.001)
     }
@@ -124,7 +130,7 @@ impl Progress {
         let (rows, seconds) = (self.rows(), self.seconds().max(0.001));
         let (rate, left) = (self.rate(), self.left());
         let megabytes = match self.bytes() {
-            // Work that looks at rows where they are.
+            // Work that compares rows moves no bytes.
             0 => String::new(),
             bytes => format!(", {:.1} MB/s", bytes as f64 / seconds / 1e6),
         };

@@ -1,4 +1,4 @@
-//! What tables a database has, as its server tells (`information_schema`).
+//! What tables a database has, as `information_schema` of its server says.
 
 use super::TableError;
 use super::column::{Column, Family};
@@ -7,10 +7,10 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 use std::collections::BTreeMap;
 
-/// A table.
+/// A table, view or sequence.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// In their order.
+    /// In the order of the table.
     pub columns: Vec<Column>,
     /// Columns of the primary key.
     pub primary_key: Vec<String>,
@@ -18,7 +18,6 @@ pub struct Table {
     pub unique_keys: Vec<Vec<String>>,
     /// `BASE TABLE`, `VIEW`, ...
     pub kind: String,
-    /// Storage engine.
     pub engine: String,
     /// Rows, as the server estimates.
     pub rows: u64,
@@ -37,19 +36,20 @@ impl Table {
         self.kind == "BASE TABLE"
     }
 
-    /// The columns that rows are written with: all that the server does not compute itself.
+    /// The columns that an `INSERT` writes: all that the server does not compute itself.
     pub fn written_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| !column.generated)
     }
 
-    /// The column whose whole numbers order the rows, if the primary key is one such column: chunks are cut by it.
+    /// The column that orders the rows, if the primary key is one column of whole numbers. Chunks and ranges are cut by
+    /// it.
     pub fn ordering_key(&self) -> Option<&str> {
         let [key] = self.primary_key.as_slice() else { return None };
         self.column(key).filter(|column| column.family() == Family::Integer).map(|column| column.name.as_str())
     }
 }
 
-/// Tables by name.
+/// The tables of a database by name.
 pub type Tables = BTreeMap<String, Table>;
 
 /// All tables and views of a database that the account may see.
@@ -126,7 +126,7 @@ fn column(row: &MySqlRow) -> Result<Column, TableError> {
         characters: number(7)?,
         precision: number(8)?.map(|digits| Ok::<_, sqlx::Error>((digits, number(9)?.unwrap_or(0)))).transpose()?,
         fraction: number(10)?,
-        // MySQL also says DEFAULT_GENERATED, of a default that is an expression.
+        // MySQL says DEFAULT_GENERATED if a default is an expression, and that column is written.
         generated: extra.contains("VIRTUAL") || extra.contains("STORED") || extra.contains("PERSISTENT"),
     })
 }

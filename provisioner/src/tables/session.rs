@@ -6,8 +6,9 @@ use sqlx::{Executor, MySqlConnection, Row};
 
 /// Long silences are normal: a connection waits while its chunk is written elsewhere. MySQL caches the next ids and the
 /// numbers of rows in `information_schema` for a day unless a session asks for fresh ones.
-const TIMEOUTS: &str = "SET SESSION wait_timeout = 86400, SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600, \
-                        SESSION innodb_lock_wait_timeout = 50 /*!80000 , SESSION information_schema_stats_expiry = 0 */";
+const TIMEOUTS: &str = "SET SESSION wait_timeout = 86400, SESSION net_write_timeout = 3600, \
+                        SESSION net_read_timeout = 3600, SESSION innodb_lock_wait_timeout = 50 \
+                        /*!80000 , SESSION information_schema_stats_expiry = 0 */";
 
 /// Makes a session read and write values without loss: times in UTC, dates as they are, nothing cut or converted.
 pub async fn begin_copying(connection: &mut MySqlConnection) -> Result<(), TableError> {

@@ -1,9 +1,10 @@
-//! One table in one direction: the statements that read, write, delete and compare its rows.
+//! The statements that read, write, delete and checksum the rows of one table, from the near end to the far end.
 //!
-//! **The checksum of a row** is the SHA-256 of all its columns in the order of the source, each with its length, NULL marked apart,
-//! text in UTF-8, long values by their own SHA-256; that of many rows is the sum of the first 60 bits of theirs, so it depends
-//! on no order and two equal rows do not cancel out. Both servers compute it by the same expression, with the names of their
-//! own columns. (MD5 would be as good here, but MySQL has it no more from 9.6 on.)
+//! **The checksum of a row** is the SHA-256 of all its columns in the order of the near end. Each value has its length,
+//! NULL differs from every value, text is in UTF-8, and its own SHA-256 stands for a long value. The checksum of many
+//! rows is the sum of the first 60 bits of theirs, so their order does not matter and two equal rows do not cancel out.
+//! Both servers compute it by the same expression, with the names of their own columns. (MD5 would serve as well, but
+//! MySQL dropped it in 9.6.)
 
 use super::column::{Column, Family};
 use super::schema::Table;
@@ -16,44 +17,44 @@ pub struct End {
     pub table: String,
     /// Quoted name of the ordering key, if there is one.
     pub key: Option<String>,
-    /// Rows that count: a condition, or `TRUE`.
+    /// Condition that a row must meet to count.
     pub filter: String,
-    /// SHA-256 of a row, in hexadecimal digits.
+    /// Expression for the SHA-256 of a row, in hexadecimal digits.
     hash: String,
 }
 
-/// See the module.
+/// The transfer of one table's rows.
 #[derive(Clone, Debug)]
 pub struct TableTransfer {
-    /// Name of the table, for people.
+    /// Name of the table, for messages.
     pub name: String,
-    /// Where rows come from.
+    /// The near end, from which rows are read.
     pub from: End,
-    /// Where they go.
+    /// The far end, to which rows are written.
     pub to: End,
-    /// How each column is read.
+    /// Expressions that read the columns.
     select: Vec<String>,
-    /// How each column's values are written.
+    /// How a statement writes each column's values.
     pub forms: Vec<Form>,
-    /// Place of the key among the columns.
+    /// Index of the key among the columns.
     pub key_index: Option<usize>,
     /// `INSERT INTO t (columns) VALUES `.
     pub insert: String,
 }
 
-/// Longest text, in bytes, that is part of a row's checksum as it is; SHA-256 stands for a longer one.
+/// Longest text, in bytes, that is part of a row's checksum as it is. Its SHA-256 stands for a longer one.
 const SHORT: u64 = 4096;
 
 /// A column of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct TransferColumn<'a> {
-    /// Its type.
+    /// Its type at the near end.
     pub column: &'a Column,
     /// Its name at the near end.
     pub from: &'a str,
     /// Its name at the far end.
     pub to: &'a str,
-    /// Expression of the near end that is written in the place of NULL.
+    /// Expression of the near end whose value is written instead of NULL.
     pub null_as: Option<&'a str>,
 }
 
@@ -64,8 +65,8 @@ impl<'a> TransferColumn<'a> {
 }
 
 impl TableTransfer {
-    /// From one table to another of the same name. `key` is the column that orders the rows; `filter` is the condition that
-    /// rows of the near end must meet to count.
+    /// A transfer between tables of the same name. `key` is the column that orders the rows. `filter` is the condition
+    /// that rows of the near end must meet to count.
     pub fn new(
         table: &str,
         key: Option<&str>,
@@ -100,31 +101,31 @@ impl TableTransfer {
         })
     }
 
-    /// Of all rows of a table, to one of the same definition.
+    /// The transfer of all rows of a table to one with the same definition.
     pub fn of_table(name: &str, table: &Table) -> Result<Self, Unquotable> {
         let columns: Vec<_> = table.written_columns().map(TransferColumn::same).collect();
         Self::new(name, table.ordering_key(), "TRUE".into(), &columns)
     }
 
-    /// Reads rows that meet `condition`.
+    /// The query for rows that meet `condition`.
     pub fn read(&self, condition: &str) -> String {
         format!("SELECT {} FROM {} WHERE {} AND {condition}", self.select.join(", "), self.from.table, self.from.filter)
     }
 }
 
 impl End {
-    /// Rows and checksum of a range, in one line of two texts.
+    /// The query for rows and checksum of a range: one line of two texts.
     pub fn checksum(&self, range: &Range) -> String {
         checksum_of(&self.hash, &self.table, &self.within(range))
     }
 
-    /// Key and the first 128 bits of the SHA-256 of each row of a range.
+    /// The query for the key and the first 128 bits of the SHA-256 of each row of a range.
     pub fn hashes(&self, range: &Range) -> String {
         let key = self.key.as_deref().unwrap_or("NULL");
         format!("SELECT CAST({key} AS CHAR), LEFT({}, 32) FROM {} WHERE {}", self.hash, self.table, self.within(range))
     }
 
-    /// The key of the `step`-th row of a range.
+    /// The query for the key of the `step`-th row of a range.
     pub fn bound(&self, range: &Range, step: u64) -> String {
         let key = self.key.as_deref().unwrap_or("NULL");
         format!(
@@ -135,12 +136,12 @@ impl End {
         )
     }
 
-    /// The highest key.
+    /// The query for the highest key.
     pub fn newest(&self) -> Option<String> {
         self.key.as_deref().map(|key| format!("SELECT CAST(MAX({key}) AS CHAR) FROM {}", self.table))
     }
 
-    /// Condition that a row counts and is in a range.
+    /// The condition that a row counts and is in a range.
     pub fn within(&self, range: &Range) -> String {
         let mut condition = self.filter.clone();
         if let Some(key) = &self.key {
@@ -155,16 +156,16 @@ impl End {
     }
 }
 
-/// Keys after one and up to another; without them, without end.
+/// A range of keys. Without a bound it is open at that end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Range {
-    /// The key before the first.
+    /// The key before the first one.
     pub after: Option<i128>,
     /// The last key.
     pub to: Option<i128>,
 }
 
-/// SHA-256 of a row, in hexadecimal digits: of columns with the expressions that read them.
+/// The expression for the SHA-256 of a row, from its columns and the expressions that read them.
 fn row_hash<'a>(values: impl Iterator<Item = (&'a Column, &'a String)>) -> String {
     let piece = |(column, value): (&Column, &String)| {
         let text = format!("CONVERT({value} USING utf8mb4)");
@@ -182,10 +183,11 @@ fn row_hash<'a>(values: impl Iterator<Item = (&'a Column, &'a String)>) -> Strin
     format!("SHA2(CONCAT_WS('|', {}), 256)", pieces.join(", "))
 }
 
-/// Rows and checksum of the rows of `table` that meet `condition`, in one line of two texts. `hash` is that of a row.
+/// The query that counts and checksums rows of `table`. `hash` is the expression for one row.
 fn checksum_of(hash: &str, table: &str, condition: &str) -> String {
     format!(
-        "SELECT CAST(COUNT(*) AS CHAR), CAST(COALESCE(SUM(CAST(CONV(LEFT({hash}, 15), 16, 10) AS UNSIGNED)), 0) AS CHAR) \
+        "SELECT CAST(COUNT(*) AS CHAR), \
+                CAST(COALESCE(SUM(CAST(CONV(LEFT({hash}, 15), 16, 10) AS UNSIGNED)), 0) AS CHAR) \
          FROM {table} WHERE {condition}"
     )
 }

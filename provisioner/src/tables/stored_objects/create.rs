@@ -1,4 +1,4 @@
-//! Creating, comparing and dropping stored objects.
+//! Creates, compares and drops stored objects.
 
 use super::read::pair;
 use super::{StoredObject, read};
@@ -7,8 +7,9 @@ use kernel::database::sql::{self, COPY_SESSION};
 use kernel::database::text;
 use sqlx::{Executor, MySqlConnection};
 
-/// Makes them in a database without any, which the session uses, and looks whether they are what was to be made. `own`: the tenant's own
-/// database, which is the only one of a tenant that their text may name; `None`: they were in use here a moment ago, whatever they name.
+/// Creates the objects in a database that has none and that the session uses, and then compares them with the
+/// originals. `own` is the tenant's database, and their text may name no other tenant's database. `None` allows every
+/// name, because the objects were in use here a moment ago.
 pub async fn create(
     connection: &mut MySqlConnection,
     database: &str,
@@ -18,11 +19,11 @@ pub async fn create(
     if objects.is_empty() {
         return Ok(());
     }
-    make(connection, database, own, objects).await?;
+    create_all(connection, database, own, objects).await?;
     compare(connection, database, objects).await
 }
 
-/// Makes again those of `objects` that are not there.
+/// Creates those of `objects` that are missing.
 pub async fn complete(
     connection: &mut MySqlConnection,
     database: &str,
@@ -31,20 +32,21 @@ pub async fn complete(
     let found = read(connection, database).await?.all;
     let there = |one: &StoredObject| found.iter().any(|other| (&other.kind, &other.name) == (&one.kind, &one.name));
     let missing: Vec<_> = objects.iter().filter(|object| !there(object)).cloned().collect();
-    make(connection, database, None, &missing).await?;
+    create_all(connection, database, None, &missing).await?;
     compare(connection, database, objects).await
 }
 
-async fn make(
+async fn create_all(
     connection: &mut MySqlConnection,
     database: &str,
     own: Option<&str>,
     objects: &[StoredObject],
 ) -> Result<(), TableError> {
     for object in objects {
-        if let Some(stranger) = own.and_then(|own| object.stranger(own)) {
+        if let Some(other) = own.and_then(|own| object.other_tenants_database(own)) {
             return Err(TableError::Refused(format!(
-                "the {object} names the database {stranger}, which is another tenant's: change or drop it there, and take a new backup"
+                "the {object} names the database {other}, which belongs to another tenant: \
+                 change or drop it there, and take a new backup"
             )));
         }
     }
@@ -54,7 +56,7 @@ async fn make(
         for object in &waiting {
             match create_one(connection, database, object).await {
                 Ok(()) => {}
-                // Perhaps it stands on another one.
+                // Perhaps it reads from a view that is created later.
                 Err(error) if object.kind == "VIEW" => {
                     reason.get_or_insert(error);
                     later.push(*object);
@@ -70,7 +72,7 @@ async fn make(
     Ok(())
 }
 
-/// Whether a database holds these and no others.
+/// Fails unless the database holds these objects and no others.
 pub async fn compare(
     connection: &mut MySqlConnection,
     database: &str,
@@ -82,8 +84,8 @@ pub async fn compare(
     };
     for object in expected {
         match of(&found, object) {
-            None if object.may_pass() => {}
-            // A schedule's begin is when it was made.
+            None if object.may_be_gone() => {}
+            // A schedule begins when it is created, so its text differs.
             Some(_) if object.kind == "EVENT" => {}
             Some(same) if same.content() == object.content() => {}
             Some(_) => return Err(TableError::NotEqual(format!("the {object} is not what it was"))),
@@ -96,8 +98,8 @@ pub async fn compare(
     }
 }
 
-/// Removes all of them, also views that do not work. MySQL lets nobody drop a routine or trigger of an account with SYSTEM_USER (root has it)
-/// who has not that right too.
+/// Drops all stored objects, also views that do not work. MySQL lets an account without the right SYSTEM_USER drop no
+/// routine or trigger of an account that has the right (as root does).
 pub async fn drop_all(connection: &mut MySqlConnection, database: &str) -> Result<(), TableError> {
     let query = "SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?
         UNION ALL SELECT 'TRIGGER', TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ?
@@ -113,24 +115,24 @@ pub async fn drop_all(connection: &mut MySqlConnection, database: &str) -> Resul
 }
 
 async fn create_one(connection: &mut MySqlConnection, database: &str, object: &StoredObject) -> Result<(), TableError> {
-    let making = || format!("making the {object}");
+    let creating = || format!("creating the {object}");
     let present = "SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?";
-    let row = sqlx::query(present).bind(database).fetch_one(&mut *connection).await.doing(making)?;
-    let present = text(&row, 0).doing(making)?;
+    let row = sqlx::query(present).bind(database).fetch_one(&mut *connection).await.doing(creating)?;
+    let present = text(&row, 0).doing(creating)?;
     let other = object.database_collation.as_ref().filter(|collation| **collation != present);
     if let Some(collation) = other {
-        collate(connection, database, collation).await.doing(making)?;
+        collate(connection, database, collation).await.doing(creating)?;
     }
-    connection.execute(sqlx::raw_sql(&object.session()?)).await.doing(making)?;
+    connection.execute(sqlx::raw_sql(&object.session()?)).await.doing(creating)?;
     let made = connection.execute(sqlx::raw_sql(&object.statement)).await;
-    connection.execute(sqlx::raw_sql(&format!("SET NAMES utf8mb4; {COPY_SESSION}"))).await.doing(making)?;
+    connection.execute(sqlx::raw_sql(&format!("SET NAMES utf8mb4; {COPY_SESSION}"))).await.doing(creating)?;
     if other.is_some() {
-        collate(connection, database, &present).await.doing(making)?;
+        collate(connection, database, &present).await.doing(creating)?;
     }
-    made.doing(making).map(drop)
+    made.doing(creating).map(drop)
 }
 
-/// Sets what a database's new tables and parameters are sorted by; its ownership marker stays.
+/// Sets the collation that new tables and parameters of a database get. Its ownership marker stays.
 async fn collate(connection: &mut MySqlConnection, database: &str, collation: &str) -> Result<(), sqlx::Error> {
     let unfit = |error: sql::Unquotable| sqlx::Error::Encode(error.into());
     let (name, collation) = (sql::identifier(database).map_err(unfit)?, sql::literal(collation).map_err(unfit)?);

@@ -1,11 +1,12 @@
 //! What is taken out of the statement that creates a stored object.
 
-/// MySQL keeps the semicolon behind a body that came with other statements in one question. Made alone it has none, and is the same.
+/// MySQL stores the semicolon after a body that a client sent together with other statements. Sent alone, the same body
+/// has none.
 pub fn without_end(statement: &str) -> &str {
     statement.trim_end_matches(|c: char| c == ';' || c.is_whitespace())
 }
 
-/// Takes `DEFINER=...` out of the head of a statement.
+/// Removes `DEFINER=...` from the head of a statement, and returns it too.
 pub fn without_definer(statement: &str) -> (String, Option<String>) {
     const WORD: &str = " DEFINER=";
     let head = statement.find(['`', '"', '\'']).unwrap_or(statement.len());
@@ -18,7 +19,7 @@ pub fn without_definer(statement: &str) -> (String, Option<String>) {
     (format!("{}{}", &statement[..at], &statement[end..]), Some(statement[from..end].to_owned()))
 }
 
-/// Where the quoted name ends that begins at `from`.
+/// The end of the quoted name that begins at `from`.
 fn quoted(text: &str, from: usize) -> Option<usize> {
     let quote = text[from..].chars().next().filter(|c| matches!(c, '`' | '"' | '\''))?;
     let mut at = from + 1;

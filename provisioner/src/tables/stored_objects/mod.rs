@@ -1,10 +1,11 @@
-//! What a database holds besides tables: views, routines, triggers and scheduled events. Our schema has none; whoever works on
-//! a tenant's database may have made some.
+//! What a database holds besides tables: views, routines, triggers and scheduled events. The tenant schema has none,
+//! but an operator may have created some in a tenant's database.
 //!
-//! **Guarantees.** What is read is made again with the same text, `sql_mode`, collations and time zone, and read once more: it is the
-//! same, or it is an error. The definer is whoever restores, because the former one may not exist on the server, and a view whose definer is
-//! missing answers nobody: so what a tenant's own account could read through a view it can read again. Nothing is made that names
-//! another tenant's database, which the new definer could reach and the former one perhaps could not.
+//! **Guarantees.** An object is created again with the same text, `sql_mode`, collations and time zone, and then read
+//! once more. If it differs, that is an error. The restoring account becomes the definer, because the former definer
+//! may not exist on the server, and a view without its definer does not work. Through a view, a tenant's account can
+//! therefore read again what it could read before. An object that names another tenant's database is refused: the new
+//! definer could reach that database, and the former one perhaps could not.
 
 mod create;
 mod definer;
@@ -19,49 +20,46 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// One of them.
+/// A view, routine, trigger or scheduled event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredObject {
-    /// What it is, as in `DROP`: `VIEW`, `PROCEDURE`, `FUNCTION`, `PACKAGE`, `PACKAGE BODY`, `TRIGGER`, `EVENT`.
+    /// The word of `DROP`: `VIEW`, `PROCEDURE`, `FUNCTION`, `PACKAGE`, `PACKAGE BODY`, `TRIGGER`, `EVENT`.
     pub kind: String,
-    /// Its name.
     pub name: String,
-    /// The statement that makes it, without a definer.
+    /// The statement that creates it, without a definer.
     pub statement: String,
-    /// The mode its text is to be read in; a view's text is the server's own.
+    /// The SQL mode in which its text is to be read. `None` for a view, whose text is the server's own.
     pub sql_mode: Option<String>,
-    /// Collation of the session that made it: its literals are of this.
+    /// Collation of the session that created it, and of its literals.
     pub collation: String,
-    /// Collation that its database had then: its parameters are of this.
+    /// Collation that its database had then, and of its parameters.
     pub database_collation: Option<String>,
     /// Time zone of a scheduled event's times.
     pub time_zone: Option<String>,
-    /// Who made it. Not brought back.
+    /// The account that created it. It is not restored.
     pub definer: Option<String>,
 }
 
-/// What a manifest says of one.
+/// What the manifest of a backup says about a stored object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectContent {
-    /// See [`StoredObject::kind`].
     pub kind: String,
-    /// Its name.
     pub name: String,
-    /// SHA-256 of what makes it what it is.
+    /// SHA-256 of its statement and of the settings in which it is read.
     pub checksum: String,
 }
 
-/// What there is.
+/// The stored objects of a database.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Objects {
-    /// In an order in which they can be made.
+    /// In an order in which they can be created.
     pub all: Vec<StoredObject>,
-    /// Views that answer nobody any more: they could not be made again.
+    /// Views that do not work any more and could not be created again.
     pub broken: Vec<String>,
 }
 
 impl StoredObject {
-    /// What a manifest says of it.
+    /// What a manifest says about it.
     pub fn content(&self) -> ObjectContent {
         let mut hash = Sha256::new();
         let options = [&self.sql_mode, &self.database_collation, &self.time_zone];
@@ -73,12 +71,12 @@ impl StoredObject {
         ObjectContent { kind: self.kind.clone(), name: self.name.clone(), checksum: hex::encode(hash.finalize()) }
     }
 
-    /// As a statement for a client of the server, which must be told where it ends.
+    /// Statements for the command-line client of the server, with the delimiters that it needs.
     pub fn for_a_client(&self) -> Result<String, Unquotable> {
         Ok(format!("{};\nDELIMITER ;;\n{};;\nDELIMITER ;", self.session()?, self.statement))
     }
 
-    /// The session to make it in.
+    /// The statement that prepares a session for creating it.
     fn session(&self) -> Result<String, Unquotable> {
         let mut session = format!("SET SESSION collation_connection = {}", sql::literal(&self.collation)?);
         for (variable, value) in [("sql_mode", &self.sql_mode), ("time_zone", &self.time_zone)] {
@@ -89,8 +87,8 @@ impl StoredObject {
         Ok(session)
     }
 
-    /// A name of another tenant's database in its text, if there is one. `database` is the tenant's own.
-    fn stranger(&self, database: &str) -> Option<String> {
+    /// Another tenant's database that its text names. `database` is the tenant's own.
+    fn other_tenants_database(&self, database: &str) -> Option<String> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let text = self.statement.to_ascii_lowercase();
         let found = text.match_indices(DATABASE_PREFIX).map(|(at, _)| {
@@ -100,8 +98,8 @@ impl StoredObject {
         found.filter(|name| *name != database).map(str::to_owned).next()
     }
 
-    /// A one-time event whose time is over is not there after it was made.
-    fn may_pass(&self) -> bool {
+    /// Whether it may be gone after its creation, as a one-time event is whose time is over.
+    fn may_be_gone(&self) -> bool {
         self.kind == "EVENT" && self.statement.contains(" ON SCHEDULE AT ")
     }
 }

@@ -1,4 +1,4 @@
-//! Reading what a database holds besides tables.
+//! Reads the stored objects of a database.
 
 use super::definer::{without_definer, without_end};
 use super::{Objects, StoredObject};
@@ -10,7 +10,7 @@ use sqlx::{Executor, MySqlConnection, Row};
 /// The server's error for a view that refers to a missing table, or that its definer may not read.
 const DOES_NOT_WORK: u16 = 1356;
 
-/// All of a database, which the session uses.
+/// All stored objects of a database that the session uses.
 pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Objects, TableError> {
     let mut objects = Objects::default();
     let routines = "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ?
@@ -24,13 +24,13 @@ pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Ob
     let query = "SELECT 'VIEW', TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME";
     for row in list(connection, query, database).await? {
         let (kind, name) = pair(&row)?;
-        let look = format!("SELECT 1 FROM {} LIMIT 0", sql::identifier(&name)?);
-        match connection.execute(sqlx::raw_sql(&look)).await {
+        let query = format!("SELECT 1 FROM {} LIMIT 0", sql::identifier(&name)?);
+        match connection.execute(sqlx::raw_sql(&query)).await {
             Err(error) if database::number(&error) == Some(DOES_NOT_WORK) => {
-                objects.broken.push(format!("view {name}: it refers to what is not there"));
+                objects.broken.push(format!("view {name}: it refers to what does not exist"));
                 continue;
             }
-            // One whose definer is gone is made anew with another.
+            // A view whose definer is gone is created again with another one.
             _ => {}
         }
         let row = show(connection, &kind, &name).await?;
@@ -95,7 +95,7 @@ async fn show(connection: &mut MySqlConnection, kind: &str, name: &str) -> Resul
     connection.fetch_one(sqlx::raw_sql(&show)).await.doing(|| format!("reading the {} {name}", kind.to_lowercase()))
 }
 
-/// From the answer to `SHOW CREATE`, by the places of mode, statement, both collations and time zone.
+/// The object in the answer to `SHOW CREATE`, by the columns of mode, statement, both collations and time zone.
 fn object(
     kind: &str,
     name: &str,
@@ -109,7 +109,8 @@ fn object(
     };
     let statement = column(statement)?.ok_or_else(|| {
         TableError::Refused(format!(
-            "the {what} cannot be saved: the account may not read its text (deploy/sql/tenants.sql has the right it needs)"
+            "the {what} cannot be saved: the account may not read its text \
+             (deploy/sql/tenants.sql has the right it needs)"
         ))
     })?;
     let (statement, definer) = without_definer(without_end(&statement));
@@ -125,7 +126,7 @@ fn object(
     })
 }
 
-/// Views after those that their text names, as far as that goes.
+/// Puts each view after those that its text names, as far as they do not name each other.
 pub(super) fn in_order(views: &mut Vec<StoredObject>) {
     let mut placed: Vec<StoredObject> = Vec::new();
     while !views.is_empty() {

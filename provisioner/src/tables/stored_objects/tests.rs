@@ -1,4 +1,4 @@
-//! What is taken out of statements, and in which order views are made.
+//! What is removed from statements, and in which order views are created.
 
 use super::definer::without_definer;
 use super::read::in_order;
@@ -18,10 +18,11 @@ fn view(name: &str, statement: &str) -> StoredObject {
 }
 
 #[test]
-fn a_definer_is_taken_out_of_the_head_only() {
+fn only_the_definer_in_the_head_is_removed() {
     for (with, without, definer) in [
         (
-            "CREATE ALGORITHM=UNDEFINED DEFINER=`ro``ot`@`local host` SQL SECURITY DEFINER VIEW `v` AS select ' DEFINER=`a`@`b`'",
+            "CREATE ALGORITHM=UNDEFINED DEFINER=`ro``ot`@`local host` SQL SECURITY DEFINER \
+             VIEW `v` AS select ' DEFINER=`a`@`b`'",
             "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select ' DEFINER=`a`@`b`'",
             Some("`ro``ot`@`local host`"),
         ),
@@ -34,7 +35,7 @@ fn a_definer_is_taken_out_of_the_head_only() {
 }
 
 #[test]
-fn views_come_after_what_they_stand_on() {
+fn views_come_after_the_views_they_name() {
     let mut views = vec![view("a", "select from `b`"), view("b", "select from `c`"), view("c", "select `x` from `t`")];
     in_order(&mut views);
     let names: Vec<_> = views.iter().map(|view| view.name.as_str()).collect();
@@ -45,9 +46,9 @@ fn views_come_after_what_they_stand_on() {
 }
 
 #[test]
-fn another_tenants_database_is_seen_in_a_text() {
+fn another_tenants_database_is_found_in_a_text() {
     let own = "ai_shifu_tenant_acme";
-    let of = |statement: &str| view("v", statement).stranger(own);
+    let of = |statement: &str| view("v", statement).other_tenants_database(own);
     assert_eq!(of("select from `ai_shifu_tenant_acme`.`t`, t2"), None);
     assert_eq!(of("select from AI_shifu_tenant_beta.t").as_deref(), Some("ai_shifu_tenant_beta"));
     assert_eq!(of("select from `ai_shifu_tenant_acme-2`.`t`").as_deref(), Some("ai_shifu_tenant_acme-2"));

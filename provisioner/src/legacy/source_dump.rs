@@ -1,9 +1,9 @@
-//! A dump of the source before the cut-over, made by the server's own program.
+//! A dump of the source before the cut-over, which the server's own program takes.
 //!
-//! **Design note.** [`crate::backup`] seals what it takes under the key ring of the new system. This one is for the day on which the
-//! new system is given up: the old server's own people must be able to load it with the old server's own program, and
-//! without any key. It also holds what may be in an old database and is in none of ours: views, triggers, routines. So it is plain SQL, which only its owner
-//! may read; whoever keeps it for long encrypts it.
+//! **Design note.** A backup of [`crate::backup`] is sealed under the key ring of the new system. This dump is for the
+//! case that the new system is given up: the operators of the old server must be able to load it with that server's own
+//! program and without a key. It is therefore plain SQL in a file that only its owner may read. An operator who stores
+//! it for long encrypts it.
 
 use super::LegacyError;
 use super::checks::{Kind, Problem};
@@ -16,14 +16,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// In the order they are looked for.
+/// The programs that can take a dump, in the order of preference.
 const PROGRAMS: [&str; 2] = ["mariadb-dump", "mysqldump"];
 
-/// What a complete dump ends with.
+/// The words at the end of a complete dump.
 const END: &str = "-- Dump completed";
 
-/// Writes the dump into `dir`, readable by its owner only, and returns its path. `problems` says what code the source has. A dump
-/// bears its name when it is whole.
+/// Writes the dump into `dir`, readable by its owner only, and returns its path. `problems` names the code that the
+/// source has. A dump gets its name when it is complete.
 pub async fn make(source: &Source, dir: &Path, problems: &[Problem]) -> Result<PathBuf, LegacyError> {
     let program = PROGRAMS.iter().find_map(|program| find(program)).ok_or_else(|| {
         LegacyError::Refused(
@@ -34,7 +34,8 @@ pub async fn make(source: &Source, dir: &Path, problems: &[Problem]) -> Result<P
     let time = chrono::Utc::now().format("%Y%m%dT%H%M%SZ").to_string();
     let path = dir.join(format!("{}-{time}.sql", source.database.replace('/', "_")));
     let half = path.with_extension("sql.half");
-    // The password is in a file that only we can read: others see arguments and, on some systems, the environment.
+    // The password goes into a file that only this user can read. Other users can read arguments and, on some systems,
+    // the environment.
     let (options, trusted) = (dir.join(format!(".{time}.cnf")), dir.join(format!(".{time}.pem")));
     let written = match client_files(source, &options, &trusted) {
         Ok(()) => dump(source, &program, &options, problems, &half).await,
@@ -74,7 +75,7 @@ async fn dump(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    // Not `output()`, which would take the program's standard output for itself.
+    // `output()` would capture the standard output, which is the dump.
     let output = match child {
         Ok(child) => child.wait_with_output().await,
         Err(error) => Err(error),
@@ -87,11 +88,11 @@ async fn dump(
     dump.sync_all().map_err(writing())?;
     match is_complete(&mut dump).map_err(writing())? {
         true => Ok(()),
-        false => Err(LegacyError::Stopped(format!("the dump by {} has no end", program.display()))),
+        false => Err(LegacyError::Stopped(format!("the dump that {} took has no end", program.display()))),
     }
 }
 
-/// The files that the program reads the account from.
+/// Writes the files from which the program reads the account.
 fn client_files(source: &Source, options: &Path, trusted: &Path) -> std::io::Result<()> {
     private(options)?.write_all(client_options(source, trusted)?.as_bytes())?;
     match tls::policy().authorities() {
@@ -100,7 +101,7 @@ fn client_files(source: &Source, options: &Path, trusted: &Path) -> std::io::Res
     }
 }
 
-/// Options for code that there is. Asked for where there is none, they would need rights that the account has no use for.
+/// Options for the code that the source has. Without code they would only need rights that the account may lack.
 fn code(problems: &[Problem]) -> impl Iterator<Item = &'static str> {
     let has = |what: &str| problems.iter().any(|problem| problem.kind == Kind::Code && problem.column == what);
     [(has("routine"), "--routines"), (has("event"), "--events")]
@@ -127,7 +128,7 @@ fn is_complete(dump: &mut File) -> std::io::Result<bool> {
 fn client_options(source: &Source, trusted: &Path) -> std::io::Result<String> {
     let url =
         url::Url::parse(source.url().expose_secret()).map_err(|_| std::io::Error::other("LEGACY_DB_URL is no URL"))?;
-    // Decodes what is percent-encoded, as the driver does.
+    // Decodes percent-encoded characters, as the driver does.
     let decoded = |text: &str| {
         let pair = format!("v={}", text.replace('+', "%2B"));
         url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
