@@ -1,7 +1,8 @@
-//! The rows of `saas_backups`: what the store has, for lists, retention and the retirement of keys.
+//! The rows of `saas_backups`: a list of the backups in the store, for the admin API, for schedules and for the
+//! retirement of keys.
 //!
-//! The store is the truth. A row is written when a backup is whole and removed with it; [`sync`] makes the rows what the store says, for
-//! one whose process was killed between the two, and for a system database that was lost.
+//! The store is the truth. A row is written when its backup is whole, and deleted with the backup. [`sync`] makes the
+//! rows agree with the store after a process was killed between the two, or after the system database was lost.
 
 use super::error::BackupError;
 use super::manifest::{Manifest, StoredBackup};
@@ -9,10 +10,10 @@ use super::store::BackupStore;
 use sqlx::MySqlPool;
 use std::collections::BTreeSet;
 
-/// Longest error kept.
+/// The most characters of an error that are stored.
 const ERROR_CHARS: usize = 1000;
 
-/// A backup is whole.
+/// Records a backup that is whole.
 pub async fn add(pool: &MySqlPool, manifest: &Manifest, key_id: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO saas_backups (backup_id, tenant_id, server_id, key_id, taken_at, position, stored_bytes)
@@ -30,7 +31,7 @@ pub async fn add(pool: &MySqlPool, manifest: &Manifest, key_id: &str) -> Result<
     .map(drop)
 }
 
-/// A backup was loaded and compared; `error` is what was wrong.
+/// Records a restore test. `error` is what was wrong with the backup.
 pub async fn tested(pool: &MySqlPool, manifest: &Manifest, error: Option<&str>) -> Result<(), sqlx::Error> {
     let error: Option<String> = error.map(|error| error.chars().take(ERROR_CHARS).collect());
     sqlx::query("UPDATE saas_backups SET tested_at = UTC_TIMESTAMP(6), test_error = ? WHERE backup_id = ?")
@@ -41,14 +42,14 @@ pub async fn tested(pool: &MySqlPool, manifest: &Manifest, error: Option<&str>) 
         .map(drop)
 }
 
-/// A backup is gone.
+/// Records that a backup was removed.
 pub async fn remove(pool: &MySqlPool, backup_id: &str) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM saas_backups WHERE backup_id = ?").bind(backup_id).execute(pool).await.map(drop)
 }
 
-/// Makes the rows what the store says. Manifests that cannot be read are told of and left alone.
+/// Makes the rows agree with the store. A manifest that cannot be read is logged and left alone.
 pub async fn sync(pool: &MySqlPool, store: &BackupStore) -> Result<(), BackupError> {
-    // The rows first: what becomes whole in between is added, and not taken for what is gone.
+    // The rows are read before the store, so a backup that becomes whole in between is not taken for a removed one.
     let rows: Vec<(String,)> = sqlx::query_as("SELECT backup_id FROM saas_backups").fetch_all(pool).await?;
     let known: BTreeSet<String> = rows.into_iter().map(|(backup_id,)| backup_id).collect();
     let whole = store.whole(None).await?;
@@ -62,7 +63,7 @@ pub async fn sync(pool: &MySqlPool, store: &BackupStore) -> Result<(), BackupErr
             continue;
         }
         match StoredBackup::read(store, subject, backup_id).await {
-            Ok(kept) => add(pool, &kept.manifest, kept.key_id()).await?,
+            Ok(stored) => add(pool, &stored.manifest, stored.key_id()).await?,
             Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),
         }
     }

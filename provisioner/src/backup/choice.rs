@@ -1,17 +1,17 @@
-//! Which backup is meant: the newest, or the newest up to a time.
+//! Chooses a backup: the newest one, or the newest up to a time.
 
 use super::error::BackupError;
 use super::manifest::StoredBackup;
 use super::store::{BackupStore, Subject};
 use chrono::{DateTime, Utc};
 
-/// The backup to be used. `at`: data of that moment or before it.
+/// The newest backup of `subject`. With `at`, the newest whose data is of that moment or before it.
 pub async fn choose(
     store: &BackupStore,
     subject: &Subject,
     at: Option<DateTime<Utc>>,
 ) -> Result<StoredBackup, BackupError> {
-    // Ids are in the order of time, by the second.
+    // Ids are in the order of time, to the second.
     for (_, backup_id) in store.whole(Some(subject)).await?.into_iter().rev() {
         let stored = StoredBackup::read(store, subject, &backup_id).await?;
         if at.is_none_or(|at| stored.manifest.taken_at <= at) {

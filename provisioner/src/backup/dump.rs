@@ -1,12 +1,12 @@
-//! One moment of a database as SQL text, a statement a line.
+//! One moment of a database as SQL text, one statement a line.
 //!
-//! **Guarantees.** Definitions, rows and checksums are of the same moment: one connection reads all of them in one transaction
-//! that sees one snapshot, and a table that is altered meanwhile makes it fail. Values pass as the text of the server, as they do in the
-//! move from the old database ([`crate::tables::copy`]): same session, same literals, same checksums.
+//! **Guarantees.** Definitions, rows and checksums are of the same moment: one connection reads all of them in one
+//! transaction that sees one snapshot, and the dump fails if a table is altered meanwhile. Values pass as the text of
+//! the server, by the same sessions, literals and checksums as everywhere ([`crate::tables`]).
 //!
-//! **Design note.** A program like mariadb-dump takes its own snapshot, at a moment that nobody else can join; then a checksum
-//! of a table in use proves nothing. It would also have to be installed wherever a provisioner runs. `provisioner backup export`
-//! prints what is written here, which any client of the server can read.
+//! **Design note.** A program like mariadb-dump takes its own snapshot, which no other connection can join, so a
+//! checksum of a table in use would prove nothing. It would also have to be installed wherever a provisioner runs.
+//! `provisioner backup export` prints the dump as text that any client of the server can read.
 
 use super::error::BackupError;
 use super::manifest::TableContent;
@@ -24,20 +24,20 @@ use futures::StreamExt;
 use kernel::database::sql;
 use sqlx::{Executor, MySqlConnection};
 
-/// Tables that are made and dropped by a command while it runs.
+/// The ending of tables that a command creates and drops while it runs.
 const PASSING: &str = "__rebuild";
 
-/// A table that is there while a system database is being restored.
+/// The table that marks a system database as being restored.
 pub const RESTORING: &str = "_restoring";
 
-/// Written last: without it no service takes a system database for whole.
+/// The table that is written last: without it no service accepts a system database.
 pub const MIGRATIONS: &str = "saas_schema_migrations";
 
-/// What the line of a stored object begins with. They come first, so that they can be had without reading the rows; to a client of
-/// the server they are comments.
+/// The beginning of the line of a stored object. These lines come first, so that they can be read without the rows. A
+/// client of the server takes them for comments.
 const OBJECT: &str = "-- object ";
 
-/// Gives a session the form for reading or writing dumps, in `database`.
+/// Prepares a session for reading or writing a dump of `database`.
 pub async fn begin(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
     begin_copying(connection).await?;
     let session =
@@ -46,7 +46,7 @@ pub async fn begin(connection: &mut MySqlConnection, database: &str) -> Result<(
     Ok(())
 }
 
-/// The moment from which on `connection` reads; its time, by the server's clock.
+/// Begins the snapshot that `connection` reads. Returns its time by the server's clock.
 pub async fn begin_snapshot(connection: &mut MySqlConnection) -> Result<chrono::DateTime<chrono::Utc>, BackupError> {
     session::begin_snapshot(connection).await?;
     let now: chrono::NaiveDateTime = sqlx::query_scalar("SELECT UTC_TIMESTAMP(6)")
@@ -56,7 +56,8 @@ pub async fn begin_snapshot(connection: &mut MySqlConnection) -> Result<chrono::
     Ok(now.and_utc())
 }
 
-/// Its tables by name. What is neither a table of the ordinary kind nor a stored object would be lost, and is refused.
+/// The tables that a dump holds. Refuses a database with anything that is neither an ordinary table nor a stored
+/// object, because the backup would lose it.
 pub async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Tables, BackupError> {
     let mut tables = schema::read(connection, database).await?;
     tables.retain(|name, table| {
@@ -64,33 +65,32 @@ pub async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<
     });
     match tables.iter().find(|(_, table)| table.kind != "BASE TABLE") {
         Some((name, table)) => Err(BackupError::Refused(format!(
-            "{name} in {database} is a {}, which cannot be saved as it is: a backup without it would not be whole",
+            "{name} in {database} is a {}, which a backup cannot hold",
             table.kind.to_lowercase()
         ))),
         None => Ok(tables),
     }
 }
 
-/// Writes a stored object.
 pub async fn write_object(object: &StoredObject, sink: &mut Sink) -> Result<(), BackupError> {
     let json = serde_json::to_string(object).map_err(std::io::Error::from)?;
     sink.statement(&format!("{OBJECT}{json}")).await
 }
 
-/// The stored object that a line of a dump is.
+/// The stored object in a line of a dump, if it is one.
 pub fn object(line: &str) -> Result<Option<StoredObject>, BackupError> {
     let json = line.strip_prefix(OBJECT).map(serde_json::from_str).transpose();
     json.map_err(|_| BackupError::Damaged("an object in the backup cannot be read".into()))
 }
 
-/// Rows and checksum of a table of the session's database, in the session's snapshot.
+/// Rows and checksum of a table, in the snapshot of the session.
 pub async fn content(connection: &mut MySqlConnection, name: &str, table: &Table) -> Result<TableContent, BackupError> {
     let transfer = TableTransfer::of_table(name, table)?;
     let sum = sum(connection, &transfer.from, &Range::default(), name).await?;
     Ok(TableContent { name: name.to_owned(), rows: sum.rows, checksum: sum.checksum.to_string() })
 }
 
-/// Writes definition and rows of a table.
+/// Writes the definition and the rows of a table.
 pub async fn write(
     connection: &mut MySqlConnection,
     name: &str,
@@ -99,7 +99,7 @@ pub async fn write(
 ) -> Result<(), BackupError> {
     let limit = statement_limit(connection).await?;
     let definition = read_definition(connection, name).await?;
-    // Outside of what is quoted, where the server writes \n, an end of a line is a blank.
+    // Quoted text has no line break, because the server writes \n there. Elsewhere a line break is a blank.
     sink.statement(&definition.replace('\n', " ")).await?;
     let transfer = TableTransfer::of_table(name, table)?;
     let mut inserts = Inserts::new(&transfer, limit);

@@ -9,19 +9,19 @@ use kernel::jobs::JobError;
 use kernel::process::config::ConfigError;
 use kernel::store::CommandError;
 
-/// See the module.
+/// The error of everything in `backup` and in its commands.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// Command line, settings or the present state are not what is needed. Nothing was changed.
+    /// Arguments, settings or the present state are not what is needed. Nothing was changed.
     #[error("{0}")]
     Refused(String),
-    /// What is in the store is not what was put there, or does not open. Says which file.
+    /// A file in the store is not what was written, or does not open. The text names the file.
     #[error("{0}")]
     Damaged(String),
-    /// What was loaded is not what the backup says.
+    /// The loaded data is not what the backup says.
     #[error("{0}")]
     NotEqual(String),
-    /// Somebody made or changed a view, routine, trigger or event while the backup was taken.
+    /// A stored object was created or changed while the backup was taken.
     #[error("views, routines, triggers or events of {0} were changed while its backup was taken")]
     Changed(String),
     /// The backup store failed.
@@ -33,10 +33,10 @@ pub enum BackupError {
         #[source]
         source: object_store::Error,
     },
-    /// Compressing or reading a stream.
+    /// Compressing or writing a stream failed.
     #[error("the stream of a backup failed")]
     Stream(#[from] std::io::Error),
-    /// The key may seal no more.
+    /// The encryption key has sealed as much as is safe.
     #[error(transparent)]
     Key(#[from] CryptoError),
     /// A setting is missing or wrong.
@@ -51,7 +51,7 @@ pub enum BackupError {
     /// An event could not be recorded.
     #[error("an event could not be recorded")]
     Command(#[from] CommandError),
-    /// The job belongs to somebody else.
+    /// Another worker has the job.
     #[error(transparent)]
     Job(#[from] JobError),
     /// The system database failed.
@@ -60,7 +60,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// What the process ends with.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Setting(_) => REFUSED,
@@ -70,7 +70,7 @@ impl BackupError {
     }
 }
 
-/// A stored object that is not fit, and a copy that is not equal, are this error's own variants: exit codes tell them apart.
+/// Unfit stored objects and unequal copies have variants of their own here, because the exit codes tell them apart.
 impl From<TableError> for BackupError {
     fn from(error: TableError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! What a job of a backup or restore is about: the rows of `saas_backup_jobs`.
+//! The rows of `saas_backup_jobs`: which backup a job takes, tests or restores.
 
 use super::store::Subject;
 use kernel::domain::RestoredFrom;
@@ -6,25 +6,25 @@ use kernel::jobs::Lease;
 use sqlx::{MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
-/// See the module.
+/// The row of one job.
 #[derive(Clone, Debug)]
 pub struct BackupJob {
-    /// Whose data.
+    /// Whose data the job backs up or restores.
     pub subject: Subject,
-    /// Which backup; `None`: a new one, or the newest.
+    /// The backup to restore. `None` for a new backup, or for the newest one.
     pub backup_id: Option<String>,
-    /// The maintenance was begun for this job.
+    /// The tenant was put into maintenance for this job, which ends it.
     pub ends_maintenance: bool,
-    /// The new tenant gets the members of the other one.
+    /// The new tenant gets the members of the original one.
     pub members: bool,
-    /// What came back: its data is in its place, and there is no way back.
+    /// The backup whose data is in place. It is set at the point of no return.
     pub restored: Option<RestoredFrom>,
 }
 
 type Row = (String, Option<String>, bool, bool, Option<String>);
 
 impl BackupJob {
-    /// Keeps it, with the job.
+    /// Stores the row of the job `operation_id`, in the transaction that enqueues the job.
     pub async fn insert(&self, connection: &mut MySqlConnection, operation_id: Uuid) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO saas_backup_jobs (operation_id, source_tenant_id, backup_id, ends_maintenance, with_members)
@@ -40,7 +40,7 @@ impl BackupJob {
         .map(drop)
     }
 
-    /// That of a job.
+    /// Reads the row of the job under `lease`.
     pub async fn read(pool: &MySqlPool, lease: &Lease) -> Result<Option<Self>, sqlx::Error> {
         let row: Option<Row> = sqlx::query_as(
             "SELECT source_tenant_id, backup_id, ends_maintenance <> 0, with_members <> 0, restored
@@ -61,7 +61,7 @@ impl BackupJob {
         }))
     }
 
-    /// From here on there is no way back.
+    /// Records the point of no return: the data of `restored` is in place.
     pub async fn settle(pool: &MySqlPool, lease: &Lease, restored: &RestoredFrom) -> Result<(), sqlx::Error> {
         let json = serde_json::to_string(restored).map_err(|error| sqlx::Error::Encode(error.into()))?;
         sqlx::query("UPDATE saas_backup_jobs SET restored = ? WHERE operation_id = ?")

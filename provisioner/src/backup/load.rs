@@ -1,4 +1,4 @@
-//! Loading a backup into a database that nobody uses, and the proof that it holds what the backup says.
+//! Loads a backup into a database that is not in service, and proves that the database then holds what the backup says.
 
 use super::dump;
 use super::error::BackupError;
@@ -14,30 +14,30 @@ use sqlx::{Executor, MySqlConnection};
 /// Bytes that become durable together.
 const TOGETHER: usize = 16 << 20;
 
-/// What becomes of views, routines, triggers and events when a backup is loaded.
+/// Which stored objects are created when a backup is loaded.
 #[derive(Clone, Copy, Debug)]
 pub enum LoadObjects<'a> {
-    /// They are made later, where they are to be: they cannot move with the tables.
+    /// None. They cannot move with the tables, so a later step creates them in their final database.
     Later,
-    /// They are made, but for scheduled events, which would run. Their text may name the tenant's own database, this one.
+    /// All but scheduled events, which would run. Their text may name this database, the tenant's own.
     AllButEvents(&'a str),
-    /// All are made.
+    /// All of them.
     All,
 }
 
-/// Loads all of it into the empty `database` and compares every table with the manifest.
+/// Loads a backup into the empty `database` and compares every table with the manifest.
 pub async fn load(
     store: &BackupStore,
     keys: &KeyRing,
     subject: &Subject,
-    kept: &StoredBackup,
+    stored: &StoredBackup,
     connection: &mut MySqlConnection,
     database: &str,
     load_objects: LoadObjects<'_>,
 ) -> Result<(), BackupError> {
     dump::begin(connection, database).await?;
-    let progress = Progress::new("loading", kept.manifest.rows());
-    let mut reader = Reader::open(store, keys, subject, kept).await?;
+    let progress = Progress::new("loading", stored.manifest.rows());
+    let mut reader = Reader::open(store, keys, subject, stored).await?;
     let loading = || format!("loading into {database}");
     connection.execute("SET SESSION autocommit = 0").await.doing(loading)?;
     let (mut together, mut read, mut objects) = (0, 0, Vec::new());
@@ -61,7 +61,7 @@ pub async fn load(
     }
     connection.execute("COMMIT; SET SESSION autocommit = 1").await.doing(loading)?;
     progress.finish();
-    compare(&kept.manifest, connection, database).await?;
+    compare(&stored.manifest, connection, database).await?;
     match load_objects {
         LoadObjects::Later => Ok(()),
         LoadObjects::AllButEvents(owner) => {
@@ -72,26 +72,30 @@ pub async fn load(
     }
 }
 
-/// The views, routines, triggers and events of a backup, which stand before its rows.
+/// The stored objects of a backup, which stand before its rows.
 pub async fn objects(
     store: &BackupStore,
     keys: &KeyRing,
     subject: &Subject,
-    kept: &StoredBackup,
+    stored: &StoredBackup,
 ) -> Result<Vec<StoredObject>, BackupError> {
     let mut all = Vec::new();
-    if kept.manifest.objects.is_empty() {
+    if stored.manifest.objects.is_empty() {
         return Ok(all);
     }
-    let mut reader = Reader::open(store, keys, subject, kept).await?;
+    let mut reader = Reader::open(store, keys, subject, stored).await?;
     while let Some(object) = reader.statement().await?.map(|line| dump::object(&line)).transpose()?.flatten() {
         all.push(object);
     }
-    let said = all.iter().map(StoredObject::content).eq(kept.manifest.objects.iter().cloned());
-    if said { Ok(all) } else { Err(BackupError::Damaged("the backup does not hold the objects that it names".into())) }
+    let as_named = all.iter().map(StoredObject::content).eq(stored.manifest.objects.iter().cloned());
+    if as_named {
+        Ok(all)
+    } else {
+        Err(BackupError::Damaged("the backup does not hold the objects that it names".into()))
+    }
 }
 
-/// Whether the database holds what the manifest says, table by table.
+/// Fails unless the database holds the tables that the manifest names, and no others.
 pub async fn compare(manifest: &Manifest, connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
     let mut tables = dump::tables(connection, database).await?;
     for expected in &manifest.tables {
@@ -108,19 +112,19 @@ pub async fn compare(manifest: &Manifest, connection: &mut MySqlConnection, data
         }
     }
     match tables.keys().next() {
-        Some(name) => Err(BackupError::NotEqual(format!("the table {name} is there and not in the backup"))),
+        Some(name) => Err(BackupError::NotEqual(format!("the table {name} is in the database and not in the backup"))),
         None => Ok(()),
     }
 }
 
-/// Reads all of it and opens every chunk, without a database; returns how many statements it has.
+/// Reads a whole backup and opens every chunk, without a database. Returns how many statements it has.
 pub async fn verify(
     store: &BackupStore,
     keys: &KeyRing,
     subject: &Subject,
-    kept: &StoredBackup,
+    stored: &StoredBackup,
 ) -> Result<u64, BackupError> {
-    let mut reader = Reader::open(store, keys, subject, kept).await?;
+    let mut reader = Reader::open(store, keys, subject, stored).await?;
     let mut statements = 0;
     while reader.statement().await?.is_some() {
         statements += 1;

@@ -1,8 +1,8 @@
-//! What a backup says of itself.
+//! What a backup says about itself.
 //!
-//! The manifest is readable without a key, so that an operator can see what there is. Its data key is sealed by the key ring for
-//! this very manifest ([`Purpose::Backup`] with its SHA-256): who changes a word of it, or puts one manifest in the place of
-//! another, makes the key unusable. Sealing the key anew under another key of the ring leaves the rest as it is.
+//! A manifest can be read without a key, so that an operator can see which backups there are. The key ring seals the
+//! data key for exactly this manifest ([`Purpose::Backup`] with its SHA-256), so a changed or exchanged manifest makes
+//! the key unusable. Sealing the data key again under another key of the ring changes nothing else.
 
 use super::error::BackupError;
 use super::store::{BackupStore, Subject};
@@ -14,40 +14,39 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// The one form there is.
+/// The only format so far.
 const FORMAT: u32 = 1;
 
 /// What is in a backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Its id; ids of a subject are in the order of time.
+    /// Its id. The ids of a subject are in the order of time.
     pub backup_id: String,
-    /// Which installation took it.
+    /// The installation that took it.
     pub installation: String,
-    /// Whose data; `None`: the system database.
+    /// Whose data it holds. `None` for the system database.
     pub tenant_id: Option<String>,
-    /// The moment its data is of, by the clock of its database server.
+    /// The moment of its data, by the clock of the database server.
     pub taken_at: DateTime<Utc>,
-    /// When it was whole.
+    /// When all its data was in the store.
     pub finished_at: DateTime<Utc>,
-    /// Head of the log before that moment: every event up to it is in what the data says.
+    /// Head of the event log before that moment: the data contains the effect of every event up to it.
     pub position: Position,
-    /// The database server it is of.
+    /// The database server that it was taken from.
     pub server: String,
-    /// Its kind: rows of one kind cannot be loaded into the other.
+    /// The kind of that server. The other kind cannot load its rows.
     pub dialect: String,
-    /// Its version.
+    /// The version of that server.
     pub server_version: String,
-    /// Newest migration applied.
+    /// The newest migration of the data.
     pub schema_version: u32,
-    /// Every table.
     pub tables: Vec<TableContent>,
-    /// Views, routines, triggers and events.
+    /// Views, routines, triggers and scheduled events.
     #[serde(default)]
     pub objects: Vec<ObjectContent>,
-    /// What was there, could not be made again, and is not in the backup; of older backups, also objects that could.
+    /// Objects that are not in the backup because they could not be created again. Older backups left out others too.
     pub left_out: Vec<String>,
-    /// Bytes of the dump before it was compressed.
+    /// Bytes of the dump before compression.
     pub dump_bytes: u64,
     /// Bytes in the store.
     pub stored_bytes: u64,
@@ -55,46 +54,42 @@ pub struct Manifest {
     pub stored_sha256: String,
 }
 
-/// What a table holds.
+/// Rows and checksum of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableContent {
-    /// Its name.
     pub name: String,
-    /// Rows.
     pub rows: u64,
-    /// Sum over its rows, in any order; see [`crate::tables::transfer`].
+    /// The checksum of its rows that [`crate::tables::transfer`] defines.
     pub checksum: String,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     format: u32,
-    /// The data key, sealed.
+    /// The sealed data key.
     key: String,
     manifest: Box<RawValue>,
 }
 
-/// A manifest as it was read, with its sealed key.
+/// A backup in the store: its manifest and its sealed data key.
 pub struct StoredBackup {
-    /// What it says.
     pub manifest: Manifest,
     envelope: Envelope,
     name: String,
 }
 
 impl Manifest {
-    /// Rows of all tables.
     pub fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows).sum()
     }
 
-    /// Whose it is.
+    /// Whose data it holds.
     pub fn subject(&self) -> Option<Subject> {
         Subject::from_column(self.tenant_id.as_deref().unwrap_or_default())
     }
 
-    /// Writes it: from here on there is a backup.
-    pub async fn keep(&self, store: &BackupStore, keys: &KeyRing, data_key: &DataKey) -> Result<(), BackupError> {
+    /// Writes the manifest, which makes the backup whole.
+    pub async fn write(&self, store: &BackupStore, keys: &KeyRing, data_key: &DataKey) -> Result<(), BackupError> {
         let manifest = RawValue::from_string(serde_json::to_string(self).map_err(std::io::Error::from)?)
             .map_err(std::io::Error::from)?;
         let digest = digest(&manifest);
@@ -119,17 +114,17 @@ impl StoredBackup {
         let manifest: Manifest =
             serde_json::from_str(envelope.manifest.get()).map_err(|_| damaged("cannot be read"))?;
         if manifest.backup_id != backup_id || manifest.subject().as_ref() != Some(subject) {
-            return Err(damaged("is that of another backup"));
+            return Err(damaged("belongs to another backup"));
         }
         Ok(Self { manifest, envelope, name })
     }
 
-    /// The key of the ring that its data key is sealed with.
+    /// The id of the key of the ring that sealed its data key.
     pub fn key_id(&self) -> &str {
         KeyRing::id_in(&self.envelope.key).unwrap_or_default()
     }
 
-    /// Opens the data key, which proves that the manifest is as it was written.
+    /// Opens the data key. This proves that the manifest was not changed.
     pub fn open(&self, keys: &KeyRing) -> Result<DataKey, BackupError> {
         let digest = digest(&self.envelope.manifest);
         let purpose = Purpose::Backup { backup_id: &self.manifest.backup_id, digest: &digest };
@@ -140,36 +135,32 @@ impl StoredBackup {
                     format!("{name} needs the encryption key {key}, which is not in ENCRYPTION_KEYS")
                 }
                 _ => format!(
-                    "{name} does not open with the encryption key {key}: the manifest was changed, or {key} in ENCRYPTION_KEYS \
-                     is another key"
+                    "{name} does not open with the encryption key {key}: the manifest was changed, \
+                     or {key} in ENCRYPTION_KEYS is another key"
                 ),
             })
         })?;
         Ok(DataKey::from_bytes(key)?)
     }
 
-    /// Seals the data key with the primary key of the ring. `false`: it is already.
+    /// Seals the data key with the primary key of the ring. Returns `false` if it is sealed with that key already.
     pub async fn reseal(&mut self, store: &BackupStore, keys: &KeyRing) -> Result<bool, BackupError> {
         if self.key_id() == keys.primary_id() {
             return Ok(false);
         }
         let data_key = self.open(keys)?;
-        self.manifest_is(store, keys, &data_key).await?;
+        self.seal(store, keys, &data_key).await?;
         Ok(true)
     }
 
-    async fn manifest_is(
-        &mut self,
-        store: &BackupStore,
-        keys: &KeyRing,
-        data_key: &DataKey,
-    ) -> Result<(), BackupError> {
+    async fn seal(&mut self, store: &BackupStore, keys: &KeyRing, data_key: &DataKey) -> Result<(), BackupError> {
         let digest = digest(&self.envelope.manifest);
         let purpose = Purpose::Backup { backup_id: &self.manifest.backup_id, digest: &digest };
         self.envelope.key = keys.seal(purpose, data_key.bytes())?;
         let text = serde_json::to_string(&self.envelope).map_err(std::io::Error::from)?;
-        let subject =
-            self.manifest.subject().ok_or_else(|| BackupError::Damaged(format!("{} is of nobody", self.name)))?;
+        let subject = self.manifest.subject().ok_or_else(|| {
+            BackupError::Damaged(format!("{} names no tenant and not the system database", self.name))
+        })?;
         store.put_manifest(&subject, &self.manifest.backup_id, text).await
     }
 }

@@ -1,13 +1,14 @@
-//! Backups of tenants and of the system database, and the way back.
+//! Backups of tenants and of the system database: taken, stored, checked, loaded and removed.
 //!
-//! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database, as SQL; [`objects`]: what is no table) -> [`sink`] (compressed, sealed in chunks) ->
-//! [`store`] (a directory or S3) -> [`manifest`] (what is in it; written last) -> [`reader`] -> [`load`] (into an empty database, and
-//! compared). [`catalogue`] is the list in the system database, [`choice`] finds the backup that is meant, [`job`] says what a job is about;
-//! the steps that replace a tenant's data are [`crate::sagas`]'s.
+//! Read it in the order of the data: [`take`] -> [`dump`] (one moment of a database as SQL) -> [`sink`] (compressed,
+//! sealed in chunks) -> [`store`] (a directory or S3) -> [`manifest`] (what is in the backup; written last) ->
+//! [`reader`] -> [`load`] (into an empty database, and compared). [`catalogue`] is the list of backups in the system
+//! database, [`choice`] finds a backup, and [`job`] says which backup a job is about. The steps that replace a tenant's
+//! data belong to [`crate::sagas`], and the command line to [`crate::commands`].
 //!
-//! **Guarantees.** A backup is one moment of a database in service. It is whole or it is none. Nobody reads it without the key ring, and
-//! nobody changes, cuts or exchanges it unnoticed. What is restored was compared, table by table, with what was backed up before
-//! anybody is served from it.
+//! **Guarantees.** A backup holds one moment of a database in service. It is whole, or it is no backup. It cannot be
+//! read without the key ring, and a changed, cut or exchanged file is noticed. Restored data is compared table by table
+//! with the backup before a tenant is served from it.
 
 pub mod catalogue;
 mod choice;

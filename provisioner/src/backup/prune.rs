@@ -1,8 +1,9 @@
-//! Retention: which backups go.
+//! Retention: which backups are removed.
 //!
-//! **Guarantees.** A backup goes when it is older than the days it is kept and newer ones are enough; of a tenant that is purged it goes
-//! with its age alone, so that nothing of the tenant stays for ever. Unfinished files go when nobody can be writing them any
-//! more. The manifest is removed first: what is left of a killed prune is unfinished, and goes with the next one.
+//! **Guarantees.** A backup is removed when it is older than `BACKUP_KEEP_DAYS` and there are `BACKUP_KEEP_LAST` newer
+//! ones. For a purged tenant its age alone decides, so nothing of the tenant stays for ever. Unfinished files are
+//! removed when no process can be writing them any more. The manifest is removed first, so a killed prune leaves an
+//! unfinished file for the next one.
 
 use super::catalogue;
 use super::error::BackupError;
@@ -16,20 +17,19 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// After so long nobody writes an unfinished file any more; a backup's own deadline is shorter.
+/// Hours after which no process writes an unfinished file any more. The deadline of a backup is shorter.
 pub const UNFINISHED_HOURS: u32 = 24;
 
-/// How long backups are kept.
+/// How long backups are stored, and how many of them at least.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Days.
     pub days: u32,
-    /// So many of each subject stay, however old.
+    /// How many backups of each subject stay, however old they are.
     pub last: usize,
 }
 
 impl Retention {
-    /// The settings `BACKUP_KEEP_...`.
+    /// Reads `BACKUP_KEEP_DAYS` and `BACKUP_KEEP_LAST`.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let retention = Self { days: settings.get("BACKUP_KEEP_DAYS")?, last: settings.get("BACKUP_KEEP_LAST")? };
         if retention.days == 0 {
@@ -41,7 +41,7 @@ impl Retention {
         Ok(retention)
     }
 
-    /// Of backups in the order of time: those that go.
+    /// Of backups in the order of time, those that are to be removed.
     fn past(self, taken: &[(String, DateTime<Utc>)], purged: bool, now: DateTime<Utc>) -> Vec<String> {
         let last = if purged { 0 } else { self.last };
         let before = now - TimeDelta::days(i64::from(self.days));
@@ -50,16 +50,15 @@ impl Retention {
     }
 }
 
-/// What was removed, or would be.
+/// What was removed, or would be removed.
 #[derive(Debug, Default, Serialize)]
 pub struct Pruned {
-    /// Backups past their time.
     pub backups: Vec<String>,
-    /// Files that no backup came of.
+    /// Files of backups that never became whole.
     pub unfinished: Vec<String>,
 }
 
-/// Removes what is past its time; with `dry_run`, only says what that is.
+/// Removes what retention does not keep. With `dry_run` it only returns what that is.
 pub async fn prune(
     backups: &BackupStore,
     store: &Store,
@@ -74,8 +73,8 @@ pub async fn prune(
     for ((subject, backup_id), files) in backups.list(None).await? {
         if files.manifest {
             match StoredBackup::read(backups, &subject, &backup_id).await {
-                Ok(kept) => whole.entry(subject).or_default().push((backup_id, kept.manifest.taken_at)),
-                // Told by verify; somebody should look before it goes.
+                Ok(stored) => whole.entry(subject).or_default().push((backup_id, stored.manifest.taken_at)),
+                // It stays: an operator should find out why, and `backup verify` reports it.
                 Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),
             }
         } else if files.written.is_some_and(|written| written <= unfinished_before) {
@@ -111,7 +110,7 @@ pub async fn prune(
     Ok(pruned)
 }
 
-/// Files that a killed process was writing: the directory's store gives them a `#` and does not list them.
+/// Files that a killed process was writing. A store in a directory gives their names a `#` and does not list them.
 fn partial_files(directory: &Path, before: DateTime<Utc>, dry_run: bool) -> std::io::Result<Vec<String>> {
     let (mut found, mut folders) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -138,18 +137,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_old_ones_go_and_the_last_ones_stay() {
+    fn old_backups_are_removed_and_the_last_ones_stay() {
         let now = Utc::now();
         let aged = |days: &[i64]| -> Vec<(String, DateTime<Utc>)> {
             days.iter().map(|age| (age.to_string(), now - TimeDelta::days(*age))).collect()
         };
         let retention = Retention { days: 7, last: 2 };
         assert_eq!(retention.past(&aged(&[30, 20, 10, 3, 1]), false, now), ["30", "20", "10"]);
-        assert_eq!(retention.past(&aged(&[30, 20, 10]), false, now), ["30"], "two stay, however old");
+        assert_eq!(retention.past(&aged(&[30, 20, 10]), false, now), ["30"], "two stay, however old they are");
         assert_eq!(
             retention.past(&aged(&[30, 20, 3]), true, now),
             ["30", "20"],
-            "of a purged tenant none stays for ever"
+            "no backup of a purged tenant stays for ever"
         );
         assert!(retention.past(&aged(&[30, 20]), false, now).is_empty());
         assert!(retention.past(&[], true, now).is_empty());

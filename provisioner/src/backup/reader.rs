@@ -1,7 +1,8 @@
-//! The way back: out of the store, opened chunk by chunk, decompressed, statement by statement.
+//! Reads a backup from the store: opens it chunk by chunk, decompresses it and returns statement by statement.
 //!
-//! Nothing is given on that was not opened: a changed, cut or exchanged file ends with an error that names it and the chunk. The data
-//! is asked for in ranges, so a slow database on the other end makes no connection of the store wait.
+//! The reader returns only data that it has opened. A changed, cut or exchanged file ends with an error that names the
+//! file and the chunk. The reader requests the data in ranges, so a slow database does not keep a connection to the
+//! store waiting.
 
 use super::error::BackupError;
 use super::manifest::StoredBackup;
@@ -11,14 +12,14 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use zstd::stream::write::Decoder;
 
-/// Chunks asked for at once.
+/// Chunks of one request.
 const AT_ONCE: u64 = 16;
-/// Sealed bytes of a whole chunk.
+/// Bytes of a sealed chunk.
 const SEALED: u64 = (CHUNK + TAG) as u64;
-/// Compressed bytes decompressed at once: what comes out is bounded too.
+/// Compressed bytes that are decompressed at once, so that the result is bounded too.
 const PIECE: usize = 4096;
 
-/// See the module.
+/// Reads one backup.
 pub struct Reader<'a> {
     store: &'a BackupStore,
     subject: Subject,
@@ -26,9 +27,9 @@ pub struct Reader<'a> {
     chunks: Chunks,
     size: u64,
     read: u64,
-    /// Read and not opened yet.
+    /// Chunks that were read and not opened yet.
     sealed: Vec<u8>,
-    /// Opened, and not decompressed yet.
+    /// The opened chunk, of which `used` bytes are decompressed.
     opened: Vec<u8>,
     used: usize,
     decoder: Decoder<'static, Vec<u8>>,
@@ -37,21 +38,21 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Begins to read a backup.
+    /// Opens the data key and begins to read.
     pub async fn open(
         store: &'a BackupStore,
         keys: &KeyRing,
         subject: &Subject,
-        kept: &StoredBackup,
+        stored: &StoredBackup,
     ) -> Result<Self, BackupError> {
-        let key = kept.open(keys)?;
-        let backup_id = kept.manifest.backup_id.clone();
+        let key = stored.open(keys)?;
+        let backup_id = stored.manifest.backup_id.clone();
         let size = store.data_size(subject, &backup_id).await?;
-        if size != kept.manifest.stored_bytes {
+        if size != stored.manifest.stored_bytes {
             return Err(BackupError::Damaged(format!(
                 "{} has {size} bytes and not the {} that were written",
                 store.data_name(subject, &backup_id),
-                kept.manifest.stored_bytes
+                stored.manifest.stored_bytes
             )));
         }
         Ok(Self {
@@ -66,16 +67,16 @@ impl<'a> Reader<'a> {
             used: 0,
             decoder: Decoder::new(Vec::new())?,
             digest: Sha256::new(),
-            expected: kept.manifest.stored_sha256.clone(),
+            expected: stored.manifest.stored_sha256.clone(),
         })
     }
 
-    /// Bytes of the stored data that were read.
+    /// Bytes that were read from the store.
     pub fn bytes(&self) -> u64 {
         self.read
     }
 
-    /// The next statement, without its end; `None`: all of them were read.
+    /// The next statement, without its semicolon. `None` after the last one.
     pub async fn statement(&mut self) -> Result<Option<String>, BackupError> {
         let mut searched = 0;
         loop {
@@ -100,7 +101,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Opens the next chunk; `false` at the end, which has been checked then.
+    /// Opens the next chunk. Returns `false` after the last one, when the checksum of all data has been compared.
     async fn next_chunk(&mut self) -> Result<bool, BackupError> {
         if self.sealed.is_empty() {
             if self.read == self.size {
@@ -109,7 +110,7 @@ impl<'a> Reader<'a> {
             let to = (self.read + AT_ONCE * SEALED).min(self.size);
             self.sealed = self.store.read_data(&self.subject, &self.backup_id, self.read..to).await?;
             if self.sealed.len() as u64 != to - self.read {
-                return Err(self.damaged("was not given whole"));
+                return Err(self.damaged("was not read completely"));
             }
             self.digest.update(&self.sealed);
             self.read = to;

@@ -1,7 +1,7 @@
-//! A lost system database, brought back from its backup.
+//! Restores a lost system database from its backup.
 //!
-//! **Guarantees.** Only an empty database is filled. A table that says so is in it while it is being filled, so that a killed restore is begun
-//! anew; and the list of migrations comes last, so that no service takes half a database for a whole one.
+//! **Guarantees.** Only an empty database is filled. A table marks the database while it is being filled, so the
+//! command after a killed one begins again. The list of migrations comes last, so no service accepts half a database.
 
 use super::dump::RESTORING;
 use super::error::BackupError;
@@ -23,9 +23,9 @@ pub async fn restore(
     store: &BackupStore,
     keys: &KeyRing,
     url: &SecretString,
-    kept: &StoredBackup,
+    stored: &StoredBackup,
 ) -> Result<(), BackupError> {
-    kept.open(keys)?;
+    stored.open(keys)?;
     let options = database::options(url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
     let database = options.get_database().unwrap_or_default().to_owned();
     if database.is_empty() {
@@ -33,24 +33,24 @@ pub async fn restore(
     }
     let mut connection = connect(&options, &database).await?;
     let newest = migrate::SYSTEM.iter().map(|migration| migration.version).max().unwrap_or(0);
-    if i64::from(kept.manifest.schema_version) > newest {
+    if i64::from(stored.manifest.schema_version) > newest {
         return Err(BackupError::Refused("the backup has a newer schema than this program knows".into()));
     }
     let dialect = Dialect::of(&mut connection).await.doing(|| "asking the server's version".into())?;
     match dialect {
-        Ok((dialect, _)) if dialect.as_str() == kept.manifest.dialect => {}
+        Ok((dialect, _)) if dialect.as_str() == stored.manifest.dialect => {}
         _ => {
             return Err(BackupError::Refused(format!(
-                "the backup is of a {} server, and this one is not",
-                kept.manifest.dialect
+                "the backup is of a {} server, and the server of SYSTEM_DB_URL is of another kind",
+                stored.manifest.dialect
             )));
         }
     }
     let tables = tables(&mut connection, &database).await?;
     if tables.iter().any(|table| table == RESTORING) {
-        eprintln!("an earlier restore was killed here: what it has loaded is dropped");
+        eprintln!("an earlier restore was killed: dropping what it has loaded");
         stored_objects::drop_all(&mut connection, &database).await?;
-        // Its sign last.
+        // The mark is dropped last.
         for table in tables.iter().filter(|table| *table != RESTORING).chain([&RESTORING.to_owned()]) {
             let drop = format!("SET SESSION foreign_key_checks = 0; DROP TABLE {}", sql::identifier(table)?);
             connection.execute(sqlx::raw_sql(&drop)).await.doing(|| format!("dropping {table}"))?;
@@ -60,21 +60,21 @@ pub async fn restore(
             "the database {database} (SYSTEM_DB_URL) is not empty: a system database is restored into an empty one only"
         )));
     }
-    let sign = sql::identifier(RESTORING)?;
-    let begin = format!("CREATE TABLE {sign} (id TINYINT PRIMARY KEY) COMMENT 'A restore is filling this database'");
+    let mark = sql::identifier(RESTORING)?;
+    let begin = format!("CREATE TABLE {mark} (id TINYINT PRIMARY KEY) COMMENT 'A restore is filling this database'");
     connection
         .execute(sqlx::raw_sql(&begin))
         .await
         .doing(|| format!("creating tables in {database}; SYSTEM_DB_URL must be the account that migrates"))?;
-    let stored = load::LoadObjects::All;
-    load::load(store, keys, &Subject::System, kept, &mut connection, &database, stored).await?;
+    let objects = load::LoadObjects::All;
+    load::load(store, keys, &Subject::System, stored, &mut connection, &database, objects).await?;
     kernel::process::failpoint::hit("restore.system_loaded").await;
-    let end = format!("DROP TABLE {sign}");
+    let end = format!("DROP TABLE {mark}");
     connection.execute(sqlx::raw_sql(&end)).await.doing(|| "ending the restore".into())?;
     Ok(())
 }
 
-/// Connects; a database that is missing altogether is made, if the account may.
+/// Connects. Creates the database if it is missing and the account may do that.
 async fn connect(options: &MySqlConnectOptions, name: &str) -> Result<MySqlConnection, BackupError> {
     match database::connect(options).await {
         Err(error) if database::number(&error) == Some(1049) => {}
@@ -84,7 +84,9 @@ async fn connect(options: &MySqlConnectOptions, name: &str) -> Result<MySqlConne
     let mut connection = database::connect(&anywhere).await.doing(|| "connecting to the system database".into())?;
     let create = format!("CREATE DATABASE {} CHARACTER SET utf8mb4", sql::identifier(name)?);
     connection.execute(sqlx::raw_sql(&create)).await.map_err(|_| {
-        BackupError::Refused(format!("there is no database {name}, and this account may not create it: create it"))
+        BackupError::Refused(format!(
+            "there is no database {name}, and the account of SYSTEM_DB_URL may not create it: create it by hand"
+        ))
     })?;
     Ok(database::connect(options).await.doing(|| "connecting to the system database".into())?)
 }
@@ -96,12 +98,12 @@ async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Vec<
     Ok(rows.iter().map(|row| database::text(row, 0).doing(reading)).collect::<Result<_, _>>()?)
 }
 
-/// What comes next, for people.
+/// What the operator has to do next.
 pub fn next_steps(manifest: &Manifest) -> String {
     format!(
         "the system database is that of {}, event {}: {} tables, {} rows, compared\n\
          next: control-plane migrate; start the services; control-plane verify-log; control-plane rebuild --check; \
-         control-plane audit (what was done after event {1} is not known here any more)",
+         control-plane audit (what was done after event {1} is no longer recorded here)",
         manifest.taken_at.to_rfc3339(),
         manifest.position,
         manifest.tables.len(),

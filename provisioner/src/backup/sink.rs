@@ -1,4 +1,5 @@
-//! The way of a dump into the store: compressed (zstd), sealed in chunks, sent in parts. Memory is bounded by two parts.
+//! Writes a dump to the store: compresses it (zstd), seals it in chunks and sends it in parts. Memory is bounded by two
+//! parts.
 
 use super::error::{BackupError, InStore};
 use kernel::crypto::{CHUNK, Chunks, DataKey};
@@ -7,10 +8,10 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use zstd::stream::write::Encoder;
 
-/// zstd's own default: a third of the size, faster than a disk.
+/// The default of zstd: a third of the size, and faster than a disk.
 const LEVEL: i32 = 3;
 
-/// See the module.
+/// Writes the data of one backup.
 pub struct Sink {
     encoder: Encoder<'static, Vec<u8>>,
     chunks: Chunks,
@@ -20,31 +21,30 @@ pub struct Sink {
     stored_bytes: u64,
 }
 
-/// What was stored.
+/// What a sink has written.
 pub struct Stored {
-    /// Bytes of the dump.
     pub dump_bytes: u64,
     /// Bytes in the store.
     pub stored_bytes: u64,
-    /// SHA-256 of these, in hexadecimal digits.
+    /// SHA-256 of the bytes in the store, in hexadecimal digits.
     pub sha256: String,
 }
 
 impl Sink {
-    /// Into `upload`, under a key of its own.
+    /// Begins to write into `upload`, sealed with `key`.
     pub fn new(upload: BufWriter, key: &DataKey, backup_id: &str) -> Result<Self, BackupError> {
         let encoder = Encoder::new(Vec::with_capacity(2 * CHUNK), LEVEL)?;
         let chunks = Chunks::new(key, backup_id);
         Ok(Self { encoder, chunks, upload, digest: Sha256::new(), dump_bytes: 0, stored_bytes: 0 })
     }
 
-    /// A statement. It becomes one line, whatever is in it.
+    /// Writes a statement as one line.
     pub async fn statement(&mut self, statement: &str) -> Result<(), BackupError> {
         use std::io::Write;
         self.encoder.write_all(statement.as_bytes())?;
         self.encoder.write_all(b";\n")?;
         self.dump_bytes += statement.len() as u64 + 2;
-        // One byte stays, so that the last chunk is never an empty one after a full one.
+        // One byte stays, so that the last chunk is never empty.
         while self.encoder.get_ref().len() > CHUNK {
             let rest = self.encoder.get_mut().split_off(CHUNK);
             let full = std::mem::replace(self.encoder.get_mut(), rest);
@@ -69,7 +69,7 @@ impl Sink {
         upload.put(sealed.into()).await.in_store(|| "writing into the backup store".into())
     }
 
-    /// The end: the data is in the store.
+    /// Writes the rest. Then all data is in the store.
     pub async fn finish(self) -> Result<Stored, BackupError> {
         let Self { encoder, mut chunks, mut upload, mut digest, dump_bytes, mut stored_bytes } = self;
         let rest = encoder.finish()?;
@@ -82,10 +82,10 @@ impl Sink {
         Ok(Stored { dump_bytes, stored_bytes, sha256: hex::encode(digest.finalize()) })
     }
 
-    /// Gives it up: nothing stays in the store.
+    /// Gives up and leaves nothing in the store.
     pub async fn abort(mut self) {
         if let Err(error) = self.upload.abort().await {
-            tracing::warn!(cause = %error, "what a backup had stored before it failed could not be removed; prune does that");
+            tracing::warn!(cause = %error, "the data of a failed backup was not removed; the next prune removes it");
         }
     }
 }

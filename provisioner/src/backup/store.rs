@@ -3,9 +3,10 @@
 //! | file | what it is |
 //! |---|---|
 //! | `tenants/TENANT/BACKUP.data`, `system/BACKUP.data` | the dump: SQL, compressed, sealed in chunks |
-//! | `.../BACKUP.manifest` | what is in it, and its sealed key; written last, so what has none is no backup |
+//! | `.../BACKUP.manifest` | what is in it, and its sealed key; written last, so data without a manifest is no backup |
 //!
-//! A file is there whole or not at all: a directory gets it by renaming (after it is on the disk), S3 by completing an upload.
+//! A file appears whole or not at all: in a directory by a rename after it is on the disk, in S3 by the completion of
+//! an upload.
 
 use super::error::{BackupError, InStore};
 use futures::TryStreamExt;
@@ -24,22 +25,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
 
-/// Bytes sent at once; S3 takes 10,000 parts, which is 80 GB of compressed data.
+/// Bytes of a part. S3 accepts 10,000 parts, which is 80 GB of compressed data.
 const PART: usize = 8 << 20;
-/// Parts on their way at once.
+/// Parts that are sent at once.
 const PARTS: usize = 2;
 
 /// Whose data a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// The system database.
     System,
-    /// A tenant's database.
     Tenant(TenantId),
 }
 
 impl Subject {
-    /// As in `saas_backups.tenant_id`.
+    /// Its value of the column `saas_backups.tenant_id`.
     pub fn column(&self) -> &str {
         match self {
             Self::System => "",
@@ -47,7 +46,7 @@ impl Subject {
         }
     }
 
-    /// The other way.
+    /// The subject of a value of that column.
     pub fn from_column(text: &str) -> Option<Self> {
         if text.is_empty() { Some(Self::System) } else { text.parse().ok().map(Self::Tenant) }
     }
@@ -77,18 +76,18 @@ impl std::fmt::Display for Subject {
     }
 }
 
-/// What the store has under the name of a backup.
+/// The files of a backup.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files {
-    /// Its manifest: it is whole.
+    /// Whether it has a manifest, and so is whole.
     pub manifest: bool,
     /// Bytes of its data.
     pub data: Option<u64>,
-    /// When its newest file was written, by the store's clock.
+    /// When its newest file was written, by the clock of the store.
     pub written: Option<chrono::DateTime<chrono::Utc>>,
 }
 
-/// See the module. Cheap to clone.
+/// The backup store of an installation. Cheap to clone.
 #[derive(Clone)]
 pub struct BackupStore {
     objects: Arc<dyn ObjectStore>,
@@ -97,7 +96,7 @@ pub struct BackupStore {
 }
 
 impl BackupStore {
-    /// The store of the settings `BACKUP_...`; `None`: none is set.
+    /// The store that the settings `BACKUP_...` name. `None` if `BACKUP_STORE` is empty.
     pub fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
         let text: String = settings.get("BACKUP_STORE")?;
         if text.is_empty() {
@@ -124,13 +123,13 @@ impl BackupStore {
                 let endpoint: String = settings.get("BACKUP_S3_ENDPOINT")?;
                 let mut s3 = AmazonS3Builder::new()
                     .with_bucket_name(bucket)
-                    // Not every compatible server has it, and few objects are removed.
+                    // Not every compatible server has bulk deletes, and few objects are removed.
                     .with_disable_bulk_delete(true)
                     .with_region(region)
                     .with_access_key_id(settings.secret("BACKUP_S3_ACCESS_KEY_ID")?.expose_secret())
                     .with_secret_access_key(settings.secret("BACKUP_S3_SECRET_ACCESS_KEY")?.expose_secret());
                 if !endpoint.is_empty() {
-                    // Without TLS only where that is what the setting says.
+                    // TLS is left out only if the setting says so.
                     let plain = endpoint.starts_with("http://");
                     s3 = s3.with_endpoint(endpoint).with_allow_http(plain);
                 }
@@ -142,7 +141,7 @@ impl BackupStore {
         }
     }
 
-    /// The same, for a command that needs one.
+    /// The store, for a command that needs one.
     pub fn needed(settings: &Settings) -> Result<Self, ConfigError> {
         Self::from_settings(settings)?.ok_or_else(|| ConfigError::Missing("BACKUP_STORE".into()))
     }
@@ -154,23 +153,23 @@ impl BackupStore {
         all.collect()
     }
 
-    /// The name of a backup's data, for people.
+    /// The name of a backup's data file, for messages.
     pub fn data_name(&self, subject: &Subject, backup_id: &str) -> String {
         self.path(subject, backup_id, "data").to_string()
     }
 
-    /// The name of its manifest.
+    /// The name of a backup's manifest, for messages.
     pub fn manifest_name(&self, subject: &Subject, backup_id: &str) -> String {
         self.path(subject, backup_id, "manifest").to_string()
     }
 
-    /// A new file for data. It is there once the writer has been shut down.
+    /// A new data file. It appears when the writer is shut down.
     pub fn write_data(&self, subject: &Subject, backup_id: &str) -> BufWriter {
         let path = self.path(subject, backup_id, "data");
         BufWriter::with_capacity(Arc::clone(&self.objects), path, PART).with_max_concurrency(PARTS)
     }
 
-    /// Some bytes of the data.
+    /// Reads a range of the data.
     pub async fn read_data(
         &self,
         subject: &Subject,
@@ -182,26 +181,25 @@ impl BackupStore {
         Ok(read.to_vec())
     }
 
-    /// Bytes of the data.
+    /// The size of the data in bytes.
     pub async fn data_size(&self, subject: &Subject, backup_id: &str) -> Result<u64, BackupError> {
         let path = self.path(subject, backup_id, "data");
         Ok(self.objects.head(&path).await.in_store(|| format!("reading {path}"))?.size)
     }
 
-    /// Writes the manifest, or another one in its place.
+    /// Writes the manifest, or replaces it.
     pub async fn put_manifest(&self, subject: &Subject, backup_id: &str, text: String) -> Result<(), BackupError> {
         let path = self.path(subject, backup_id, "manifest");
         self.objects.put(&path, text.into_bytes().into()).await.in_store(|| format!("writing {path}")).map(drop)
     }
 
-    /// Reads it.
     pub async fn manifest(&self, subject: &Subject, backup_id: &str) -> Result<Vec<u8>, BackupError> {
         let path = self.path(subject, backup_id, "manifest");
         let read = async { self.objects.get(&path).await?.bytes().await };
         Ok(read.await.in_store(|| format!("reading {path}"))?.to_vec())
     }
 
-    /// Removes a backup: the manifest first, so that what is left is none.
+    /// Removes a backup. It removes the manifest first, so that a kill leaves no backup without data.
     pub async fn remove(&self, subject: &Subject, backup_id: &str) -> Result<(), BackupError> {
         for ending in ["manifest", "data"] {
             let path = self.path(subject, backup_id, ending);
@@ -213,7 +211,7 @@ impl BackupStore {
         Ok(())
     }
 
-    /// What there is, of one subject or of all, whole or not, by subject and in the order of time.
+    /// All backups of one subject or of every subject, whole or not, by subject and in the order of time.
     pub async fn list(&self, of: Option<&Subject>) -> Result<BTreeMap<(Subject, String), Files>, BackupError> {
         let folder: Path = match of {
             Some(subject) => self.path(subject, "x", "x").parts().take(self.depth(subject)).collect(),
@@ -234,7 +232,7 @@ impl BackupStore {
         Ok(found)
     }
 
-    /// The backups that are whole, of one subject or of all, in the order of [`BackupStore::list`].
+    /// The backups that are whole, of one subject or of every subject, in the order of [`BackupStore::list`].
     pub async fn whole(&self, of: Option<&Subject>) -> Result<Vec<(Subject, String)>, BackupError> {
         let whole = self.list(of).await?.into_iter().filter(|(_, files)| files.manifest);
         Ok(whole.map(|(key, _)| key).collect())
@@ -260,7 +258,7 @@ impl BackupStore {
         Some((subject, backup_id.to_owned(), ending))
     }
 
-    /// The directory, if it is one.
+    /// The directory of the store, if it is not S3.
     pub fn directory(&self) -> Option<&std::path::Path> {
         self.directory.as_deref()
     }

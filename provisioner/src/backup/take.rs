@@ -1,8 +1,8 @@
-//! Taking a backup.
+//! Takes a backup.
 //!
-//! **Guarantees.** What has a manifest is whole: the manifest is written when all data is in the store. The backup is of one moment of the
-//! database, which goes on in service. Killed at any moment, a backup leaves at most data without a manifest, which is no
-//! backup and goes with the next prune; taken again, it is another one, under another name and key.
+//! **Guarantees.** A backup with a manifest is whole, because the manifest is written when all data is in the store.
+//! Its data is of one moment of the database, which stays in service. A kill leaves at most data without a manifest:
+//! that is no backup, and the next prune removes it. The next attempt is another backup, under another id and key.
 
 use super::catalogue;
 use super::dump;
@@ -21,20 +21,19 @@ use kernel::store::Store;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, MySqlConnection};
 
-/// What taking backups needs.
+/// Takes backups.
 #[derive(Clone, Copy)]
 pub struct Taker<'a> {
-    /// Where they go.
+    /// Where it stores them.
     pub backups: &'a BackupStore,
     /// Seals their keys.
     pub keys: &'a KeyRing,
-    /// The system database.
     pub store: &'a Store,
-    /// This installation's id.
+    /// The id of this installation.
     pub installation: &'a str,
 }
 
-/// The database to be backed up.
+/// A database that is backed up.
 struct Original {
     subject: Subject,
     connection: MySqlConnection,
@@ -44,7 +43,7 @@ struct Original {
 }
 
 impl Taker<'_> {
-    /// Of a tenant's database on `server`.
+    /// Takes a backup of a tenant's database on `server`.
     pub async fn tenant(&self, server: &Server, tenant: &Tenant) -> Result<Manifest, BackupError> {
         let mut connection = server.connect().await?;
         let dialect = server.learn_dialect(&mut connection).await?;
@@ -69,7 +68,7 @@ impl Taker<'_> {
         .await
     }
 
-    /// Of the system database.
+    /// Takes a backup of the system database.
     pub async fn system(&self, options: &MySqlConnectOptions) -> Result<Manifest, BackupError> {
         let database = options.get_database().unwrap_or_default().to_owned();
         let connection = database::connect(options).await.doing(|| "connecting to the system database".into())?;
@@ -86,12 +85,14 @@ impl Taker<'_> {
 
     async fn take(&self, original: Original) -> Result<Manifest, BackupError> {
         let Original { subject, mut connection, database, server, schema_version } = original;
-        let (dialect, server_version) = Dialect::of(&mut connection)
-            .await
-            .doing(|| "asking the server's version".into())?
-            .map_err(|version| BackupError::Refused(format!("the server is too old: {version}")))?;
+        let (dialect, server_version) =
+            Dialect::of(&mut connection).await.doing(|| "asking the server's version".into())?.map_err(|version| {
+                BackupError::Refused(format!(
+                    "the database server is too old ({version}): MariaDB 10.6 or MySQL 8.0 is needed"
+                ))
+            })?;
         dump::begin(&mut connection, &database).await?;
-        // Before the snapshot: what these events did is in it.
+        // Read before the snapshot, so that the snapshot contains the effect of these events.
         let (position,): (u64,) = sqlx::query_as("SELECT position FROM saas_heads WHERE name = 'events'")
             .fetch_one(self.store.pool())
             .await?;
@@ -113,7 +114,7 @@ impl Taker<'_> {
                 tables.push(dump::content(&mut connection, name, table).await?);
                 kernel::process::failpoint::hit("backup.table").await;
             }
-            // Tables are read in a snapshot, which a change of one of them ends; these are not.
+            // A snapshot notices changes of tables, but not of stored objects.
             if stored_objects::read(&mut connection, &database).await? != objects {
                 return Err(BackupError::Changed(database.clone()));
             }
@@ -145,7 +146,7 @@ impl Taker<'_> {
             stored_bytes: stored.stored_bytes,
             stored_sha256: stored.sha256,
         };
-        manifest.keep(self.backups, self.keys, &key).await?;
+        manifest.write(self.backups, self.keys, &key).await?;
         kernel::process::failpoint::hit("backup.after_manifest").await;
         catalogue::add(self.store.pool(), &manifest, self.keys.primary_id()).await?;
         Ok(manifest)

@@ -1,7 +1,7 @@
 //! The commands `provisioner backup` and `provisioner restore`, which an operator runs.
 //!
-//! They stand above jobs and backups: a restore is a job, and the command works on it itself, so that it needs no running
-//! provisioner.
+//! They stand above jobs and backups: a restore is a job, and the command works on it itself, so that it needs no
+//! running provisioner.
 
 mod backup;
 mod restore;

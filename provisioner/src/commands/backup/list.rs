@@ -1,4 +1,4 @@
-//! `provisioner backup list`: what the store has.
+//! `provisioner backup list`: shows the backups in the store.
 
 use crate::backup::{BackupError, Manifest, StoredBackup, Subject, catalogue};
 use crate::commands::setup::Setup;
@@ -13,18 +13,18 @@ struct Entry {
     tenant_id: Option<String>,
     /// `whole`, `unfinished` or `unreadable`.
     state: &'static str,
-    /// The key of the ring that opens it.
+    /// The id of the key that opens it.
     key_id: Option<String>,
     /// Bytes in the store.
     stored_bytes: Option<u64>,
-    /// What it says of itself, if it is whole.
+    /// Its manifest, if it is whole.
     manifest: Option<Manifest>,
 }
 
-/// Lists, and makes the catalogue what the store says.
+/// Lists the backups, and makes the catalogue agree with the store.
 pub async fn run(setup: &Setup, of: Option<&Subject>, json: bool) -> Result<ExitCode, BackupError> {
     if let Err(error) = catalogue::sync(setup.store.pool(), &setup.backups).await {
-        // The list is what somebody wants who has lost the system database.
+        // An operator who has lost the system database needs the list all the same.
         eprintln!("warning: the catalogue in the system database was not brought up to date: {}", chain(&error));
     }
     let mut entries = Vec::new();
@@ -59,7 +59,7 @@ pub async fn run(setup: &Setup, of: Option<&Subject>, json: bool) -> Result<Exit
     Ok(exit::checked(well))
 }
 
-/// A backup in a line.
+/// A backup as one line.
 pub fn line(manifest: &Manifest) -> String {
     let subject = manifest.subject().map_or_else(String::new, |subject| subject.to_string());
     format!(

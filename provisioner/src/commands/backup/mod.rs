@@ -1,4 +1,4 @@
-//! `provisioner backup`.
+//! `provisioner backup`: takes, lists, checks, prints and removes backups.
 
 mod export;
 mod list;
@@ -17,8 +17,9 @@ use std::process::ExitCode;
 
 /// Take, list, check and remove backups.
 ///
-/// A backup is one moment of a database in service: compressed, sealed under the key ring, in the store that BACKUP_STORE names
-/// (file:///directory or s3://bucket/prefix). It can only be read with the ring that sealed it: keep ENCRYPTION_KEYS somewhere else too.
+/// A backup holds one moment of a database in service. It is compressed, sealed under the key ring, and stored in the
+/// store that BACKUP_STORE names (file:///directory or s3://bucket/prefix). Only the ring that sealed it can open it:
+/// store ENCRYPTION_KEYS in a second place.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -26,23 +27,23 @@ use std::process::ExitCode;
   provisioner backup acme                 # of one tenant
   provisioner backup --system             # of the system database
   provisioner backup list --json
-  provisioner backup verify               # reads all of them and opens every chunk
+  provisioner backup verify               # reads all backups and opens every chunk
   provisioner backup export acme > acme.sql
-  provisioner backup prune --dry-run      # what retention would remove
-  provisioner backup reseal               # under the primary key, before an old key retires
+  provisioner backup prune --dry-run      # shows what retention would remove
+  provisioner backup reseal               # seals with the primary key, before an old key retires
 
 Exit codes:
   0  done
   1  failed on the way (the reason is on standard error); run it again
   2  wrong usage
-  3  refused: a setting, the tenant or the backup is not what is needed; nothing was touched
-  4  looked and found something wrong: a backup that is damaged or does not open"
+  3  refused: a setting, the tenant or the backup is not what is needed; nothing was changed
+  4  found something wrong: a backup that is damaged or does not open"
 )]
 pub struct BackupOptions {
-    /// Of which tenant.
+    /// The tenant to back up.
     #[arg(required_unless_present = "system", conflicts_with = "system")]
     tenant_id: Option<TenantId>,
-    /// Of the system database.
+    /// Back up the system database.
     #[arg(long)]
     system: bool,
     /// Print the result as JSON, on standard output.
@@ -54,36 +55,37 @@ pub struct BackupOptions {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show what is in the store. A file without a manifest is an unfinished backup, and none.
+    /// Show what is in the store. Data without a manifest is an unfinished backup.
     List {
-        /// Of one tenant only.
+        /// Only backups of this tenant.
         tenant_id: Option<TenantId>,
     },
-    /// Read whole backups and open every chunk: all, a tenant's, or the system database's.
+    /// Read whole backups and open every chunk: all backups, those of a tenant, or those of the system database.
     Verify {
-        /// Of one tenant only.
+        /// Only backups of this tenant.
         tenant_id: Option<TenantId>,
-        /// Of the system database only.
+        /// Only backups of the system database.
         #[arg(long, conflicts_with = "tenant_id")]
         system: bool,
     },
-    /// Print the newest backup as SQL, for any client of the server. It holds the tenant's data in the clear.
+    /// Print the newest backup as SQL, for any client of the server. The output holds the data in the clear.
     Export {
-        /// Of which tenant.
+        /// The tenant.
         #[arg(required_unless_present = "system", conflicts_with = "system")]
         tenant_id: Option<TenantId>,
-        /// Of the system database.
+        /// The system database.
         #[arg(long)]
         system: bool,
     },
     /// Seal the keys of all backups with the primary key of the ring.
     Reseal,
-    /// Remove backups that are older than BACKUP_KEEP_DAYS, but for the newest BACKUP_KEEP_LAST of each tenant, and unfinished files.
+    /// Remove unfinished files, and backups that are older than BACKUP_KEEP_DAYS, except the newest BACKUP_KEEP_LAST of
+    /// each tenant.
     Prune {
-        /// Show what would go, and remove nothing.
+        /// Show what would be removed, and remove nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Unfinished files go after so many hours: nobody may be writing them any more.
+        /// Remove unfinished files that are older than so many hours. No process may still be writing them.
         #[arg(long, default_value_t = UNFINISHED_HOURS)]
         unfinished_hours: u32,
     },

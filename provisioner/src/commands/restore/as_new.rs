@@ -1,4 +1,4 @@
-//! `provisioner restore TENANT --as NEW_ID`: a new tenant is made from the backup.
+//! `provisioner restore TENANT --as NEW_ID`: creates a new tenant from the backup.
 
 use super::request::{enqueue, under_way};
 use super::{ACTOR, RestoreOptions};
@@ -12,7 +12,7 @@ use kernel::store::Plan;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Requests the job, or finds the one that was requested before.
+/// Requests the job, or finds the one that an earlier command has requested.
 pub async fn request(
     settings: &Settings,
     setup: &Setup,

@@ -9,7 +9,7 @@ use kernel::jobs::{JobKind, NewJob};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Asks for the job, or finds the one that was asked for before.
+/// Requests the job, or finds the one that an earlier command has requested.
 pub async fn request(
     setup: &Setup,
     id: &TenantId,

@@ -1,7 +1,7 @@
-//! `provisioner restore`: asks for the job that restores, and works on it.
+//! `provisioner restore`: requests the job that restores, and works on it.
 //!
-//! The job is the provisioners' as any other, so the command may be killed at any moment: a running provisioner goes on with it, and so does
-//! the same command when it is given again.
+//! The command may be killed at any moment. The job is like any other: a running provisioner continues it, and so does
+//! the same command when it is run again.
 
 mod as_new;
 mod in_place;
@@ -24,21 +24,21 @@ use work::work;
 /// The actor of the events that these commands append.
 const ACTOR: &str = "restore";
 
-/// Put a backup in the place of a tenant's data, make a tenant out of one, or bring a lost system database back.
+/// Replace a tenant's data with a backup, create a tenant from a backup, or restore a lost system database.
 ///
-/// In place: a tenant in service is put into maintenance for it. The backup is loaded beside the data in use, every table is compared with
-/// what was backed up, and then the tables change places at once. What is in the database now is gone afterwards: take a
-/// backup of it before, if it may be wanted. Members, domains and the configuration stay what the events say. Views, routines, triggers and
-/// events come back too, and are the restoring account's from then on (their definer).
+/// In place: a tenant in service is put into maintenance. The backup is loaded beside the data in use, every table is
+/// compared with the backup, and then the tables change places at once. What is in the database now is gone afterwards:
+/// take a backup of it first if you may need it. Members, domains and the configuration stay as the events say. Views,
+/// routines, triggers and scheduled events come back too, with the restoring account as their definer.
 ///
-/// On another server (--server without --as): for a tenant whose own server is lost. What stands there is given up; whatever
-/// operation of the tenant was stuck there is ended as failed.
+/// On another server (--server without --as): for a tenant whose own server is lost. The data on the lost server is
+/// given up, and an operation of the tenant that is stuck there ends as failed.
 #[derive(Args)]
 #[command(after_help = "Examples:
   provisioner restore acme                              # the newest backup, in place
   provisioner restore acme --at 2026-11-01T00:00:00Z    # as it was then, or shortly before
   provisioner restore acme --as acme-copy               # as a new tenant, without members and domains
-  provisioner restore acme --as acme-copy --members     # and whoever is a member of acme now becomes one of it
+  provisioner restore acme --as acme-copy --members     # with the present members of acme
   provisioner restore acme --as acme-copy --server eu2  # on another database server
   provisioner restore acme --server eu2                 # its server is lost: acme itself, on another one
   provisioner restore --all-of main --server eu2        # the same for all tenants of a lost server
@@ -46,36 +46,37 @@ const ACTOR: &str = "restore";
 
 Exit codes:
   0  done
-  1  failed (the reason is on standard error); the data in use is what it was. After a kill, run it again: it goes on
+  1  failed (the reason is on standard error); the data in use is unchanged. After a kill, run it again: it continues
   2  wrong usage
-  3  refused: a setting, the tenant or the backup is not what is needed; nothing was touched
-  4  the backup does not open; nothing was touched")]
+  3  refused: a setting, the tenant or the backup is not what is needed; nothing was changed
+  4  the backup does not open; nothing was changed")]
 pub struct RestoreOptions {
-    /// Whose backup.
+    /// The tenant whose backup is restored.
     #[arg(required_unless_present_any = ["system", "all_of"], conflicts_with_all = ["system", "all_of"])]
     tenant_id: Option<TenantId>,
-    /// The system database, which must be empty. SYSTEM_DB_URL is the account that migrates.
+    /// Restore the system database, which must be empty. SYSTEM_DB_URL must name the account that migrates.
     #[arg(long, conflicts_with_all = ["new_id", "server", "name"])]
     system: bool,
-    /// All tenants of this database server, which is lost: on the one that --server names. No tenant is placed on it any more.
+    /// Restore all tenants of this lost database server on the one that --server names. No new tenant is placed on the
+    /// lost server.
     #[arg(long, value_name = "LOST", requires = "server", conflicts_with_all = ["system", "new_id"])]
     all_of: Option<String>,
-    /// Make this new tenant out of it.
+    /// Create this new tenant from the backup.
     #[arg(long = "as", value_name = "NEW_ID")]
     new_id: Option<TenantId>,
-    /// The newest data up to this time (RFC 3339); without it, the newest.
+    /// Restore the newest data up to this time (RFC 3339). Without it, the newest data.
     #[arg(long, value_name = "TIME")]
     at: Option<DateTime<Utc>>,
-    /// On which database server; without it, where the tenant is, or was when the backup was taken.
+    /// The database server. Without it, the one where the tenant is, or was when the backup was taken.
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
-    /// Go on although the server that is given up answers and has the tenant's database: it is left there, locked.
+    /// Continue although the lost server answers and has the tenant's database, which stays there, locked.
     #[arg(long, requires = "server", conflicts_with = "new_id")]
     abandon: bool,
-    /// Give the new tenant the members of the other one, with their roles. Domains belong to one tenant, and stay where they are.
+    /// Give the new tenant the members of the original one, with their roles. Domains stay with the original tenant.
     #[arg(long, requires = "new_id")]
     members: bool,
-    /// Name of the new tenant, for people; without it, the name of the other one.
+    /// Display name of the new tenant. Without it, the name of the original one.
     #[arg(long, requires = "new_id")]
     name: Option<String>,
     /// Print the result as JSON, on standard output.
@@ -116,7 +117,7 @@ async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCod
     };
     let subject = Subject::Tenant(source.clone());
     let stored = choose(&setup.backups, &subject, options.at).await?;
-    // Before anything is touched: does it open?
+    // A backup that does not open is refused before anything is changed.
     stored.open(&setup.keys)?;
     let patience = settings.seconds("JOB_PATIENCE")?;
     let (tenant_id, operation_id, server_id) = match (&options.new_id, &options.server) {
@@ -135,7 +136,7 @@ async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCod
         return Ok(ExitCode::from(FAILED));
     }
     let tenant = setup.store.tenant(&tenant_id).await?;
-    let state = tenant.ok_or_else(|| BackupError::Refused("the tenant has vanished".into()))?.state;
+    let state = tenant.ok_or_else(|| BackupError::Refused(format!("the tenant {tenant_id} has disappeared")))?.state;
     let done = Done {
         tenant_id,
         backup_id: stored.manifest.backup_id.clone(),

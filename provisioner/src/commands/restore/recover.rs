@@ -1,7 +1,8 @@
-//! `provisioner restore --server`: tenants whose database server is lost come back on another one.
+//! `provisioner restore --server`: recovers tenants of a lost database server on another one.
 //!
-//! Asking is one transaction: nodes refuse the tenant from it on, and whatever was stuck on the lost server is ended, because nobody
-//! can finish or undo it there. The work is the job's ([`crate::sagas`]), so the command may be killed at any moment, and given again.
+//! The request is one transaction. From then on nodes refuse the tenant, and an operation that was stuck on the lost
+//! server is ended, because no worker can finish or undo it there. The job does the work ([`crate::sagas`]), so the
+//! command may be killed at any moment and run again.
 
 use super::ACTOR;
 use super::request::enqueue;
@@ -22,21 +23,21 @@ use serde::Serialize;
 use std::process::ExitCode;
 use uuid::Uuid;
 
-/// Tenants read at once.
+/// Tenants of one page.
 const PAGE: u32 = 500;
 
-/// What was asked for.
+/// The choices of the operator.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// On which server.
+    /// The server that the tenants come back on.
     pub server: &'a str,
     /// The newest data up to this time.
     pub at: Option<DateTime<Utc>>,
-    /// Although the former server has the tenant's database.
+    /// Continue although the lost server answers and has the tenant's database.
     pub abandon: bool,
 }
 
-/// Asks for the job, or finds the one that was asked for before.
+/// Requests the job, or finds the one that an earlier command has requested.
 pub async fn request(
     settings: &Settings,
     setup: &Setup,
@@ -46,11 +47,11 @@ pub async fn request(
 ) -> Result<Uuid, BackupError> {
     Server::named(settings, wanted.server)?;
     if !wanted.abandon {
-        look_at_former(settings, setup, id, wanted.server).await?;
+        refuse_if_present(settings, setup, id, wanted.server).await?;
     }
     let mut unit = setup.store.begin().await?;
     let tenant = unit.tenant(id).await?.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
-    if let Some(operation_id) = clear_the_way(&mut unit, &tenant, wanted.server).await? {
+    if let Some(operation_id) = end_stuck_operation(&mut unit, &tenant, wanted.server).await? {
         return Ok(operation_id);
     }
     if tenant.database.server == wanted.server {
@@ -76,8 +77,9 @@ pub async fn request(
     enqueue(unit, job, &row).await
 }
 
-/// Ends what is stuck on the lost server. Returns the job itself, if it was asked for before.
-async fn clear_the_way(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Result<Option<Uuid>, BackupError> {
+/// Ends an operation that is stuck on the lost server. Returns the recovery itself, if an earlier command has requested
+/// it.
+async fn end_stuck_operation(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Result<Option<Uuid>, BackupError> {
     let (id, lost) = (&tenant.tenant_id, &tenant.database.server);
     let Some(operation_id) = jobs::active_operation(unit.connection(), id).await? else { return Ok(None) };
     let (kind, server): (String, String) =
@@ -87,11 +89,11 @@ async fn clear_the_way(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Resu
             .await?;
     match kind.parse() {
         Ok(JobKind::RestoreElsewhere) if server == to => return Ok(Some(operation_id)),
-        // Also one that has brought the tenant to the server that is lost now.
+        // Also a move that has brought the tenant to the server that is lost now.
         Ok(JobKind::Move) => {}
         Ok(JobKind::Rotate | JobKind::Restore) if server == *lost => {}
         _ => {
-            return Err(BackupError::Refused(format!("another operation of tenant {id} is in work: {operation_id}")));
+            return Err(BackupError::Refused(format!("another operation of tenant {id} is under way: {operation_id}")));
         }
     }
     let began: Option<(bool,)> =
@@ -108,8 +110,9 @@ async fn clear_the_way(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -> Resu
     Ok(None)
 }
 
-/// Refuses if the former server answers and has the tenant's database: there is a better way than to lose what is newer than the backup.
-async fn look_at_former(settings: &Settings, setup: &Setup, id: &TenantId, wanted: &str) -> Result<(), BackupError> {
+/// Refuses if the lost server answers and has the tenant's database: a move loses nothing, and a backup lacks what is
+/// newer.
+async fn refuse_if_present(settings: &Settings, setup: &Setup, id: &TenantId, wanted: &str) -> Result<(), BackupError> {
     let Some(tenant) = setup.store.tenant(id).await? else { return Ok(()) };
     let former = Server::from_settings(settings)?.into_iter().find(|server| server.id == tenant.database.server);
     let Some(former) = former.filter(|former| former.id != wanted) else { return Ok(()) };
@@ -122,8 +125,9 @@ async fn look_at_former(settings: &Settings, setup: &Setup, id: &TenantId, wante
     let owner = Marker::new(&setup.installation().await?, id);
     match find(&mut connection, dialect, &tenant.database.name).await? {
         Found::Marked(marker) if marker.is_of(&owner) => Err(BackupError::Refused(format!(
-            "the database server {} answers and has the database of tenant {id}: move it (POST /admin/tenants/{id}/database/move), \
-             or restore it in place; --abandon leaves it there, locked",
+            "the database server {} answers and has the database of tenant {id}: \
+             move it (POST /admin/tenants/{id}/database/move), or restore it in place; \
+             --abandon leaves it there, locked",
             former.id
         ))),
         _ => Ok(()),
@@ -134,14 +138,14 @@ async fn look_at_former(settings: &Settings, setup: &Setup, id: &TenantId, wante
 struct Outcome {
     tenant_id: TenantId,
     backup_id: Option<String>,
-    /// The moment its data is of; what was written later is lost.
+    /// The moment of the restored data. What was written later is lost.
     taken_at: Option<DateTime<Utc>>,
     operation_id: Option<Uuid>,
-    /// Why it did not come back; null: it did.
+    /// Why the tenant was not recovered. Null if it was.
     error: Option<String>,
 }
 
-/// All tenants of a lost server. What fails for one does not hold up the others.
+/// Recovers all tenants of a lost server. A tenant that fails does not hold up the others.
 pub async fn all(
     settings: &Settings,
     setup: &Setup,
@@ -165,21 +169,21 @@ pub async fn all(
         .execute(setup.store.pool())
         .await?;
     let tenants = on(setup, lost).await?;
-    let mut asked = Vec::new();
-    // All are asked for before the first one is waited for: the workers of the server share them.
+    let mut requests = Vec::new();
+    // All jobs are requested before this command works on the first one, so that the workers of the server share them.
     for id in &tenants {
         let subject = Subject::Tenant(id.clone());
-        let asking = async {
+        let requesting = async {
             let stored = choose(&setup.backups, &subject, wanted.at).await?;
             stored.open(&setup.keys)?;
             let operation_id = request(settings, setup, id, &stored, wanted).await?;
             Ok::<_, BackupError>((stored, operation_id))
         };
-        asked.push(asking.await);
+        requests.push(requesting.await);
     }
     let (mut outcomes, count) = (Vec::new(), tenants.len());
-    for (number, (tenant_id, asked)) in (1..).zip(tenants.into_iter().zip(asked)) {
-        let (stored, operation_id, error) = match asked {
+    for (number, (tenant_id, request)) in (1..).zip(tenants.into_iter().zip(requests)) {
+        let (stored, operation_id, error) = match request {
             Ok((stored, operation_id)) => {
                 let ended = work(settings, setup, wanted.server, operation_id).await;
                 (Some(stored), Some(operation_id), ended.unwrap_or_else(|error| Some(chain(&error))))
@@ -194,7 +198,7 @@ pub async fn all(
             }
             (error, _) => {
                 let error = error.as_deref().unwrap_or_default();
-                eprintln!("{number}/{count}: tenant {tenant_id} did not come back: {error}");
+                eprintln!("{number}/{count}: tenant {tenant_id} was not recovered: {error}");
             }
         }
         let backup_id = manifest.map(|manifest| manifest.backup_id);
@@ -205,7 +209,7 @@ pub async fn all(
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Tenants whose data is on this server.
+/// The tenants whose data is on this server.
 async fn on(setup: &Setup, server: &str) -> Result<Vec<TenantId>, BackupError> {
     let (mut found, mut after) = (Vec::new(), Position(0));
     loop {

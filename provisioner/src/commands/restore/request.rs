@@ -1,4 +1,4 @@
-//! The job of a restore: enqueued, or found.
+//! Enqueues the job of a restore, or finds it.
 
 use crate::backup::{BackupError, BackupJob};
 use kernel::domain::TenantId;
@@ -20,6 +20,6 @@ pub async fn under_way(unit: &mut UnitOfWork, id: &TenantId, kind: JobKind) -> R
     let operation = jobs::find(unit.connection(), operation_id).await?;
     match operation {
         Some(operation) if operation.kind == kind.as_str() => Ok(Some(operation_id)),
-        _ => Err(BackupError::Refused(format!("another operation of tenant {id} is in work: {operation_id}"))),
+        _ => Err(BackupError::Refused(format!("another operation of tenant {id} is under way: {operation_id}"))),
     }
 }

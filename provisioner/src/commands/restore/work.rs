@@ -1,4 +1,4 @@
-//! Working on the job of a restore inside the command.
+//! Works on the job of a restore inside the command.
 
 use crate::backup::BackupError;
 use crate::commands::setup::Setup;
@@ -11,7 +11,8 @@ use uuid::Uuid;
 /// How often the job is polled while another worker has it.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Works on the job until it has ended, or waits for whoever else does; returns why it failed.
+/// Works on the job until it has ended, or waits while another worker does. Returns why it failed, or `None` if it
+/// succeeded.
 pub async fn work(
     settings: &Settings,
     setup: &Setup,
@@ -24,7 +25,9 @@ pub async fn work(
     let pool = setup.store.pool();
     loop {
         let operation = jobs::find(&mut *pool.acquire().await?, operation_id).await?;
-        let operation = operation.ok_or_else(|| BackupError::Refused("the operation has vanished".into()))?;
+        let operation = operation.ok_or_else(|| {
+            BackupError::Refused(format!("the operation {operation_id} has disappeared from the system database"))
+        })?;
         match operation.status.as_str() {
             "succeeded" => return Ok(None),
             "failed" => return Ok(Some(operation.error.unwrap_or_default())),

@@ -93,7 +93,7 @@ pub async fn compare(
         }
     }
     match found.iter().find(|object| of(expected, object).is_none()) {
-        Some(object) => Err(TableError::NotEqual(format!("the {object} is there and was not before"))),
+        Some(object) => Err(TableError::NotEqual(format!("the {object} was added"))),
         None => Ok(()),
     }
 }
