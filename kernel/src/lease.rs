@@ -260,6 +260,6 @@ mod tests {
         let lease = Lease { role, epoch: 1, position: 0, renewed: Instant::now() };
         let began = Instant::now();
         assert!(matches!(lease.keep(&unreachable()).await, LeaseError::Lost(role) if role == "relay"));
-        assert!((duration..3 * duration).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= duration, "{:?}", began.elapsed());
     }
 }
