@@ -10,7 +10,7 @@ use crate::store::installation::{self, DefaultTenantUnknown};
 use crate::store::{CommandError, Plan, Store, servers};
 use std::time::Duration;
 
-/// Its name for people, from the first design.
+/// Its display name.
 const NAME: &str = "默认租户";
 /// Its plan.
 const PLAN: &str = "basic";
@@ -24,7 +24,7 @@ pub enum DefaultTenantError {
     /// A setting is missing or wrong.
     #[error(transparent)]
     Setting(#[from] ConfigError),
-    /// Somebody removed its plan.
+    /// An operator has removed its plan.
     #[error("the plan {PLAN}, which the default tenant gets, does not exist")]
     NoPlan,
     /// The command was refused, or the system database failed.
@@ -46,8 +46,8 @@ pub struct Ensured {
     pub created: bool,
 }
 
-/// Creates the default tenant and enqueues its provisioning, unless it exists or existed. `DEFAULT_TENANT_DOMAIN` is its
-/// domain, and may be empty; its database goes to `server`, or to the server with the fewest tenants.
+/// Creates the default tenant and enqueues its provisioning, unless it exists or existed. `DEFAULT_TENANT_DOMAIN` is
+/// its domain, and may be empty; its database goes to `server`, or to the server with the fewest tenants.
 pub async fn ensure(
     settings: &Settings,
     store: &Store,

@@ -1,6 +1,7 @@
-//! The first look at the servers that a process stands on. What is wrong with one ends the process, and the error says which
-//! server, by the name of its setting, and what it is. A server has [`PATIENCE`] to be there, and the last try of it may wait for an
-//! answer as long again.
+//! The checks at the start of a process: of the system database, the database servers and the broker.
+//!
+//! If a check fails, the process ends, and the error names the server by its setting and says what is wrong. A process
+//! tries to reach a server for [`PATIENCE`], and its last attempt may wait as long again for an answer.
 
 use crate::broker::{self, BrokerError, Topology};
 use crate::database;
@@ -13,44 +14,45 @@ use sqlx::mysql::MySqlConnectOptions;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a server that is not there is tried: services and servers are often started together.
+/// How long a process tries to reach a server. Services and servers are often started together.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Why a process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Nobody answers.
+    /// The server does not answer.
     #[error("{0} cannot be reached: {1}")]
     Unreachable(String, String),
-    /// Somebody answers who may be anybody.
+    /// The identity of the server cannot be verified.
     #[error("{0} cannot be trusted: {1}")]
     Untrusted(String, &'static str),
-    /// It knows us not.
+    /// The server refuses the account.
     #[error("{0} refuses the account: its user or password is wrong, or it may not connect from here")]
     Denied(String),
-    /// There is no such database, or it is closed to this account.
+    /// The database does not exist, or the account may not use it.
     #[error(
-        "{0} has no database of the name in the URL, or none for this account; create it, then run `control-plane migrate`"
+        "{0} has no database with the name in the URL, or none for this account; \
+         create it, then run `control-plane migrate`"
     )]
     NoDatabase(String),
-    /// It is too old, or lacks a feature.
+    /// The server is too old, or lacks a feature.
     #[error("{0} will not do")]
     Unfit(String, #[source] Unfit),
-    /// Its tables are not those of this program.
+    /// The schema is not that of this program.
     #[error("{0} is not ready")]
     Migrate(String, #[source] MigrateError),
-    /// The broker is there and will not do.
+    /// The broker answers, but cannot be used.
     #[error("{0} will not do")]
     Broker(String, #[source] BrokerError),
-    /// The URL is wrong.
+    /// The URL in the setting is wrong.
     #[error("the setting {0} is wrong")]
     Setting(String, #[source] sqlx::Error),
 }
 
-/// Looks at the system database.
+/// Checks the system database: that it can be reached, has the needed features, and has the schema of this program.
 pub async fn system_database(url: &SecretString) -> Result<(), StartError> {
     let setting = "SYSTEM_DB_URL";
     let name = format!("the system database ({setting})");
@@ -61,14 +63,17 @@ pub async fn system_database(url: &SecretString) -> Result<(), StartError> {
     engine::skip_locked(&mut connection).await.map_err(|unfit| StartError::Unfit(name, unfit))
 }
 
-/// Looks at a server of tenants' databases.
+/// Checks a server of tenants' databases, and returns its dialect.
 pub async fn database_server(name: &str, options: &MySqlConnectOptions) -> Result<Dialect, StartError> {
     let mut connection = connect(name, options).await?;
     let (dialect, _) = engine::look(&mut connection).await.map_err(|unfit| StartError::Unfit(name.into(), unfit))?;
     Ok(dialect)
 }
 
-/// A connection, of which it is known what keeps it from being.
+/// Connects, for at most [`PATIENCE`].
+///
+/// # Errors
+/// Says why no connection is possible.
 pub async fn connect(name: &str, options: &MySqlConnectOptions) -> Result<MySqlConnection, StartError> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -80,7 +85,7 @@ pub async fn connect(name: &str, options: &MySqlConnectOptions) -> Result<MySqlC
             return Err(StartError::Untrusted(name.into(), reason));
         }
         match database::number(&error) {
-            // Access denied (also to a host), locked, expired.
+            // Access is denied (to the user or to the host), or the account is locked or expired.
             Some(1045 | 1698 | 1130 | 4151 | 3118 | 1862 | 1820) => return Err(StartError::Denied(name.into())),
             Some(1049 | 1044) => return Err(StartError::NoDatabase(name.into())),
             _ => {}
@@ -96,8 +101,11 @@ pub async fn connect(name: &str, options: &MySqlConnectOptions) -> Result<MySqlC
     }
 }
 
-/// Looks at the broker. `needed`: one that is not there ends the process; else it is waited for in the background, as for one
-/// that goes away later.
+/// Checks the broker, and declares the topology.
+///
+/// # Errors
+/// If the broker refuses or the topology is wrong; if `needed`, also when it cannot be reached. Otherwise the process
+/// starts and connects in the background.
 pub async fn broker(url: &SecretString, topology: &Topology, needed: bool) -> Result<(), StartError> {
     let name = || "the broker (AMQP_URL)".to_owned();
     let until = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! The rows of audits, of their jobs and of what they found.
+//! The rows of audits, of their jobs and of their findings.
 
 use super::Drift;
 use crate::domain::TenantId;
@@ -7,46 +7,46 @@ use sqlx::{MySqlConnection, MySqlExecutor};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long a job of an audit is tried, and waits for other jobs of its tenant.
+/// How long a job of an audit is retried, and how long it waits for other jobs of its tenant.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest subject and detail stored.
+/// Longest subject and detail of a stored finding.
 const SUBJECT_CHARS: usize = 150;
 const DETAIL_CHARS: usize = 500;
 
-/// The audit a job belongs to.
+/// The audit that a job belongs to.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Its id.
+    /// The id of the audit.
     pub audit_id: String,
-    /// Whether what is safe is repaired.
+    /// Whether the audit repairs what is safe to repair.
     pub repair: bool,
-    /// The job's tenant was left out, because of its other jobs.
+    /// Whether the job's tenant was skipped because of its other jobs.
     pub passed_over: bool,
 }
 
-/// One difference.
+/// A difference that an audit found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Of what kind.
+    /// The kind of difference.
     pub kind: Drift,
-    /// The thing that differs: one finding of a kind for each.
+    /// What differs. There is one finding for each kind and subject.
     pub subject: String,
-    /// How; never a secret.
+    /// How it differs; never a secret.
     pub detail: String,
 }
 
-/// Where a finding belongs.
+/// The audit, server and tenant of a finding.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     /// The audit.
     pub audit_id: &'a str,
-    /// The server that was compared.
+    /// The examined server.
     pub server: &'a str,
-    /// The tenant; empty for none.
+    /// The tenant, or an empty text for none.
     pub tenant: &'a str,
 }
 
-/// Enqueues a job of an audit: for a tenant, or (`None`) for the server itself.
+/// Enqueues a job of an audit: for a tenant, or for the server itself (`None`).
 pub async fn enqueue(
     connection: &mut MySqlConnection,
     audit_id: &str,
@@ -68,7 +68,7 @@ pub async fn enqueue(
     Ok(operation_id)
 }
 
-/// The audit that asked for this job.
+/// The audit that a job belongs to.
 pub async fn of_job(executor: impl MySqlExecutor<'_>, operation_id: Uuid) -> Result<Option<Audit>, sqlx::Error> {
     let row: Option<(String, bool, bool)> = sqlx::query_as(
         "SELECT a.audit_id, a.repair <> 0, j.passed_over <> 0 FROM saas_audit_jobs j
@@ -80,7 +80,7 @@ pub async fn of_job(executor: impl MySqlExecutor<'_>, operation_id: Uuid) -> Res
     Ok(row.map(|(audit_id, repair, passed_over)| Audit { audit_id, repair, passed_over }))
 }
 
-/// Stores how many tenants a job has compared, and how many it left out.
+/// Stores how many tenants a job has compared, and how many it skipped.
 pub async fn record_compared(
     executor: impl MySqlExecutor<'_>,
     operation_id: Uuid,
@@ -96,7 +96,7 @@ pub async fn record_compared(
         .map(drop)
 }
 
-/// Stores findings; one that is stored already keeps its outcome and gets the new detail.
+/// Stores findings. A finding that is stored already gets the new detail.
 pub async fn store(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
     for finding in findings {
         sqlx::query(
@@ -115,7 +115,7 @@ pub async fn store(connection: &mut MySqlConnection, row: Row<'_>, findings: &[F
     Ok(())
 }
 
-/// The stored findings of the tenant that have not been repaired.
+/// The stored findings about the tenant that are not repaired.
 pub async fn stored(executor: impl MySqlExecutor<'_>, row: Row<'_>) -> Result<Vec<Finding>, sqlx::Error> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT kind, subject, detail FROM saas_audit_findings
@@ -127,18 +127,19 @@ pub async fn stored(executor: impl MySqlExecutor<'_>, row: Row<'_>) -> Result<Ve
     .fetch_all(executor)
     .await?;
     let finding = |(kind, subject, detail): (String, String, String)| {
-        let kind = kind.parse().map_err(|()| sqlx::Error::Decode(format!("a finding is of the kind {kind}").into()))?;
+        let unknown = |()| sqlx::Error::Decode(format!("a finding has the unknown kind {kind}").into());
+        let kind = kind.parse().map_err(unknown)?;
         Ok(Finding { kind, subject, detail })
     };
     rows.into_iter().map(finding).collect()
 }
 
-/// Says of a finding that it was repaired.
+/// Records that a finding was repaired.
 pub async fn repaired(executor: impl MySqlExecutor<'_>, row: Row<'_>, finding: &Finding) -> Result<(), sqlx::Error> {
     settle(executor, row, finding, "UPDATE saas_audit_findings SET outcome = 'repaired'").await
 }
 
-/// Forgets a finding that went away by itself: something was on its way.
+/// Deletes a finding that has vanished by itself, because a change was in progress.
 pub async fn drop_vanished(
     executor: impl MySqlExecutor<'_>,
     row: Row<'_>,

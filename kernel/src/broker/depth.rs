@@ -1,4 +1,4 @@
-//! How many messages wait in the shared queues, and how many listen to them.
+//! [`Depths`]: how many messages wait in the shared queues of the broker, and how many consumers listen.
 
 use super::{BrokerError, Topology, bounded, connect};
 use lapin::options::QueueDeclareOptions;
@@ -7,18 +7,18 @@ use lapin::{Channel, Connection};
 use secrecy::SecretString;
 use serde::Serialize;
 
-/// A queue as the broker sees it.
+/// The depth of a queue.
 #[derive(Clone, Debug, Serialize)]
 pub struct Depth {
-    /// Its name, without the installation's prefix.
+    /// The name of the queue, without the prefix of the installation.
     pub queue: &'static str,
     /// Messages that wait.
     pub messages: u32,
-    /// Who listens.
+    /// Consumers that listen.
     pub consumers: u32,
 }
 
-/// A connection for looking.
+/// A connection that reads the depths of queues.
 pub struct Depths {
     channel: Channel,
     topology: Topology,
@@ -27,7 +27,7 @@ pub struct Depths {
 }
 
 impl Depths {
-    /// Connects and declares the topology: a broker that has lost it gets it back.
+    /// Connects and declares the topology, which restores it on a broker that has lost it.
     pub async fn connect(url: &SecretString, topology: &Topology) -> Result<Self, BrokerError> {
         let connection = connect(url, "depths").await?;
         let channel = bounded(connection.create_channel()).await?;
@@ -35,7 +35,7 @@ impl Depths {
         Ok(Self { channel, topology: topology.clone(), _connection: connection })
     }
 
-    /// Looks at the queue of the workers and at the dead letters.
+    /// Reads the depths of the workers' queue and of the dead letters.
     pub async fn look(&self) -> Result<Vec<Depth>, BrokerError> {
         let mut depths = Vec::new();
         for queue in ["provisioner.jobs", "tenant.dead-letters"] {

@@ -1,4 +1,4 @@
-//! Listening, for as long as the process runs: connect, subscribe, hear, and begin again after any failure.
+//! [`listen`]: receives messages for as long as the process runs. After any failure it connects and subscribes again.
 
 use super::{BrokerError, Topology, bounded, connect};
 use crate::process::health::{Health, Part};
@@ -11,36 +11,36 @@ use lapin::{Channel, Consumer};
 use secrecy::SecretString;
 use std::time::Duration;
 
-/// Unacknowledged messages at once; doorbells are acknowledged as soon as they are heard.
+/// The most unacknowledged messages. Messages are acknowledged as soon as they are received.
 const PREFETCH: u16 = 256;
 
-/// What to listen to.
+/// The queue to listen to.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// The shared queue of the workers.
     Jobs,
-    /// Every event, on a queue of this process alone.
+    /// Every event, on a queue of this process only.
     Events,
-    /// The relay's doorbell, on a queue of this process alone.
+    /// The relay's doorbell, on a queue of this process only.
     RelayDoorbell,
 }
 
-/// What was heard.
+/// What the listener has received.
 #[derive(Clone, Copy, Debug)]
 pub enum Heard<'a> {
-    /// Subscribed, for the first time or again: something may have been missed.
+    /// The subscription is active, for the first time or again. Messages may have been missed before.
     Subscribed,
     /// A message.
     Message {
-        /// What it says.
+        /// The payload.
         body: &'a [u8],
-        /// The trace it belongs to.
+        /// The trace that the message belongs to.
         traceparent: Option<&'a str>,
     },
 }
 
-/// Listens until the process is asked to stop, and tells the health of `broker`. A wrong topology ends the process: a
-/// queue that silently loses messages must not go unseen.
+/// Listens until the process is asked to stop, and reports the health of the part `broker`. A wrong topology ends the
+/// process, because a queue that silently loses messages must not go unnoticed.
 pub async fn listen(
     url: SecretString,
     topology: Topology,
@@ -98,7 +98,7 @@ async fn subscribe(channel: &Channel, topology: &Topology, source: &Source) -> R
     bounded(channel.basic_consume(queue, "".into(), options, FieldTable::default())).await
 }
 
-/// A queue that lives as long as this connection; RabbitMQ names it.
+/// Declares a queue that lives as long as this connection. RabbitMQ chooses its name.
 async fn own_queue(channel: &Channel, exchange: ShortString, key: &str) -> Result<ShortString, BrokerError> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = bounded(channel.queue_declare("".into(), options, FieldTable::default())).await?.name().clone();

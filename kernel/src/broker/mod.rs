@@ -1,7 +1,7 @@
-//! RabbitMQ, as doorbells: a message says that there may be something new, the store says what.
+//! RabbitMQ, used as a doorbell: a message says that there may be something new, and the store says what.
 //!
-//! Nothing is decided on a payload, so a lost, doubled, reordered or forged message changes nothing but the time until
-//! somebody looks. Whoever listens also polls.
+//! No process decides anything on a payload, so a lost, doubled, reordered or forged message changes nothing but the
+//! time until the process reads the store. Every listener also polls.
 
 mod depth;
 mod listen;
@@ -21,28 +21,28 @@ use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use url::Url;
 
-/// Longest wait for any single answer of the broker. A broker under a disk alarm or a stopped process never answers.
+/// Longest wait for any single answer of the broker. A stopped broker, or one under a disk alarm, never answers.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the broker is no use right now, or at all.
+/// Why the broker cannot be used, for a while or at all.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// It did not answer in time.
     #[error("the broker did not answer within {} s", BROKER_TIMEOUT.as_secs())]
     Timeout,
-    /// A queue or exchange of ours exists with other settings. Somebody must look: going on would lose messages.
+    /// A queue or exchange of ours exists with other settings. An operator must act, because messages would be lost.
     #[error("the broker has a queue or exchange of our name with other settings; delete it or set another AMQP_PREFIX")]
     WrongTopology,
-    /// It does not let us in.
+    /// The broker refuses the login.
     #[error("the broker refuses the user, password or vhost of AMQP_URL")]
     Denied,
-    /// It is not to be spoken to in this way.
-    #[error("the broker is not connected to")]
+    /// The URL may not be used.
+    #[error("the process does not connect to the broker")]
     Refused(#[source] ConfigError),
-    /// No encrypted connection came to be.
+    /// No encrypted connection could be opened.
     #[error("the broker cannot be trusted: {0}")]
     Untrusted(&'static str),
-    /// Anything else; it may pass.
+    /// Any other failure, which may pass.
     #[error("the broker failed")]
     Failed(#[source] lapin::Error),
     /// The broker ended the subscription (its queue was deleted).
@@ -54,7 +54,7 @@ impl From<lapin::Error> for BrokerError {
     fn from(error: lapin::Error) -> Self {
         match error.kind() {
             lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == 406 => Self::WrongTopology,
-            // Access refused; not allowed, which is said of a vhost that is not there.
+            // Access refused, or not allowed, which is also the answer for a vhost that does not exist.
             lapin::ErrorKind::ProtocolError(amqp) if matches!(amqp.get_id(), 403 | 530) => Self::Denied,
             lapin::ErrorKind::IOError(io) => match tls::reason(io) {
                 Some(reason) => Self::Untrusted(reason),
@@ -65,24 +65,24 @@ impl From<lapin::Error> for BrokerError {
     }
 }
 
-/// `future`, but not longer than [`BROKER_TIMEOUT`].
+/// Waits for `future`, at most for [`BROKER_TIMEOUT`].
 async fn bounded<T>(future: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, BrokerError> {
     tokio::time::timeout(BROKER_TIMEOUT, future).await.map_err(|_| BrokerError::Timeout)?.map_err(BrokerError::from)
 }
 
-/// The setting `AMQP_URL`, under the rule of [`crate::database::tls`].
+/// Reads the setting `AMQP_URL`, under the rule of [`crate::database::tls`].
 pub fn url(settings: &Settings) -> Result<SecretString, ConfigError> {
     let url = settings.secret("AMQP_URL")?;
     parse(&url)?;
     Ok(url)
 }
 
-/// Connects, makes sure of the topology, and leaves.
+/// Connects, declares the topology, and disconnects.
 pub(crate) async fn look(url: &SecretString, topology: &Topology) -> Result<(), BrokerError> {
     let connection = connect(url, "start").await?;
     let channel = bounded(connection.create_channel()).await?;
     topology.declare(&channel).await?;
-    let _ = bounded(connection.close(200, "seen".into())).await;
+    let _ = bounded(connection.close(200, "checked".into())).await;
     Ok(())
 }
 
@@ -100,7 +100,7 @@ fn parse(url: &SecretString) -> Result<Url, ConfigError> {
     Ok(parsed)
 }
 
-/// Connects, with a heartbeat that notices a dead peer within half a minute (RabbitMQ's default takes three).
+/// Connects, with a heartbeat that notices a dead peer within half a minute. RabbitMQ's default takes three minutes.
 async fn connect(url: &SecretString, name: &str) -> Result<Connection, BrokerError> {
     let mut url = parse(url).map_err(BrokerError::Refused)?;
     url.query_pairs_mut().append_pair("heartbeat", "10").append_pair("connection_timeout", "5000");

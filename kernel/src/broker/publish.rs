@@ -1,4 +1,4 @@
-//! Publishing with proof: persistent, mandatory, confirmed.
+//! [`Publisher`]: publishes messages that are persistent, mandatory and confirmed.
 
 use super::{BROKER_TIMEOUT, BrokerError, DOORBELL_RELAY, Topology, bounded, connect};
 use crate::process::shutdown::Shutdown;
@@ -14,19 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Persistent, in AMQP's numbers.
+/// The delivery mode "persistent" of AMQP.
 const PERSISTENT: u8 = 2;
 
-/// Why a batch was not published to its end.
+/// Why not all messages of a batch were published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The broker failed; connect again.
+    /// The broker failed. The caller connects again.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The broker took no responsibility for a message.
+    /// The broker did not accept a message.
     #[error("the broker refused a message")]
     Refused,
-    /// No queue is bound for a message: the topology is broken.
+    /// No queue is bound for a message, so the topology is broken.
     #[error("the broker had no queue for a message")]
     Unroutable,
 }
@@ -40,7 +40,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Connects, declares the topology, turns confirms on.
+    /// Connects, declares the topology, and switches to confirm mode.
     pub async fn connect(url: &SecretString, topology: &Topology, name: &str) -> Result<Self, BrokerError> {
         let connection = connect(url, name).await?;
         let channel = bounded(connection.create_channel()).await?;
@@ -49,13 +49,13 @@ impl Publisher {
         Ok(Self { channel, topology: topology.clone(), _connection: connection })
     }
 
-    /// Publishes events in order and returns how many of them, from the first on, the broker has taken responsibility
-    /// for: persistent in a queue. An error among the rest comes with it. `traced` has the trace of events by position; it
-    /// goes on in the message's header.
+    /// Publishes events in order. Returns how many of them, from the first on, the broker has confirmed as persistent
+    /// in a queue, and the error of the next one, if any. `traced` holds the traces of events by position; the
+    /// message's header continues them.
     pub async fn publish(&self, events: &[EventRow], traced: &HashMap<u64, String>) -> (usize, Option<PublishError>) {
         let mut confirms = Vec::with_capacity(events.len());
         let mut failure = None;
-        // Until they are confirmed.
+        // The spans end when the messages are confirmed.
         let mut spans = Vec::new();
         for event in events {
             let payload = serde_json::to_vec(event).expect("an event row is plain data");
@@ -96,7 +96,7 @@ impl Publisher {
         (sent, failure)
     }
 
-    /// Rings a doorbell. Nothing is confirmed: whoever should hear it polls.
+    /// Rings a doorbell. It is not confirmed, because its listeners also poll.
     pub async fn ring(&self, key: &str) -> Result<(), BrokerError> {
         self.send(self.topology.doorbells(), key.into(), b"", BasicProperties::default()).await.map(drop)
     }
@@ -114,20 +114,20 @@ impl Publisher {
     }
 }
 
-/// W3C trace context, as other clients of AMQP write it.
+/// The W3C trace context, in the header that other AMQP clients use.
 fn header(traceparent: &str) -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.into()));
     headers
 }
 
-/// Tells the relay, in another process, about every append of this one.
+/// Rings the doorbell of the relay, in whatever process it runs, after every append of this process.
 pub async fn ring_relay(store: Store, url: SecretString, topology: Topology, shutdown: Shutdown) {
     ring_on(store.appended(), DOORBELL_RELAY, url, topology, shutdown).await;
 }
 
-/// Rings the doorbell `key` whenever `bell` was rung here. Ends with the process; until then a failing broker costs nothing
-/// but time, whoever should hear it polls.
+/// Rings the doorbell `key` whenever `bell` is notified in this process, until the process is asked to stop. A failing
+/// broker costs only time, because the listeners also poll.
 pub async fn ring_on(bell: Arc<Notify>, key: &'static str, url: SecretString, topology: Topology, shutdown: Shutdown) {
     let mut publisher: Option<Publisher> = None;
     loop {

@@ -1,22 +1,26 @@
-//! Every exchange, queue and binding, in one table.
+//! [`Topology`]: every exchange, queue and binding.
 //!
 //! | name | kind | why |
 //! |---|---|---|
 //! | `tenant.events` | topic exchange | every event, routing key = its type |
-//! | `tenant.doorbells` | direct exchange | "look now", for what is no event |
-//! | `tenant.dead-letters` | fanout exchange and queue | messages no worker could take |
-//! | `provisioner.jobs` | durable queue | rings the workers; all of them share it |
-//! | `tenant.events.recent` | durable queue | the newest 10,000 events to look at; its binding `#` also makes sure that a publish is never unroutable unless the topology is broken |
+//! | `tenant.doorbells` | direct exchange | wakes workers and the relay for what is not an event |
+//! | `tenant.dead-letters` | fanout exchange and queue | messages that no worker could take |
+//! | `provisioner.jobs` | durable queue | wakes the workers, which all share it |
+//! | `tenant.events.recent` | durable queue | the newest 10,000 events, for operators; see below |
 //!
-//! Nodes and relays listen on exclusive queues of their own, which die with them: what they miss they read from the store.
+//! The queue `tenant.events.recent` is bound to all events (`#`), so a published event is unroutable only if the
+//! topology is broken.
 //!
-//! Every queue is bounded and drops its oldest message: an old doorbell is worth nothing.
+//! Nodes and relays listen on exclusive queues of their own, which end with their connection. They read from the store
+//! what they missed.
 //!
-//! **Classic or quorum?** `AMQP_QUEUE_TYPE` says. In a cluster the shared queues must be quorum queues, or they are gone
-//! with the member that holds them. On a single broker they are better classic: RabbitMQ 3.10 killed (-9) within a second of
-//! a quorum queue's declaration leaves it without a leader for ever ("leader not known"), and a queue that confirms
-//! nothing stops the relay. A quorum queue's delivery limit is explicit, because its default differs between RabbitMQ 3.10
-//! (none), 4.0 (20) and 4.3.
+//! Every queue is bounded and drops its oldest message, because an old doorbell is worth nothing.
+//!
+//! **Classic or quorum queues.** `AMQP_QUEUE_TYPE` decides. In a cluster the shared queues must be quorum queues, or
+//! they are lost with the member that holds them. On a single broker classic queues are better: if RabbitMQ 3.10 is
+//! killed (-9) within a second of the declaration of a quorum queue, the queue stays without a leader for ever ("leader
+//! not known"), and a queue that confirms nothing stops the relay. The delivery limit of a quorum queue is explicit,
+//! because its default differs between RabbitMQ 3.10 (none), 4.0 (20) and 4.3.
 
 use super::{BrokerError, bounded};
 use crate::process::config::{ConfigError, Settings};
@@ -30,10 +34,10 @@ pub const DOORBELL_JOBS: &str = "jobs";
 /// Routing key in `tenant.doorbells` that wakes the relay.
 pub const DOORBELL_RELAY: &str = "relay";
 
-/// Most messages a shared queue keeps.
+/// The most messages in a shared queue.
 const MAX_LENGTH: i64 = 10_000;
 
-/// Deliveries of one message before it is dead-lettered.
+/// The most deliveries of one message before it becomes a dead letter.
 const DELIVERY_LIMIT: i64 = 5;
 
 /// Event types that start a job.
@@ -46,12 +50,12 @@ const JOB_EVENTS: [&str; 6] = [
     "tenant.restored",
 ];
 
-/// How the shared queues are kept.
+/// The type of the shared queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueType {
-    /// On one broker.
+    /// The queue is on one broker.
     Classic,
-    /// On a majority of a cluster.
+    /// The queue is replicated to a majority of a cluster.
     Quorum,
 }
 
@@ -66,7 +70,7 @@ impl std::str::FromStr for QueueType {
     }
 }
 
-/// The names of one installation, which all begin with its prefix, and how its queues are kept.
+/// The topology of one installation. All names begin with its prefix.
 #[derive(Clone, Debug)]
 pub struct Topology {
     prefix: String,
@@ -74,7 +78,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology under `prefix` (may be empty).
+    /// The topology with the prefix, which may be empty.
     pub fn new(prefix: &str, queue_type: QueueType) -> Self {
         Self { prefix: prefix.to_owned(), queue_type }
     }
@@ -88,22 +92,25 @@ impl Topology {
         format!("{}{name}", self.prefix).into()
     }
 
-    /// Exchange of all events.
+    /// The exchange of all events.
     pub fn events(&self) -> lapin::types::ShortString {
         self.name("tenant.events")
     }
 
-    /// Exchange of doorbells.
+    /// The exchange of doorbells.
     pub fn doorbells(&self) -> lapin::types::ShortString {
         self.name("tenant.doorbells")
     }
 
-    /// Queue that wakes the workers.
+    /// The queue that wakes the workers.
     pub fn jobs(&self) -> lapin::types::ShortString {
         self.name("provisioner.jobs")
     }
 
-    /// Declares everything; an existing queue or exchange with other settings is [`BrokerError::WrongTopology`].
+    /// Declares all exchanges, queues and bindings.
+    ///
+    /// # Errors
+    /// [`BrokerError::WrongTopology`] if a queue or exchange exists with other settings.
     pub async fn declare(&self, channel: &Channel) -> Result<(), BrokerError> {
         let dead = self.name("tenant.dead-letters");
         for (name, kind) in [

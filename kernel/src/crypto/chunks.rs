@@ -1,11 +1,12 @@
-//! Sealing of a long stream in chunks, under a key of its own.
+//! [`Chunks`] seals a long stream in chunks, under a key of its own.
 //!
-//! **Guarantees.** Every chunk is sealed with AES-256-GCM; its number, whether it is the last one and what the stream is for are
-//! associated data. So a stream that was cut, continued, put together from two or given in another order does not open, and
-//! what has been read before the wrong chunk is what was written. A [`DataKey`] seals one stream only: its nonces are the
-//! numbers of the chunks.
+//! **Guarantees.** Every chunk is sealed with AES-256-GCM. Its number, whether it is the last one, and the subject of
+//! the stream are associated data. So a stream that was cut, extended, joined from two others or reordered does not
+//! open, and everything that was read before the wrong chunk is exactly what was written. A [`DataKey`] seals one
+//! stream only, because its nonces are the numbers of the chunks.
 //!
-//! Chunks have [`CHUNK`] bytes, the last one at most; sealed, each has [`TAG`] bytes more. Nothing is between them.
+//! Every chunk has [`CHUNK`] bytes, and the last one at most as many. A sealed chunk is [`TAG`] bytes longer. There is
+//! nothing between them.
 
 use super::CryptoError;
 use crate::crypto::tokens;
@@ -23,17 +24,17 @@ pub const TAG: usize = 16;
 pub struct DataKey(Zeroizing<Vec<u8>>);
 
 impl DataKey {
-    /// A new one.
+    /// A new random key.
     pub fn generate() -> Self {
         Self(Zeroizing::new(tokens::random::<32>().to_vec()))
     }
 
-    /// One that was kept sealed.
+    /// A key that was stored sealed and has been opened.
     pub fn from_bytes(bytes: Zeroizing<Vec<u8>>) -> Result<Self, CryptoError> {
         if bytes.len() == 32 { Ok(Self(bytes)) } else { Err(CryptoError::Malformed) }
     }
 
-    /// What is to be sealed.
+    /// The bytes of the key, which the key ring seals.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -47,7 +48,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Of the stream named `subject`.
+    /// The chunks of the stream with the name `subject`.
     pub fn new(key: &DataKey, subject: &str) -> Self {
         let cipher = Aes256Gcm::new_from_slice(key.bytes()).expect("a data key has 32 bytes");
         Self { cipher, subject: subject.to_owned(), next: 0 }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_opens_whole_and_in_order_only() {
+    fn a_stream_opens_only_complete_and_in_order() {
         let key = DataKey::generate();
         let chunks = sealed(&key, &[b"one", b"two", b"three"]);
         assert_eq!(open(&key, "a", &chunks).unwrap(), b"onetwothree");
@@ -120,12 +121,12 @@ mod tests {
         refused(&[one.clone(), three.clone()], 1);
         refused(&[one.clone(), two.clone(), three.clone(), three.clone()], 2);
         refused(&[one, sealed(&DataKey::generate(), &[b"one", b"two", b"three"])[1].clone(), three], 1);
-        assert_eq!(open(&key, "b", &chunks), Err((0, CryptoError::Refused)), "another stream's");
+        assert_eq!(open(&key, "b", &chunks), Err((0, CryptoError::Refused)), "the chunks belong to another stream");
         assert_eq!(open(&DataKey::generate(), "a", &chunks), Err((0, CryptoError::Refused)));
     }
 
     #[test]
-    fn every_changed_byte_is_found_where_it_is() {
+    fn a_changed_byte_is_refused_in_its_chunk() {
         let key = DataKey::generate();
         let chunks = sealed(&key, &[b"one", b"two"]);
         for (number, chunk) in chunks.iter().enumerate() {

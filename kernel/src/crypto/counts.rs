@@ -1,34 +1,35 @@
-//! How often each key has sealed, over all processes.
+//! Counts how often each key has sealed, over all processes.
 //!
-//! Nonces are random, so a key is safe for 2^32 sealings (NIST SP 800-38D). Each process counts in memory and adds what
-//! it counted to `saas_encryption_counts` every few seconds and when it stops; it learns the total at the same time.
-//! [`KeyRing::seal`] refuses from [`SEALINGS_LIMIT`] on. A killed process loses the count of its last seconds, and one
-//! that is cut off from the system database does not hear of the others: the limit is half of what is safe, which leaves
-//! room for either.
+//! Nonces are random, so a key is safe for 2^32 sealings (NIST SP 800-38D). Each process counts in memory and adds its
+//! count to `saas_encryption_counts` every few seconds and when it stops. At the same time it reads the total.
+//! [`KeyRing::seal`] refuses from [`SEALINGS_LIMIT`] on. A killed process loses the count of its last seconds, and a
+//! process that cannot reach the system database does not know the counts of the others. The limit is half of what is
+//! safe, which leaves room for both.
 
 use super::KeyRing;
 use crate::process::shutdown::Shutdown;
 use sqlx::MySqlPool;
 use std::time::Duration;
 
-/// From here on a key seals nothing more.
+/// From this number on, a key seals nothing more.
 pub const SEALINGS_LIMIT: u64 = 1 << 31;
 
-/// From here on the logs ask for another key.
+/// From this number on, the log asks the operator to add another key.
 pub const SEALINGS_WARNING: u64 = 1 << 30;
 
-/// How often a process tells what it counted.
+/// How often a process reports its count.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Longest time for telling it; one that did not succeed is told with the next.
+/// Longest time of a report. A count that could not be reported is part of the next report.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl KeyRing {
-    /// Tells the count of the primary key now, and learns its total.
+    /// Reports the count of the primary key, and returns its total over all processes.
     pub async fn tell_count(&self, pool: &MySqlPool) -> Result<u64, sqlx::Error> {
         let key = self.primary_id();
-        // Taken off after it was told: given up in between, it is counted twice rather than not at all.
-        let sealed = self.untold();
+        // The count is reduced after the report. If the report is abandoned in between, it counts twice rather than not
+        // at all.
+        let sealed = self.unreported();
         if sealed > 0 {
             sqlx::query(
                 "INSERT INTO saas_encryption_counts (key_id, sealed, last_sealed_at) VALUES (?, ?, UTC_TIMESTAMP(6))
@@ -39,7 +40,7 @@ impl KeyRing {
             .bind(sealed)
             .execute(pool)
             .await?;
-            self.has_told(sealed);
+            self.has_reported(sealed);
         }
         let total: Option<(u64,)> = sqlx::query_as("SELECT sealed FROM saas_encryption_counts WHERE key_id = ?")
             .bind(key)
@@ -50,7 +51,7 @@ impl KeyRing {
         Ok(total)
     }
 
-    /// Tells the count until the process stops. For every process that seals.
+    /// Reports the count until the process stops. Every process that seals runs this task.
     pub async fn keep_count(self, pool: MySqlPool, shutdown: Shutdown) {
         let mut warned = false;
         loop {
@@ -68,8 +69,8 @@ impl KeyRing {
                         );
                     }
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "sealings were not counted; they will be"),
-                Err(_) => tracing::debug!("sealings were not counted in time"),
+                Ok(Err(error)) => tracing::debug!(%error, "the count of sealings could not be reported yet"),
+                Err(_) => tracing::debug!("the count of sealings could not be reported in time"),
             }
             if last {
                 return;

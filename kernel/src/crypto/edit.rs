@@ -1,7 +1,7 @@
-//! The text of `ENCRYPTION_KEYS`, as it is edited when keys change.
+//! [`RingText`]: edits the text of `ENCRYPTION_KEYS` when keys change.
 //!
-//! The ring lives in the environment of the processes and nowhere else: a command can only print the next text, and
-//! whoever runs the processes puts it in place.
+//! The ring is only in the environment of the processes. A command can therefore only print the next text, and the
+//! operator puts it in place.
 
 use super::{CryptoError, KeyRing};
 use crate::crypto::tokens;
@@ -12,16 +12,16 @@ use secrecy::{ExposeSecret, SecretString};
 /// Why a ring was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// An id that is not 1 to 16 of `[a-z0-9-]`.
-    #[error("the id of a key is 1 to 16 of a-z, 0-9 and -")]
+    /// The id is not 1 to 16 characters of `[a-z0-9-]`.
+    #[error("the id of a key has 1 to 16 characters of a-z, 0-9 and -")]
     BadId,
-    /// The ring has the key.
-    #[error("the ring has a key with this id already")]
+    /// The ring already has a key with this id.
+    #[error("the ring already has a key with this id")]
     Present,
-    /// The ring does not have the key.
+    /// The ring has no key with this id.
     #[error("the ring has no key with this id")]
     Absent,
-    /// The key seals.
+    /// The key is the one that seals.
     #[error("this key is the primary one; promote another first")]
     Primary,
 }
@@ -39,31 +39,31 @@ impl RingText {
         Ok(Self { pairs: pairs.map(|(id, key)| (id.to_owned(), SecretString::from(key))).collect() })
     }
 
-    /// Appends a new key: it opens and does not seal.
+    /// Appends a new key, which opens texts but does not seal yet.
     pub fn add(&mut self, id: &str) -> Result<(), EditError> {
         if !super::ring::id_fits(id) {
             return Err(EditError::BadId);
         }
-        if self.place(id).is_ok() {
+        if self.index_of(id).is_ok() {
             return Err(EditError::Present);
         }
         self.pairs.push((id.to_owned(), SecretString::from(STANDARD.encode(tokens::random::<32>()))));
         Ok(())
     }
 
-    /// Makes a key the primary one.
+    /// Makes a key the primary one, which seals.
     pub fn promote(&mut self, id: &str) -> Result<(), EditError> {
-        let place = self.place(id)?;
-        self.pairs[..=place].rotate_right(1);
+        let index = self.index_of(id)?;
+        self.pairs[..=index].rotate_right(1);
         Ok(())
     }
 
-    /// Removes a key that does not seal.
+    /// Removes a key that is not the primary one.
     pub fn retire(&mut self, id: &str) -> Result<(), EditError> {
-        match self.place(id)? {
+        match self.index_of(id)? {
             0 => Err(EditError::Primary),
-            place => {
-                self.pairs.remove(place);
+            index => {
+                self.pairs.remove(index);
                 Ok(())
             }
         }
@@ -75,7 +75,7 @@ impl RingText {
         SecretString::from(pairs.join(","))
     }
 
-    fn place(&self, id: &str) -> Result<usize, EditError> {
+    fn index_of(&self, id: &str) -> Result<usize, EditError> {
         self.pairs.iter().position(|(known, _)| known == id).ok_or(EditError::Absent)
     }
 }

@@ -1,10 +1,12 @@
-//! Sealing of secrets at rest: AES-256-GCM under a ring of keys.
+//! Encryption of secrets at rest: AES-256-GCM under a ring of keys. To *seal* is to encrypt for one purpose, and to
+//! *open* is to decrypt.
 //!
-//! A sealed text reads `v1.<key id>.<base64url of nonce and ciphertext>`. The associated data binds it to what it is for
-//! ([`Purpose`]): a sealed password copied to another tenant's row does not open. Nonces are 96 random bits, which is
-//! safe for 2^32 sealings per key (NIST SP 800-38D); sealings are counted, and a key seals no more at half of that.
+//! A sealed text has the form `v1.<key id>.<base64url of nonce and ciphertext>`. The associated data binds it to its
+//! [`Purpose`], so a sealed password that is copied to another tenant's row does not open. Nonces are 96 random bits,
+//! which is safe for 2^32 sealings per key (NIST SP 800-38D). Sealings are counted, and a key seals no more after half
+//! of that.
 //!
-//! Without a key nothing starts: encryption is never silently off.
+//! No process starts without a key, so encryption is never silently off.
 
 mod chunks;
 mod counts;

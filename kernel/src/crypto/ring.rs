@@ -1,4 +1,4 @@
-//! The ring of keys. The first key seals; every key opens.
+//! [`KeyRing`]: the first key seals, and every key opens.
 
 use super::counts::SEALINGS_LIMIT;
 use aes_gcm::aead::{Aead, Generate, Payload};
@@ -12,73 +12,75 @@ use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 12;
 
-/// What a secret is for. Part of the associated data: a sealed text opens for this purpose only.
+/// The purpose of a secret. It is part of the associated data, so a sealed text opens for this purpose only.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
-    /// Password of a tenant's database user.
+    /// The password of a tenant's database user.
     TenantPassword {
-        /// Whose.
+        /// The tenant.
         tenant_id: &'a str,
-        /// Which of the tenant's users; it changes with every rotation.
+        /// The database user, which changes with every rotation.
         username: &'a str,
     },
-    /// Secret value of a tenant's configuration.
+    /// A secret value in a tenant's configuration.
     TenantSetting {
-        /// Whose.
+        /// The tenant.
         tenant_id: &'a str,
-        /// Of which entry.
+        /// The key of the entry.
         key: &'a str,
     },
-    /// Key of a backup's data.
+    /// The key of a backup's data.
     Backup {
-        /// Which backup.
+        /// The backup.
         backup_id: &'a str,
-        /// SHA-256 of its manifest: who changes a word of it cannot open the key.
+        /// The SHA-256 of its manifest. If anything in the manifest is changed, the key does not open.
         digest: &'a str,
     },
-    /// Answer kept for an `Idempotency-Key`.
+    /// An answer that is stored for an `Idempotency-Key`.
     Answer {
-        /// Whose key.
+        /// The caller.
         actor: &'a str,
-        /// The key.
+        /// The `Idempotency-Key`.
         key: &'a str,
     },
 }
 
-/// Why a text could not be sealed or opened. Deliberately says nothing of the text.
+/// Why a text could not be sealed or opened. The message never shows the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
-    /// `ENCRYPTION_KEYS` is not `id:base64,id:base64`, each key 32 bytes, each id once, of `[a-z0-9-]`.
+    /// `ENCRYPTION_KEYS` does not have the form `id:base64,id:base64`, with keys of 32 bytes and unique ids of
+    /// `[a-z0-9-]`.
     #[error("the key ring must be 'id:base64' pairs separated by commas, each key 32 bytes, each id once")]
     BadRing,
-    /// The text is not of the form this program writes.
+    /// The text does not have the form of a sealed text.
     #[error("a sealed text is malformed")]
     Malformed,
-    /// The key it was sealed with is not in the ring.
+    /// The key that sealed the text is not in the ring.
     #[error("a sealed text needs a key that is not in the ring")]
     UnknownKey,
-    /// Wrong key, wrong purpose or changed text.
+    /// The key or the purpose is wrong, or the text was changed.
     #[error("a sealed text does not open for this purpose")]
     Refused,
-    /// The primary key has sealed as much as is safe.
+    /// The primary key has sealed as often as is safe.
     #[error("the primary key has sealed too much to be safe; see `control-plane keys --help`")]
     Exhausted,
 }
 
-/// Keys by id; the first one is the primary. Cheap to clone; keys are wiped from memory when the last clone goes.
+/// The keys by id; the first one is the primary. It is cheap to clone, and the keys are wiped from memory with the last
+/// clone.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Arc<Vec<(String, Aes256Gcm)>>,
     count: Arc<Count>,
 }
 
-/// Sealings of the primary key.
+/// The sealings of the primary key.
 #[derive(Default)]
 struct Count {
-    /// Of this process, not told yet.
-    untold: AtomicU64,
-    /// Of all processes, as last heard.
-    told: AtomicU64,
+    /// Sealings of this process that are not reported yet.
+    unreported: AtomicU64,
+    /// The total over all processes, as last read.
+    total: AtomicU64,
 }
 
 impl KeyRing {
@@ -101,11 +103,11 @@ impl KeyRing {
         }
     }
 
-    /// Seals `plain` under the primary key, for `purpose` only.
+    /// Seals `plain` with the primary key, for `purpose` only.
     pub fn seal(&self, purpose: Purpose<'_>, plain: &[u8]) -> Result<String, CryptoError> {
-        let sealed = self.count.untold.fetch_add(1, Ordering::Relaxed);
-        if self.count.told.load(Ordering::Relaxed).saturating_add(sealed) >= SEALINGS_LIMIT {
-            self.count.untold.fetch_sub(1, Ordering::Relaxed);
+        let sealed = self.count.unreported.fetch_add(1, Ordering::Relaxed);
+        if self.count.total.load(Ordering::Relaxed).saturating_add(sealed) >= SEALINGS_LIMIT {
+            self.count.unreported.fetch_sub(1, Ordering::Relaxed);
             return Err(CryptoError::Exhausted);
         }
         let (id, cipher) = &self.keys[0];
@@ -117,29 +119,29 @@ impl KeyRing {
         Ok(format!("v1.{id}.{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Id of the key that seals.
+    /// The id of the key that seals.
     pub fn primary_id(&self) -> &str {
         &self.keys[0].0
     }
 
-    /// Ids of all keys, the primary first.
+    /// The ids of all keys, the primary first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|(id, _)| id.as_str())
     }
 
-    pub(super) fn untold(&self) -> u64 {
-        self.count.untold.load(Ordering::Relaxed)
+    pub(super) fn unreported(&self) -> u64 {
+        self.count.unreported.load(Ordering::Relaxed)
     }
 
-    pub(super) fn has_told(&self, sealed: u64) {
-        self.count.untold.fetch_sub(sealed, Ordering::Relaxed);
+    pub(super) fn has_reported(&self, sealed: u64) {
+        self.count.unreported.fetch_sub(sealed, Ordering::Relaxed);
     }
 
     pub(super) fn learn_total(&self, total: u64) {
-        self.count.told.store(total, Ordering::Relaxed);
+        self.count.total.store(total, Ordering::Relaxed);
     }
 
-    /// Opens what [`KeyRing::seal`] made for the same purpose, under any key of the ring.
+    /// Opens a text that [`KeyRing::seal`] made for the same purpose, with any key of the ring.
     pub fn open(&self, purpose: Purpose<'_>, sealed: &str) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let mut parts = sealed.splitn(3, '.');
         let (Some("v1"), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
@@ -153,7 +155,7 @@ impl KeyRing {
         cipher.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| CryptoError::Refused)
     }
 
-    /// The key a text was sealed with.
+    /// The id of the key that sealed a text.
     pub fn id_in(sealed: &str) -> Option<&str> {
         sealed.strip_prefix("v1.")?.split_once('.').map(|(id, _)| id)
     }
@@ -171,12 +173,12 @@ impl std::fmt::Debug for KeyRing {
     }
 }
 
-/// 1 to 16 of `[a-z0-9-]`: an id stands in sealed texts, between dots.
+/// Whether an id has 1 to 16 characters of `[a-z0-9-]`. In sealed texts it stands between dots.
 pub(super) fn id_fits(id: &str) -> bool {
     (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Format, key id and purpose, each with its length, so that no two purposes give the same bytes.
+/// The format, the key id and the purpose, each with its length, so that no two purposes give the same bytes.
 fn associated_data(key_id: &str, purpose: Purpose<'_>) -> Vec<u8> {
     let parts = match purpose {
         Purpose::TenantPassword { tenant_id, username } => ["tenant-password", tenant_id, username],
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_for_its_purpose_only() {
+    fn a_sealed_text_opens_for_its_purpose_only() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
         let sealed = ring.seal(password("acme", "a"), b"secret").unwrap();
         assert!(sealed.starts_with("v1.k1.") && !sealed.contains("secret"));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_is_refused() {
+    fn a_changed_byte_is_refused() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
         let sealed = ring.seal(password("acme", "a"), b"secret").unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(sealed.rsplit('.').next().unwrap()).unwrap();
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_texts_are_named() {
+    fn a_malformed_text_is_refused_as_such() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
         for bad in ["", "v1.k1", "v2.k1.AAAA", "v1.k1.AAAA", "v1.k1.!!"] {
             assert_eq!(ring.open(password("acme", "a"), bad), Err(CryptoError::Malformed), "{bad}");
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_sealed_too_much_seals_no_more_and_still_opens() {
+    fn an_exhausted_key_seals_no_more_but_still_opens() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
         ring.learn_total(SEALINGS_LIMIT - 2);
         let sealed = ring.seal(password("acme", "a"), b"x").unwrap();
@@ -271,11 +273,11 @@ mod tests {
             assert_eq!(ring.seal(password("acme", "a"), b"x"), Err(CryptoError::Exhausted));
         }
         assert!(ring.open(password("acme", "a"), &sealed).is_ok());
-        assert_eq!(ring.untold(), 2, "refused sealings do not count");
+        assert_eq!(ring.unreported(), 2, "refused sealings do not count");
     }
 
     #[test]
-    fn debug_shows_ids_only() {
+    fn debug_output_shows_ids_only() {
         let ring = ring(&format!("k1:{}", key(1))).unwrap();
         assert_eq!(format!("{ring:?}"), r#"["k1"]"#);
     }

@@ -1,6 +1,6 @@
-//! Bearer tokens: 256 random bits, shown once, kept as SHA-256.
+//! Bearer tokens: 256 random bits, shown once and stored as their SHA-256.
 //!
-//! A plain hash is enough for what cannot be guessed (OWASP ASVS 6.5.2: lookup secrets of 112 bits or more).
+//! A plain hash is enough for a secret that cannot be guessed (OWASP ASVS 6.5.2: lookup secrets of 112 bits or more).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,10 +10,10 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Random bytes of the operating system.
+/// Random bytes from the operating system.
 ///
 /// # Panics
-/// When the operating system has none to give; a process that cannot make secrets must not go on.
+/// If the operating system has none, because a process that cannot make secrets must not continue.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
@@ -25,12 +25,12 @@ pub fn new_secret() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(random::<32>()))
 }
 
-/// A new password of `length` characters of `[A-Za-z0-9]` (5.95 bits each): it needs quoting nowhere.
+/// A new password of `length` characters of `[A-Za-z0-9]` (5.95 bits each), which need no quoting anywhere.
 pub fn new_password(length: usize) -> SecretString {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut password = String::with_capacity(length);
     while password.len() < length {
-        // Bytes of 248 and more would make the first letters likelier.
+        // Bytes of 248 and more are skipped, because they would make the first letters likelier.
         for byte in random::<64>().into_iter().filter(|byte| *byte < 248).take(length - password.len()) {
             password.push(char::from(ALPHABET[usize::from(byte) % 62]));
         }
@@ -38,18 +38,18 @@ pub fn new_password(length: usize) -> SecretString {
     SecretString::from(password)
 }
 
-/// What is kept of a secret.
+/// The digest of a secret, which is stored in place of the secret.
 pub fn digest(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Whether a kept hash is that of `secret`, in constant time.
-pub fn matches(kept: &[u8], secret: &str) -> bool {
-    kept.ct_eq(&digest(secret)).into()
+/// Whether a stored digest is that of `secret`, in constant time.
+pub fn matches(stored: &[u8], secret: &str) -> bool {
+    stored.ct_eq(&digest(secret)).into()
 }
 
-/// How a user's session token stands in `user_token.token`: the column also holds the legacy's own tokens, which have
-/// no such prefix.
+/// The form of a user's session token in `user_token.token`. The column also holds tokens of the legacy application,
+/// which have no such prefix.
 pub fn session_key(token: &str) -> String {
     format!("sha256:{}", hex::encode(digest(token)))
 }
@@ -60,7 +60,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     #[test]
-    fn passwords_have_the_length_and_alphabet() {
+    fn a_password_has_the_length_and_the_alphabet() {
         let password = new_password(40);
         let password = password.expose_secret();
         assert_eq!(password.len(), 40);
@@ -70,9 +70,9 @@ mod tests {
 
     #[test]
     fn only_the_secret_matches_its_digest() {
-        let kept = digest("a");
-        assert!(matches(&kept, "a"));
-        assert!(!matches(&kept, "b"));
-        assert!(!matches(&kept[..31], "a"));
+        let stored = digest("a");
+        assert!(matches(&stored, "a"));
+        assert!(!matches(&stored, "b"));
+        assert!(!matches(&stored[..31], "a"));
     }
 }

@@ -1,57 +1,58 @@
-//! Schema changes: embedded, checked by checksum, run once whoever starts first.
+//! The runner of schema changes. The migrations are embedded in the program and checked by checksum, and each runs
+//! once, by the process that takes the lock first.
 //!
-//! SQLx embeds the files and computes their checksums; running them is ours, because SQLx's runner does not lock on
-//! MariaDB: it asks `GET_LOCK(name, -1)`, which MariaDB answers with NULL. Here the lock is taken with a bounded wait on the
-//! connection that runs the statements, and its answer is looked at.
+//! SQLx embeds the files and computes their checksums, but this module runs them: SQLx's own runner does not lock on
+//! MariaDB, because it calls `GET_LOCK(name, -1)`, which MariaDB answers with NULL. Here the connection that runs the
+//! statements takes the lock with a bounded wait and checks the answer.
 //!
-//! MariaDB and MySQL commit every DDL statement by itself, so a killed migration leaves part of a file behind. Files are
-//! therefore written to be run again (`IF NOT EXISTS`, `ON DUPLICATE KEY`), and a file counts as applied only after its
-//! last statement.
+//! MariaDB and MySQL commit every DDL statement by itself, so a killed migration leaves a part of its file applied.
+//! Files are therefore written to be repeatable (`IF NOT EXISTS`, `ON DUPLICATE KEY`), and a file counts as applied
+//! only after its last statement.
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::{Executor, MySqlConnection, Row};
 use std::sync::OnceLock;
 
-/// The system database.
+/// The migrations of the system database.
 pub static SYSTEM: Migrator = sqlx::migrate!("../migrations/system");
 
 static TENANT: Migrator = sqlx::migrate!("../migrations/tenant");
 
-/// Those of a tenant's database, in order. Only the provisioner applies them: see its `sagas`.
+/// The migrations of a tenant's database, in order. Only the provisioner applies them.
 pub fn tenant() -> &'static [Migration] {
     static ALL: OnceLock<Vec<Migration>> = OnceLock::new();
     ALL.get_or_init(|| TENANT.iter().cloned().chain(crate::process::failpoint::tenant_migrations()).collect())
 }
 
-/// The newest of them: the schema that this program brings tenants to.
+/// The newest version of a tenant's schema that this program knows.
 pub fn tenant_schema() -> u32 {
     tenant().iter().map(|migration| u32::try_from(migration.version).unwrap_or(0)).max().unwrap_or(0)
 }
 
-/// Seconds to wait for somebody else who migrates the same database.
+/// Seconds to wait while another process migrates the same database.
 const LOCK_WAIT: u32 = 120;
 
 /// Why a schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Somebody else migrates this database and did not finish in time.
+    /// Another process migrates this database and did not finish in time.
     #[error("another migration of this database has been running for {LOCK_WAIT} s")]
     Locked,
-    /// A file that was applied has been changed since.
+    /// A migration was changed after it had been applied.
     #[error("migration {0} was changed after it had been applied; write a new one instead")]
     Changed(i64),
-    /// The database is ahead of this program.
+    /// The database has a migration of a newer program.
     #[error("the database has migration {0}, which this program does not know; start a newer version")]
     Newer(i64),
-    /// Not all migrations are applied.
+    /// A migration is not applied yet.
     #[error("migration {0} is not applied; run `control-plane migrate`")]
     Pending(i64),
-    /// A statement failed.
+    /// A statement of a migration failed.
     #[error("migration {version} failed")]
     Statement {
-        /// Which file.
+        /// The migration.
         version: i64,
-        /// Why.
+        /// The server's error.
         #[source]
         source: sqlx::Error,
     },
@@ -60,7 +61,7 @@ pub enum MigrateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Brings the system database up to date; returns the versions applied now.
+/// Applies all pending migrations to the system database. Returns their versions.
 pub async fn run(connection: &mut MySqlConnection) -> Result<Vec<i64>, MigrateError> {
     let locked: Option<i64> = sqlx::query("SELECT GET_LOCK(CONCAT('migrate:', DATABASE()), ?)")
         .bind(LOCK_WAIT)
@@ -75,10 +76,11 @@ pub async fn run(connection: &mut MySqlConnection) -> Result<Vec<i64>, MigrateEr
     result
 }
 
-/// Whether the system database has every migration of this program, unchanged. For services, which never migrate.
+/// Checks that the system database has every migration of this program, unchanged. Services call this, because they
+/// never migrate themselves.
 pub async fn verify(connection: &mut MySqlConnection) -> Result<(), MigrateError> {
     let applied = applied(connection).await.or_else(|error| {
-        // No such table: an empty database.
+        // An empty database does not have the table yet.
         if crate::database::number(&error) == Some(1146) { Ok(Vec::new()) } else { Err(error) }
     })?;
     match pending(&applied, true)?.first() {
@@ -122,8 +124,8 @@ async fn applied(connection: &mut MySqlConnection) -> Result<Vec<(i64, Vec<u8>)>
     sqlx::query_as("SELECT version, checksum FROM saas_schema_migrations ORDER BY version").fetch_all(connection).await
 }
 
-/// What is still to do. `newer_is_fine`: a rolling upgrade runs an old program on a new schema, and every migration
-/// keeps what the version before it needs.
+/// The migrations that are not applied yet. With `newer_is_fine`, the database may have newer ones: a rolling upgrade
+/// runs an old program on a new schema, and every migration keeps what the previous version needs.
 fn pending(applied: &[(i64, Vec<u8>)], newer_is_fine: bool) -> Result<Vec<&'static Migration>, MigrateError> {
     for (version, checksum) in applied {
         match SYSTEM.iter().find(|known| known.version == *version) {
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_or_unknown_migration_is_named() {
+    fn a_changed_or_unknown_migration_is_refused_by_number() {
         let mut applied: Vec<_> = SYSTEM.iter().map(as_applied).collect();
         assert!(pending(&applied, false).unwrap().is_empty());
         applied[0].1[0] ^= 1;
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_applied_is_pending_in_order() {
+    fn migrations_that_are_not_applied_are_pending_in_order() {
         let versions: Vec<_> = pending(&[], false).unwrap().iter().map(|m| m.version).collect();
         assert!(versions.is_sorted() && versions.len() == SYSTEM.iter().count());
     }

@@ -1,4 +1,5 @@
-//! Database servers and Redis: how a process connects, what it asks of a server, and how it puts names into SQL.
+//! Database servers and Redis: how a process connects under the policy of [`tls`], which features it needs of a server
+//! ([`engine`]), how it changes schemas ([`migrate`]), and how it puts names into SQL ([`sql`]).
 
 pub mod engine;
 pub mod migrate;

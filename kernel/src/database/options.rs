@@ -1,8 +1,8 @@
-//! Connections to database servers, and what a server's error means.
+//! Connections to database servers, and the meaning of their errors.
 //!
-//! Every session reads committed rows (no gap locks, no stale snapshot) and waits for locks 5 s at most, so a process
-//! that was stopped while it held one cannot hold up the others for long. Statement logging is off: SQLx would log the
-//! text of `CREATE USER` statements.
+//! Every session reads committed rows (no gap locks, no stale snapshot) and waits at most 5 s for a lock, so a process
+//! that was stopped while it held a lock cannot block the others for long. Statement logging is off, because SQLx would
+//! log the text of `CREATE USER` statements.
 
 use crate::database::tls;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,19 +11,22 @@ use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool, Row
 use std::time::Duration;
 use url::Url;
 
-/// Longest wait for a connection of a pool, and for a new connection: a server that accepts but never answers (a stopped
-/// process does) fails after it.
+/// Longest wait for a connection of a pool, and for a new connection. A server that accepts connections but never
+/// answers (like a stopped process) counts as failed after this time.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every session begins with, in one round trip: what SQLx would ask for in one of its own, and ours. `wait_timeout`
-/// frees what a vanished peer left behind (locks, `GET_LOCK`).
-const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION'), time_zone = '+00:00', \
-                       SESSION innodb_lock_wait_timeout = 5, SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600, \
+/// The first statements of every session, in one round trip: those that SQLx would send in a round trip of its own, and
+/// ours. `wait_timeout` releases the locks (`GET_LOCK` too) of a client that has vanished.
+const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION'), \
+                       time_zone = '+00:00', SESSION innodb_lock_wait_timeout = 5, \
+                       SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600, \
                        NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
                        SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// Parses a `mysql://` URL, under the rule of [`crate::database::tls`]. The error names no part of the URL but the host: it holds a
-/// password.
+/// Parses a `mysql://` URL, under the rule of [`crate::database::tls`].
+///
+/// # Errors
+/// The error shows no part of the URL but the host, because the URL contains a password.
 pub fn options(url: &SecretString) -> Result<MySqlConnectOptions, sqlx::Error> {
     let not_a_url = || sqlx::Error::Configuration("not a mysql:// URL".into());
     let parsed = Url::parse(url.expose_secret()).map_err(|_| not_a_url())?;
@@ -34,16 +37,16 @@ pub fn options(url: &SecretString) -> Result<MySqlConnectOptions, sqlx::Error> {
         .database(options, asked.as_deref(), password)
         .map_err(|refused| sqlx::Error::Configuration(refused.into()))?;
     let options = options.charset("utf8mb4").collation("utf8mb4_unicode_ci").disable_statement_logging();
-    // Said by [`SESSION`].
+    // [`SESSION`] sets all of these.
     Ok(options.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false))
 }
 
-/// A connection that was in use this short a time ago is taken without asking whether it still lives. The question is a
-/// round trip before every statement, a third of all that provisioning a tenant asks; what ends in this second is met by a
-/// statement that fails, as it would be a moment after a ping.
+/// A connection that was in use within this time is taken from the pool without a ping. A ping before every statement
+/// would be a third of all round trips of provisioning a tenant. If the connection ends within this time, the next
+/// statement fails, as it would if the connection ended just after a ping.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// A lazy pool of at most `max` connections.
+/// A pool of at most `max` connections, which opens them when they are needed.
 pub fn pool(url: &SecretString, max: u32) -> Result<MySqlPool, sqlx::Error> {
     Ok(MySqlPoolOptions::new()
         .max_connections(max)
@@ -56,7 +59,8 @@ pub fn pool(url: &SecretString, max: u32) -> Result<MySqlPool, sqlx::Error> {
         .connect_lazy_with(options(url)?))
 }
 
-/// One connection outside any pool, for work that must not share its session. Bounded by [`ACQUIRE_TIMEOUT`].
+/// Opens one connection outside any pool, for work that must not share its session. It takes at most
+/// [`ACQUIRE_TIMEOUT`].
 pub async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {
     let opening = async {
         let mut connection = options.connect().await?;
@@ -71,12 +75,12 @@ async fn begin_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Err
     Ok(())
 }
 
-/// Text out of the server's own lists (`SHOW ...`, `information_schema`), which MySQL 8 declares as binary.
+/// Reads text from the server's own lists (`SHOW ...`, `information_schema`), which MySQL 8 declares as binary.
 pub fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
     row.try_get_unchecked(column)
 }
 
-/// The server's error number, if it is an error of the server.
+/// The error number, if the server sent the error.
 pub fn number(error: &sqlx::Error) -> Option<u16> {
     match error {
         sqlx::Error::Database(error) => {
@@ -86,21 +90,23 @@ pub fn number(error: &sqlx::Error) -> Option<u16> {
     }
 }
 
-/// A unique key has the value already. (Not SQLSTATE 23000, which is also a foreign key's or a NULL's.)
+/// Whether a unique key already has the value. (SQLSTATE 23000 would also match foreign keys and NULLs.)
 pub fn is_duplicate(error: &sqlx::Error) -> bool {
     number(error) == Some(1062)
 }
 
-/// Somebody else was in the way: deadlock, lock wait timeout, or a row that changed since it was read.
+/// Whether another transaction was in the way: a deadlock, a lock wait timeout, or a row that has changed since it was
+/// read.
 pub fn is_contention(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(1213 | 1205 | 1020))
 }
 
-/// The server is not there, not yet or no more; nothing is known to be wrong with the request.
+/// Whether the server cannot be reached, not yet or not any more. Nothing is known to be wrong with the statement.
 pub fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => true,
-        // Server shutting down, too many connections (in all, of the user), gone away, killed.
+        // The server shuts down, has too many connections (in all, or of the user), has gone away, or killed the
+        // session.
         _ => matches!(number(error), Some(1053 | 1040 | 1203 | 1226 | 1077 | 1927 | 2006 | 2013)),
     }
 }

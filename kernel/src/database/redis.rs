@@ -1,13 +1,16 @@
-//! Redis: where it is, under the rule of [`crate::database::tls`].
+//! The client of Redis, under the rule of [`crate::database::tls`].
 
 use crate::database::tls;
 use crate::process::config::{ConfigError, wrong};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use secrecy::{ExposeSecret, SecretString};
 
-/// A client for the setting `REDIS_URL`. Nothing is connected yet.
+/// A client for the URL in `REDIS_URL`. It does not connect yet.
+///
+/// # Errors
+/// If the URL is wrong or not safe. The error does not show the URL.
 pub fn client(url: &SecretString) -> Result<Client, ConfigError> {
-    // The cause is not told: it may quote the URL, which holds a password.
+    // The error does not show the cause, which may quote the URL with its password.
     let not_a_url = || wrong("REDIS_URL", "not a redis:// or rediss:// URL");
     let info: ConnectionInfo = url.expose_secret().into_connection_info().map_err(|_| not_a_url())?;
     let (host, encrypted) = match info.addr() {
@@ -37,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_are_not_safe_are_refused_without_their_password() {
+    fn an_unsafe_url_is_refused_without_showing_its_password() {
         assert!(client(&"redis://127.0.0.1:1/0".into()).is_ok());
         assert!(client(&"rediss://:p@cache.example.com:6380/0".into()).is_ok());
         for url in [

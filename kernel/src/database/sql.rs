@@ -1,18 +1,19 @@
-//! The only file that puts a name or a literal into SQL text. Everywhere else values are bound and statements constant.
+//! The only file that puts a name or a literal into SQL text. Everywhere else, values are bound and statements are
+//! constant.
 //!
-//! `CREATE DATABASE`, `CREATE USER` and `GRANT` take no bound values. What goes into them is made by us from parsed types
-//! and still checked here: a literal with a quote or backslash is refused rather than escaped, because what an escape
-//! means depends on the server's `sql_mode`.
+//! `CREATE DATABASE`, `CREATE USER` and `GRANT` take no bound values. Their names come from parsed types, and are still
+//! checked here. A literal with a quote or a backslash is refused and not escaped, because the meaning of an escape
+//! depends on the server's `sql_mode`.
 //!
-//! Rows copied in bulk between servers are the one exception to "values are bound": a statement for each thousand rows, with
-//! every value in it, is what dumps are made of and twice as fast. [`push_value`] writes them, for sessions that
-//! [`COPY_SESSION`] has begun.
+//! There is one exception to bound values: rows that are copied in bulk between servers. A statement that contains the
+//! values of a thousand rows is what dumps consist of, and twice as fast. [`push_value`] writes such values, for
+//! sessions that began with [`COPY_SESSION`].
 
 use std::fmt;
 
-/// A name or literal that must not be put into SQL. It says nothing of the text, which may be a secret.
+/// A name or literal that must not be put into SQL. The error does not show the text, which may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name or literal is not fit for SQL")]
+#[error("a name or literal cannot be put into SQL safely")]
 pub struct Unquotable;
 
 /// A quoted piece of SQL text.
@@ -25,7 +26,7 @@ impl fmt::Display for Sql {
     }
 }
 
-/// An identifier in backticks. Servers allow 64 characters; NUL and 4-byte characters never.
+/// An identifier in backticks. Servers allow 64 characters, but neither NUL nor 4-byte characters.
 pub fn identifier(name: &str) -> Result<Sql, Unquotable> {
     let fits = (1..=64).contains(&name.chars().count()) && !name.ends_with(' ');
     if !fits || name.chars().any(|c| c == '\0' || c > '\u{FFFF}') {
@@ -34,13 +35,14 @@ pub fn identifier(name: &str) -> Result<Sql, Unquotable> {
     Ok(Sql(format!("`{}`", name.replace('`', "``"))))
 }
 
-/// A database name for `GRANT ... ON`, where `_` and `%` are wildcards: unescaped, the user of `a_b` could read `axb`.
+/// A database name for `GRANT ... ON`, where `_` and `%` are wildcards. Without escapes, the user of `a_b` could read
+/// `axb`.
 pub fn grant_pattern(database: &str) -> Result<Sql, Unquotable> {
     let Sql(quoted) = identifier(database)?;
     Ok(Sql(quoted.replace('_', "\\_").replace('%', "\\%")))
 }
 
-/// A string in single quotes. Only printable ASCII without quotes and backslash.
+/// A string in single quotes. It may contain only printable ASCII without quotes and backslashes.
 pub fn literal(text: &str) -> Result<Sql, Unquotable> {
     if text.bytes().all(|b| (b' '..=b'~').contains(&b) && !matches!(b, b'\'' | b'"' | b'\\' | b'`')) {
         Ok(Sql(format!("'{text}'")))
@@ -49,15 +51,17 @@ pub fn literal(text: &str) -> Result<Sql, Unquotable> {
     }
 }
 
-/// What a session must begin with before it is given text by [`push_value`]: an `sql_mode` in which a backslash escapes, nothing
-/// is cut to fit, an id may be 0 and a date may be zero; UTC, so that a TIMESTAMP is what it was.
+/// The first statement of a session that gets text from [`push_value`]. In this `sql_mode` a backslash escapes, no
+/// value is cut to fit, an id may be 0 and a date may be zero. The time zone is UTC, so that a TIMESTAMP keeps its
+/// value.
 pub const COPY_SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', \
                                 SESSION time_zone = '+00:00'";
 
-/// Appends a value as the server's text protocol gave it, as a literal of the same bytes.
+/// Appends a value of the server's text protocol as a literal of the same bytes.
 ///
-/// A number stands bare if it has a number's letters, text in UTF-8 becomes a quoted string, everything else hexadecimal
-/// digits. `None` is NULL. What is appended has no line break, so a statement stays one line of a backup.
+/// A number is written bare if it consists of the characters of a number. Text in UTF-8 becomes a quoted string, and
+/// everything else hexadecimal digits. `None` is NULL. What is appended has no line break, so a statement stays one
+/// line of a backup.
 pub fn push_value(statement: &mut String, value: Option<&[u8]>, form: Form) {
     use std::fmt::Write;
     let Some(bytes) = value else {
@@ -97,9 +101,9 @@ pub fn push_value(statement: &mut String, value: Option<&[u8]>, form: Form) {
 pub enum Form {
     /// A number, bare.
     Number,
-    /// Text, dates and whatever else reads as text.
+    /// Text, dates and everything else that reads as text.
     Text,
-    /// Bytes of no character set.
+    /// Bytes without a character set.
     Bytes,
 }
 
@@ -113,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn identifiers_are_quoted() {
+    fn an_identifier_is_quoted_or_refused() {
         assert_eq!(identifier("ai_shifu_tenant_a-b").unwrap().to_string(), "`ai_shifu_tenant_a-b`");
         assert_eq!(identifier("a`b").unwrap().to_string(), "`a``b`");
         for bad in ["", "a\0b", "a ", "\u{1F600}", &"x".repeat(65)] {
@@ -122,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_of_grant_are_escaped() {
+    fn wildcards_in_a_grant_are_escaped() {
         assert_eq!(grant_pattern("ai_shifu_tenant_a-b").unwrap().to_string(), "`ai\\_shifu\\_tenant\\_a-b`");
         assert_eq!(grant_pattern("a%").unwrap().to_string(), "`a\\%`");
     }
 
     #[test]
-    fn literals_with_quotes_are_refused() {
+    fn a_literal_with_quotes_is_refused() {
         assert_eq!(literal("p4ss word").unwrap().to_string(), "'p4ss word'");
         for bad in ["a'b", "a\\b", "a\"b", "a`b", "a\nb", "ü"] {
             assert_eq!(literal(bad), Err(Unquotable));
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_literals_of_their_bytes() {
+    fn a_value_becomes_a_literal_of_its_bytes() {
         let literal = |value: &[u8], form| {
             let mut statement = String::new();
             push_value(&mut statement, Some(value), form);
@@ -158,12 +162,17 @@ mod tests {
         fn a_value_ends_where_its_literal_ends(text in any::<String>()) {
             let mut statement = String::new();
             push_value(&mut statement, Some(text.as_bytes()), Form::Text);
-            // As the server reads it: a quote ends the string unless it is doubled, a backslash takes the next letter.
+            // The server reads it so: a quote ends the string unless it is doubled, and a backslash takes the next
+            // letter.
             let mut read = String::new();
             let mut letters = statement[1..statement.len() - 1].chars();
             while let Some(letter) = letters.next() {
                 match letter {
-                    '\\' => read.push(match letters.next() { Some('0') => '\0', Some(other) => other, None => panic!("open") }),
+                    '\\' => read.push(match letters.next() {
+                        Some('0') => '\0',
+                        Some(other) => other,
+                        None => panic!("open"),
+                    }),
                     '\'' => { prop_assert_eq!(letters.next(), Some('\'')); read.push('\''); }
                     other => read.push(other),
                 }
@@ -172,7 +181,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_escapes_its_quotes(name in "\\PC{1,64}") {
+        fn no_name_ends_its_own_quotes(name in "\\PC{1,64}") {
             if let Ok(Sql(quoted)) = identifier(&name) {
                 let inside = &quoted[1..quoted.len() - 1];
                 prop_assert_eq!(inside.replace("``", "").matches('`').count(), 0);

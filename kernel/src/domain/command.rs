@@ -1,191 +1,191 @@
-//! What may be asked of a tenant, and why it may be refused.
+//! [`Command`]: every request to change a tenant; and [`Rejection`]: why it may be refused.
 
 use super::{
     DeletionCertificate, DomainName, Repair, RestoredFrom, Role, SettingKey, SettingType, TenantState, UserId,
 };
 
-/// A wish. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
+/// A request to change a tenant. [`super::Tenant::decide`] answers it with events or a [`Rejection`].
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Make the tenant; the answer begins its stream.
+    /// Creates the tenant and begins its stream of events.
     Create {
-        /// Name for people, 1 to 100 characters.
+        /// The display name, 1 to 100 characters.
         tenant_name: String,
-        /// First domain, if any: it becomes the primary one.
+        /// The first domain, if any. It becomes the primary one.
         domain: Option<DomainName>,
-        /// A row of `saas_plans`.
+        /// The name of a row in `saas_plans`.
         plan_type: String,
-        /// Server the tenant is placed on.
+        /// The server on which the tenant is placed.
         server: String,
-        /// Most connections of the tenant's user.
+        /// The most connections of the tenant's database user.
         max_connections: u32,
     },
-    /// The provisioner finished.
+    /// Records that a worker has provisioned the tenant.
     CompleteProvisioning {
-        /// Server the database is on.
+        /// The server of the database.
         server: String,
-        /// Address for the nodes.
+        /// The host that nodes connect to.
         host: String,
-        /// Port of it.
+        /// The port that nodes connect to.
         port: u16,
-        /// Newest tenant migration applied.
+        /// The newest applied tenant migration.
         schema_version: u32,
     },
-    /// The provisioner gave up and has undone its work.
+    /// Records that a worker gave up and has undone its work.
     FailProvisioning {
-        /// Why.
+        /// The reason, for operators.
         reason: String,
     },
-    /// Provision a failed tenant again.
+    /// Provisions a failed tenant again.
     Retry,
-    /// Route a domain to the tenant.
+    /// Routes a domain to the tenant.
     RegisterDomain {
         /// The domain.
         domain: DomainName,
     },
-    /// Route a domain to the tenant once it has proven that it is its own.
+    /// Requests a domain, which is routed to the tenant once its DNS proves that the tenant owns it.
     RequestDomain {
         /// The domain.
         domain: DomainName,
-        /// What its TXT record has to say.
+        /// The text that its TXT record must have.
         challenge: String,
-        /// How long this counts.
+        /// How many days the request stays valid.
         valid_days: u32,
     },
-    /// Forget a domain that was asked for and not proven in time.
+    /// Ends a request for a domain that was not proven in time.
     ExpireDomainRequest {
         /// The domain.
         domain: DomainName,
     },
-    /// Route a domain to the tenant no more, or forget that it was asked for.
+    /// Removes a domain from the tenant, or withdraws the request for it.
     RemoveDomain {
         /// The domain.
         domain: DomainName,
     },
-    /// Make one of the tenant's domains its primary one.
+    /// Makes one of the tenant's domains its primary one.
     ChangePrimaryDomain {
         /// The domain.
         domain: DomainName,
     },
-    /// Refuse service.
+    /// Suspends the tenant: it is not served any more.
     Suspend {
-        /// Why.
+        /// The reason, for operators.
         reason: String,
     },
-    /// End the suspension.
+    /// Ends the suspension.
     Resume,
-    /// Begin (`true`) or end maintenance.
+    /// Begins or ends maintenance.
     SetMaintenance {
-        /// Begin or end.
+        /// Whether maintenance begins (`true`) or ends.
         enabled: bool,
     },
-    /// Another name for people.
+    /// Changes the display name.
     Rename {
         /// The new name.
         tenant_name: String,
     },
-    /// Another plan.
+    /// Changes the plan.
     ChangePlan {
-        /// A row of `saas_plans`.
+        /// The name of a row in `saas_plans`.
         plan_type: String,
     },
-    /// Add a user, or change their role.
+    /// Adds a user as a member, or changes a member's role and permissions.
     ChangeMember {
-        /// Who.
+        /// The user.
         user_id: UserId,
-        /// Role from now on.
+        /// The new role.
         role: Role,
-        /// Permissions from now on.
+        /// The new permissions.
         permissions: Option<serde_json::Value>,
     },
-    /// Take a user out.
+    /// Removes a member.
     RemoveMember {
-        /// Who.
+        /// The user.
         user_id: UserId,
     },
-    /// Another entry in the tenant's configuration.
+    /// Changes or removes an entry in the tenant's configuration.
     ChangeConfig {
-        /// Which.
+        /// The key of the entry.
         key: SettingKey,
-        /// Its type from now on; `None`: take it out.
+        /// The new type; `None` removes the entry.
         kind: Option<SettingType>,
-        /// Its value from now on; `None` for a secret one.
+        /// The new value; `None` if it is secret.
         value: Option<serde_json::Value>,
-        /// Whether it is secret.
+        /// Whether the value is secret.
         secret: bool,
     },
-    /// Replace the credential of the tenant's database.
+    /// Requests a new credential of the tenant's database.
     RotateDatabase,
-    /// The provisioner put the new credential into use.
+    /// Records that a worker has put the new credential into use.
     CompleteRotation {
-        /// The user in use from now on.
+        /// The database user that is now in use.
         username: String,
     },
-    /// The provisioner has put a backup in the place of the tenant's data.
+    /// Records that a worker has replaced the tenant's data by a backup.
     CompleteRestore {
-        /// Which.
+        /// The backup.
         from: RestoredFrom,
-        /// Whether the maintenance was begun for it, and ends with it.
+        /// Whether the maintenance began for the restore, and ends with it.
         end_maintenance: bool,
     },
-    /// The provisioner has made the tenant's database out of a backup.
+    /// Records that a worker has created the tenant's database from a backup.
     CompleteProvisioningFromBackup {
-        /// Server the database is on.
+        /// The server of the database.
         server: String,
-        /// Address for the nodes.
+        /// The host that nodes connect to.
         host: String,
-        /// Port of it.
+        /// The port that nodes connect to.
         port: u16,
-        /// Which backup.
+        /// The backup.
         from: RestoredFrom,
     },
-    /// Bring the tenant's database to another server.
+    /// Requests that the tenant's database moves to another server.
     MoveDatabase {
-        /// The server it is to be on.
+        /// The target server.
         server: String,
     },
-    /// The provisioner begins to copy: nobody may write any more.
+    /// Records that a worker begins to copy. From now on, writes to the tenant are refused.
     StartMove {
-        /// The server it is to be on.
+        /// The target server.
         server: String,
     },
-    /// The provisioner has given the move up.
+    /// Records that a worker has abandoned the move.
     CancelMove,
-    /// The provisioner has copied everything and compared it.
+    /// Records that a worker has copied and compared everything.
     CompleteMove {
-        /// Server the database is on from now on.
+        /// The new server of the database.
         server: String,
-        /// Address nodes connect to.
+        /// The host that nodes connect to.
         host: String,
-        /// Port of it.
+        /// The port that nodes connect to.
         port: u16,
     },
-    /// Bring the tenant's database to the newest schema.
+    /// Requests that the tenant's database is migrated to the newest schema.
     MigrateSchema,
-    /// The provisioner has applied tenant migrations, and seen what they make.
+    /// Records that a worker has applied tenant migrations and verified the result.
     CompleteSchemaMigration {
-        /// Newest of them.
+        /// The newest applied migration.
         schema_version: u32,
     },
-    /// An audit has made right what differed from the events.
+    /// Records what an audit has repaired.
     RecordRepairs {
-        /// Each thing; none: nothing is recorded.
+        /// The repairs. If there are none, nothing is recorded.
         repairs: Vec<Repair>,
     },
-    /// End the service, and the data with it once the retention has passed.
+    /// Deletes the tenant: it is not served any more, and its data may be purged after the retention.
     Delete {
-        /// Why.
+        /// The reason, for operators.
         reason: Option<String>,
-        /// How long the data is kept.
+        /// How many days the data is retained.
         retention_days: u32,
     },
-    /// Take the deletion back.
+    /// Undoes the deletion.
     Restore,
-    /// Remove what is left of a deleted or failed tenant.
+    /// Requests that everything that remains of a deleted or failed tenant is removed.
     Purge,
-    /// The provisioner has removed it and seen that nothing is left.
+    /// Records that a worker has removed everything, and verified that nothing remains.
     CompletePurge {
-        /// What was seen.
+        /// What was removed and verified.
         certificate: DeletionCertificate,
     },
 }
@@ -193,22 +193,22 @@ pub enum Command {
 /// Why a command was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// A tenant of this id exists or existed.
+    /// A tenant with this id exists or existed.
     #[error("the tenant exists already")]
     Exists,
-    /// No tenant of this id.
+    /// There is no tenant with this id.
     #[error("there is no such tenant")]
     NotFound,
-    /// The present state does not allow it.
+    /// The tenant's current state does not allow the command.
     #[error("not possible while the tenant is {0}")]
     State(TenantState),
-    /// The tenant has this domain already.
+    /// The tenant already has this domain.
     #[error("the tenant has this domain already")]
     DomainPresent,
     /// The tenant does not have this domain.
     #[error("the tenant does not have this domain")]
     DomainAbsent,
-    /// The tenant's database is on this server already.
+    /// The tenant's database is already on this server.
     #[error("the tenant's database is on this server already")]
     ServerPresent,
 }

@@ -1,4 +1,4 @@
-//! The rules by which a tenant may change.
+//! [`Tenant::decide`]: the rules by which a tenant may change.
 //!
 //! ```text
 //!                      FailProvisioning                 Suspend
@@ -13,16 +13,20 @@
 //!   any but provisioning --Delete--> deleted --Restore--> as it was
 //!                                       | CompletePurge (also from failed)
 //!                                       v
-//!                                    purged: for ever, so that its id is never given again
+//!                                    purged: for ever, so that its id is never used again
 //! ```
 //!
-//! `Retry`, `Purge` and `MigrateSchema` append nothing: the tenant stays as it is until the work has succeeded, so its state never claims more
-//! than is known.
+//! `Retry`, `Purge` and `MigrateSchema` append no events. The tenant keeps its state until the work has succeeded, so
+//! the state never claims more than is known.
 
 use super::{Command, Rejection, Tenant, TenantEvent, TenantId, TenantState};
 
 impl Tenant {
-    /// What `command` means for a tenant in this state (`None`: no such tenant). Pure: reads nothing, writes nothing.
+    /// The events that `command` leads to for a tenant in the state `now` (`None`: the tenant does not exist). This
+    /// function is pure: it reads and writes nothing.
+    ///
+    /// # Errors
+    /// Why the command is refused.
     pub fn decide(id: &TenantId, now: Option<&Tenant>, command: Command) -> Result<Vec<TenantEvent>, Rejection> {
         use TenantState::*;
         if let Command::Create { tenant_name, domain, plan_type, server, max_connections } = command {
@@ -43,9 +47,9 @@ impl Tenant {
         let allow = |states: &[TenantState]| {
             if states.contains(&tenant.state) { Ok(()) } else { Err(Rejection::State(tenant.state)) }
         };
-        // Whatever a command changes, it does not change a tenant that is gone.
+        // No command changes a tenant that is deleted or purged.
         let present = || allow(&[Provisioning, Active, Suspended, Maintenance, Failed]);
-        // A deleted tenant that had failed has none.
+        // A tenant that failed and was deleted has no database.
         let with_database = || if tenant.has_database() { Ok(()) } else { Err(Rejection::State(tenant.state)) };
         Ok(match command {
             Command::Create { .. } => unreachable!("answered above"),
@@ -73,7 +77,7 @@ impl Tenant {
                 if tenant.domains.contains(&domain) {
                     return Err(Rejection::DomainPresent);
                 }
-                // Asked for already: the record that is perhaps being set stays the right one.
+                // The domain is requested already. Its challenge stays valid, because the record may just be being set.
                 if tenant.pending_domain(&domain).is_some() {
                     return Ok(Vec::new());
                 }
@@ -138,12 +142,12 @@ impl Tenant {
                 present()?;
                 vec![TenantEvent::MemberRemoved { user_id }]
             }
-            // Only where there is a database that has one.
+            // The tenant needs a database whose credential can be rotated.
             Command::ChangeConfig { key, kind, value, secret } => {
                 allow(&[Active, Suspended, Maintenance])?;
                 vec![TenantEvent::ConfigChanged { config_key: key, config_type: kind, value, secret }]
             }
-            // Only where the new credential can be tried and used: not for a tenant whose account is locked.
+            // The new credential must be tried and used, which is not possible while the tenant's account is locked.
             Command::RotateDatabase => {
                 allow(&[Active, Maintenance])?;
                 vec![TenantEvent::DatabaseRotationRequested {}]
@@ -152,7 +156,8 @@ impl Tenant {
                 allow(&[Active, Maintenance])?;
                 vec![TenantEvent::DatabaseRotated { username }]
             }
-            // Its database is there; in service it is only by the maintenance that this ends.
+            // The database exists. The tenant is served again only by the end of the maintenance that began for the
+            // restore.
             Command::CompleteRestore { from, end_maintenance } => {
                 allow(&[Active, Suspended, Maintenance, Deleted])?;
                 let mut events = vec![TenantEvent::DatabaseRestored(from)];
@@ -177,7 +182,7 @@ impl Tenant {
                 }
                 vec![TenantEvent::DatabaseMoveRequested { server }]
             }
-            // Also of a tenant that was deleted meanwhile: its data is kept, and where it is does not matter to it.
+            // Also for a tenant that was deleted in the meantime: its data is retained, on whichever server it is.
             Command::StartMove { server } => {
                 with_database()?;
                 if tenant.database.moving_to.is_some() {
@@ -195,7 +200,7 @@ impl Tenant {
                 with_database()?;
                 vec![TenantEvent::DatabaseMoved { server, host, port }]
             }
-            // Also of a deleted tenant: restored, it is served by programs that expect it.
+            // Also for a deleted tenant: if it is restored, the programs that serve it expect the new schema.
             Command::MigrateSchema => {
                 with_database()?;
                 vec![]
@@ -207,7 +212,7 @@ impl Tenant {
                     former_version => vec![TenantEvent::SchemaMigrated { former_version, schema_version }],
                 }
             }
-            // In any state: also of a tenant that is gone something may be left.
+            // In any state, because something may remain even of a tenant that is purged.
             Command::RecordRepairs { repairs } if repairs.is_empty() => vec![],
             Command::RecordRepairs { repairs } => vec![TenantEvent::DriftRepaired { repairs }],
             Command::Delete { reason, retention_days } => {

@@ -1,7 +1,7 @@
-//! [`DomainName`]: one spelling per domain, so that twins (case, trailing dot, full width, IDN) are one row.
+//! [`DomainName`]: one spelling for each domain, so that variants (case, trailing dot, full width, IDN) are one row.
 //!
-//! Equality in a database collation is no use here: `utf8mb4_unicode_ci` holds `straße.com` and `strasse.com` equal,
-//! which DNS does not. A name is brought to its IDNA A-label form (UTS 46, non-transitional, STD3 rules) before it is
+//! A database collation cannot compare domains: `utf8mb4_unicode_ci` treats `straße.com` and `strasse.com` as equal,
+//! and DNS does not. A name is converted to its IDNA A-label form (UTS 46, non-transitional, STD3 rules) before it is
 //! compared or stored, and stored as ASCII.
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use utoipa::ToSchema;
 
-/// Longest domain we keep: the column `saas_tenants.tenant_domain` has 100 characters.
+/// Longest domain. The column `saas_tenants.tenant_domain` has 100 characters.
 const MAX_LENGTH: usize = 100;
 
 /// A registrable host name in normal form: lower case, A-labels, no port, no trailing dot, at least two labels.
@@ -22,22 +22,22 @@ pub struct DomainName(String);
 /// Why a text is not a domain name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDomain {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a domain name is needed")]
     Empty,
-    /// A port, path, user or scheme was given with it.
+    /// The text contains a port, path, user or scheme.
     #[error("give the domain alone, without scheme, port or path")]
     NotBare,
-    /// `*.example.com`.
+    /// A wildcard such as `*.example.com`.
     #[error("wildcard domains are not supported")]
     Wildcard,
-    /// An IP address, or something a resolver takes for one.
+    /// An IP address, or a text that a resolver takes for one.
     #[error("an IP address is not a domain")]
     IpAddress,
-    /// `localhost`, `intranet`.
+    /// A single label such as `localhost` or `intranet`.
     #[error("a domain has at least two labels")]
     SingleLabel,
-    /// Not a host name by IDNA and DNS rules.
+    /// Not a host name by the rules of IDNA and DNS.
     #[error("not a valid domain name")]
     Malformed,
     /// More than 100 characters in A-label form.
@@ -51,7 +51,7 @@ impl DomainName {
         &self.0
     }
 
-    /// The first label, when there are at least three: `t1` of `t1.example.com`.
+    /// The first label, if there are at least three: `t1` of `t1.example.com`.
     pub fn subdomain(&self) -> Option<&str> {
         let mut labels = self.0.splitn(3, '.');
         let first = labels.next()?;
@@ -85,7 +85,8 @@ impl FromStr for DomainName {
             )
             .map_err(|_| InvalidDomain::Malformed)?;
         let last = ascii.rsplit('.').next().unwrap_or_default();
-        // WHATWG: a name whose last label is a number is an IPv4 address to browsers ("127.1", "0x7f.1").
+        // By the WHATWG URL standard, browsers take a name whose last label is a number for an IPv4 address ("127.1",
+        // "0x7f.1").
         if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") {
             return Err(InvalidDomain::IpAddress);
         }
@@ -124,17 +125,17 @@ impl std::borrow::Borrow<str> for DomainName {
     }
 }
 
-/// What a `Host` header (or `:authority`) says, for routing.
+/// The host in a `Host` header (or `:authority`), as routing distinguishes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// A name that could be some tenant's.
+    /// A name that may belong to a tenant.
     Domain(DomainName),
-    /// A well-formed host that can be no tenant's: an IP address, `localhost`.
+    /// A well-formed host that cannot belong to a tenant: an IP address, `localhost`.
     Unroutable,
 }
 
 impl Host {
-    /// Parses `host[:port]`. An error means that the header is no host at all.
+    /// Parses `host[:port]`. An error means that the text is not a host at all.
     pub fn parse(header: &str) -> Result<Self, InvalidDomain> {
         let header = header.trim();
         if let Some(rest) = header.strip_prefix('[') {
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_are_one_domain() {
+    fn variants_of_a_domain_have_one_normal_form() {
         for twin in ["a.com", "A.COM", "a.com.", "ａ.com", "a．com", "a。com"] {
             assert_eq!(parse(twin).as_deref(), Ok("a.com"), "{twin}");
         }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_domain_is_named() {
+    fn an_invalid_domain_is_refused_with_its_reason() {
         use InvalidDomain::*;
         for (bad, why) in [
             ("", Empty),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn host_headers() {
+    fn a_host_header_is_a_domain_unroutable_or_refused() {
         let domain = |text: &str| Host::Domain(text.parse().unwrap());
         assert_eq!(Host::parse("T1.Example.com:8080"), Ok(domain("t1.example.com")));
         assert_eq!(Host::parse("t1.example.com."), Ok(domain("t1.example.com")));
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subdomain_needs_three_labels() {
+    fn a_subdomain_needs_three_labels() {
         let name = |text: &str| text.parse::<DomainName>().unwrap();
         assert_eq!(name("t1.example.com").subdomain(), Some("t1"));
         assert_eq!(name("t1.b.example.com").subdomain(), Some("t1"));

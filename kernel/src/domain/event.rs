@@ -1,69 +1,70 @@
-//! What has happened to a tenant: the public event types, in the order in which a tenant meets them.
+//! [`TenantEvent`]: what has happened to a tenant. These are the public event types, in the order of a tenant's life.
 //!
-//! Events carry references, never secrets: they are kept for ever and published to every subscriber. A new field gets a
-//! serde default, so that events written before it can still be read.
+//! Events contain references and never secrets, because they are stored for ever and published to every subscriber. A
+//! new field gets a serde default, so that older events can still be read.
 
 use super::{DomainName, Position, Role, SettingKey, SettingType, TenantId, UserId, Version};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One fact. Serialises as `{"type": "tenant.created", "data": {...}}`; the type is also the routing key.
+/// A fact about a tenant. It serialises as `{"type": "tenant.created", "data": {...}}`, and the type is also the
+/// routing key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum TenantEvent {
-    /// An administrator asked for the tenant; its database does not exist yet.
+    /// The tenant was requested. Its database does not exist yet.
     #[serde(rename = "tenant.created")]
     Created {
-        /// Name for people.
+        /// The display name.
         tenant_name: String,
-        /// A row of `saas_plans`.
+        /// The name of a row in `saas_plans`.
         plan_type: String,
-        /// Registered database server the tenant is placed on.
+        /// The registered database server on which the tenant is placed.
         server: String,
-        /// Name of the database to be made there.
+        /// The name of its future database.
         database_name: String,
-        /// Most connections the tenant's database user may hold, over all nodes.
+        /// The most connections of the tenant's database user, over all nodes.
         max_connections: u32,
     },
-    /// Database, user and schema exist and were verified by logging in as the tenant.
+    /// Database, user and schema exist, and a worker has verified them by a login as the tenant.
     #[serde(rename = "tenant.database_provisioned")]
     DatabaseProvisioned {
-        /// Server the database is on.
+        /// The server of the database.
         server: String,
-        /// Address the nodes connect to.
+        /// The host that nodes connect to.
         host: String,
-        /// Port of it.
+        /// The port that nodes connect to.
         port: u16,
-        /// Newest tenant migration applied.
+        /// The newest applied tenant migration.
         schema_version: u32,
     },
-    /// The tenant is served from here on.
+    /// The tenant is served from now on.
     #[serde(rename = "tenant.activated")]
     Activated {},
-    /// Provisioning ended without a database; nothing of it is left.
+    /// Provisioning failed, and nothing of it remains.
     #[serde(rename = "tenant.provisioning_failed")]
     ProvisioningFailed {
-        /// Why, in a sentence for the operator.
+        /// The reason, in a sentence for the operator.
         reason: String,
     },
-    /// A domain is to route to the tenant once its DNS shows that it is the tenant's own.
+    /// A domain was requested. It will route to the tenant once its DNS proves that the tenant owns it.
     #[serde(rename = "tenant.domain_requested")]
     DomainRequested {
         /// The domain in normal form.
         domain: DomainName,
-        /// What its TXT record has to say; no secret.
+        /// The text that its TXT record must have. It is not secret.
         challenge: String,
-        /// How long this counts.
+        /// How many days the request stays valid.
         valid_days: u32,
     },
-    /// Nobody has shown in time that the domain is the tenant's own: it was forgotten.
+    /// The domain was not proven in time, and its request has ended.
     #[serde(rename = "tenant.domain_request_expired")]
     DomainRequestExpired {
         /// The domain in normal form.
         domain: DomainName,
     },
-    /// The domain is not asked for any more.
+    /// The request for the domain was withdrawn.
     #[serde(rename = "tenant.domain_request_withdrawn")]
     DomainRequestWithdrawn {
         /// The domain in normal form.
@@ -77,181 +78,182 @@ pub enum TenantEvent {
         /// Whether it became the tenant's primary domain.
         primary: bool,
     },
-    /// A domain routes to the tenant no more.
+    /// A domain does not route to the tenant any more.
     #[serde(rename = "tenant.domain_removed")]
     DomainRemoved {
         /// The domain in normal form.
         domain: DomainName,
     },
-    /// Another of the tenant's domains is its primary one.
+    /// Another domain of the tenant became its primary one.
     #[serde(rename = "tenant.primary_domain_changed")]
     PrimaryDomainChanged {
         /// The domain in normal form.
         domain: DomainName,
     },
-    /// The name for people changed.
+    /// The display name has changed.
     #[serde(rename = "tenant.renamed")]
     Renamed {
         /// The new name.
         tenant_name: String,
     },
-    /// Another plan, with other limits, from here on.
+    /// The tenant has another plan, with other limits.
     #[serde(rename = "tenant.plan_changed")]
     PlanChanged {
-        /// A row of `saas_plans`.
+        /// The name of a row in `saas_plans`.
         plan_type: String,
     },
-    /// The tenant is refused service.
+    /// The tenant was suspended and is not served any more.
     #[serde(rename = "tenant.suspended")]
     Suspended {
-        /// Why, for operators.
+        /// The reason, for operators.
         reason: String,
     },
     /// The suspension ended.
     #[serde(rename = "tenant.resumed")]
     Resumed {},
-    /// Requests are answered 503 until maintenance ends.
+    /// Maintenance has begun: requests are answered with 503 until it ends.
     #[serde(rename = "tenant.maintenance_started")]
     MaintenanceStarted {},
-    /// The maintenance ended.
+    /// Maintenance has ended.
     #[serde(rename = "tenant.maintenance_ended")]
     MaintenanceEnded {},
-    /// A user joined, or their role or permissions changed.
+    /// A user became a member, or a member's role or permissions have changed.
     #[serde(rename = "tenant.member_changed")]
     MemberChanged {
-        /// Who.
+        /// The user.
         user_id: UserId,
-        /// Role from here on.
+        /// The new role.
         role: Role,
-        /// Permissions from here on; free JSON of the application.
+        /// The new permissions, as free JSON of the application.
         #[serde(default)]
         permissions: Option<serde_json::Value>,
     },
-    /// A user left.
+    /// A member was removed.
     #[serde(rename = "tenant.member_removed")]
     MemberRemoved {
-        /// Who.
+        /// The user.
         user_id: UserId,
     },
-    /// An entry of the tenant's configuration is to be another, or to go.
+    /// A change or removal of an entry in the tenant's configuration was requested.
     #[serde(rename = "tenant.config_changed")]
     ConfigChanged {
-        /// Which entry.
+        /// The key of the entry.
         config_key: SettingKey,
-        /// Its type from here on; `None`: it is to go.
+        /// The new type; `None` removes the entry.
         #[serde(default)]
         config_type: Option<SettingType>,
-        /// Its value from here on; `None` for a secret one, whose value is in no event.
+        /// The new value; `None` if it is secret, because no event contains a secret.
         #[serde(default)]
         value: Option<serde_json::Value>,
-        /// Whether it is secret.
+        /// Whether the value is secret.
         #[serde(default)]
         secret: bool,
     },
-    /// An administrator asked for another credential of the tenant's database.
+    /// A new credential of the tenant's database was requested.
     #[serde(rename = "tenant.database_rotation_requested")]
     DatabaseRotationRequested {},
-    /// Another user of the tenant's database is in use; the one before is retired once every node knows.
+    /// Another database user is in use. The former one is retired once every node knows.
     #[serde(rename = "tenant.database_rotated")]
     DatabaseRotated {
-        /// The user in use from here on.
+        /// The database user that is now in use.
         username: String,
     },
-    /// An administrator asked for the tenant's database to be brought to another server.
+    /// A move of the tenant's database to another server was requested.
     #[serde(rename = "tenant.database_move_requested")]
     DatabaseMoveRequested {
-        /// The server it is to be on.
+        /// The target server.
         server: String,
     },
-    /// The copying begins: until it is over, an active tenant is refused as in maintenance.
+    /// A worker begins to copy the database. Until it ends, an active tenant is refused as in maintenance.
     #[serde(rename = "tenant.database_move_started")]
     DatabaseMoveStarted {
-        /// The server it is to be on.
+        /// The target server.
         server: String,
     },
-    /// The move was given up: the tenant is served where it was.
+    /// The move was abandoned, and the former server serves the tenant.
     #[serde(rename = "tenant.database_move_cancelled")]
     DatabaseMoveCancelled {},
     /// The tenant's database is on another server.
     #[serde(rename = "tenant.database_moved")]
     DatabaseMoved {
-        /// Server the database is on from here on.
+        /// The new server of the database.
         server: String,
-        /// Address the nodes connect to.
+        /// The host that nodes connect to.
         host: String,
-        /// Port of it.
+        /// The port that nodes connect to.
         port: u16,
     },
     /// The tenant's database has a newer schema.
     #[serde(rename = "tenant.schema_migrated")]
     SchemaMigrated {
-        /// Newest tenant migration applied before.
+        /// The newest migration that was applied before.
         former_version: u32,
-        /// Newest tenant migration applied from here on.
+        /// The newest migration that is applied now.
         schema_version: u32,
     },
-    /// The tenant is served no more; its data is kept for a while, so that this can be taken back.
+    /// The tenant was deleted and is not served any more. Its data is retained for a while, so that the deletion can be
+    /// undone.
     #[serde(rename = "tenant.deleted")]
     Deleted {
-        /// Why, for operators.
+        /// The reason, for operators.
         #[serde(default)]
         reason: Option<String>,
-        /// How long the data is kept.
+        /// How many days the data is retained.
         retention_days: u32,
     },
-    /// The deletion was taken back: the tenant is what it was before.
+    /// The deletion was undone, and the tenant has its former state.
     #[serde(rename = "tenant.restored")]
     Restored {},
-    /// The tenant's data is that of a backup from here on.
+    /// The tenant's data was replaced by that of a backup.
     #[serde(rename = "tenant.database_restored")]
     DatabaseRestored(RestoredFrom),
-    /// Something of the tenant differed from what its events say, and was made right.
+    /// An audit has repaired what differed from the tenant's events.
     #[serde(rename = "tenant.drift_repaired")]
     DriftRepaired {
-        /// Each thing.
+        /// The repairs.
         repairs: Vec<Repair>,
     },
-    /// Nothing is left of the tenant but its history and its id, which is never given again.
+    /// Nothing remains of the tenant but its history and its id, which is never used again.
     #[serde(rename = "tenant.purged")]
     Purged(DeletionCertificate),
 }
 
-/// Which data came back.
+/// The origin of restored data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredFrom {
     /// The backup.
     pub backup_id: String,
-    /// Whose backup it is: the tenant's own, or that of the tenant this one was made from.
+    /// The tenant of the backup: the tenant itself, or the tenant from which this one was cloned.
     pub source_tenant_id: TenantId,
-    /// The moment its data is of.
+    /// The point in time of the data.
     pub taken_at: DateTime<Utc>,
-    /// Head of the log at that moment.
+    /// The position of the log's head at that time.
     pub backup_position: Position,
-    /// Newest tenant migration applied to the data as it is now.
+    /// The newest tenant migration that is applied to the data now.
     pub schema_version: u32,
 }
 
-/// Says what was removed, and what was looked at to be sure.
+/// States what was removed, and which checks were made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletionCertificate {
     /// The database.
     pub database: String,
     /// The database user.
     pub user: String,
-    /// The server both were on.
+    /// The server of both.
     pub server: String,
-    /// When all checks had passed, by the system database's clock.
+    /// The time at which all checks had passed, by the clock of the system database.
     pub removed_at: DateTime<Utc>,
-    /// What was seen, a sentence each.
+    /// The results of the checks, one sentence each.
     pub checks: Vec<String>,
 }
 
-/// One thing that differed from what the events say, and what was done about it.
+/// A difference from the events, and what was done about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repair {
-    /// The kind: a word of [`crate::audit::Drift`]. A text, so that logs with kinds of other versions can be read.
+    /// The kind: a word of [`crate::audit::Drift`]. It is text, so that logs with kinds of other versions can be read.
     pub drift: String,
-    /// The thing.
+    /// What differed.
     pub subject: String,
     /// How it differed.
     pub found: String,
@@ -298,20 +300,20 @@ impl TenantEvent {
     }
 }
 
-/// An event with its place in the log.
+/// An event with its position in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedEvent {
-    /// Place in the whole log.
+    /// The position in the whole log.
     pub position: Position,
-    /// Whose event it is.
+    /// The tenant.
     pub tenant_id: TenantId,
-    /// Place in the tenant's own stream.
+    /// The version in the tenant's stream.
     pub version: Version,
-    /// Stable identity, for consumers that drop duplicates.
+    /// A stable id, for consumers that drop duplicates.
     pub event_id: Uuid,
-    /// Time of the database at the append; for people, never for order.
+    /// The time of the append by the clock of the database. It does not order events.
     pub occurred_at: DateTime<Utc>,
-    /// Who caused it: an admin token's id, or a service.
+    /// The actor: the id of an admin token, or a service.
     pub actor: String,
     /// What happened.
     #[serde(flatten)]
@@ -323,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn serialises_as_the_public_contract_says() {
+    fn an_event_serialises_as_the_contract_says() {
         let event = RecordedEvent {
             position: Position(7),
             tenant_id: "acme".parse().unwrap(),
@@ -346,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_is_the_data_of_a_purge() {
+    fn the_data_of_a_purge_is_its_certificate() {
         let certificate = DeletionCertificate {
             database: "d".into(),
             user: "u".into(),
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_the_serialised_type() {
+    fn the_kind_equals_the_serialised_type() {
         for event in [TenantEvent::Activated {}, TenantEvent::Suspended { reason: "x".into() }] {
             assert_eq!(serde_json::to_value(&event).unwrap()["type"], event.kind());
         }

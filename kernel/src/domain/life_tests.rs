@@ -1,8 +1,8 @@
-//! The aggregate against an independent model of a tenant's life: thousands of random sequences of commands.
+//! Compares the aggregate with an independent model of a tenant's life, on thousands of random sequences of commands.
 //!
-//! The model knows states, names and domains and nothing of events; the aggregate is carried through its snapshot and its log
-//! through their JSON, as the store does. Whatever is asked for: both accept or refuse alike, a refusal changes nothing, and the
-//! fold of the whole log is the state that was reached step by step.
+//! The model has states, names and domains, but no events. The snapshot and the log of the aggregate pass through JSON,
+//! as in the store. For every command, both must accept or refuse alike, a refusal must change nothing, and the fold of
+//! the whole log must be the state that was reached step by step.
 
 use super::*;
 use TenantState::*;
@@ -17,12 +17,12 @@ use uuid::Uuid;
 const SEQUENCES: u32 = 2000;
 const LONGEST: usize = 40;
 
-/// A tenant as the model sees it; the present is `None` before its creation.
+/// A tenant in the model; `None` before its creation.
 #[derive(Clone, Debug, PartialEq)]
 struct Model {
     state: TenantState,
     reason: Option<String>,
-    /// What a deletion interrupted.
+    /// The state before a deletion.
     interrupted: Option<(TenantState, Option<String>)>,
     name: String,
     plan: String,
@@ -36,7 +36,7 @@ struct Model {
     events: u32,
 }
 
-/// Where a command may be asked for. A new command has to be placed here, and then among the samples below.
+/// The states in which a command is allowed. A new command must be added here and to the samples below.
 fn allowed(command: &Command) -> &'static [TenantState] {
     const ALIVE: &[TenantState] = &[Provisioning, Active, Suspended, Maintenance, Failed];
     match command {
@@ -67,7 +67,7 @@ fn allowed(command: &Command) -> &'static [TenantState] {
     }
 }
 
-/// What the model becomes.
+/// The next state of the model.
 fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
     let Some(now) = now else {
         let Command::Create { tenant_name, domain, plan_type, server, .. } = command else {
@@ -215,7 +215,7 @@ fn step(now: Option<&Model>, command: &Command) -> Result<Model, Rejection> {
     Ok(next)
 }
 
-/// A tenant with its log, kept as the store keeps them.
+/// A tenant with its log, as the store has them.
 #[derive(Default)]
 struct Life {
     present: Option<Tenant>,
@@ -226,7 +226,7 @@ impl Life {
     fn record(&mut self, event: TenantEvent) {
         let number = self.log.len() as u32 + 1;
         let recorded = RecordedEvent {
-            // Others' events lie between a tenant's own.
+            // Events of other tenants lie between the events of this one.
             position: Position(u64::from(number) * 3),
             tenant_id: id(),
             version: Version(number),
@@ -279,7 +279,7 @@ fn server() -> impl Strategy<Value = String> {
     any::<bool>().prop_map(|other| if other { "eu2".into() } else { "main".into() })
 }
 
-/// One of few words, so that the same one comes again.
+/// One of a few words, so that the same word occurs again.
 fn word() -> impl Strategy<Value = String> {
     (0..3_u8).prop_map(|number| format!("word {number}"))
 }
@@ -366,7 +366,7 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// What was asked for, and in which state.
+/// Which commands occurred, and in which state.
 type Met = HashSet<(Option<TenantState>, Discriminant<Command>)>;
 
 fn live(commands: Vec<Command>, met: &mut Met) -> Result<(), TestCaseError> {

@@ -1,8 +1,9 @@
-//! The rules of a tenant's life, without I/O: everything here can be tested with values alone.
+//! The rules of a tenant's life. This module has no I/O, so it can be tested with values alone.
 //!
-//! Text from outside becomes a type once ([`TenantId`], [`DomainName`], [`UserId`], [`Role`], [`SettingKey`]); after that nothing checks
-//! it again. A [`Command`] meets the present [`Tenant`] in [`Tenant::decide`], which answers with events or a
-//! [`Rejection`]; [`Tenant::apply`] folds events back into the present. The store writes both in one transaction.
+//! Text from outside is parsed into a type once ([`TenantId`], [`DomainName`], [`UserId`], [`Role`], [`SettingKey`])
+//! and never checked again. [`Tenant::decide`] answers a [`Command`] on the current [`Tenant`] with events or a
+//! [`Rejection`], and [`Tenant::apply`] folds events into the next state. The store writes events and state in one
+//! transaction.
 
 mod command;
 mod decide;

@@ -1,16 +1,16 @@
-//! Counters that are not to be mixed up with other numbers.
+//! [`Position`] and [`Version`]: the two counters of events, as types that cannot be mixed up.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
 
-/// Place of an event in the whole log: 1..N in commit order, without a hole. 0 is "before the first".
+/// The position of an event in the whole log: 1..N in commit order, without a gap. 0 is before the first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
 impl Position {
-    /// The place after this one.
+    /// The next position.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
@@ -22,13 +22,13 @@ impl fmt::Display for Position {
     }
 }
 
-/// Place of an event in one tenant's stream: 1..k. 0 is "does not exist".
+/// The place of an event in one tenant's stream: 1..k. 0 means that the tenant does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Version(pub u32);
 
 impl Version {
-    /// The version after this one.
+    /// The next version.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }

@@ -1,6 +1,7 @@
-//! Entries of a configuration: a key, a type, and a value of that type, in the system's table and in the tenants'.
+//! [`SettingKey`] and [`SettingType`]: entries of a configuration, in the system database and in the tenants'
+//! databases.
 //!
-//! Values are stored as text with the name of their type beside them; this is the one place that turns either into the other.
+//! A value is stored as text, with the name of its type beside it. Only this module converts between the two forms.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,13 +12,14 @@ use utoipa::ToSchema;
 /// Longest value, in bytes of its text: the column holds 65,535.
 pub const MAX_VALUE: usize = 60_000;
 
-/// A key such as `tenant.theme_color`: parts of `[a-z0-9_]` joined by dots, at least two, at most 100 characters in all.
+/// A key such as `tenant.theme_color`: parts of `[a-z0-9_]` joined by dots, at least two, at most 100 characters in
+/// all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(max_length = 100, pattern = r"^[a-z0-9_]+(\.[a-z0-9_]+)+$", example = "tenant.theme_color")]
 pub struct SettingKey(String);
 
-/// Not a key.
+/// The text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a key is parts of a-z, 0-9 and '_' joined by dots, at most 100 characters, such as tenant.theme_color")]
 pub struct InvalidKey;
@@ -28,7 +30,7 @@ impl SettingKey {
         &self.0
     }
 
-    /// Whether everybody who may use the tenant's pages reads it (`GET /api/config`).
+    /// Whether every member of the tenant may read the entry (`GET /api/config`).
     pub fn is_public(&self) -> bool {
         self.0.starts_with("tenant.") || self.0.starts_with("features.")
     }
@@ -67,7 +69,7 @@ impl fmt::Display for SettingKey {
     }
 }
 
-/// `config_type` of an entry.
+/// The type of an entry, in the column `config_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SettingType {
@@ -77,7 +79,7 @@ pub enum SettingType {
     Number,
     /// `true` or `false`.
     Boolean,
-    /// Any JSON.
+    /// Any JSON value.
     Json,
 }
 
@@ -92,7 +94,7 @@ impl SettingType {
         }
     }
 
-    /// The type of a column's word; text, like the columns' default, if it is none we know.
+    /// The type for a word of the column. An unknown word means text, which is the default of the column.
     pub fn of_column(word: Option<&str>) -> Self {
         match word {
             Some("number") => Self::Number,
@@ -102,7 +104,7 @@ impl SettingType {
         }
     }
 
-    /// The type a value has by itself.
+    /// The type of a JSON value.
     pub fn of_value(value: &Value) -> Self {
         match value {
             Value::String(_) => Self::String,
@@ -112,7 +114,7 @@ impl SettingType {
         }
     }
 
-    /// The text of a value of this type; `None`: it is of another.
+    /// The text of a value; `None` if the value does not have this type.
     pub fn write(self, value: &Value) -> Option<String> {
         match (self, value) {
             (Self::String, Value::String(text)) => Some(text.clone()),
@@ -123,7 +125,7 @@ impl SettingType {
         }
     }
 
-    /// The value of a text of this type; null if it is of another.
+    /// The value of a text; null if the text does not have this type.
     pub fn read(self, text: &str) -> Value {
         let of = |fits: fn(&Value) -> bool| serde_json::from_str(text).ok().filter(fits).unwrap_or(Value::Null);
         match self {
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_nothing_else_is_written() {
+    fn a_value_reads_back_as_it_was_written() {
         use SettingType::{Boolean, Json, Number, String};
         for value in [json!("x"), json!(1.5), json!(false), json!({"a": [1]}), json!(null)] {
             for kind in [String, Number, Boolean, Json] {
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_words_with_dots() {
+    fn a_key_consists_of_words_joined_by_dots() {
         for good in ["tenant.name", "a.b.c_1"] {
             assert!(good.parse::<SettingKey>().is_ok());
         }

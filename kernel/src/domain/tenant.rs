@@ -1,119 +1,118 @@
-//! The tenant's present: what its events come to, as the API shows it and every projection keeps it.
+//! [`Tenant`]: the current state of a tenant, as the API shows it and every projection stores it.
 //!
-//! It is only ever folded from events ([`Tenant::apply`]); which events a command brings about is for
-//! [`Tenant::decide`].
+//! The state comes only from folding events ([`Tenant::apply`]). [`Tenant::decide`] says which events a command leads
+//! to.
 
 use super::{DomainName, Position, RecordedEvent, TenantEvent, TenantId, TenantState, Version};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a tenant's data is. Host and port are known once the database is provisioned.
+/// The address of a tenant's database. Host and port are known once the database is provisioned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Database {
-    /// Registered server.
+    /// The registered server.
     pub server: String,
-    /// Address, once provisioned.
+    /// The host, once provisioned.
     pub host: Option<String>,
-    /// Port, once provisioned.
+    /// The port, once provisioned.
     pub port: Option<u16>,
-    /// Name of the database.
+    /// The name of the database.
     pub name: String,
-    /// Most connections of the tenant's user.
+    /// The most connections of the tenant's database user.
     pub max_connections: u32,
-    /// Newest tenant migration applied; 0 before provisioning.
+    /// The newest applied tenant migration; 0 before provisioning.
     pub schema_version: u32,
-    /// The server it is being copied to: until that is over, nobody writes, and an active tenant is refused as in
-    /// maintenance.
+    /// The server to which the database is being copied. Until the copy ends, writes are refused, and an active tenant
+    /// is refused as in maintenance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving_to: Option<String>,
 }
 
-/// What a deletion interrupted, and a restoration brings back.
+/// The state before a deletion, which a restoration brings back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BeforeDeletion {
-    /// The state.
+    /// The former state.
     pub state: TenantState,
-    /// The reason for it.
+    /// The reason for that state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A domain that waits for the proof that it is the tenant's.
+/// A domain that waits for the proof that the tenant owns it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PendingDomain {
     /// The domain.
     pub domain: DomainName,
-    /// What its TXT record has to say.
+    /// The text that its TXT record must have.
     pub challenge: String,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: DateTime<Utc>,
-    /// Until when it may be proven.
+    /// The time until which it may be proven.
     pub expires_at: DateTime<Utc>,
 }
 
-/// A tenant's present. Serialises as the `T` of the public contract.
+/// The current state of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tenant {
-    /// Its id.
+    /// The tenant's id.
     pub tenant_id: TenantId,
-    /// Its name for people.
+    /// The display name.
     pub tenant_name: String,
-    /// Its primary domain.
+    /// The primary domain.
     pub tenant_domain: Option<DomainName>,
-    /// All its domains, in the order of registration.
+    /// All domains, in the order of registration.
     pub domains: Vec<DomainName>,
-    /// Domains that serve once they are proven, in the order of asking.
+    /// Domains that wait for their proof, in the order of their requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_domains: Vec<PendingDomain>,
-    /// The state as the seed's number.
+    /// The state as a number: 0 stopped, 1 normal, 2 maintenance, 3 provisioning, 4 failed.
     pub status: i16,
     /// The state as a word.
     pub state: TenantState,
-    /// Why it is suspended, failed or deleted.
+    /// The reason why the tenant is suspended, failed or deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it was deleted.
+    /// When the tenant was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<DateTime<Utc>>,
-    /// From when on its data may be removed.
+    /// The time from which on its data may be purged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_after: Option<DateTime<Utc>>,
-    /// What it was before it was deleted.
+    /// The state before the deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_deletion: Option<BeforeDeletion>,
-    /// A row of `saas_plans`.
+    /// The name of its plan.
     pub plan_type: String,
-    /// Where its data is.
+    /// The address of its database.
     pub database: Database,
-    /// Events so far.
+    /// The number of its events.
     pub version: Version,
-    /// Position of the newest of them.
+    /// The position of its newest event.
     pub position: Position,
-    /// Time of the first.
+    /// The time of its first event.
     pub created_at: DateTime<Utc>,
-    /// Time of the newest.
+    /// The time of its newest event.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Tenant {
-    /// Whether it has a database: it was provisioned and has not been purged. Queries ask the column
+    /// Whether the tenant has a database: it was provisioned and has not been purged. Queries use the column
     /// `saas_tenant_snapshots.has_database`, which the database computes by the same rule.
     pub fn has_database(&self) -> bool {
         self.database.host.is_some()
     }
 
-    /// What is asked for a domain that waits for its proof.
+    /// The request for a domain that waits for its proof.
     pub fn pending_domain(&self, domain: &DomainName) -> Option<&PendingDomain> {
         self.pending_domains.iter().find(|pending| pending.domain == *domain)
     }
 
-    /// The present after `recorded`. Folding a tenant's whole stream from `None` gives the same value as the store
-    /// keeps.
+    /// The state after `recorded`. Folding a tenant's whole stream from `None` gives the value that the store has.
     ///
     /// # Panics
-    /// When the stream does not begin with `tenant.created`: a log like that was not written by this program, and going
-    /// on would make it worse.
+    /// If the stream does not begin with `tenant.created`. This program did not write such a log, and to continue would
+    /// do more damage.
     pub fn apply(now: Option<Tenant>, recorded: &RecordedEvent) -> Tenant {
         let mut tenant = match (now, &recorded.event) {
             (None, TenantEvent::Created { tenant_name, plan_type, server, database_name, max_connections }) => Tenant {
@@ -195,11 +194,11 @@ impl Tenant {
             TenantEvent::PrimaryDomainChanged { domain } => self.tenant_domain = Some(domain.clone()),
             TenantEvent::Renamed { tenant_name } => self.tenant_name.clone_from(tenant_name),
             TenantEvent::PlanChanged { plan_type } => self.plan_type.clone_from(plan_type),
-            // Members are too many for the aggregate; they are a projection of their own.
+            // Members are not part of the aggregate, because there are too many. They are a projection of their own.
             TenantEvent::MemberChanged { .. } | TenantEvent::MemberRemoved { .. } => {}
-            // Its configuration is in its database.
+            // The configuration is in the tenant's database.
             TenantEvent::ConfigChanged { .. } => {}
-            // Credentials are no part of the tenant's present either: they are the provisioner's.
+            // Credentials are not part of the state, because they belong to the provisioner.
             TenantEvent::DatabaseRotationRequested {} | TenantEvent::DatabaseRotated { .. } => {}
             TenantEvent::DatabaseRestored(from) => self.database.schema_version = from.schema_version,
             TenantEvent::DatabaseMoveRequested { .. } => {}
@@ -211,7 +210,7 @@ impl Tenant {
                 self.database.moving_to = None;
             }
             TenantEvent::SchemaMigrated { schema_version, .. } => self.database.schema_version = *schema_version,
-            // What was made right is what the events before it say.
+            // The state is what the earlier events say, and the repair has restored it.
             TenantEvent::DriftRepaired { .. } => {}
             TenantEvent::Deleted { reason, retention_days } => {
                 self.before_deletion = Some(BeforeDeletion { state: self.state, reason: self.reason.take() });

@@ -1,38 +1,38 @@
-//! [`TenantId`]: the name a tenant has everywhere: in URLs, as a subdomain, in its database's name.
+//! [`TenantId`]: the name of a tenant in URLs, as a subdomain, and in the name of its database.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use utoipa::ToSchema;
 
-/// Names that mean something else as a subdomain or to an operator.
+/// Names that have another meaning as a subdomain or for an operator.
 const RESERVED: [&str; 6] = ["admin", "api", "cdn", "static", "system", "www"];
 
 /// 2 to 32 of `[a-z0-9-]`, not beginning or ending in `-`, not a reserved name.
 ///
-/// The alphabet is safe in a DNS label, a path segment, a log line and (quoted) an SQL identifier; two different ids can
-/// not fold into one under any collation.
+/// The alphabet is safe in a DNS label, a path segment, a log line and (quoted) an SQL identifier; two different ids
+/// can not fold into one under any collation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(min_length = 2, max_length = 32, pattern = "^[a-z0-9][a-z0-9-]*[a-z0-9]$", example = "acme")]
 pub struct TenantId(String);
 
-/// What the names of all tenants' databases begin with.
+/// The prefix of the names of all tenants' databases.
 pub const DATABASE_PREFIX: &str = "ai_shifu_tenant_";
 
 /// Why a text is not a tenant id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTenantId {
-    /// Shorter than 2 or longer than 32 characters.
+    /// The text is shorter than 2 or longer than 32 characters.
     #[error("a tenant id has 2 to 32 characters")]
     Length,
-    /// A character outside `[a-z0-9-]`.
+    /// The text has a character outside `[a-z0-9-]`.
     #[error("a tenant id has only a-z, 0-9 and '-'")]
     Alphabet,
-    /// Begins or ends in `-`.
+    /// The text begins or ends in `-`.
     #[error("a tenant id does not begin or end with '-'")]
     Edge,
-    /// `www`, `api`, `admin`, `cdn`, `static`, `system`.
+    /// The text is `www`, `api`, `admin`, `cdn`, `static` or `system`.
     #[error("this tenant id is reserved")]
     Reserved,
 }
@@ -43,7 +43,8 @@ impl TenantId {
         &self.0
     }
 
-    /// Name of the tenant's database: `ai_shifu_tenant_{tenant_id}`, at most 48 of the 64 characters a server allows.
+    /// The name of the tenant's database: `ai_shifu_tenant_{tenant_id}`. It has at most 48 of the 64 characters that a
+    /// server allows.
     pub fn database_name(&self) -> String {
         format!("{DATABASE_PREFIX}{}", self.0)
     }
@@ -99,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_the_alphabet_and_its_edges() {
+    fn an_id_of_the_alphabet_is_accepted() {
         for good in ["ab", "a-b", "company1", "0x", &"a".repeat(32), "default"] {
             assert_eq!(good.parse::<TenantId>().unwrap().as_str(), good);
         }
     }
 
     #[test]
-    fn refuses_with_the_reason() {
+    fn an_invalid_id_is_refused_with_its_reason() {
         use InvalidTenantId::*;
         for (bad, why) in [
             ("", Length),
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_name_is_injective_and_short() {
+    fn database_names_are_short_and_differ_for_every_id() {
         let long: TenantId = "a".repeat(32).parse().unwrap();
         assert_eq!(long.database_name().len(), 48);
     }

@@ -1,27 +1,27 @@
-//! [`TenantState`]: the states of a tenant's life, by their words and by the seed's numbers. How one follows from another is
-//! [`super::Tenant::decide`]'s matter.
+//! [`TenantState`]: the states of a tenant's life, with their words and numbers. [`super::Tenant::decide`] says how one
+//! follows from another.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
 
-/// Where a tenant is in its life.
+/// The state of a tenant's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TenantState {
-    /// Accepted; workers are making its database.
+    /// The tenant is accepted, and a worker creates its database.
     Provisioning,
-    /// Served.
+    /// The tenant is served.
     Active,
-    /// Refused by decision of an administrator.
+    /// An operator has suspended the tenant.
     Suspended,
-    /// Refused for a while, with `Retry-After`.
+    /// The tenant is refused for a while, with `Retry-After`.
     Maintenance,
-    /// Could not be provisioned; nothing of it exists on a database server.
+    /// Provisioning failed, and nothing of the tenant exists on a database server.
     Failed,
-    /// Not served, as if it were not there; its data is kept for a while.
+    /// The tenant is not served, as if it did not exist. Its data is retained for a while.
     Deleted,
-    /// Gone, but for its history and its id.
+    /// Nothing remains but the tenant's history and its id.
     Purged,
 }
 
@@ -50,7 +50,7 @@ impl TenantState {
         }
     }
 
-    /// The number in `saas_tenants.status`: 0 stopped, 1 normal, 2 maintenance; 3 and 4 are ours.
+    /// The number in `saas_tenants.status`: 0 stopped, 1 normal, 2 maintenance, 3 provisioning, 4 failed.
     pub fn status(self) -> i16 {
         match self {
             Self::Suspended | Self::Deleted | Self::Purged => 0,

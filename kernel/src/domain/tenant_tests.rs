@@ -1,4 +1,4 @@
-//! Given events, when a command, then events: the aggregate's rules one by one.
+//! The rules of the aggregate one by one: given some events, when a command comes, then these events follow.
 
 use super::*;
 use crate::domain::{Command, DeletionCertificate, Rejection, Role, UserId, Version};
@@ -93,7 +93,7 @@ fn creation_begins_the_stream_with_its_first_domain() {
 }
 
 #[test]
-fn a_domain_waits_for_its_proof_and_then_is_like_any_other() {
+fn a_requested_domain_serves_once_it_is_proven() {
     let name = domain("a.example.com");
     let request =
         |challenge: &str| Command::RequestDomain { domain: name.clone(), challenge: challenge.into(), valid_days: 7 };
@@ -120,7 +120,7 @@ fn a_domain_waits_for_its_proof_and_then_is_like_any_other() {
 }
 
 #[test]
-fn nothing_is_possible_without_a_tenant() {
+fn every_command_but_create_needs_a_tenant() {
     for command in [complete(), suspend(), Command::Resume, Command::Retry] {
         assert_eq!(given(&[]).when(command), Err(Rejection::NotFound));
     }
@@ -149,7 +149,7 @@ fn an_active_tenant_is_not_provisioned_again() {
 }
 
 #[test]
-fn suspension_and_maintenance() {
+fn suspension_and_maintenance_begin_and_end() {
     let mut given = given(&active());
     assert_eq!(given.when(Command::Resume), Err(Rejection::State(TenantState::Active)));
     given.record(TenantEvent::MaintenanceStarted {});
@@ -200,7 +200,7 @@ fn a_deleted_tenant_is_restored_as_it_was() {
 }
 
 #[test]
-fn what_is_being_provisioned_is_not_deleted() {
+fn a_tenant_in_provisioning_is_not_deleted() {
     assert_eq!(given(&[created()]).when(delete()), Err(Rejection::State(TenantState::Provisioning)));
 }
 
@@ -251,7 +251,7 @@ fn a_purged_tenant_is_a_tombstone() {
 }
 
 #[test]
-fn the_first_domain_is_primary_and_the_next_takes_its_place() {
+fn the_next_domain_replaces_a_removed_primary_one() {
     let mut given = given(&active());
     for name in ["a.example.com", "b.example.com"] {
         given.record(given.when(Command::RegisterDomain { domain: domain(name) }).unwrap().remove(0));
@@ -264,7 +264,7 @@ fn the_first_domain_is_primary_and_the_next_takes_its_place() {
 }
 
 #[test]
-fn any_domain_of_the_tenant_can_be_its_primary_one() {
+fn any_domain_of_the_tenant_can_become_primary() {
     let mut given = given(&active());
     for name in ["a.example.com", "b.example.com", "c.example.com"] {
         given.record(given.when(Command::RegisterDomain { domain: domain(name) }).unwrap().remove(0));
@@ -279,7 +279,7 @@ fn any_domain_of_the_tenant_can_be_its_primary_one() {
 }
 
 #[test]
-fn wishes_that_change_nothing_append_nothing() {
+fn a_command_that_changes_nothing_appends_nothing() {
     let given = given(&active());
     assert_eq!(given.when(Command::Rename { tenant_name: "Acme".into() }), Ok(vec![]));
     assert_eq!(given.when(Command::ChangePlan { plan_type: "basic".into() }), Ok(vec![]));
@@ -290,7 +290,7 @@ fn wishes_that_change_nothing_append_nothing() {
 }
 
 #[test]
-fn members_do_not_touch_the_state() {
+fn members_do_not_change_the_state() {
     let mut given = given(&active());
     let before = given.tenant().clone();
     let user_id: UserId = "u1".parse().unwrap();
@@ -304,7 +304,7 @@ fn members_do_not_touch_the_state() {
 }
 
 #[test]
-fn the_snapshot_is_the_public_tenant() {
+fn a_snapshot_serialises_as_the_public_tenant() {
     let json = serde_json::to_value(given(&active()).tenant()).unwrap();
     assert_eq!(
         json,

@@ -1,4 +1,4 @@
-//! Users, who live in the system database and may belong to several tenants, and their role in each.
+//! [`UserId`] and [`Role`]: users are in the system database, and may have a role in several tenants.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 #[schema(min_length = 1, max_length = 36, pattern = "^[!-~]{1,36}$")]
 pub struct UserId(String);
 
-/// Not 1 to 36 printable ASCII characters.
+/// The text does not have 1 to 36 printable ASCII characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a user id has 1 to 36 printable ASCII characters")]
 pub struct InvalidUserId;
@@ -22,7 +22,7 @@ impl UserId {
         &self.0
     }
 
-    /// A new id: a UUID, as the legacy system makes them.
+    /// A new id: a UUID in the form of the legacy application.
     pub fn generate() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
     }
@@ -62,15 +62,15 @@ impl fmt::Display for UserId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sees and changes everything of the tenant.
+    /// An admin sees and changes everything of the tenant.
     Admin,
-    /// Sees and changes what is their own.
+    /// A user sees and changes its own data.
     User,
-    /// Sees everything of the tenant, changes nothing.
+    /// A viewer sees everything of the tenant and changes nothing.
     Viewer,
 }
 
-/// Not `admin`, `user` or `viewer`.
+/// The text is not `admin`, `user` or `viewer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a role is admin, user or viewer")]
 pub struct UnknownRole;
@@ -85,7 +85,7 @@ impl Role {
         }
     }
 
-    /// Whether rows of other users of the tenant may be read.
+    /// Whether the role may read rows of other users of the tenant.
     pub fn sees_all(self) -> bool {
         matches!(self, Self::Admin | Self::Viewer)
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_ids_are_bounded_text() {
+    fn a_user_id_has_1_to_36_printable_characters() {
         assert!("u0001-1".parse::<UserId>().is_ok());
         assert!(UserId::generate().as_str().parse::<UserId>().is_ok());
         for bad in ["", "a b", "a\n", "ü", &"x".repeat(37)] {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_round_trip() {
+    fn a_role_reads_back_from_its_word() {
         for role in [Role::Admin, Role::User, Role::Viewer] {
             assert_eq!(role.as_str().parse(), Ok(role));
         }

@@ -1,4 +1,4 @@
-//! Reading what a client sent, within its limits of size and time; every refusal names the field.
+//! Reads the body, query and path of a request, within limits of size and time. Every refusal names the field.
 
 use super::{ApiError, Code};
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
@@ -14,10 +14,10 @@ use std::time::Duration;
 /// Largest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Bytes beyond it that are read and thrown away.
+/// The most bytes of a body that is too large that are read and discarded.
 const MAX_DISCARDED: usize = 4 << 20;
 
-/// A JSON body. Unknown fields are for the type to refuse (`deny_unknown_fields`).
+/// The extractor of a JSON body. The type decides whether unknown fields are refused (`deny_unknown_fields`).
 pub struct ApiJson<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
@@ -33,12 +33,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     }
 }
 
-/// The body did not come within its time.
+/// The body did not arrive in time.
 #[derive(Debug, thiserror::Error)]
-#[error("the body did not come in time")]
+#[error("the body did not arrive in time")]
 struct TooSlow;
 
-/// `body`, which fails when it has not come whole within `limit` from now.
+/// A body that fails if it has not arrived completely within `limit` from now.
 pub(super) fn bounded(body: Body, limit: Duration) -> Body {
     if body.is_end_stream() {
         return body;
@@ -50,7 +50,10 @@ pub(super) fn bounded(body: Body, limit: Duration) -> Body {
     }))
 }
 
-/// A whole body: 413 when it is larger than [`MAX_BODY`], 408 when it came too slowly, 400 when it is broken.
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 if it is larger than [`MAX_BODY`], 408 if it arrives too slowly, 400 if it is broken.
 pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     let (mut data, mut read) = (body.into_data_stream(), Vec::new());
     while let Some(chunk) = data.next().await {
@@ -64,7 +67,8 @@ pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     Ok(read.into())
 }
 
-/// Gets a body that is too large out of the way, if the client is about to send it and it is not beyond all measure.
+/// Reads and discards a body that is too large, unless the client waits for permission to send it, or it is larger than
+/// [`MAX_DISCARDED`].
 pub(super) async fn refuse_body(request: Request) {
     let asks_first = request.headers().contains_key(header::EXPECT);
     if !asks_first && length(request.headers()).is_some_and(|length| length <= MAX_DISCARDED as u64) {
@@ -72,8 +76,8 @@ pub(super) async fn refuse_body(request: Request) {
     }
 }
 
-/// Reads on for nothing, up to a bound: a client that is still sending would not see its answer, because unread bytes make
-/// the system reset the connection.
+/// Reads and discards the rest of a body, up to [`MAX_DISCARDED`]. Unread bytes would make the system reset the
+/// connection, and a client that is still sending would not see its answer.
 async fn discard(mut data: BodyDataStream) {
     let mut read = 0;
     while let Some(Ok(chunk)) = data.next().await {
@@ -95,7 +99,7 @@ fn is_too_slow(error: &axum::Error) -> bool {
     false
 }
 
-/// Whether the headers announce a body that is larger than [`MAX_BODY`].
+/// Whether the headers announce a body larger than [`MAX_BODY`].
 pub(super) fn announces_too_much(headers: &HeaderMap) -> bool {
     length(headers).is_some_and(|length| length > MAX_BODY as u64)
 }
@@ -111,6 +115,9 @@ pub fn is_json(kind: &HeaderValue) -> bool {
 }
 
 /// The header `Idempotency-Key`, if the request has one.
+///
+/// # Errors
+/// 422 if it is not 1 to 255 printable ASCII characters.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().unwrap_or_default();
@@ -121,8 +128,11 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
     }
 }
 
-/// A JSON text as `T`, or `invalid_body` with the path of the field that is wrong. Never a list: serde would take one for the
-/// fields in the order in which they are declared, which is nobody's contract.
+/// Parses a JSON text.
+///
+/// # Errors
+/// 422 `invalid_body` with the path of the wrong field. A list is always refused: serde would take its items for the
+/// fields in the order of their declaration, and the contract does not promise that order.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::invalid("body", "body", "a JSON object is expected, not a list"));
@@ -137,7 +147,7 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// A query string.
+/// The extractor of a query string.
 pub struct ApiQuery<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
@@ -150,7 +160,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
     }
 }
 
-/// The parts of a path. What is not UTF-8 once decoded is `bad_request`.
+/// The extractor of the parts of a path. A path that is not UTF-8 after decoding is refused with `bad_request`.
 pub struct ApiPath<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for ApiPath<T> {
@@ -174,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named() {
+    fn a_refused_body_names_its_field() {
         let field = |text: &str| format!("{:?}", parse_json::<Body>(text.as_bytes()).unwrap_err());
         assert!(field(r#"{"name": 3}"#).contains(r#""field": String("name")"#));
         assert!(field(r#"{"name": "x", "extra": 1}"#).contains("extra"));

@@ -1,6 +1,6 @@
-//! The outermost layer of both APIs: gives every request an id, measures it, writes errors in the caller's language,
-//! and turns a panic into a 500. What a library refuses in its own words (a path that is no UTF-8) becomes an error of the
-//! contract here, so there is no other.
+//! The outermost layer of both APIs. It gives every request an id, measures it, writes errors in the caller's language,
+//! and turns a panic into a 500. If a library refuses a request in its own words (because a path is not UTF-8), this
+//! layer turns that into an error of the contract, so clients see no other errors.
 
 use super::body::{announces_too_much, refuse_body};
 use super::{ApiError, Code, Language};
@@ -31,7 +31,7 @@ impl RequestId {
     }
 }
 
-/// See the module.
+/// The outermost layer: see the module for what it does.
 pub async fn edge(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = RequestId::of(&request);
@@ -76,12 +76,12 @@ pub async fn edge(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Whose request it is: told by whoever finds it out, for the metrics of tenants.
+/// The tenant of a request, for the metrics of tenants. The handler that finds the tenant sets it.
 #[derive(Clone, Debug, Default)]
 pub struct OfTenant(Arc<OnceLock<String>>);
 
 impl OfTenant {
-    /// The request is for this tenant.
+    /// Sets the tenant of the request.
     pub fn tell(&self, tenant_id: &str) {
         let _ = self.0.set(names::tenants::label(tenant_id));
     }
@@ -99,7 +99,7 @@ impl OfTenant {
     }
 }
 
-/// Counts a request in, and out when it ends, however it ends.
+/// Counts a request that is being answered, until it is dropped.
 struct InFlight;
 
 impl InFlight {
@@ -115,7 +115,7 @@ impl Drop for InFlight {
     }
 }
 
-/// What a refusal means that is no error of ours: its text is for developers.
+/// The error of the contract for a response that a library has refused in its own words.
 fn of_a_library(response: &Response) -> Option<ApiError> {
     let text =
         response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
@@ -135,7 +135,7 @@ fn of_a_library(response: &Response) -> Option<ApiError> {
 }
 
 fn measure(method: &axum::http::Method, route: Option<&MatchedPath>, response: &Response, began: Instant) {
-    // Unknown paths and methods share one label each: labels must stay few.
+    // Unknown paths and unknown methods share one label each, so that the number of labels stays small.
     let route = route.map_or_else(|| "unmatched".into(), |route| route.as_str().to_owned());
     let method = match method.as_str() {
         "GET" => "GET",

@@ -1,8 +1,8 @@
 //! The error contract: `{"error": code, "message": text, "request_id": id, ...}`.
 //!
-//! Codes are a closed list; the messages of a code are the same everywhere. What a handler may add is the name of a
-//! field, a detail that is ours (never a database's own words), and members that the contract names. The cause of an
-//! internal error is logged here, once, and not told to the client.
+//! The codes are a closed list, and a code has the same message everywhere. A handler may add the name of a field, a
+//! detail in our own words (never a database's), and members that the contract names. The cause of an internal error is
+//! logged here, once, and not shown to the client.
 
 use super::Language;
 use crate::error::chain;
@@ -40,7 +40,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The sentence for people.
+            /// The message for the user.
             pub fn message(self, language: Language) -> &'static str {
                 match (self, language) {
                     $((Self::$name, Language::English) => $english, (Self::$name, Language::Chinese) => $chinese,)*
@@ -91,7 +91,7 @@ codes! {
     Unavailable 503 "unavailable" "The service can not answer right now; try again" "服务暂不可用，请重试";
 }
 
-/// An error on its way to a client. The outermost layer ([`super::edge`]) writes it in the client's language.
+/// An error for a client. The outermost layer ([`super::edge`]) writes it in the client's language.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     code: Code,
@@ -115,18 +115,18 @@ impl From<sqlx::Error> for ApiError {
 }
 
 impl ApiError {
-    /// `invalid_<what>`, 422: `field` is the name as the client sent it, `detail` says what is wrong with it.
+    /// 422 `invalid_<what>`. `field` is the name that the client used, and `detail` says what is wrong.
     pub fn invalid(what: &'static str, field: &str, detail: impl Display) -> Self {
         Self::from(Code::Invalid(what)).with("field", field).with("detail", detail.to_string())
     }
 
-    /// 500. The cause is logged, the client learns nothing of it.
+    /// 500. The cause is logged and not shown to the client.
     pub fn internal(cause: &dyn std::error::Error) -> Self {
         tracing::error!(cause = %chain(cause), "a request failed");
         Code::Internal.into()
     }
 
-    /// What a failure of a database means: 503 when it is away or busy, else 500. Logged.
+    /// The answer when a database failed: 503 if it could not be reached or was busy, else 500. The cause is logged.
     pub fn database(cause: &sqlx::Error) -> Self {
         if crate::database::is_unreachable(cause) || crate::database::is_contention(cause) {
             tracing::warn!(cause = %chain(cause), "a database did not answer");
@@ -148,7 +148,6 @@ impl ApiError {
         self
     }
 
-    /// Its code.
     pub fn code(&self) -> Code {
         self.code
     }
@@ -158,12 +157,12 @@ impl ApiError {
         self.members.get(name)
     }
 
-    /// `Retry-After`, in seconds.
+    /// `Retry-After` in seconds, if set.
     pub fn seconds_to_retry(&self) -> Option<u32> {
         self.retry_after
     }
 
-    /// The answer as a client reads it.
+    /// The response for a client.
     pub fn render(self, language: Language, request_id: &str) -> Response {
         let mut body = Map::new();
         body.insert("error".into(), self.code.name().into());
@@ -195,7 +194,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn codes_are_unique_and_have_both_languages() {
+    fn every_code_is_unique_and_has_both_languages() {
         let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_503_and_429_says_when_to_try_again() {
+    fn every_503_and_429_has_a_retry_after_header() {
         for code in Code::ALL.iter().filter(|code| code.status() == 503 || code.status() == 429) {
             let response = ApiError::from(*code).render(Language::English, "r");
             assert!(response.headers().contains_key(header::RETRY_AFTER), "{code:?}");

@@ -1,4 +1,4 @@
-//! Which language a caller reads. Messages are English unless Chinese is preferred.
+//! The language of messages: English, unless the caller prefers Chinese.
 
 use axum::http::{HeaderMap, header};
 
@@ -13,7 +13,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The one of `Accept-Language` with the highest weight that we have.
+    /// The supported language with the highest weight in `Accept-Language`.
     pub fn of(headers: &HeaderMap) -> Self {
         let Some(header) = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()) else {
             return Self::English;

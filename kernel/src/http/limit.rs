@@ -1,8 +1,11 @@
-//! `limit`: how many rows a page of a list may have, the same in both APIs.
+//! The query parameter `limit`: how many rows a page of a list may have. Both APIs read it alike.
 
 use super::ApiError;
 
-/// A page's rows as asked: from 1 to `most`, `usual` when nothing is said. 422 `invalid_limit` otherwise.
+/// The number of rows of a page: from 1 to `most`, and `usual` if the client sends none.
+///
+/// # Errors
+/// 422 `invalid_limit` if it is anything else.
 pub fn parse_limit(text: Option<&str>, usual: u32, most: u32) -> Result<u32, ApiError> {
     match text.map(str::parse::<u32>) {
         None => Ok(usual),

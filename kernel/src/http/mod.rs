@@ -1,4 +1,5 @@
-//! What both APIs have in common: one error contract, request ids, limits, measurements.
+//! What both APIs share: the error contract ([`ApiError`]), request ids and measurements ([`fn@edge`]), limits on
+//! clients ([`serve`]), and the OpenAPI document ([`openapi`]).
 
 mod body;
 mod edge;

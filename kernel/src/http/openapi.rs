@@ -1,8 +1,8 @@
-//! The OpenAPI document of an API: made from the list of its routes, so that it cannot forget one.
+//! The OpenAPI document of an API. It is made from the list of routes, so it cannot omit one.
 //!
-//! Handlers say what is their own (`#[utoipa::path]`); what all operations share (token, request id, the codes that any
-//! of them may answer) is added here once. A handler names an error status by its codes,
-//! `(status = 409, description = "tenant_exists, domain_taken")`, and gets the shared error body with exactly those.
+//! Each handler describes what is its own (`#[utoipa::path]`). This module adds what all operations share: the token,
+//! the request id, and the codes that any of them may answer. A handler names the codes of an error status, `(status =
+//! 409, description = "tenant_exists, domain_taken")`, and gets the shared error body with exactly those codes.
 
 use super::{Code, Language};
 use axum::Router;
@@ -14,20 +14,20 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// What all operations of an API have in common.
 pub struct Api {
-    /// Its name.
+    /// The title of the document.
     pub title: &'static str,
-    /// What it is for; Markdown.
+    /// The description, in Markdown.
     pub about: &'static str,
-    /// The security schemes, by name: each alone is enough.
+    /// The security schemes by name. Each of them alone is enough.
     pub security: fn() -> Value,
-    /// Headers that operations with this method understand.
+    /// The headers that operations with this method understand.
     pub headers: fn(method: &str) -> Vec<Value>,
-    /// Codes that every operation with this method may answer, beside those that follow from its parts.
+    /// The codes that every operation with this method may answer, in addition to those that follow from its parts.
     pub codes: fn(method: &str) -> &'static [Code],
 }
 
 impl Api {
-    /// The whole document, from what the routes say of themselves.
+    /// The whole document, made from the descriptions of the routes.
     pub fn document(&self, routes: utoipa::openapi::OpenApi) -> Value {
         let mut document = serde_json::to_value(routes).expect("a document is made of maps with text keys");
         document["openapi"] = json!("3.1.0");
@@ -102,14 +102,14 @@ impl Api {
 fn error_schema() -> Value {
     json!({
         "type": "object",
-        "description": "Every error of the API. Some codes come with members of their own.",
+        "description": "Every error of the API. Some codes have further members.",
         "required": ["error", "message", "request_id"],
         "properties": {
-            "error": {"type": "string", "description": "The code; programs go by it."},
-            "message": {"type": "string", "description": "For people, in the language of Accept-Language."},
-            "request_id": {"type": "string", "description": "For the logs."},
-            "field": {"type": "string", "description": "What is not valid or not free, by the name the client gave it."},
-            "detail": {"type": "string", "description": "What is wrong with it."},
+            "error": {"type": "string", "description": "The error code, for programs."},
+            "message": {"type": "string", "description": "The message for the user, in the language of Accept-Language."},
+            "request_id": {"type": "string", "description": "The id of the request, which is in the logs."},
+            "field": {"type": "string", "description": "The wrong or unavailable field, by the client's name."},
+            "detail": {"type": "string", "description": "What is wrong with the field."},
         },
     })
 }
@@ -131,14 +131,16 @@ fn error_response(status: &str, codes: &BTreeSet<String>) -> Value {
     }
     let schema = json!({"allOf": [
         {"$ref": "#/components/schemas/Error"}, {"type": "object", "properties": {"error": {"enum": codes}}}]});
-    json!({"description": sentences.join("; "), "headers": headers, "content": {"application/json": {"schema": schema}}})
+    let content = json!({"application/json": {"schema": schema}});
+    json!({"description": sentences.join("; "), "headers": headers, "content": content})
 }
 
 fn request_id_header() -> Value {
-    json!({"description": "The request's id: the caller's own, or a new one.", "schema": {"type": "string"}})
+    json!({"description": "The id of the request: the caller's own, or a new one.", "schema": {"type": "string"}})
 }
 
-/// `/openapi.json`, and at `/docs` a page to read and try it, which loads nothing from anywhere else.
+/// The routes `/openapi.json`, and `/docs`: a page to read the document and try the API. It loads nothing from other
+/// servers.
 pub fn pages(document: Value) -> Router {
     const POLICY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -160,17 +162,18 @@ pub fn text(document: &Value) -> String {
     format!("{document:#}\n")
 }
 
-/// What keeps a document from being good: its `faults`, and that `committed` is another one, which `service` printed before.
+/// Why a document may not be committed: its `faults`, and that it differs from the `committed` one, which the command
+/// of `service` prints. Empty if it may.
 pub fn unfit(document: &Value, committed: &str, service: &str) -> Vec<String> {
     let mut all = faults(document);
     if text(document) != committed {
-        all.push(format!("write it anew: {service} openapi > deploy/openapi/{service}.json"));
+        all.push(format!("the committed document is old: {service} openapi > deploy/openapi/{service}.json"));
     }
     all
 }
 
-/// What is wrong with a document: codes nobody knows or that have another status, references to nothing, operations that
-/// say nothing. Empty for a good one.
+/// What is wrong with a document: unknown codes or codes with another status, dangling references, operations without a
+/// summary or with the name of another one.
 fn faults(document: &Value) -> Vec<String> {
     let (mut faults, mut names) = (Vec::new(), BTreeSet::new());
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
@@ -198,7 +201,7 @@ fn faults(document: &Value) -> Vec<String> {
     for part in text.split("\"$ref\":\"#").skip(1) {
         let pointer = part.split('"').next().unwrap_or_default();
         if document.pointer(pointer).is_none() {
-            faults.push(format!("{pointer} is referred to and is not there"));
+            faults.push(format!("the document refers to {pointer}, which does not exist"));
         }
     }
     faults

@@ -1,7 +1,7 @@
-//! [`TrustedProxies`]: whose word counts on who asks and for which host.
+//! [`TrustedProxies`]: the proxies whose `X-Forwarded-*` headers are believed.
 //!
-//! **Guarantee.** A client gains nothing by writing the headers itself: they count only from a configured address, and of the
-//! addresses in them only the nearest that is no proxy itself.
+//! **Guarantee.** A client gains nothing by writing these headers itself. They count only if they come from a
+//! configured address, and of the addresses in them only the nearest one that is not a proxy.
 
 use crate::process::config::{ConfigError, Settings, wrong};
 use axum::http::{HeaderMap, HeaderName};
@@ -20,7 +20,7 @@ impl TrustedProxies {
         Self::parse(&settings.get::<String>("TRUSTED_PROXIES")?)
     }
 
-    /// CIDR blocks or addresses, separated by commas.
+    /// Parses CIDR blocks or addresses, separated by commas.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let block = |text: &str| {
             text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map_err(|_| error).map(IpNet::from))
@@ -29,14 +29,14 @@ impl TrustedProxies {
         blocks.collect::<Result<_, _>>().map(Self).map_err(|error| wrong("TRUSTED_PROXIES", error))
     }
 
-    /// Whether the peer is one of them.
+    /// Whether the peer is a trusted proxy.
     pub fn contain(&self, peer: Option<SocketAddr>) -> bool {
         // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
         peer.is_some_and(|peer| self.0.iter().any(|block| block.contains(&peer.ip().to_canonical())))
     }
 
-    /// Who asks: the peer, or the one a trusted proxy names: of `X-Forwarded-For`, from the right, the first that is no trusted
-    /// proxy itself. What stands further left was written by anybody.
+    /// The address of the client: the peer, or the address that a trusted proxy names. In `X-Forwarded-For` this is the
+    /// first one from the right that is not a trusted proxy. Any client can write the addresses further left.
     pub fn client(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
         let mut client = peer?.ip().to_canonical();
         if !self.contain(peer) {
@@ -61,7 +61,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     #[test]
-    fn proxies_are_blocks_or_addresses() {
+    fn proxies_are_configured_as_blocks_or_addresses() {
         assert!(TrustedProxies::parse("").unwrap().0.is_empty());
         assert_eq!(TrustedProxies::parse("10.0.0.0/8,::1, fd00::/8,").unwrap().0.len(), 3);
         let error = TrustedProxies::parse("10.0.0.0/8, proxy.local").unwrap_err().to_string();
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_says_who_asks() {
+    fn only_a_trusted_proxy_names_the_client() {
         let trusted = TrustedProxies::parse("10.0.0.0/8").unwrap();
         let client = |peer: &str, forwarded: &[&'static str]| {
             let mut headers = HeaderMap::new();

@@ -1,14 +1,14 @@
-//! Serving HTTP to strangers: a connection costs little, and nobody keeps one for nothing.
+//! Serves HTTP to untrusted clients, within limits on what each of them may cost.
 //!
-//! **Guarantees.** At most [`HttpLimits::connections`] are open; further ones wait in the system's queue. A client has
-//! [`HttpLimits::header`] to send the head of a request (so an idle connection is closed after it too), then
-//! [`HttpLimits::body`] for its whole body, and takes something of the answer at least every [`HttpLimits::write`]; a head
-//! beyond [`MAX_HEAD`] is refused (431). When the process is asked to stop, idle connections close at once and busy ones
-//! after the answer they are at.
+//! **Guarantees.** At most [`HttpLimits::connections`] connections are open; further ones wait in the queue of the
+//! system. A client has [`HttpLimits::header`] to send the head of a request (an idle connection is closed after the
+//! same time), then [`HttpLimits::body`] for the whole body, and must take something of the answer at least every
+//! [`HttpLimits::write`]. A head larger than [`MAX_HEAD`] is refused (431). When the process is asked to stop, idle
+//! connections close at once, and busy ones after their current answer.
 //!
-//! **Design note.** `axum::serve` sets none of these limits and takes no setting for them, so this is its loop with them.
-//! What hyper does not bound (the bytes before it knows the version of HTTP, a client that reads nothing) is bounded on
-//! the stream below it, [`super::slow`].
+//! **Design note.** `axum::serve` sets none of these limits and has no option for them, so this module has the same
+//! loop with limits. hyper does not bound the bytes before it knows the version of HTTP, nor a client that reads
+//! nothing. The stream below it does ([`super::slow`]).
 
 use super::body::bounded;
 use super::slow::Watched;
@@ -32,41 +32,45 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-/// Largest head of a request, in bytes: as much as common proxies pass on.
+/// Largest head of a request, in bytes. Common proxies forward as much.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// Requests in work on one HTTP/2 connection.
+/// The most requests at work on one HTTP/2 connection.
 const STREAMS: u32 = 100;
 
-/// An HTTP/2 client that has gone silent is asked whether it is there, and has this long to answer.
+/// The server pings a silent HTTP/2 client after this time, and the client has the same time to answer.
 const PING: Duration = Duration::from_secs(20);
 
-/// Wait after a failure of the system to accept (no file descriptor is left): it does not pass by itself at once.
+/// Wait after the system could not accept a connection (because no file descriptor is left), since that does not pass
+/// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a client may cost.
+/// The limits on a client.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Longest time for the head of a request, and of an idle connection.
+    /// Longest time to send the head of a request, and longest time that a connection is idle.
     pub header: Duration,
-    /// Longest time for a body.
+    /// Longest time to send a body.
     pub body: Duration,
-    /// Longest time in which a client takes nothing of an answer.
+    /// Longest time in which a client takes nothing of its answer.
     pub write: Duration,
-    /// Open connections.
+    /// The most open connections.
     pub connections: usize,
 }
 
 impl HttpLimits {
-    /// Reads them; names the first that is wrong.
+    /// Reads the settings `HTTP_*`.
+    ///
+    /// # Errors
+    /// Names the first setting that is wrong.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let seconds = |name| match settings.seconds(name)? {
-            Duration::ZERO => Err(wrong(name, "at least 1 second")),
+            Duration::ZERO => Err(wrong(name, "it must be at least 1 second")),
             limit => Ok(limit),
         };
         let connections = match settings.get("HTTP_CONNECTIONS")? {
             count @ 1..=Semaphore::MAX_PERMITS => count,
-            _ => return Err(wrong("HTTP_CONNECTIONS", "at least 1")),
+            _ => return Err(wrong("HTTP_CONNECTIONS", "it must be at least 1")),
         };
         Ok(Self {
             header: seconds("HTTP_HEADER_TIMEOUT")?,
@@ -77,10 +81,10 @@ impl HttpLimits {
     }
 }
 
-/// Serves `router` until the process is asked to stop. Then requests and tasks have `deadline` at most to end.
+/// Serves `router` until the process is asked to stop. Then requests and tasks have time until `deadline` to end.
 ///
 /// # Errors
-/// When the server itself ends by a fault.
+/// If the server's own task panics.
 pub async fn serve(
     shutdown: &Shutdown,
     listener: TcpListener,
@@ -92,7 +96,8 @@ pub async fn serve(
     let mut server = tokio::spawn(accept(listener, router, limits, shutdown.clone()));
     health.set_ready(true);
     tokio::select! {
-        // The request to stop also ends an idle server at once. Polled in any other order, that would skip the drain.
+        // The request to stop also ends an idle server at once. In any other order of polling, that would skip the
+        // drain.
         biased;
         () = shutdown.leaving() => health.set_ready(false),
         ended = &mut server => return ended.map_err(std::io::Error::other),
@@ -108,7 +113,7 @@ pub async fn serve(
     });
     if drained.await.is_err() {
         tracing::warn!(
-            "the deadline passed while work was still going on; that work is repeatable and will be repeated"
+            "the deadline passed while work was still running; the work is repeatable and will be repeated"
         );
     }
     tracing::info!("stopped");
@@ -128,10 +133,10 @@ async fn accept(listener: TcpListener, router: Router, limits: HttpLimits, shutd
         let accepted = tokio::select! { () = shutdown.requested() => break, accepted = listener.accept() => accepted };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            // Of the client, not of ours.
+            // The client caused the error.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => continue,
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
+                tracing::error!(%error, "the server cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -163,7 +168,7 @@ fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
     builder
 }
 
-/// One connection, to its end.
+/// Serves one connection until it ends.
 async fn one(
     builder: &Builder<TokioExecutor>,
     stream: TcpStream,
@@ -172,7 +177,7 @@ async fn one(
     limits: HttpLimits,
     shutdown: &Shutdown,
 ) {
-    // Answers are written whole; waiting for more of them would only delay.
+    // Answers are written as a whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let began = Arc::new(AtomicBool::new(false));
     let watched = Watched::new(stream, Arc::clone(&began), limits.header, limits.write);

@@ -1,4 +1,4 @@
-//! Clients that are slow, huge or silent, over real sockets.
+//! Tests with clients that are slow, send too much or stay silent, over real sockets.
 
 use super::*;
 use crate::http::{ApiError, edge, read_body};
@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Of every kind; a client that is cut later than [`CUT`] was not cut by it.
+/// The value of every limit. A client that is cut after [`CUT`] only was not cut by the limit.
 const LIMIT: Duration = Duration::from_millis(300);
 const CUT: Duration = Duration::from_secs(20);
 
-/// More than the buffers of both ends hold together.
+/// More than the buffers of both ends can hold.
 const LARGE: usize = 64 << 20;
 
 fn app() -> Router {
@@ -46,14 +46,14 @@ async fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// All that comes until the other end closes.
+/// Reads until the other end closes.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(CUT, stream.read_to_end(&mut bytes)).await.expect("the connection is cut");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Sends bytes of `text` for ever, slowly, until the other end closes; what it said before.
+/// Sends the bytes of `text` again and again, slowly, until the other end closes. Returns what that end sent.
 async fn trickle(stream: TcpStream, text: &'static str) -> String {
     let (mut read, mut write) = stream.into_split();
     let writer = tokio::spawn(async move {
@@ -71,9 +71,9 @@ async fn trickle(stream: TcpStream, text: &'static str) -> String {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_cuts_the_connection() {
+async fn a_connection_without_a_complete_head_is_cut() {
     let (address, ..) = start(100).await;
-    // Silent, in the middle of finding out the version, in the middle of a head, and after an answer.
+    // A client that is silent from the start, stops before the version is known, or stops in the middle of a head.
     for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nHost: a\r\nX-"] {
         assert_eq!(rest(&mut connect(address, begun.as_bytes()).await).await, "", "{begun:?}");
     }
@@ -84,7 +84,7 @@ async fn a_head_that_does_not_come_cuts_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_is_answered_408_and_the_connection_cut() {
+async fn a_body_that_arrives_too_slowly_is_answered_408() {
     let (address, ..) = start(100).await;
     let head = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
     let said = trickle(connect(address, head).await, "x").await;
@@ -92,7 +92,7 @@ async fn a_body_that_trickles_is_answered_408_and_the_connection_cut() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused() {
+async fn a_head_or_body_that_is_too_large_is_refused() {
     let (address, ..) = start(100).await;
     let bomb = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Bomb: {}\r\n\r\n", "x".repeat(MAX_HEAD));
     let said = rest(&mut connect(address, bomb.as_bytes()).await).await;
@@ -100,15 +100,15 @@ async fn what_is_too_large_is_refused() {
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(200));
     let said = rest(&mut connect(address, many.as_bytes()).await).await;
     assert!(said.starts_with("HTTP/1.1 431"), "{said}");
-    // Told by its length, also where nobody reads a body, sent or not; and counted where it is not told.
+    // A body that announces its length is refused even if no handler reads it. A body without a length is counted.
     for path in ["/body", "/"] {
         for (length, sent) in [(200_000, 200_000), (100_000_000, 0), (100_000_000, 10_000_000)] {
             let mut announced = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
             announced.extend(std::iter::repeat_n('x', sent));
             let said = rest(&mut connect(address, announced.as_bytes()).await).await;
-            // Who goes on sending beyond all measure may not get to see the answer.
-            let told = said.starts_with("HTTP/1.1 413") && said.contains(r#""error":"too_large""#);
-            assert!(told || (sent == 10_000_000 && said.is_empty()), "{path} {length} {sent}: {said}");
+            // A client that continues to send far too much may not see the answer.
+            let refused = said.starts_with("HTTP/1.1 413") && said.contains(r#""error":"too_large""#);
+            assert!(refused || (sent == 10_000_000 && said.is_empty()), "{path} {length} {sent}: {said}");
         }
     }
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
@@ -122,7 +122,7 @@ async fn what_is_too_large_is_refused() {
 async fn a_client_that_reads_nothing_is_cut() {
     let (address, ..) = start(1).await;
     let mut deaf = connect(address, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    // There is room for one connection, so the next one is served when the deaf one is cut.
+    // There is room for one connection only, so the second client is served once the first one is cut.
     let said = tokio::time::timeout(CUT, async {
         rest(&mut connect(address, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await).await
     });
@@ -133,7 +133,7 @@ async fn a_client_that_reads_nothing_is_cut() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_text_gets_an_error_of_the_contract() {
+async fn a_path_that_is_not_utf_8_gets_a_contract_error() {
     let (address, ..) = start(100).await;
     let close = "Host: a\r\nConnection: close\r\n\r\n";
     let said = rest(&mut connect(address, format!("GET /name/%ff%fe HTTP/1.1\r\n{close}").as_bytes()).await).await;
@@ -144,7 +144,7 @@ async fn a_path_that_is_no_text_gets_an_error_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_answers_what_it_is_at_and_closes_what_is_idle() {
+async fn a_stopping_server_finishes_answers_and_closes_idle_ones() {
     let (address, shutdown, server) = start(100).await;
     let mut idle = connect(address, b"").await;
     let mut busy = connect(address, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -159,7 +159,7 @@ async fn a_stopping_server_answers_what_it_is_at_and_closes_what_is_idle() {
 }
 
 #[test]
-fn a_wrong_limit_is_named() {
+fn a_wrong_limit_names_its_setting() {
     for (name, value) in [("HTTP_HEADER_TIMEOUT", "0"), ("HTTP_CONNECTIONS", "0"), ("HTTP_BODY_TIMEOUT", "soon")] {
         let settings = Settings::from_pairs([(name.to_owned(), value.to_owned())]);
         assert!(HttpLimits::from_settings(&settings).unwrap_err().to_string().contains(name));

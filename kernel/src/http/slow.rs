@@ -1,4 +1,4 @@
-//! [`Watched`]: a stream whose other end is cut when it does nothing.
+//! [`Watched`]: a stream that fails if its other end sends or takes nothing for too long.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -10,18 +10,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails when nothing has `begun` within a time of the start, and when the other end takes nothing for a time.
+/// Fails if no request has begun within a time from the start, and if the other end takes nothing of an answer for a
+/// time.
 pub(super) struct Watched<S> {
     stream: S,
     begun: Arc<AtomicBool>,
     until_begun: Pin<Box<Sleep>>,
     write_limit: Duration,
-    /// Runs while the other end takes nothing.
+    /// The timer that runs while the other end takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
-    /// The time for the beginning runs from now.
+    /// `begin_limit` counts from now.
     pub(super) fn new(stream: S, begun: Arc<AtomicBool>, begin_limit: Duration, write_limit: Duration) -> Self {
         Self { stream, begun, until_begun: Box::pin(sleep(begin_limit)), write_limit, stalled: None }
     }

@@ -1,6 +1,7 @@
-//! Settings: the environment over the documented defaults of `deploy/defaults.env`, each parsed once at start.
+//! Settings: the environment, and for what it does not set the documented defaults of `deploy/defaults.env`. A process
+//! parses each setting once at its start.
 //!
-//! A missing or wrong setting stops the process with its name; the value is not shown, it may be a secret.
+//! If a setting is missing or wrong, the process stops and names it. It never shows the value, which may be a secret.
 
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -12,28 +13,28 @@ use std::time::Duration;
 /// The documented defaults, as compiled in.
 pub const DEFAULTS: &str = include_str!("../../../deploy/defaults.env");
 
-/// Why the settings are not usable. Always names the setting.
+/// Why a setting is not usable. The message always names the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A required setting is not there.
+    /// A required setting is missing.
     #[error("the setting {0} is missing (or give {0}_FILE, the path of a file that holds it)")]
     Missing(String),
-    /// A setting does not have the form it needs.
+    /// A setting does not have the required form.
     #[error("the setting {name} is wrong: {reason}")]
     Wrong {
-        /// Which one.
+        /// The setting.
         name: String,
-        /// What form it needs.
+        /// What is wrong, or what form is required.
         reason: String,
     },
     /// `NAME_FILE` names a file that cannot be read.
     #[error("the file of the setting {name}_FILE cannot be read: {path}")]
     File {
-        /// Which one.
+        /// The setting, without `_FILE`.
         name: String,
-        /// The path given.
+        /// The path in `NAME_FILE`.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         source: std::io::Error,
     },
@@ -57,7 +58,7 @@ impl Settings {
         Self { values }
     }
 
-    /// A setting of any type with a parser; its error becomes the reason.
+    /// A required setting of any type that can be parsed. The parser's error becomes the reason.
     pub fn get<T: FromStr>(&self, name: &str) -> Result<T, ConfigError>
     where
         T::Err: Display,
@@ -81,10 +82,10 @@ impl Settings {
         Ok(self.text(name)?.filter(|text| !text.is_empty()).map(SecretString::from))
     }
 
-    /// Settings whose names begin with `prefix`, by what follows it. `_FILE` variants are resolved.
+    /// The settings whose names begin with `prefix`, by the rest of the name. `NAME_FILE` variants are read.
     pub fn secrets_by_suffix(&self, prefix: &str) -> Result<BTreeMap<String, SecretString>, ConfigError> {
         let mut found = BTreeMap::new();
-        // What is only "FILE" names the file of the setting without a suffix.
+        // `<prefix>FILE` is the file of the setting without a suffix.
         let suffixes =
             self.values.keys().filter_map(|name| name.strip_prefix(prefix)).filter(|suffix| *suffix != "FILE");
         for suffix in suffixes.map(|suffix| suffix.strip_suffix("_FILE").unwrap_or(suffix)) {
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn further_servers_are_found_by_their_suffix() {
+    fn settings_are_found_by_their_suffix() {
         let of_main = ("TENANT_DB_ADMIN_URL_FILE", "/run/secrets/main");
         let settings = settings(&[("TENANT_DB_ADMIN_URL_EU2", "x"), ("TENANT_DB_ADMIN_URL_US", ""), of_main]);
         let found = settings.secrets_by_suffix("TENANT_DB_ADMIN_URL_").unwrap();

@@ -1,13 +1,14 @@
-//! Where tests interrupt the process: `FAILPOINTS=name=action,name=action`.
+//! Points at which tests interrupt the process: `FAILPOINTS=name=action,name=action`.
 //!
-//! Actions: `kill` (SIGKILL to this process, at exactly this point), `error` (the step reports an error, where the caller
-//! asks for it with [`fails`]), `hang` (wait for ever), `hold:PATH` (wait while the file is there), `slow:MS`. Debug builds
-//! only: in a release build every point is an empty function, and the variable is not read.
+//! The actions are `kill` (SIGKILL to this process, at exactly this point), `error` (the step reports an error, if the
+//! caller checks [`fails`]), `hang` (wait for ever), `hold:PATH` (wait while the file exists) and `slow:MS` (wait that
+//! many milliseconds). They exist in debug builds only. In a release build every point is an empty function, and the
+//! variable is not read.
 //!
-//! `NEWER_TENANT_MIGRATIONS=/directory` makes a process one of a newer version, whose tenant migrations are those files too. Debug
-//! builds only, likewise.
+//! `NEWER_TENANT_MIGRATIONS=/directory` makes a process behave like one of a newer version: the files in that directory
+//! count as tenant migrations too. It also exists in debug builds only.
 
-/// Passes the point named `name`; acts if the environment says so.
+/// Passes the point `name`, and performs the action that `FAILPOINTS` sets for it.
 #[cfg(debug_assertions)]
 pub async fn hit(name: &str) {
     match configured::action(name).as_deref() {
@@ -30,7 +31,7 @@ pub async fn hit(name: &str) {
     }
 }
 
-/// Whether the point named `name` is set to `error`.
+/// Whether `FAILPOINTS` sets the point `name` to `error`.
 #[cfg(debug_assertions)]
 pub fn fails(name: &str) -> bool {
     configured::action(name).as_deref() == Some("error")
@@ -51,7 +52,7 @@ mod configured {
     }
 }
 
-/// The tenant migrations of a newer version, as tests have planted them: files such as `0002_what_it_does.sql`.
+/// The tenant migrations of a newer version, which tests have placed in a directory as `0002_what_it_does.sql`.
 #[cfg(debug_assertions)]
 pub fn tenant_migrations() -> Vec<sqlx::migrate::Migration> {
     use sqlx::migrate::{Migration, MigrationType};
@@ -68,18 +69,18 @@ pub fn tenant_migrations() -> Vec<sqlx::migrate::Migration> {
     paths.iter().map(|path| migration(path).expect("NUMBER_NAME.sql")).collect()
 }
 
-/// None, in a release build.
+/// Empty in a release build.
 #[cfg(not(debug_assertions))]
 pub fn tenant_migrations() -> [sqlx::migrate::Migration; 0] {
     []
 }
 
-/// Nothing, in a release build.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub async fn hit(_name: &str) {}
 
-/// Never, in a release build.
+/// Always false in a release build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn fails(_name: &str) -> bool {

@@ -1,8 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics`, the same in every process.
 //!
-//! *Live* means that the process answers at all. *Ready* means that it should get work: it has started, is not stopping,
-//! and none of its required parts is down. A part that is down but can be done without (the broker: everything polls)
-//! is told as degraded and keeps the process ready.
+//! A process is *live* if it answers at all. It is *ready* for work if it has started, is not stopping, and none of its
+//! required parts is down. A part that fails but is not required (the broker, because everything also polls) is
+//! reported as degraded, and the process stays ready.
 
 use crate::process::telemetry::names;
 use anyhow::{Context, ensure};
@@ -22,48 +22,48 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// How one part of the process is.
+/// The state of one part of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase", tag = "status", content = "reason")]
 pub enum Part {
-    /// Works.
+    /// The part works.
     Healthy,
-    /// Does not work; the process does its main job without it.
+    /// The part does not work, but the process can do its main work without it.
     Degraded(String),
-    /// Does not work, and the process cannot do its job without it.
+    /// The part does not work, and the process cannot do its work without it.
     Down(String),
 }
 
-/// What a process tells of itself. Clones share the state.
+/// The health of a process. Clones share the state.
 #[derive(Clone)]
 pub struct Health {
-    state: Arc<Mutex<Told>>,
+    state: Arc<Mutex<Report>>,
     metrics: PrometheusHandle,
 }
 
-/// What a process tells of itself.
+/// The health that a process reports.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[schema(as = Readiness)]
-struct Told {
-    /// Started, and not stopping.
+struct Report {
+    /// Whether the process has started and is not stopping.
     ready: bool,
-    /// What it consists of and depends on.
+    /// The state of each part, and of each server that the process depends on.
     #[schema(value_type = BTreeMap<String, Part>)]
     parts: BTreeMap<&'static str, Part>,
 }
 
 impl Health {
-    /// Not ready, with nothing known.
+    /// A process that is not ready and has reported no parts.
     pub fn new(metrics: PrometheusHandle) -> Self {
         Self { state: Arc::default(), metrics }
     }
 
-    /// Ready to get work (after the start), or not any more (before the end).
+    /// Sets whether the process is ready: true after its start, false when it begins to stop.
     pub fn set_ready(&self, ready: bool) {
         self.lock().ready = ready;
     }
 
-    /// Tells how a part is. Logs the change, once.
+    /// Reports the state of a part. Logs every change once.
     pub fn tell(&self, part: &'static str, now: Part) {
         let before = self.lock().parts.insert(part, now.clone());
         metrics::gauge!(names::COMPONENT_HEALTHY, "component" => part).set(u8::from(now == Part::Healthy));
@@ -72,24 +72,24 @@ impl Health {
                 Part::Healthy if before.is_none() => {}
                 Part::Healthy => tracing::info!(part, "works again"),
                 Part::Degraded(reason) => {
-                    tracing::warn!(part, reason, "does not work; going on without it")
+                    tracing::warn!(part, reason, "does not work; the process continues without it")
                 }
                 Part::Down(reason) => tracing::error!(part, reason, "does not work"),
             }
         }
     }
 
-    /// How every part is, as JSON.
+    /// The state of every part, as JSON.
     pub fn parts(&self) -> serde_json::Value {
         serde_json::json!(self.lock().parts)
     }
 
-    /// The three routes.
+    /// The routes `/livez`, `/readyz` and `/metrics`.
     pub fn routes(&self) -> Router {
         api().with_state(self.clone()).into()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Report> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,8 +97,11 @@ impl Health {
 /// Longest wait for an answer of [`ask`].
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks the process that listens on `address`, on this machine, whether it is ready; the error says what it answered. For health
-/// checks of containers, which have no other program in them.
+/// Asks the process that listens on `address` on this machine whether it is ready. This serves health checks of
+/// containers, which contain no other program.
+///
+/// # Errors
+/// If the process does not answer, or is not ready; the error contains its answer.
 pub async fn ask(mut address: SocketAddr) -> anyhow::Result<()> {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -113,39 +116,40 @@ pub async fn ask(mut address: SocketAddr) -> anyhow::Result<()> {
     let answer = tokio::time::timeout(ASK_TIMEOUT, asking)
         .await
         .map_err(|_| anyhow::anyhow!("{address} does not answer within {} s", ASK_TIMEOUT.as_secs()))?
-        .with_context(|| format!("{address} cannot be asked"))?;
+        .with_context(|| format!("{address} cannot be reached"))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    ensure!(answer.split(' ').nth(1) == Some("200"), "not ready: {body}");
+    ensure!(answer.split(' ').nth(1) == Some("200"), "{address} is not ready: {body}");
     Ok(())
 }
 
-/// The three routes, with what an API's document says of them.
+/// The routes with their OpenAPI descriptions.
 pub fn api() -> OpenApiRouter<Health> {
     OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(render_metrics))
 }
 
-/// That the process answers.
+/// The process answers.
 #[derive(Serialize, ToSchema)]
 struct Alive {
-    /// `live`.
+    /// Always `live`.
     status: &'static str,
 }
 
-/// Is the process alive?
-#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses((status = 200, description = "It is", body = Alive)))]
+/// Whether the process is alive.
+#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses(
+    (status = 200, description = "The process is alive", body = Alive)))]
 async fn livez() -> Json<Alive> {
     Json(Alive { status: "live" })
 }
 
-/// Should the process get work?
+/// Whether the process is ready for work.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
-    (status = 200, description = "It should", body = Told),
-    (status = 503, description = "It should not: it starts or stops, or a part it needs is down", body = Told)))]
+    (status = 200, description = "The process is ready", body = Report),
+    (status = 503, description = "The process is starting or stopping, or a part that it needs is down", body = Report)))]
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
-    let told = health.lock().clone();
-    let ready = told.ready && !told.parts.values().any(|part| matches!(part, Part::Down(_)));
+    let report = health.lock().clone();
+    let ready = report.ready && !report.parts.values().any(|part| matches!(part, Part::Down(_)));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(told))
+    (status, Json(report))
 }
 
 /// Measurements, in the text format of Prometheus.

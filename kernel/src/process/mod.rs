@@ -1,5 +1,5 @@
-//! What every process has: settings, health, telemetry, an orderly end, waits between retries, and the points at which
-//! tests interrupt it.
+//! What every process has: settings ([`config`]), [`health`], [`telemetry`], an orderly end ([`shutdown`]), the policy
+//! of retries ([`retry`]), and the points at which tests interrupt it ([`failpoint`]).
 
 pub mod config;
 pub mod failpoint;

@@ -1,17 +1,19 @@
-//! The one place that knows how long to wait before trying again.
+//! The retry policy: how long a process waits before it tries again.
 //!
-//! Stands on the crate `backoff`, which is no longer maintained (RUSTSEC-2025-0012); it is a small piece of arithmetic
-//! without I/O, and nothing outside this file names it, so replacing it is a change of this file.
+//! The waits grow exponentially, with jitter. They come from the crate `backoff`, which is no longer maintained
+//! (RUSTSEC-2025-0012). It is a small piece of arithmetic without I/O, and only this file uses it, so it can be
+//! replaced here.
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 use std::time::Duration;
 
-/// Waits that grow from `first` to `most` with jitter of half their length, for ever; the caller decides when it is enough.
+/// Waits that grow from `first` to `most`, each with a jitter of half its length. They never end, so the caller decides
+/// when to give up.
 pub struct Waits(ExponentialBackoff);
 
 impl Waits {
-    /// Waits between `first` and `most`.
+    /// The first wait is about `first`, and none is much longer than `most`.
     pub fn new(first: Duration, most: Duration) -> Self {
         Self(ExponentialBackoff {
             current_interval: first,
@@ -24,18 +26,18 @@ impl Waits {
         })
     }
 
-    /// How long to wait before the next try.
+    /// How long to wait before the next attempt.
     pub fn next_wait(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 
-    /// After a success: begin anew.
+    /// Starts again with the shortest wait, after a success.
     pub fn reset(&mut self) {
         self.0.reset();
     }
 }
 
-/// The wait before attempt number `attempts + 1` of something whose attempts are counted elsewhere (in a job's row).
+/// The wait after `attempts` failed attempts, for a caller that stores the number of attempts (in a job's row).
 pub fn wait_after(attempts: u32, first: Duration, most: Duration) -> Duration {
     let mut waits = Waits::new(first, most);
     let mut wait = waits.next_wait();

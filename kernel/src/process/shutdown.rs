@@ -1,5 +1,6 @@
-//! How a process ends. On SIGTERM or SIGINT it first stops being ready and goes on answering for a notice period, in which
-//! the load balancer sees that. Then it takes no new work, and what is in work has until a deadline.
+//! [`Shutdown`]: how a process ends. On SIGTERM or SIGINT it first stops being ready, and continues to answer for a
+//! notice period in which the load balancer notices that. Then it takes no new work, and the running work has time
+//! until a deadline.
 
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,10 +16,11 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT. `notice` lies between the signal and the request to stop; a second signal ends it.
+    /// Listens for SIGTERM and SIGINT. The request to stop follows the signal after `notice`, or at once after a second
+    /// signal.
     ///
     /// # Errors
-    /// When the process may not install signal handlers.
+    /// If the process may not install signal handlers.
     pub fn on_signals(notice: Duration) -> std::io::Result<Self> {
         let shutdown = Self::default();
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -33,7 +35,7 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Resolves when a signal was received: the process is to stop being ready.
+    /// Resolves when a signal was received, and the process must stop being ready.
     pub(crate) async fn leaving(&self) {
         self.leaving.cancelled().await;
     }
@@ -48,13 +50,15 @@ impl Shutdown {
         self.stop.is_cancelled()
     }
 
-    /// Asks the process to stop, as a signal would: for a task without which the process is of no use.
+    /// Asks the process to stop, as a signal would. A task calls this when it fails and the process is useless without
+    /// it.
     pub fn request(&self) {
         self.leaving.cancel();
         self.stop.cancel();
     }
 
-    /// Runs a task that the end of the process waits for. It must end by itself after [`Shutdown::requested`].
+    /// Spawns a task that the process waits for before it ends. The task must end by itself after
+    /// [`Shutdown::requested`].
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -62,7 +66,7 @@ impl Shutdown {
         self.tasks.spawn(task);
     }
 
-    /// Waits until the last spawned task has ended.
+    /// Waits until all spawned tasks have ended.
     pub(crate) async fn tasks_ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;

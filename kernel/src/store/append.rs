@@ -1,4 +1,4 @@
-//! One append, one transaction. See the module above for what that guarantees.
+//! [`UnitOfWork`]: an append is one transaction. [`super`] says what that guarantees.
 
 use super::{Store, chain, projections, tables};
 use crate::database::is_duplicate;
@@ -16,11 +16,11 @@ pub enum CommandError {
     /// The tenant's rules refuse it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// Another tenant has the domain, or had it until lately.
+    /// Another tenant has the domain, or had it until recently.
     #[error("the domain belongs to another tenant")]
     DomainTaken(DomainName),
-    /// Somebody else changed the tenant at the same time, twice in a row.
-    #[error("the tenant was changed by somebody else at the same time")]
+    /// Another command changed the tenant at the same time, twice in a row.
+    #[error("another command changed the tenant at the same time")]
     Conflict,
     /// The system database failed.
     #[error("the system database failed")]
@@ -38,7 +38,7 @@ impl CommandError {
     }
 }
 
-/// One transaction of the store. Dropped without [`UnitOfWork::commit`], it leaves nothing behind.
+/// One transaction of the store. If it is dropped without [`UnitOfWork::commit`], it leaves nothing behind.
 pub struct UnitOfWork {
     tx: Transaction<'static, MySql>,
     bell: Arc<Notify>,
@@ -50,17 +50,17 @@ impl UnitOfWork {
         Self { tx, bell, appended: false }
     }
 
-    /// The transaction's connection, for rows that belong to the same unit (a job, an idempotency key).
+    /// The connection of the transaction, for rows that belong to the same unit (a job, an idempotency key).
     pub fn connection(&mut self) -> &mut MySqlConnection {
         &mut self.tx
     }
 
-    /// The tenant as it is now.
+    /// The current state of the tenant.
     pub async fn tenant(&mut self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
         super::read::snapshot(&mut self.tx, &tables::LIVE, id).await
     }
 
-    /// Decides `command` on the tenant's present and appends what it means.
+    /// Decides `command` on the current state of the tenant, and appends the events.
     pub async fn execute(&mut self, id: &TenantId, actor: &str, command: Command) -> Result<Tenant, CommandError> {
         let now = self.tenant(id).await?;
         let events = Tenant::decide(id, now.as_ref(), command)?;
@@ -70,9 +70,9 @@ impl UnitOfWork {
         self.append(id, now, events, actor).await
     }
 
-    /// Decides commands for one tenant, each on what those before it have made of the tenant, and appends what all of them
-    /// mean under one lock of the head: for many members at once, which one by one would be as many transactions. A
-    /// refusal of any is a refusal of all. Returns how many events that were.
+    /// Decides several commands for one tenant, each on the state that the previous ones lead to, and appends all their
+    /// events under one lock of the head. This is for many members at once, which would otherwise need as many
+    /// transactions. If one command is refused, all are. Returns the number of events.
     pub async fn execute_all(
         &mut self,
         id: &TenantId,
@@ -84,7 +84,7 @@ impl UnitOfWork {
         let mut now = before.clone();
         for command in commands {
             for event in Tenant::decide(id, now.as_ref(), command)? {
-                // Only what the next decision looks at: positions, versions and times are given at the append.
+                // Enough for the next decision. Positions, versions and times are assigned at the append.
                 now = Some(Tenant::apply(
                     now.take(),
                     &RecordedEvent {
@@ -119,7 +119,8 @@ impl UnitOfWork {
         let mut version = before.as_ref().map_or(Version(0), |tenant| tenant.version);
         let mut recorded = Vec::with_capacity(events.len());
         let mut rows = QueryBuilder::new(
-            "INSERT INTO saas_events (position, tenant_id, version, event_id, event_type, occurred_at, actor, data, hash) ",
+            "INSERT INTO saas_events (position, tenant_id, version, event_id, event_type, occurred_at, actor, data,
+                                      hash) ",
         );
         let mut prepared = Vec::with_capacity(events.len());
         for event in events {
@@ -151,7 +152,8 @@ impl UnitOfWork {
                 .push_bind(&hash[..]);
         });
         if let Err(error) = rows.build().execute(&mut *self.tx).await {
-            // Positions are ours alone under the lock, so a duplicate is the tenant's version: somebody was faster.
+            // Under the lock no other transaction takes positions. So a duplicate is the tenant's version: another
+            // command was faster.
             return Err(if is_duplicate(&error) { CommandError::Conflict } else { error.into() });
         }
         let after = recorded.iter().fold(before.clone(), |now, event| Some(Tenant::apply(now, event)));
@@ -163,12 +165,13 @@ impl UnitOfWork {
             .execute(&mut *self.tx)
             .await?;
         self.appended = true;
-        self.keep_trace(&recorded).await?;
+        self.store_trace(&recorded).await?;
         Ok(after)
     }
 
-    /// Beside the events, which nothing is added to: the trace they belong to, while one is recorded.
-    async fn keep_trace(&mut self, recorded: &[RecordedEvent]) -> Result<(), sqlx::Error> {
+    /// Stores the trace that the events belong to, if one is recorded. It has a table of its own, because events are
+    /// never changed.
+    async fn store_trace(&mut self, recorded: &[RecordedEvent]) -> Result<(), sqlx::Error> {
         let Some(traceparent) = traces::current() else { return Ok(()) };
         let mut rows = QueryBuilder::new("INSERT INTO saas_event_traces (position, traceparent, created_at) ");
         rows.push_values(recorded, |mut row, event| {
@@ -178,12 +181,12 @@ impl UnitOfWork {
         rows.build().execute(&mut *self.tx).await.map(drop)
     }
 
-    /// Leaves nothing behind, now: a unit that is merely dropped keeps its locks until its connection is cleaned.
+    /// Rolls back at once. A unit that is merely dropped holds its locks until its connection is cleaned up.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         self.tx.rollback().await
     }
 
-    /// Makes everything of this unit durable, then rings the store's bell if events were appended.
+    /// Commits the unit, and then rings the store's bell if events were appended.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         crate::process::failpoint::hit("append.before_commit").await;
         self.tx.commit().await?;
@@ -197,7 +200,8 @@ impl UnitOfWork {
 }
 
 impl Store {
-    /// One command as a unit of its own, decided again once when somebody else changed the tenant in between.
+    /// Runs one command as a unit of its own. If another command changed the tenant in between, it is decided a second
+    /// time.
     pub async fn execute(&self, id: &TenantId, actor: &str, command: Command) -> Result<Tenant, CommandError> {
         let mut retried = false;
         loop {
@@ -223,7 +227,7 @@ pub(super) struct Head {
     now: DateTime<Utc>,
 }
 
-/// Takes the lock under which positions are given; nobody else appends until the transaction ends.
+/// Takes the lock under which positions are assigned. No other transaction appends until this one ends.
 pub(super) async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, sqlx::Error> {
     let row = sqlx::query("SELECT position, hash, UTC_TIMESTAMP(6) FROM saas_heads WHERE name = 'events' FOR UPDATE")
         .fetch_one(connection)
@@ -231,12 +235,12 @@ pub(super) async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, 
     let hash: Vec<u8> = row.try_get(1)?;
     Ok(Head {
         position: Position(row.try_get(0)?),
-        hash: hash.try_into().map_err(|_| sqlx::Error::Decode("the head's hash has not 32 bytes".into()))?,
+        hash: hash.try_into().map_err(|_| sqlx::Error::Decode("the hash in saas_heads does not have 32 bytes".into()))?,
         now: row.try_get::<chrono::NaiveDateTime, _>(2)?.and_utc(),
     })
 }
 
-/// The `data` half of the event's JSON, as stored, published and hashed.
+/// The `data` member of the event's JSON, as it is stored, published and hashed.
 pub(super) fn data_json(event: &TenantEvent) -> String {
     let mut value = serde_json::to_value(event).expect("events are plain data");
     value["data"].take().to_string()

@@ -1,7 +1,7 @@
-//! The hash chain over the log: each row's hash covers the row and every row before it.
+//! The hash chain over the event log: each row's hash covers the row and every row before it.
 //!
-//! It shows that rows were changed, removed or exchanged by somebody who does not compute the chain anew from there on;
-//! against an attacker who does, compare the head's hash with one that was noted elsewhere.
+//! The chain shows that rows were changed, removed or exchanged, unless the attacker recomputes it from there on. To
+//! detect that too, an operator compares the head's hash with one that was recorded outside the database.
 
 use crate::domain::RecordedEvent;
 use sha2::{Digest, Sha256};
@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 /// A link of the chain.
 pub(super) type Hash = [u8; 32];
 
-/// What the chain begins with.
+/// The first link of the chain.
 pub(super) const FIRST: Hash = [0; 32];
 
-/// Every column of a row, as stored.
+/// All columns of a row, as they are stored.
 pub(super) struct Columns<'a> {
     pub position: u64,
     pub version: u32,
@@ -39,7 +39,7 @@ pub(super) fn of_event(before: &Hash, event: &RecordedEvent, data: &str) -> Hash
     link(before, &columns)
 }
 
-/// The next link: SHA-256 over the link before and every column of this row, each with its length, so that no two
+/// The next link: SHA-256 over the previous link and every column of this row, each with its length, so that no two
 /// different rows give the same bytes.
 pub(super) fn link(before: &Hash, row: &Columns<'_>) -> Hash {
     let mut hash = Sha256::new();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn every_column_and_the_link_before_count() {
+    fn every_column_and_the_previous_link_change_the_hash() {
         let links = [
             link(&FIRST, &row()),
             link(&[1; 32], &row()),
@@ -89,8 +89,8 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_is_the_one_that_was_written_so_far() {
-        // Logs live longer than programs: whoever changes the function breaks every log there is.
+    fn the_hash_function_never_changes() {
+        // Logs live longer than programs. A change of the function would break every existing log.
         let expected = "e4f54747e6e0ced495f4c5c84f8c9f322cb43e4cae1dffeeb7ee772cede50a1f";
         assert_eq!(hex::encode(link(&FIRST, &row())), expected);
     }

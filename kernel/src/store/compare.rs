@@ -1,34 +1,34 @@
-//! Two tables of the same form, compared to the byte.
+//! Compares a live table byte for byte with its shadow, and replaces its rows.
 //!
-//! Values are compared as bytes: a collation would hold `A` and `a` equal. Rows are paired by primary key, so a row whose
-//! key was changed is one that is missing and one that is too many.
+//! Values are compared as bytes, because a collation would treat `A` and `a` as equal. Rows are paired by primary key,
+//! so a row whose key was changed counts as one missing row and one extra row.
 
 use super::tables::Projection;
 use crate::database::sql;
 use serde::Serialize;
 use sqlx::MySqlConnection;
 
-/// Rows named at most, of each kind and table; the rest is counted.
+/// The most rows that are named for each table and kind of difference. The others are only counted.
 const NAMED: u32 = 100;
 
-/// How a live table differs from what the log says.
+/// How a live table differs from the rows that the log gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// The table.
     pub table: &'static str,
-    /// Rows it should have.
+    /// The number of rows that the table should have.
     pub rows: u64,
-    /// Rows that are not as they should be, of all kinds.
+    /// The number of rows that differ, of all kinds.
     pub differences: u64,
-    /// Names of rows that it lacks, the first hundred.
+    /// The names of the first hundred rows that are missing.
     pub missing: Vec<String>,
-    /// Names of rows that it should not have, the first hundred.
+    /// The names of the first hundred rows that should not exist.
     pub extra: Vec<String>,
-    /// Names of rows with another value in some column, the first hundred.
+    /// The names of the first hundred rows that have another value in some column.
     pub changed: Vec<String>,
 }
 
-/// Compares the live table with its shadow, in whatever transaction `connection` is in.
+/// Compares the live table with its shadow, in the current transaction of `connection`.
 pub(super) async fn compare(
     connection: &mut MySqlConnection,
     projection: &Projection,
@@ -37,7 +37,7 @@ pub(super) async fn compare(
     let columns = columns(connection, projection).await?;
     let named = |side: &str| columns_of(side, projection.label);
     let on = all(columns.iter().filter(|column| column.is_key), |name| format!("l.{name} = s.{name}"));
-    let compared = columns.iter().filter(|column| !projection.kept.contains(&column.name.as_str()));
+    let compared = columns.iter().filter(|column| !projection.unprojected.contains(&column.name.as_str()));
     let same = all(compared, |name| format!("CAST(l.{name} AS BINARY) <=> CAST(s.{name} AS BINARY)"));
     let key = &columns.iter().find(|column| column.is_key).ok_or(sqlx::Error::RowNotFound)?.quoted;
 
@@ -52,19 +52,20 @@ pub(super) async fn compare(
     Ok(Difference { table: projection.table, rows, differences: lacks + has + differs, missing, extra, changed })
 }
 
-/// Puts the shadow's rows in the live table's place. Columns that are no projection stay as they are.
+/// Replaces the rows of the live table by those of the shadow. Columns that are not projected stay as they are.
 pub(super) async fn swap(connection: &mut MySqlConnection, projection: &Projection) -> Result<(), sqlx::Error> {
     let (live, shadow) = (projection.live(), projection.shadow());
     let columns = columns(connection, projection).await?;
     let written: Vec<&Column> = columns.iter().filter(|column| !column.is_generated).collect();
     let list = written.iter().map(|column| column.quoted.as_str()).collect::<Vec<_>>().join(", ");
-    if !projection.kept.is_empty() {
-        // Locked, so that nobody changes them between the copy and the swap.
+    if !projection.unprojected.is_empty() {
+        // The rows are locked, so that no other transaction changes them between the copy and the swap.
         sqlx::query(&format!("SELECT {list} FROM {live} FOR UPDATE")).execute(&mut *connection).await?;
         let label = all_names(projection.label, |name| format!("l.{name} = s.{name}"));
-        // The server would otherwise set columns with ON UPDATE to the time of this very statement.
+        // All columns are set, because the server would otherwise set columns with ON UPDATE to the time of this
+        // statement.
         let set = written.iter().map(|Column { name, quoted, .. }| {
-            let from = if projection.kept.contains(&name.as_str()) { "l" } else { "s" };
+            let from = if projection.unprojected.contains(&name.as_str()) { "l" } else { "s" };
             format!("s.{quoted} = {from}.{quoted}")
         });
         let set = set.collect::<Vec<_>>().join(", ");
@@ -83,7 +84,7 @@ struct Column {
     is_generated: bool,
 }
 
-/// The live table's columns, as the database has them: a migration may have added some.
+/// The columns of the live table, read from the database, because a migration may have added some.
 async fn columns(connection: &mut MySqlConnection, projection: &Projection) -> Result<Vec<Column>, sqlx::Error> {
     let rows: Vec<(String, String, bool)> = sqlx::query_as(
         "SELECT CAST(COLUMN_NAME AS CHAR), CAST(COLUMN_KEY AS CHAR), (EXTRA LIKE '% GENERATED%') <> 0
@@ -100,7 +101,7 @@ async fn columns(connection: &mut MySqlConnection, projection: &Projection) -> R
     rows.into_iter().map(column).collect()
 }
 
-/// How many rows a `FROM ... WHERE ...` has, and the names of the first.
+/// The number of rows of a `FROM ... WHERE ...`, and the names of the first ones.
 async fn rows_of(connection: &mut MySqlConnection, from: &str, name: &str) -> Result<(u64, Vec<String>), sqlx::Error> {
     let count = format!("SELECT CAST(COUNT(*) AS UNSIGNED) {from}");
     let (count,): (u64,) = sqlx::query_as(&count).fetch_one(&mut *connection).await?;
@@ -121,7 +122,7 @@ fn all_names(names: &[&str], condition: impl Fn(&str) -> String) -> String {
     names.iter().map(|name| condition(name)).collect::<Vec<_>>().join(" AND ")
 }
 
-/// `tenant_id/user_id` of one side of the pair.
+/// The SQL for a row's name (`tenant_id/user_id`) on one side of the pair.
 fn columns_of(side: &str, label: &[&str]) -> String {
     let names: Vec<_> = label.iter().map(|name| format!("{side}.{name}")).collect();
     format!("CAST(CONCAT_WS('/', {}) AS CHAR)", names.join(", "))

@@ -1,50 +1,51 @@
-//! From rows of the log back to events, and from events to a tenant as it was.
+//! Reads rows of the log back as events, and folds events into a tenant's state at any point in time.
 //!
-//! **Guarantees.** What is folded is a prefix of the tenant's stream in version order, each event read as the type that
-//! was appended. A log that this program cannot read whole (an event of a newer version, a stream with a hole) is a
-//! [`FoldError`] that names the position; nothing is guessed and nothing panics, because the log may be newer than the
-//! program that reads it.
+//! **Guarantees.** The folded events are a prefix of the tenant's stream in version order, and each is read as the type
+//! that was appended. A log that this program cannot read (because of an event of a newer version, or a stream with a
+//! gap) gives a [`FoldError`] that names the position. The program neither guesses nor panics, because the log may be
+//! newer than the program.
 
 use super::{EventRow, Store};
 use crate::domain::{Position, RecordedEvent, Tenant, TenantEvent, TenantId, Version};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
-/// Events read at once; a tenant's whole life is usually fewer.
+/// Events that are read at once. Most tenants have fewer.
 const BATCH: u32 = 500;
 
-/// Why events could not be folded. Always names the event.
+/// Why events could not be folded. The message always names the event.
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {
-    /// Its type is unknown, or a column does not have its form. A newer version of this program wrote it, or nobody did.
+    /// The type of the event is unknown, or a column does not have its form. A newer version of this program wrote it,
+    /// or the row was damaged.
     #[error("event {position} ({kind}) cannot be read by this version of the program")]
     Unreadable {
-        /// Which event.
+        /// Position of the event.
         position: u64,
-        /// Its type.
+        /// Type of the event.
         kind: String,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The event does not continue the tenant's stream.
     #[error("event {position} is version {found} of {tenant_id}, expected {expected}")]
     Broken {
-        /// Which event.
+        /// Position of the event.
         position: u64,
-        /// Whose.
+        /// The tenant.
         tenant_id: String,
-        /// Version it has.
+        /// The version of the event.
         found: u32,
-        /// Version that is next.
+        /// The version that should follow.
         expected: u32,
     },
-    /// A stream begins with something else than the creation, or has it twice.
-    #[error("event {position} ({kind}) is out of its place")]
+    /// The stream does not begin with the creation, or has it twice.
+    #[error("event {position} ({kind}) is out of place: a stream begins with tenant.created, once")]
     OutOfPlace {
-        /// Which event.
+        /// Position of the event.
         position: u64,
-        /// Its type.
+        /// Type of the event.
         kind: &'static str,
     },
     /// The system database failed.
@@ -52,13 +53,13 @@ pub enum FoldError {
     Database(#[from] sqlx::Error),
 }
 
-/// A moment of the past.
+/// A point in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// After the event of this position.
+    /// Right after the event at this position.
     Position(Position),
-    /// At this time of the database's clock. Times do not order events (clocks are set back): the stream counts up to
-    /// its first event that is later.
+    /// At this time of the database's clock. Times do not order events, because clocks are set back; so the stream
+    /// counts up to its first later event.
     Time(DateTime<Utc>),
 }
 
@@ -72,7 +73,7 @@ impl At {
 }
 
 impl Store {
-    /// The tenant as it was at `at`, folded from its events; `None` before the first of them.
+    /// The tenant at the point `at`, folded from its events; `None` before the first event.
     pub async fn tenant_at(&self, id: &TenantId, at: At) -> Result<Option<Tenant>, FoldError> {
         let mut tenant: Option<Tenant> = None;
         loop {
@@ -91,7 +92,7 @@ impl Store {
     }
 }
 
-/// The event of a row, typed.
+/// Reads the event of a row.
 pub(super) fn recorded(row: &EventRow) -> Result<RecordedEvent, FoldError> {
     let unreadable = |source: Box<dyn std::error::Error + Send + Sync>| FoldError::Unreadable {
         position: row.position,
@@ -109,7 +110,7 @@ pub(super) fn recorded(row: &EventRow) -> Result<RecordedEvent, FoldError> {
     })
 }
 
-/// The tenant after `event`, which must be the next of its stream.
+/// The tenant after `event`, which must be the next one of its stream.
 pub(super) fn step(now: Option<Tenant>, event: &RecordedEvent) -> Result<Tenant, FoldError> {
     let position = event.position.0;
     let expected = now.as_ref().map_or(Version(0), |tenant| tenant.version).next();
@@ -156,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_become_the_events_they_were() {
+    fn a_row_reads_back_as_its_event() {
         let renamed = recorded(&row(2, "tenant.renamed", r#"{"tenant_name":"B"}"#)).unwrap();
         let tenant = step(Some(step(None, &created(1)).unwrap()), &renamed).unwrap();
         assert_eq!((tenant.tenant_name.as_str(), tenant.version, tenant.position), ("B", Version(2), Position(12)));
     }
 
     #[test]
-    fn unknown_and_unreadable_events_are_named() {
+    fn an_unreadable_event_is_named() {
         for (kind, data) in [("tenant.teleported", "{}"), ("tenant.renamed", "{}"), ("tenant\"", "{}"), ("", "3")] {
             let error = recorded(&row(7, kind, data)).unwrap_err();
             assert!(matches!(error, FoldError::Unreadable { position: 17, .. }), "{error}");
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_not_whole_is_refused() {
+    fn an_incomplete_stream_is_refused() {
         let tenant = step(None, &created(1)).unwrap();
         let renamed = |version| recorded(&row(version, "tenant.renamed", r#"{"tenant_name":"B"}"#)).unwrap();
         assert!(matches!(step(Some(tenant.clone()), &renamed(3)), Err(FoldError::Broken { expected: 2, .. })));
@@ -180,9 +181,11 @@ mod tests {
     }
 
     proptest! {
-        /// Permissions are free JSON: a number that came back otherwise would make a rebuilt row differ from the live one.
+        /// Permissions are free JSON. If a number read back differently, a rebuilt row would differ from the live one.
         #[test]
-        fn events_read_back_to_the_byte(number in any::<f64>().prop_filter("JSON has no others", |n| n.is_finite())) {
+        fn an_event_reads_back_byte_for_byte(
+            number in any::<f64>().prop_filter("JSON has no others", |n| n.is_finite())
+        ) {
             let permissions = serde_json::json!({"b": [number], "a": "学\""});
             let event = TenantEvent::MemberChanged {
                 user_id: "u".parse().unwrap(),

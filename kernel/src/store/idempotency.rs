@@ -1,49 +1,50 @@
-//! `Idempotency-Key`: the same key gives the same answer, whatever happened in between.
+//! [`Idempotency`]: the same `Idempotency-Key` gives the same answer, whatever happened in between.
 //!
-//! The key's row is the first thing a unit of work writes and its answer the last. Two simultaneous requests with one
-//! key therefore meet at the row: the second waits for the first to commit and then reads its answer.
+//! A unit of work writes the row of the key first and the answer last. Two simultaneous requests with one key therefore
+//! meet at this row: the second one waits until the first commits, and then reads its answer.
 
 use super::UnitOfWork;
 use crate::database::is_duplicate;
 
-/// Who repeats what.
+/// The key of a request, and what identifies the request.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
-    /// Keys of different callers are different keys.
+    /// The caller. Keys of different callers are different keys.
     pub actor: String,
-    /// The header's value, 1 to 255 printable ASCII characters.
+    /// The value of the header: 1 to 255 printable ASCII characters.
     pub key: String,
-    /// SHA-256 of method, path and body: the same key for something else is a mistake of the caller.
+    /// SHA-256 of method, path and body. The same key with another hash is a mistake of the caller.
     pub request_hash: [u8; 32],
 }
 
-/// An answer given before.
+/// An answer that was given before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// `Location` header, if it had one.
+    /// The header `Location`, if the answer had one.
     pub location: Option<String>,
-    /// The body, sealed by the caller: it may hold a token that is shown once.
+    /// The body, which the caller has sealed, because it may contain a token that is shown only once.
     pub sealed_body: String,
 }
 
-/// What a key turned out to be.
+/// The result of claiming a key.
 #[derive(Debug)]
 pub enum Claim {
-    /// New: go on, and keep the answer with [`UnitOfWork::keep_answer`] before the commit.
+    /// The key is new. The caller continues, and stores the answer with [`UnitOfWork::store_answer`] before the commit.
     New,
-    /// Answered before.
+    /// The request was answered before.
     Answered(StoredAnswer),
-    /// Used before for another request.
+    /// The key was used before for another request.
     Mismatch,
 }
 
 impl UnitOfWork {
-    /// Claims the key for this unit, waiting for another unit that holds it.
+    /// Claims the key for this unit. If another unit holds it, this call waits for that unit's end.
     pub async fn claim_key(&mut self, idempotency: &Idempotency) -> Result<Claim, sqlx::Error> {
         let claimed = sqlx::query(
-            "INSERT INTO saas_idempotency_keys (actor, idempotency_key, request_hash, status_code, response_sealed, created_at)
+            "INSERT INTO saas_idempotency_keys (actor, idempotency_key, request_hash, status_code, response_sealed,
+                                               created_at)
              VALUES (?, ?, ?, 0, '', UTC_TIMESTAMP(6))",
         )
         .bind(&idempotency.actor)
@@ -71,7 +72,7 @@ impl UnitOfWork {
         })
     }
 
-    /// Keeps the answer, in the same transaction as what it answers.
+    /// Stores the answer, in the transaction of the changes that it reports.
     pub async fn keep_answer(&mut self, idempotency: &Idempotency, answer: &StoredAnswer) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE saas_idempotency_keys SET status_code = ?, location = ?, response_sealed = ?

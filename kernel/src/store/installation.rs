@@ -1,8 +1,8 @@
 //! The rows of `saas_system_config`: what an operator sets for the whole installation without a restart.
 //!
 //! This is the only place that reads or writes the table. The typed functions give a service the switches that it acts
-//! on; [`Entry`] is a row as the admin API shows and changes it. A row that is missing, or that holds a value of another
-//! type, reads as the value that the first migration seeds, except where a function says otherwise.
+//! on; [`Entry`] is a row as the admin API shows and changes it. A row that is missing, or that holds a value of
+//! another type, reads as the value that the first migration seeds, except where a function says otherwise.
 
 use crate::domain::{InvalidTenantId, SettingKey, SettingType, TenantId};
 use chrono::NaiveDateTime;
@@ -136,7 +136,7 @@ pub struct Entry {
     pub config_type: Option<String>,
     /// What it is for.
     pub description: Option<String>,
-    /// Whether anybody may know it.
+    /// Whether it is public.
     pub is_public: bool,
     /// When it was last changed, in UTC.
     pub updated_at: NaiveDateTime,
@@ -173,7 +173,7 @@ pub struct NewEntry<'a> {
     pub kind: SettingType,
     /// What it is for; `None` leaves a row's description as it is.
     pub description: Option<&'a str>,
-    /// Whether anybody may know it; `None` leaves a row as it is, and makes a new one private.
+    /// Whether it is public; `None` leaves a row as it is, and makes a new one private.
     pub is_public: Option<bool>,
 }
 

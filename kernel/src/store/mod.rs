@@ -1,12 +1,13 @@
-//! The event store: the system database as the one truth.
+//! The event store: the system database is the one truth.
 //!
-//! **Guarantees.** A command's events, the rows folded from them, the job it starts and the answer to its
-//! `Idempotency-Key` are one transaction: after a crash either all are there or none. Positions are 1..N in commit
-//! order, because the row `saas_heads('events')` is locked from the moment a position is taken until the commit; a
-//! reader that has seen position p will never find a new event below p.
+//! **Guarantees.** The events of a command, the rows folded from them, the job that it starts and the answer to its
+//! `Idempotency-Key` are one transaction, so after a crash either all of them exist or none. Positions are 1..N in
+//! commit order, because the row `saas_heads('events')` is locked from the moment a position is taken until the commit.
+//! So a reader that has seen position p never finds a new event below p.
 //!
 //! **Design note.** Everything that can be refused is refused before that lock is taken, so it is held for a few
-//! milliseconds. What an append must check under it (is the domain free?) it can simply read: nobody else appends.
+//! milliseconds only. What an append must check under the lock (whether a domain is free) it can simply read, because
+//! no other transaction appends.
 
 mod append;
 mod chain;
@@ -37,7 +38,7 @@ use sqlx::MySqlPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Handle on the event store. Clones share the pool and the bell.
+/// A handle on the event store. Clones share the pool and the bell.
 #[derive(Clone)]
 pub struct Store {
     pool: MySqlPool,
@@ -45,12 +46,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store in the system database behind `pool`.
+    /// The store in the system database that `pool` connects to.
     pub fn new(pool: MySqlPool) -> Self {
         Self { pool, appended: Arc::new(Notify::new()) }
     }
 
-    /// The pool of the system database.
+    /// The pool of connections to the system database.
     pub fn pool(&self) -> &MySqlPool {
         &self.pool
     }
@@ -60,7 +61,8 @@ impl Store {
         Ok(UnitOfWork::new(self.pool.begin().await?, Arc::clone(&self.appended)))
     }
 
-    /// Rung by every commit of this process that appended something. A hint: whoever waits for it polls as well.
+    /// The bell that rings after every commit of this process that appended events. It is only a hint, so its listeners
+    /// also poll.
     pub fn appended(&self) -> Arc<Notify> {
         Arc::clone(&self.appended)
     }

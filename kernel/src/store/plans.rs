@@ -1,10 +1,10 @@
-//! `saas_plans`: what a tenant of a plan may use.
+//! [`Plan`]: the rows of `saas_plans`, which say what a tenant of a plan may use.
 //!
-//! Plans are configuration of the installation, like the switches in `saas_system_config`: a tenant's events name its plan,
-//! the row says what that means now. So a change of a row counts for all its tenants at once and is in no tenant's history,
-//! and no projection depends on it. Whoever needs a limit reads it at that moment: nodes in every turn, jobs when they begin.
+//! Plans are configuration of the installation, like the switches in `saas_system_config`. A tenant's events name its
+//! plan, and the row says what that means now. So a changed row applies to all its tenants at once, is in no tenant's
+//! history, and no projection depends on it. Nodes read the limits in every refresh, and jobs when they begin.
 //!
-//! A tenant's own number of connections (`tenant.created`) counts while its plan has none.
+//! If the plan sets no number of connections, the tenant's own number (`tenant.created`) applies.
 
 use super::Store;
 use crate::domain::Tenant;
@@ -45,33 +45,34 @@ macro_rules! select_plan {
 }
 
 impl Plan {
-    /// All of them, by name.
+    /// All plans, by name.
     pub async fn all(executor: impl MySqlExecutor<'_>) -> Result<Vec<Self>, sqlx::Error> {
         sqlx::query_as(select_plan!("ORDER BY plan_type")).fetch_all(executor).await
     }
 
-    /// One of them.
+    /// The plan with this name.
     pub async fn find(executor: impl MySqlExecutor<'_>, plan_type: &str) -> Result<Option<Self>, sqlx::Error> {
         sqlx::query_as(select_plan!("WHERE plan_type = ?")).bind(plan_type).fetch_optional(executor).await
     }
 
-    /// The same; until the transaction ends nobody changes or removes it, nor makes it if it is not there.
+    /// The plan with this name, locked: until the transaction ends, no other transaction changes, removes or creates
+    /// it.
     pub async fn hold(connection: &mut MySqlConnection, plan_type: &str) -> Result<Option<Self>, sqlx::Error> {
         sqlx::query_as(select_plan!("WHERE plan_type = ? FOR UPDATE")).bind(plan_type).fetch_optional(connection).await
     }
 
-    /// Until the transaction ends nobody removes the plan; whether it is there.
+    /// Whether the plan exists. Until the transaction ends, no other transaction removes it.
     pub async fn use_by_tenant(connection: &mut MySqlConnection, plan_type: &str) -> Result<bool, sqlx::Error> {
         let found: Option<(String,)> =
             sqlx::query_as("SELECT plan_type FROM saas_plans WHERE plan_type = ? LOCK IN SHARE MODE")
                 .bind(plan_type)
                 .fetch_optional(connection)
                 .await?;
-        // The column compares without regard to case.
+        // The collation of the column ignores case.
         Ok(found.is_some_and(|(found,)| found == plan_type))
     }
 
-    /// Makes the row, or makes it this.
+    /// Inserts the row, or replaces it.
     pub async fn put(&self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO saas_plans (plan_type, description, max_connections, request_concurrency, request_queue,
@@ -97,7 +98,7 @@ impl Plan {
 }
 
 impl Store {
-    /// Most connections of a tenant's database user: what its plan says now, else the tenant's own number.
+    /// The most connections of a tenant's database user: the number of its plan, or else the tenant's own number.
     pub async fn connections_of(&self, tenant: &Tenant) -> Result<u32, sqlx::Error> {
         let plan = Plan::find(self.pool(), &tenant.plan_type).await?;
         Ok(plan.and_then(|plan| plan.max_connections).unwrap_or(tenant.database.max_connections))

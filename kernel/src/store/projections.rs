@@ -1,8 +1,9 @@
-//! The current-state rows, written in the transaction of the append that changed them.
+//! The projections: rows with the current state, written in the transaction of the append that changes them.
 //!
-//! Each row is a function of the tenant's events alone (its `id` is the position of the event that made it), so the rows
-//! can be dropped and rebuilt from the log to the byte. The exception is stated in the design: the credential columns of
-//! `saas_tenant_databases` (`db_username`, `db_password_encrypted`) are state of their own, kept by the provisioner.
+//! Each row is a function of the tenant's events alone (its `id` is the position of the event that created it), so the
+//! rows can be dropped and rebuilt from the log byte for byte. The only exception are the credential columns of
+//! `saas_tenant_databases` (`db_username`, `db_password_encrypted`), which are state of their own that the provisioner
+//! writes.
 
 use super::append::CommandError;
 use super::tables::Tables;
@@ -10,11 +11,11 @@ use crate::domain::{DomainName, RecordedEvent, Tenant, TenantEvent, TenantState}
 use chrono::{NaiveDateTime, TimeDelta};
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
-/// How long a removed domain rests before another tenant may take it: old links, cookies and DNS entries of the former
-/// owner live about that long.
+/// How long a removed domain is reserved before another tenant may take it. Old links, cookies and DNS entries of the
+/// former owner live about that long.
 const DOMAIN_REST: TimeDelta = TimeDelta::days(30);
 
-/// Writes into `tables` what `events` mean for `after`, the tenant after the last of them.
+/// Writes the changes of `events` into `tables`. `after` is the tenant after the last of them.
 pub(super) async fn write(
     connection: &mut MySqlConnection,
     tables: &Tables,
@@ -79,7 +80,8 @@ async fn snapshot(
     let Tables { snapshots, .. } = tables;
     let json = serde_json::to_string(after).expect("a tenant is plain data");
     let query = if created.is_some() {
-        format!("INSERT INTO {snapshots} (position, version, status, plan_type, server_id, snapshot, tenant_id, created_position)
+        format!("INSERT INTO {snapshots} (position, version, status, plan_type, server_id, snapshot, tenant_id,
+                                  created_position)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     } else {
         format!(
@@ -92,7 +94,7 @@ async fn snapshot(
         .bind(after.version.0)
         .bind(after.status)
         .bind(&after.plan_type)
-        // A tombstone is on no server: placement counts these rows.
+        // A purged tenant is on no server, because placement counts these rows.
         .bind(if after.state == TenantState::Purged { "" } else { &after.database.server })
         .bind(json)
         .bind(after.tenant_id.as_str());
@@ -174,7 +176,7 @@ async fn update_tenant(connection: &mut MySqlConnection, tables: &Tables, after:
     .map(drop)
 }
 
-/// Under the head's lock nobody else appends, so reading who has the domain is enough.
+/// Under the lock of the head no other transaction appends, so it is enough to read which tenant has the domain.
 async fn domain_registered(
     connection: &mut MySqlConnection,
     tables: &Tables,
@@ -233,7 +235,7 @@ async fn domain_requested(
     .map(drop)
 }
 
-/// The tenant's request; others may go on asking for the same domain.
+/// Removes the tenant's request for a domain. Requests of other tenants for the same domain stay.
 async fn request_ended(
     connection: &mut MySqlConnection,
     tables: &Tables,
@@ -278,10 +280,10 @@ async fn primary_domain(connection: &mut MySqlConnection, tables: &Tables, after
         .map(drop)
 }
 
-/// Most rows of members in one statement.
+/// The most rows of members in one statement.
 const MEMBERS_AT_ONCE: usize = 500;
 
-/// A `tenant.member_changed` and its place.
+/// The row of a `tenant.member_changed` event.
 struct Member<'a> {
     event: &'a RecordedEvent,
     user_id: &'a str,
@@ -303,14 +305,16 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Rows of one statement are written in their order, so members who occur twice end as the later one says.
+/// Writes the rows of members. The rows of one statement are written in order, so for a member that occurs twice the
+/// later row counts.
 async fn members_changed(
     connection: &mut MySqlConnection,
     tables: &Tables,
     members: &[Member<'_>],
 ) -> Result<(), sqlx::Error> {
     let mut insert = QueryBuilder::<MySql>::new(format!(
-        "INSERT INTO {} (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at, deleted) ",
+        "INSERT INTO {} (id, tenant_id, user_id, role, permissions, status, joined_at, created_at, updated_at,
+                         deleted) ",
         tables.members
     ));
     insert.push_values(members, |mut row, member| {
@@ -348,7 +352,7 @@ async fn member_removed(
         .map(drop)
 }
 
-/// Members are forgotten, domains rest, and the row of the credential goes: what is left is the tombstone.
+/// Removes the members and the credential, and reserves the domains for a while. What remains is the tombstone.
 async fn purged(connection: &mut MySqlConnection, tables: &Tables, event: &RecordedEvent) -> Result<(), sqlx::Error> {
     let Tables { reservations, domains, pending_domains, members, databases, .. } = tables;
     let tenant_id = event.tenant_id.as_str();
@@ -366,7 +370,7 @@ async fn purged(connection: &mut MySqlConnection, tables: &Tables, event: &Recor
     Ok(())
 }
 
-/// The seed's columns hold whole seconds; cut here, because the server would round up into the future.
+/// Cuts a time to whole seconds, which the columns hold. The server would round it up into the future.
 fn seconds(time: NaiveDateTime) -> NaiveDateTime {
     chrono::DurationRound::duration_trunc(time, TimeDelta::seconds(1)).unwrap_or(time)
 }

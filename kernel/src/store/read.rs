@@ -1,4 +1,4 @@
-//! Reading the log and what is folded from it.
+//! The queries that read the event log and its projections.
 
 use super::Store;
 use super::tables::{self, Tables};
@@ -36,32 +36,32 @@ pub struct EventRow {
     pub data: Box<RawValue>,
 }
 
-/// Newest positions.
+/// The newest position of the event log, and counters of other changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heads {
-    /// Of the event log.
+    /// The position of the newest event.
     pub events: Position,
-    /// Of revocations of sessions.
+    /// How often sessions were revoked.
     pub sessions: u64,
-    /// Of changes of users.
+    /// How often users were changed.
     pub users: u64,
 }
 
 /// Which tenants to list.
 #[derive(Clone, Debug, Default)]
 pub struct TenantFilter {
-    /// Only those of this status number.
+    /// Only tenants with this status number.
     pub status: Option<i16>,
-    /// Only those in this state; several states share a number.
+    /// Only tenants in this state. Several states share a number.
     pub state: Option<TenantState>,
-    /// Only those created after this position.
+    /// Only tenants created after this position.
     pub after: Position,
-    /// At most so many.
+    /// The most tenants to return.
     pub limit: u32,
 }
 
 impl Store {
-    /// Newest positions, in one primary-key read.
+    /// The newest positions, in one statement.
     pub async fn heads(&self) -> Result<Heads, sqlx::Error> {
         let rows: Vec<(String, u64)> =
             sqlx::query_as("SELECT name, position FROM saas_heads").fetch_all(self.pool()).await?;
@@ -74,7 +74,7 @@ impl Store {
         events_after(&mut *self.pool().acquire().await?, position, limit).await
     }
 
-    /// The traces that events in `(after, until]` belong to, of those that belong to one.
+    /// The traces of events in `(after, until]`, by position. Events without a trace are not included.
     pub async fn traces(&self, after: Position, until: Position) -> Result<HashMap<u64, String>, sqlx::Error> {
         let rows: Vec<(u64, String)> =
             sqlx::query_as("SELECT position, traceparent FROM saas_event_traces WHERE position > ? AND position <= ?")
@@ -96,7 +96,7 @@ impl Store {
         rows.iter().map(event_row).collect()
     }
 
-    /// Which tenants have events in `(after, until]`.
+    /// The tenants that have events in `(after, until]`.
     pub async fn touched(&self, after: Position, until: Position) -> Result<Vec<TenantId>, sqlx::Error> {
         let rows: Vec<(String,)> =
             sqlx::query_as("SELECT DISTINCT tenant_id FROM saas_events WHERE position > ? AND position <= ?")
@@ -107,12 +107,12 @@ impl Store {
         Ok(rows.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
     }
 
-    /// The tenant as it is now.
+    /// The current state of the tenant.
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
         snapshot(&mut *self.pool().acquire().await?, &tables::LIVE, id).await
     }
 
-    /// Deleted tenants whose retention has passed by the database's clock, at most `limit`.
+    /// At most `limit` deleted tenants whose retention has passed by the clock of the database.
     pub async fn expired(&self, limit: u32) -> Result<Vec<TenantId>, sqlx::Error> {
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT s.tenant_id FROM saas_tenants t JOIN saas_tenant_snapshots s ON s.tenant_id = t.tenant_id
@@ -127,7 +127,7 @@ impl Store {
         Ok(rows.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
     }
 
-    /// Tenants in the order of their creation, each with the position that a next page begins after.
+    /// Tenants in the order of their creation. Each comes with the position after which the next page begins.
     pub async fn tenants(&self, filter: &TenantFilter) -> Result<Vec<(Position, Tenant)>, sqlx::Error> {
         let rows: Vec<(u64, String)> = sqlx::query_as(
             "SELECT created_position, snapshot FROM saas_tenant_snapshots
@@ -147,7 +147,7 @@ impl Store {
     }
 }
 
-/// The columns of [`EventRow`] with a condition after them: a constant, as every query here is.
+/// A constant query for the columns of [`EventRow`], with a condition after them.
 macro_rules! concat_columns {
     ($condition:literal) => {
         concat!(
@@ -158,7 +158,7 @@ macro_rules! concat_columns {
 }
 use concat_columns;
 
-/// Events after `position` in whatever transaction `connection` is in, oldest first.
+/// Events after `position`, oldest first, in the current transaction of `connection`.
 pub(super) async fn events_after(
     connection: &mut MySqlConnection,
     position: Position,

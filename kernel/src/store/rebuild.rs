@@ -1,14 +1,15 @@
-//! The projections, rebuilt from the log beside the live ones, compared with them, and put in their place if asked.
+//! Rebuilds the projections from the log in shadow tables, compares them with the live ones, and replaces the rows if
+//! requested.
 //!
-//! **Guarantees.** The shadows are filled by the code that an append runs. The comparison is of one position: the last
-//! stretch of events, the comparison and the swap are one transaction under the head's lock, in which nobody appends.
-//! Readers go on reading the live tables all the time and see the swap as one change. A swap that does not come out
-//! equal is rolled back. The shadows are dropped at the end, also after a failure; what a killed rebuild left is dropped
-//! by the next one.
+//! **Guarantees.** The code of an append fills the shadows. Both sides are compared at one position: the last events,
+//! the comparison and the swap are one transaction under the lock of the head, in which no other transaction appends.
+//! Readers continue to read the live tables all the time, and see the swap as one change. If the tables still differ
+//! after the swap, it is rolled back. The shadows are dropped at the end, even after a failure, and the next rebuild
+//! drops those of a killed one.
 //!
-//! **Design note.** Almost all events are applied without any lock, in batches; what came in meanwhile is little. Rows
-//! are made event by event, not append by append: both give the same rows, because each row is a function of the events
-//! alone.
+//! **Design note.** Almost all events are applied in batches without any lock, so few events remain for the end. Rows
+//! are made event by event and not append by append; both give the same rows, because each row is a function of the
+//! events alone.
 
 use super::append::{CommandError, lock_head};
 use super::compare::{Difference, compare, swap};
@@ -20,34 +21,34 @@ use crate::domain::Position;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, MySqlConnection, Row};
 
-/// Events read at once; an event has 64 KB at most.
+/// Events that are read at once. An event has at most 64 KB.
 const BATCH: u32 = 200;
 
-/// Why nothing was rebuilt. The live tables are as they were.
+/// Why nothing was rebuilt. The live tables are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// Somebody else rebuilds this database.
+    /// Another process rebuilds this database.
     #[error("another rebuild of this database is running")]
     Running,
-    /// The account may not make tables.
+    /// The account may not create tables.
     #[error("this account may not create and drop tables here; use the one that migrates")]
     NotAllowed,
-    /// The log cannot be read whole.
+    /// The log cannot be read to its end.
     #[error("the log cannot be folded; see `control-plane verify-log`")]
     Log(#[from] FoldError),
-    /// A position is not there.
+    /// A position of the log is missing.
     #[error("the log has no event {0}; see `control-plane verify-log`")]
     Gap(Position),
-    /// An event's rows could not be written: the log contradicts itself, or the database failed.
+    /// The rows of an event could not be written, because the log contradicts itself or the database failed.
     #[error("the rows of event {position} cannot be written")]
     Event {
-        /// Which event.
+        /// Position of the event.
         position: Position,
-        /// Why.
+        /// Why they could not be written.
         #[source]
         source: CommandError,
     },
-    /// The swapped rows differ from the rebuilt ones; rolled back.
+    /// The tables still differ after the swap, which was rolled back.
     #[error("the table {0} would differ from the log even after the swap; nothing was changed")]
     NotEqual(&'static str),
     /// The system database failed.
@@ -55,16 +56,17 @@ pub enum RebuildError {
     Database(#[from] sqlx::Error),
 }
 
-/// What a rebuild found.
+/// The result of a rebuild.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
-    /// The position that was compared: the head.
+    /// The position at which the tables were compared: the head.
     pub position: Position,
-    /// Every projected table.
+    /// The differences of every projected table.
     pub tables: Vec<Difference>,
 }
 
-/// Rebuilds all projections and compares; with `repair`, puts the rebuilt rows in the place of those that differ.
+/// Rebuilds all projections and compares them with the live tables. With `repair`, it replaces the rows of tables that
+/// differ.
 pub async fn rebuild(options: &MySqlConnectOptions, repair: bool) -> Result<Rebuilt, RebuildError> {
     let mut connection = database::connect(options).await?;
     let locked: Option<i64> = sqlx::query("SELECT GET_LOCK(CONCAT('rebuild:', DATABASE()), 0)")
@@ -74,8 +76,8 @@ pub async fn rebuild(options: &MySqlConnectOptions, repair: bool) -> Result<Rebu
     if locked != Some(1) {
         return Err(RebuildError::Running);
     }
-    let result = beside(&mut connection, repair).await;
-    // A transaction that failed half-way would hold the tables against the drop.
+    let result = rebuild_locked(&mut connection, repair).await;
+    // A transaction that failed half-way would block the drop of the tables.
     if sqlx::query("ROLLBACK").execute(&mut connection).await.is_err() {
         connection = database::connect(options).await?;
     }
@@ -86,7 +88,7 @@ pub async fn rebuild(options: &MySqlConnectOptions, repair: bool) -> Result<Rebu
     Ok(found)
 }
 
-async fn beside(connection: &mut MySqlConnection, repair: bool) -> Result<Rebuilt, RebuildError> {
+async fn rebuild_locked(connection: &mut MySqlConnection, repair: bool) -> Result<Rebuilt, RebuildError> {
     drop_shadows(connection).await?;
     for projection in &PROJECTIONS {
         let create = format!("CREATE TABLE {} LIKE {}", projection.shadow(), projection.live());
@@ -131,7 +133,7 @@ async fn beside(connection: &mut MySqlConnection, repair: bool) -> Result<Rebuil
     Ok(Rebuilt { position, tables })
 }
 
-/// Applies the next events to the shadows; returns the position reached and how many they were.
+/// Applies the next events to the shadows. Returns the position reached and the number of events.
 async fn apply_batch(connection: &mut MySqlConnection, after: Position) -> Result<(Position, u32), RebuildError> {
     let (mut position, mut applied) = (after, 0);
     for row in read::events_after(connection, after, BATCH).await? {

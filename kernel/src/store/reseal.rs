@@ -1,28 +1,29 @@
-//! Where sealed texts are kept, which key each was sealed with, and sealing them anew with the primary one.
+//! [`reseal`]: seals stored texts again with the primary key; and which key each stored text uses.
 //!
-//! **Guarantees.** A row is replaced only if it still holds the very text that was opened (compare and set), so a
-//! password that is rotated meanwhile is never overwritten. Every row is a transaction of its own: killed at any moment,
-//! each text opens with a key of the ring, and running again goes on with what is left.
+//! **Guarantees.** A row is replaced only if it still holds the text that was opened (compare and set), so a password
+//! that is rotated in the meantime is never overwritten. Every row is a transaction of its own. If the process is
+//! killed at any moment, each text still opens with a key of the ring, and another run continues with the remaining
+//! texts.
 
 use crate::crypto::{CryptoError, KeyRing, Purpose};
 use sqlx::MySqlPool;
 use std::collections::BTreeMap;
 
-/// Rows read at once.
+/// Rows that are read at once.
 const BATCH: u32 = 100;
 
-/// A column of sealed texts. Each row has two names, which the sealing is bound to.
+/// A column of sealed texts. Two columns identify a row, and the sealing is bound to their values.
 #[derive(Clone, Copy)]
-enum Place {
+enum Column {
     Passwords,
     NextPasswords,
     Settings,
     Answers,
 }
 
-const PLACES: [Place; 4] = [Place::Passwords, Place::NextPasswords, Place::Settings, Place::Answers];
+const COLUMNS: [Column; 4] = [Column::Passwords, Column::NextPasswords, Column::Settings, Column::Answers];
 
-impl Place {
+impl Column {
     fn table(self) -> &'static str {
         match self {
             Self::Passwords => "saas_tenant_databases",
@@ -40,7 +41,7 @@ impl Place {
         }
     }
 
-    /// Key ids, and how many texts were sealed with each.
+    /// The query for the key ids, and the number of texts that each has sealed.
     fn count(self) -> &'static str {
         match self {
             Self::Passwords => {
@@ -66,7 +67,7 @@ impl Place {
         }
     }
 
-    /// Names and texts of rows after a row, without those whose text is like a pattern.
+    /// The query for the rows after a given row whose text does not match a pattern.
     fn select(self) -> &'static str {
         match self {
             Self::Passwords => {
@@ -96,7 +97,8 @@ impl Place {
         }
     }
 
-    /// Another text, if the row still has this one to the byte. `updated_at` is folded from events and stays.
+    /// The statement that replaces a text if the row still holds exactly the old one. `updated_at` is a projection and
+    /// stays.
     fn replace(self) -> &'static str {
         match self {
             Self::Passwords => {
@@ -119,20 +121,20 @@ impl Place {
     }
 }
 
-/// How many texts each table has of one key.
+/// The number of texts that one key has sealed, by table.
 pub type Uses = BTreeMap<&'static str, u64>;
 
-/// The table that says which key each backup's own key is sealed with. The sealed text is in the backup store, where `provisioner backup
-/// reseal` replaces it.
+/// The table that says which key has sealed each backup's own key. The sealed text is in the backup store, where
+/// `provisioner backup reseal` replaces it.
 pub const BACKUPS: &str = "saas_backups";
 
-/// How many sealed texts use each key, by key id.
+/// The number of sealed texts that use each key, by key id.
 pub async fn key_uses(pool: &MySqlPool) -> Result<BTreeMap<String, Uses>, sqlx::Error> {
     let mut uses: BTreeMap<String, Uses> = BTreeMap::new();
-    for place in PLACES {
-        let rows: Vec<(String, u64)> = sqlx::query_as(place.count()).fetch_all(pool).await?;
+    for column in COLUMNS {
+        let rows: Vec<(String, u64)> = sqlx::query_as(column.count()).fetch_all(pool).await?;
         for (key, texts) in rows {
-            uses.entry(key).or_default().insert(place.table(), texts);
+            uses.entry(key).or_default().insert(column.table(), texts);
         }
     }
     let rows: Vec<(String, u64)> =
@@ -145,29 +147,29 @@ pub async fn key_uses(pool: &MySqlPool) -> Result<BTreeMap<String, Uses>, sqlx::
     Ok(uses)
 }
 
-/// What came of sealing anew.
+/// The result of resealing.
 #[derive(Debug, Default)]
 pub struct Resealed {
-    /// Texts sealed anew.
+    /// Texts that were sealed again.
     pub done: u64,
-    /// Texts that somebody else replaced meanwhile; what they hold now was not looked at.
+    /// Texts that another process has replaced in the meantime. The new texts were not examined.
     pub overtaken: u64,
-    /// Rows (`table first second`) whose text does not open, and why.
+    /// Rows (`table first second`) whose text does not open, with the reason.
     pub closed: Vec<(String, CryptoError)>,
 }
 
-/// Seals with the primary key what was sealed with another, up to `limit` texts.
+/// Seals texts of other keys again with the primary key, at most `limit` of them.
 pub async fn reseal(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> Result<Resealed, ResealError> {
     let mut ended = Resealed::default();
-    let fine = format!("v1.{}.%", keys.primary_id());
-    for place in PLACES {
+    let sealed_by_primary = format!("v1.{}.%", keys.primary_id());
+    for column in COLUMNS {
         let (mut first, mut second) = (String::new(), String::new());
         loop {
-            let rows: Vec<(String, String, String)> = sqlx::query_as(place.select())
+            let rows: Vec<(String, String, String)> = sqlx::query_as(column.select())
                 .bind(&first)
                 .bind(&first)
                 .bind(&second)
-                .bind(&fine)
+                .bind(&sealed_by_primary)
                 .bind(BATCH)
                 .fetch_all(pool)
                 .await?;
@@ -178,18 +180,18 @@ pub async fn reseal(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> Result<Rese
                 }
                 let sealed = row.2;
                 (first, second) = (row.0, row.1);
-                let purpose = place.purpose((&first, &second));
+                let purpose = column.purpose((&first, &second));
                 let plain = match keys.open(purpose, &sealed) {
                     Ok(plain) => plain,
                     Err(error) => {
-                        ended.closed.push((format!("{} {first} {second}", place.table()), error));
+                        ended.closed.push((format!("{} {first} {second}", column.table()), error));
                         continue;
                     }
                 };
-                let anew = keys.seal(purpose, &plain)?;
+                let resealed = keys.seal(purpose, &plain)?;
                 crate::process::failpoint::hit("reseal.before_replace").await;
-                let replaced = sqlx::query(place.replace())
-                    .bind(anew)
+                let replaced = sqlx::query(column.replace())
+                    .bind(resealed)
                     .bind(&first)
                     .bind(&second)
                     .bind(&sealed)
@@ -209,7 +211,7 @@ pub async fn reseal(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> Result<Rese
     Ok(ended)
 }
 
-/// Why sealing anew stopped. What was done is done.
+/// Why resealing stopped. Texts that were replaced before stay replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum ResealError {
     /// The primary key may seal no more.

@@ -1,18 +1,18 @@
-//! The tables that are folded from the log, and their names: the live ones, and the shadows a rebuild fills beside them.
+//! The names of the projected tables: the live ones, and the shadows that a rebuild fills.
 //!
-//! [`super::projections`] takes the names from here, so a rebuild runs the very statements of an append.
+//! [`super::projections`] takes the names from here, so a rebuild runs exactly the statements of an append.
 
 use crate::database::sql::{self, Sql};
 use std::sync::LazyLock;
 
-/// What is known of a projected table beyond its columns, which the database tells itself.
+/// A projected table. The database itself says which columns it has.
 pub(super) struct Projection {
-    /// Its name.
+    /// The name of the table.
     pub table: &'static str,
-    /// Columns that name a row to people, unique together.
+    /// The columns that name a row for operators. Together they are unique.
     pub label: &'static [&'static str],
-    /// Columns that are no projection but state of their own: a rebuild neither compares nor changes them.
-    pub kept: &'static [&'static str],
+    /// The columns that are not projected but state of their own. A rebuild neither compares nor changes them.
+    pub unprojected: &'static [&'static str],
 }
 
 const TENANTS: &str = "saas_tenants";
@@ -23,30 +23,30 @@ const DOMAINS: &str = "saas_tenant_domains";
 const PENDING_DOMAINS: &str = "saas_pending_domains";
 const RESERVATIONS: &str = "saas_reservations";
 
-/// Every table that is folded from the log.
+/// Every projected table.
 pub(super) const PROJECTIONS: [Projection; 7] = [
-    Projection { table: TENANTS, label: &["tenant_id"], kept: &[] },
-    Projection { table: DATABASES, label: &["tenant_id"], kept: &["db_username", "db_password_encrypted"] },
-    Projection { table: MEMBERS, label: &["tenant_id", "user_id"], kept: &[] },
-    Projection { table: SNAPSHOTS, label: &["tenant_id"], kept: &[] },
-    Projection { table: DOMAINS, label: &["domain"], kept: &[] },
-    Projection { table: PENDING_DOMAINS, label: &["domain", "tenant_id"], kept: &[] },
-    Projection { table: RESERVATIONS, label: &["kind", "value"], kept: &[] },
+    Projection { table: TENANTS, label: &["tenant_id"], unprojected: &[] },
+    Projection { table: DATABASES, label: &["tenant_id"], unprojected: &["db_username", "db_password_encrypted"] },
+    Projection { table: MEMBERS, label: &["tenant_id", "user_id"], unprojected: &[] },
+    Projection { table: SNAPSHOTS, label: &["tenant_id"], unprojected: &[] },
+    Projection { table: DOMAINS, label: &["domain"], unprojected: &[] },
+    Projection { table: PENDING_DOMAINS, label: &["domain", "tenant_id"], unprojected: &[] },
+    Projection { table: RESERVATIONS, label: &["kind", "value"], unprojected: &[] },
 ];
 
 impl Projection {
-    /// Quoted name of the live table.
+    /// The quoted name of the live table.
     pub(super) fn live(&self) -> Sql {
         quoted(self.table, "")
     }
 
-    /// Quoted name of its shadow.
+    /// The quoted name of its shadow.
     pub(super) fn shadow(&self) -> Sql {
         quoted(self.table, SHADOW)
     }
 }
 
-/// Quoted names, as the statements of the projections use them.
+/// The quoted names of all tables, as the statements of the projections use them.
 pub(super) struct Tables {
     pub tenants: Sql,
     pub databases: Sql,
@@ -57,13 +57,13 @@ pub(super) struct Tables {
     pub reservations: Sql,
 }
 
-/// What the name of a shadow ends in.
+/// The suffix of a shadow's name.
 const SHADOW: &str = "__rebuild";
 
-/// The tables everybody reads.
+/// The live tables.
 pub(super) static LIVE: LazyLock<Tables> = LazyLock::new(|| Tables::named(""));
 
-/// The tables a rebuild fills.
+/// The shadows that a rebuild fills.
 pub(super) static SHADOWS: LazyLock<Tables> = LazyLock::new(|| Tables::named(SHADOW));
 
 impl Tables {
@@ -81,5 +81,5 @@ impl Tables {
 }
 
 fn quoted(table: &str, suffix: &str) -> Sql {
-    sql::identifier(&format!("{table}{suffix}")).expect("the names above are fit for SQL")
+    sql::identifier(&format!("{table}{suffix}")).expect("the names above can be quoted")
 }

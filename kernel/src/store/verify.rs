@@ -1,9 +1,9 @@
-//! The log, checked row by row against its own hash chain.
+//! [`verify_log`] checks the event log row by row against its hash chain.
 //!
-//! **Guarantees.** Every row up to the head is read once, in position order, in batches of bounded size. The first wrong
-//! position is named, with what is wrong there: a row that is missing, a row that was changed (or exchanged with
-//! another), a version that does not follow, a head that does not belong to the log. Appends go on meanwhile; what they
-//! add after the head that was read is for the next run.
+//! **Guarantees.** Every row up to the head is read once, in the order of positions, in batches of bounded size. The
+//! result names the first wrong position and what is wrong there: a row is missing, a row was changed (or exchanged
+//! with another), a version does not follow, or the head does not belong to the log. Appends continue in the meantime;
+//! events after the head that was read are left to the next run.
 
 use super::chain::{self, Hash};
 use crate::domain::Position;
@@ -12,41 +12,42 @@ use serde::Serialize;
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 
-/// Rows read at once; an event has 64 KB at most.
+/// Rows that are read at once. An event has at most 64 KB.
 const BATCH: u32 = 200;
 
 /// What is wrong at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wrong {
-    /// There is no event of this position.
+    /// The log has no event at this position.
     Missing,
     /// A column of the row does not have its form.
     Unreadable,
-    /// The row's hash is not that of its columns and of the row before.
+    /// The row's hash does not match its columns and the previous row.
     Hash,
-    /// The row's version does not follow in its tenant's stream.
+    /// The row's version does not follow the previous one in its tenant's stream.
     Version,
     /// The row is newer than the head.
     Beyond,
-    /// The rows are in order, but the head has another hash.
+    /// The rows are correct, but the head has another hash.
     Head,
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The head's position when it began.
+    /// The position of the head when the verification began.
     pub head: Position,
-    /// Rows that were checked.
+    /// The number of checked rows.
     pub checked: u64,
     /// The first wrong position, and what is wrong there.
     pub wrong: Option<(Position, Wrong)>,
 }
 
-/// Checks the log from position `from` on. What is before it is believed: its hash is what the chain begins with.
+/// Checks the log from position `from` on. Earlier rows are trusted: the chain begins with the hash of the row before
+/// `from`.
 pub async fn verify_log(connection: &mut MySqlConnection, from: Position) -> Result<Verified, sqlx::Error> {
-    // One statement: an append moves both at once.
+    // One statement, because an append changes both values at once.
     let row = sqlx::query(
         "SELECT position, hash, (SELECT MAX(position) FROM saas_events) FROM saas_heads WHERE name = 'events'",
     )
@@ -75,7 +76,7 @@ pub async fn verify_log(connection: &mut MySqlConnection, from: Position) -> Res
         .bind(limit)
         .fetch_all(&mut *connection)
         .await?;
-        let astray = out_of_order(connection, before, before + limit).await?;
+        let misplaced = out_of_order(connection, before, before + limit).await?;
         for row in &rows {
             let next = before + 1;
             if row.try_get::<u64, _>(0)? != next {
@@ -86,7 +87,7 @@ pub async fn verify_log(connection: &mut MySqlConnection, from: Position) -> Res
                 Ok(None) => return found(checked, next, Wrong::Hash),
                 Ok(Some(link)) => hash = link,
             }
-            if astray == Some(next) {
+            if misplaced == Some(next) {
                 return found(checked, next, Wrong::Version);
             }
             (before, checked) = (next, checked + 1);
@@ -104,7 +105,7 @@ pub async fn verify_log(connection: &mut MySqlConnection, from: Position) -> Res
     Ok(Verified { head, checked, wrong: None })
 }
 
-/// The row's own hash, if it follows from the one before and from the row's columns.
+/// The row's hash, if it matches the previous hash and the row's columns.
 fn check(before: &Hash, row: &MySqlRow) -> Result<Option<Hash>, sqlx::Error> {
     let text = |column: usize| row.try_get::<String, _>(column);
     let (tenant_id, event_id, kind, actor, data) = (text(3)?, text(4)?, text(5)?, text(6)?, text(7)?);
@@ -122,8 +123,8 @@ fn check(before: &Hash, row: &MySqlRow) -> Result<Option<Hash>, sqlx::Error> {
     Ok((row.try_get::<Vec<u8>, _>(8)? == link).then_some(link))
 }
 
-/// The first row in `(after, until]` whose tenant does not have the version before it at an earlier position. The
-/// chain says that rows are as they were written; this says that they were written in order.
+/// The first row in `(after, until]` whose tenant does not have the previous version at an earlier position. The chain
+/// proves that rows are unchanged, and this check proves that they were written in order.
 async fn out_of_order(connection: &mut MySqlConnection, after: u64, until: u64) -> Result<Option<u64>, sqlx::Error> {
     let (position,): (Option<u64>,) = sqlx::query_as(
         "SELECT MIN(e.position) FROM saas_events e

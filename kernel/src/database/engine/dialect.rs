@@ -1,19 +1,19 @@
-//! Which kind of server it is. To us they differ in how accounts and marks are written, nowhere else.
+//! [`Dialect`]: MariaDB or MySQL. For this program they differ only in how accounts and ownership markers are written.
 
 use sqlx::{Executor, MySqlConnection, Row};
 use std::fmt;
 
-/// A kind of server, with what its version must be at least.
+/// A kind of database server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// 10.6 or newer: `CREATE TABLE` is atomic from there on.
+    /// MariaDB 10.6 or newer, which has an atomic `CREATE TABLE`.
     MariaDb,
-    /// 8.0 or newer: DDL is atomic from there on.
+    /// MySQL 8.0 or newer, which has atomic DDL.
     MySql,
 }
 
 impl Dialect {
-    /// Asks the server. `Err` holds its version when it is too old.
+    /// Asks the server for its version. The inner `Err` holds the version if it is too old.
     pub async fn of(connection: &mut MySqlConnection) -> Result<Result<(Self, String), String>, sqlx::Error> {
         let version: String = connection.fetch_one("SELECT VERSION()").await?.try_get(0)?;
         Ok(Self::parse(&version).map(|dialect| (dialect, version.clone())).ok_or(version))
@@ -27,7 +27,7 @@ impl Dialect {
         ((major, minor) >= least).then_some(dialect)
     }
 
-    /// The word in `saas_database_servers.dialect`.
+    /// The text in `saas_database_servers.dialect`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MariaDb => "mariadb",
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions() {
+    fn a_version_is_supported_from_the_first_with_atomic_ddl() {
         for (version, dialect) in [
             ("10.11.19-MariaDB-0+deb12u1", Some(Dialect::MariaDb)),
             ("11.8.2-MariaDB", Some(Dialect::MariaDb)),

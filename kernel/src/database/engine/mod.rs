@@ -1,16 +1,17 @@
-//! What we need of a database server, found out by asking it, at every start.
+//! The features that this program needs of a database server. A process checks them at every start.
 //!
-//! It need not be one machine: whatever speaks MySQL's protocol and has these features will do (`deploy/SCALE.md` says
-//! what clusters have them). What lacks one is refused with its name, rather than failing some night.
+//! The server need not be a single machine: anything that speaks MySQL's protocol and has these features can be used
+//! (`deploy/SCALE.md` says which clusters have them). A server that lacks a feature is refused at the start, with the
+//! name of the feature.
 //!
-//! | feature | who stands on it |
+//! | feature | what needs it |
 //! |---|---|
 //! | MariaDB 10.6 or MySQL 8.0: atomic DDL, `SKIP LOCKED` | migrations, jobs |
 //! | InnoDB as the tables' engine: transactions | everything |
-//! | sessions that read committed rows, and row locks for them | positions without a hole |
+//! | sessions that read committed rows, and row locks for them | positions without a gap |
 //! | a log of changes that can be replayed in that isolation (not `binlog_format=STATEMENT`) | every write |
-//! | one member that takes all writes | row locks and named locks: other members do not know of them |
-//! | named locks (`GET_LOCK`) | one migration, one worker for a tenant |
+//! | one member that takes all writes | row locks and named locks, which other members do not know |
+//! | named locks (`GET_LOCK`) | one migration at a time, one worker for a tenant |
 
 mod dialect;
 
@@ -20,59 +21,60 @@ use crate::database;
 use sqlx::{Executor, MySqlConnection};
 use std::collections::BTreeMap;
 
-/// Why a database server is no use to us. Each says what is missing.
+/// Why a database server cannot be used. Each message says what is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// An old version.
+    /// The version is too old.
     #[error("version {0} is too old: MariaDB 10.6 or MySQL 8.0 is needed")]
     TooOld(String),
-    /// No transactions.
+    /// The default engine has no transactions.
     #[error("it lacks InnoDB as the engine of tables ({0} is the default)")]
     Engine(String),
-    /// The isolation that every session asks for does not come.
+    /// The server does not give the isolation level that every session requests.
     #[error("it lacks the isolation level READ COMMITTED (the session has {0})")]
     Isolation(String),
-    /// Writes would fail.
+    /// Writes would fail with this log of changes.
     #[error(
         "it logs changes as statements, which cannot be written in READ COMMITTED: set binlog_format to ROW or MIXED"
     )]
     StatementLog,
-    /// A replica, or one that is being replaced.
+    /// The server is a replica, or is being replaced.
     #[error("it is read only: a replica? The URL must lead to the member that takes writes")]
     ReadOnly,
-    /// Locks that other members do not know of.
+    /// Several members of a cluster take writes, and do not know each other's locks.
     #[error(
         "its cluster takes writes on several members ({0}), which do not know each other's locks: let one take them all"
     )]
     ManyWriters(&'static str),
-    /// Conflicts would be found too late.
+    /// The server would find conflicts too late.
     #[error("it lacks row locks in transactions: set tidb_txn_mode to pessimistic")]
     Optimistic,
-    /// No named locks.
+    /// The server has no named locks.
     #[error("it lacks named locks (GET_LOCK)")]
     NamedLocks,
-    /// Workers would wait for each other.
+    /// Without `SKIP LOCKED`, workers would wait for each other.
     #[error("it lacks SELECT ... FOR UPDATE SKIP LOCKED")]
     SkipLocked,
-    /// It failed while it was asked.
-    #[error("it failed")]
+    /// A query of the check failed.
+    #[error("a query of the check failed")]
     Database(#[from] sqlx::Error),
 }
 
-/// Asks a server for all of it, in a session as [`database`] begins them. Says what it is, and its version.
+/// Checks that a server has all the features, in a session that [`database`] has begun. Returns its dialect and
+/// version.
 pub async fn look(connection: &mut MySqlConnection) -> Result<(Dialect, String), Unfit> {
     let known = Dialect::of(connection).await?.map_err(Unfit::TooOld)?;
     let variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *connection).await?;
     let variables = variables.into_iter().collect();
     judge(&variables)?;
     if is_on(&variables, "wsrep_on") {
-        tracing::warn!("a Galera cluster: all services must be led to the same member, others do not know its locks");
+        tracing::warn!("a Galera cluster: all services must connect to the same member, others do not know its locks");
     }
     named_locks(connection).await?;
     Ok(known)
 }
 
-/// The variables that tell; each server has some of them. Names and values as text, which MySQL 8 declares as binary.
+/// The variables that show the features. Each server has some of them.
 const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('default_storage_engine', 'transaction_isolation', \
     'tx_isolation', 'log_bin', 'binlog_format', 'read_only', 'innodb_read_only', 'wsrep_on', \
     'group_replication_single_primary_mode', 'group_replication_group_name', 'tidb_txn_mode')";
@@ -84,7 +86,7 @@ fn judge(variables: &BTreeMap<String, String>) -> Result<(), Unfit> {
     if !value("default_storage_engine").eq_ignore_ascii_case("InnoDB") {
         return Err(Unfit::Engine(value("default_storage_engine").into()));
     }
-    // MariaDB renamed it in version 11.1.
+    // MariaDB renamed this variable in version 11.1.
     let isolation = variables.get("transaction_isolation").or_else(|| variables.get("tx_isolation"));
     if isolation.is_none_or(|level| level.replace('-', " ") != "READ COMMITTED") {
         return Err(Unfit::Isolation(isolation.cloned().unwrap_or_default()));
@@ -108,10 +110,11 @@ fn is_on(variables: &BTreeMap<String, String>, name: &str) -> bool {
     variables.get(name).is_some_and(|value| matches!(value.to_ascii_uppercase().as_str(), "ON" | "1" | "YES"))
 }
 
-/// By taking one: some servers know the function and do not lock.
+/// Checks named locks by taking one, because some servers have the function but do not lock.
 async fn named_locks(connection: &mut MySqlConnection) -> Result<(), Unfit> {
     let taken: Result<(Option<i64>, Option<i64>), _> = sqlx::query_as(
-        "SELECT GET_LOCK(CONCAT('fit:', CONNECTION_ID()), 0), IS_USED_LOCK(CONCAT('fit:', CONNECTION_ID())) = CONNECTION_ID()",
+        "SELECT GET_LOCK(CONCAT('fit:', CONNECTION_ID()), 0),
+                IS_USED_LOCK(CONCAT('fit:', CONNECTION_ID())) = CONNECTION_ID()",
     )
     .fetch_one(&mut *connection)
     .await;
@@ -125,8 +128,8 @@ async fn named_locks(connection: &mut MySqlConnection) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Whether rows that others have locked can be passed over, shown on a table of ours, without a row. An account that may
-/// only read does not need it.
+/// Checks `SKIP LOCKED` on one of our own tables, without touching a row. An account that may only read does not need
+/// it and passes.
 pub async fn skip_locked(connection: &mut MySqlConnection) -> Result<(), Unfit> {
     let asked = connection.execute("SELECT name FROM saas_leases WHERE 1 = 0 FOR UPDATE SKIP LOCKED").await;
     match asked {
@@ -136,7 +139,8 @@ pub async fn skip_locked(connection: &mut MySqlConnection) -> Result<(), Unfit> 
     }
 }
 
-/// A syntax error, no such function, not supported (yet).
+/// Whether the server does not know the statement: a syntax error, an unknown function, or a feature that is not
+/// supported.
 fn is_unknown(error: &sqlx::Error) -> bool {
     matches!(database::number(error), Some(1064 | 1305 | 1235 | 3130 | 8108))
 }
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_feature_is_named() {
         assert!(judged(&[]).is_ok());
         assert!(judged(&[("transaction_isolation", "READ-COMMITTED"), ("tx_isolation", "")]).is_ok());
         for (changes, words) in [

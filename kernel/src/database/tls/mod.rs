@@ -1,12 +1,12 @@
-//! Encrypted connections: which cryptography makes them, whom they trust, and where plaintext will do.
+//! Encrypted connections: the cryptography, the trusted authorities, and the hosts to which plaintext is allowed.
 //!
-//! **The rule**, one for database servers, the broker and Redis: a server on another machine is spoken to by TLS, its
-//! certificate is signed by an authority we trust, for the very host that the URL names, and it is told a password. Anything
-//! less is refused before a connection is opened, unless `ALLOW_PLAINTEXT` lists the host. On this machine (loopback)
-//! the URL decides; for a database server, whose URL says nothing of it, `TLS_CA` does.
+//! **The rule** is the same for database servers, the broker and Redis. A connection to another machine uses TLS, the
+//! server's certificate is signed by a trusted authority for exactly the host in the URL, and the URL has a password.
+//! Anything less is refused before a connection is opened, unless `ALLOW_PLAINTEXT` lists the host. On the same machine
+//! (loopback) the URL decides; for a database server whose URL does not say, `TLS_CA` decides.
 //!
-//! What a process trusts is set once, in [`begin`]. Until then the strictest policy counts: a program that forgets to call it
-//! reaches nothing it should not.
+//! A process sets what it trusts once, in [`begin`]. Until then the strictest policy applies, so a program that forgets
+//! the call cannot open an unsafe connection.
 
 mod policy;
 mod reason;
@@ -19,25 +19,25 @@ use std::sync::OnceLock;
 
 static POLICY: OnceLock<Policy> = OnceLock::new();
 
-/// Makes `ring` what every TLS client of this process uses. A second call is harmless.
+/// Makes every TLS client of this process use `ring`. A second call is harmless.
 ///
-/// Libraries that are compiled without a choice of their own (`reqwest`, and with it the object store and the exporter of
-/// traces) refuse to work until somebody has chosen.
+/// Libraries that are compiled without a choice of their own (`reqwest`, and with it the object store and the exporter
+/// of traces) refuse to work until the process has chosen.
 pub fn use_ring() {
-    // An error means that it was chosen already.
+    // An error means that the process has already chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Chooses the cryptography, and reads `TLS_CA` and `ALLOW_PLAINTEXT`; to be called before anything else.
+/// Chooses the cryptography, and reads `TLS_CA` and `ALLOW_PLAINTEXT`. A process calls this before anything else.
 pub fn begin(settings: &Settings) -> Result<(), ConfigError> {
     use_ring();
     let policy = Policy::from_settings(settings)?;
-    // An error means that it was set already.
+    // An error means that the policy is already set.
     let _ = POLICY.set(policy);
     Ok(())
 }
 
-/// What this process trusts.
+/// The policy of this process.
 pub fn policy() -> &'static Policy {
     POLICY.get_or_init(Policy::default)
 }

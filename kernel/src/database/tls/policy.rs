@@ -1,4 +1,4 @@
-//! [`Policy`]: `TLS_CA` and `ALLOW_PLAINTEXT`, and what they say of a host.
+//! [`Policy`]: what `TLS_CA` and `ALLOW_PLAINTEXT` mean for a connection to a host.
 
 use crate::process::config::{ConfigError, Settings, wrong};
 use rustls::RootCertStore;
@@ -9,49 +9,50 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Where Debian, Ubuntu and Alpine keep them.
+/// The public authorities on Debian, Ubuntu and Alpine.
 const PUBLIC_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Whom this process trusts, and where it needs no TLS.
+/// The authorities that this process trusts, and the hosts to which it needs no TLS.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     authorities: Option<String>,
     plaintext: BTreeSet<String>,
 }
 
-/// Why a server is not spoken to in the way that was asked for.
+/// Why a connection in the requested way is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The connection would be readable on its way.
+    /// The connection would be readable on the network.
     #[error(
-        "{host} is not on this machine, and plaintext to it is refused: use {instead}, or list the host in ALLOW_PLAINTEXT"
+        "{host} is not on this machine, and plaintext to it is refused: \
+         use {instead}, or list the host in ALLOW_PLAINTEXT"
     )]
     Plaintext {
-        /// To whom.
+        /// The server's host.
         host: String,
-        /// What to write in place of it.
+        /// What to use instead.
         instead: &'static str,
     },
-    /// The connection would be encrypted for whoever answers.
+    /// The connection would be encrypted, but the identity of the server would not be checked.
     #[error(
         "{host} is not on this machine, and ssl-mode={mode} does not check who answers there: \
          leave it out (VERIFY_IDENTITY is meant then), or list the host in ALLOW_PLAINTEXT"
     )]
     Unchecked {
-        /// To whom.
+        /// The server's host.
         host: String,
-        /// What was asked for.
+        /// The requested `ssl-mode`.
         mode: String,
     },
-    /// Whoever reaches the server would be let in.
+    /// Everyone who reaches the server would be let in.
     #[error("{host} is not on this machine, and the URL has no password for it")]
     NoPassword {
-        /// To whom.
+        /// The server's host.
         host: String,
     },
 }
 
-/// Where a server is, for the rule.
+/// The location of a server, as the rule distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     Loopback,
@@ -60,7 +61,7 @@ enum Host {
 }
 
 impl Policy {
-    /// `TLS_CA` and `ALLOW_PLAINTEXT`.
+    /// Reads `TLS_CA` and `ALLOW_PLAINTEXT`.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let authorities: String = settings.get("TLS_CA")?;
         if !authorities.is_empty() {
@@ -87,7 +88,10 @@ impl Policy {
         self.authorities.as_deref()
     }
 
-    /// Whether a URL whose scheme says if it is encrypted may be used; `instead` is the scheme that is.
+    /// Checks a URL whose scheme says whether the connection is encrypted. `instead` is the encrypted scheme.
+    ///
+    /// # Errors
+    /// If the URL may not be used.
     pub fn check(&self, host: &str, encrypted: bool, password: bool, instead: &'static str) -> Result<(), Refused> {
         match self.host(host) {
             Host::Loopback => Ok(()),
@@ -97,7 +101,10 @@ impl Policy {
         }
     }
 
-    /// Options for a database server as its URL gives them, where `mode` is the `ssl-mode` it asks for, made safe.
+    /// Makes the options from the URL of a database server safe. `mode` is the `ssl-mode` in the URL.
+    ///
+    /// # Errors
+    /// If the URL may not be used.
     pub fn database(
         &self,
         options: MySqlConnectOptions,
@@ -108,12 +115,12 @@ impl Policy {
             return Ok(options);
         }
         let host = options.get_host().to_owned();
-        let place = self.host(&host);
-        if place != Host::Loopback && !password {
+        let location = self.host(&host);
+        if location != Host::Loopback && !password {
             return Err(Refused::NoPassword { host });
         }
         match mode {
-            Some(mode) if place == Host::Remote && !mode.eq_ignore_ascii_case("VERIFY_IDENTITY") => {
+            Some(mode) if location == Host::Remote && !mode.eq_ignore_ascii_case("VERIFY_IDENTITY") => {
                 Err(match mode.eq_ignore_ascii_case("DISABLED") {
                     true => Refused::Plaintext { host, instead: "ssl-mode=VERIFY_IDENTITY" },
                     false => Refused::Unchecked { host, mode: mode.to_owned() },
@@ -124,7 +131,7 @@ impl Policy {
         }
     }
 
-    /// Options for a database server of which nothing but host and port is known: a tenant's.
+    /// Makes the options for a tenant's database server safe, of which only host and port are known.
     pub fn encrypted(&self, options: MySqlConnectOptions) -> MySqlConnectOptions {
         let verified = match self.host(options.get_host()) {
             Host::Remote => true,
@@ -134,14 +141,14 @@ impl Policy {
         if verified { self.trusting(options).ssl_mode(MySqlSslMode::VerifyIdentity) } else { options }
     }
 
-    /// The same for the servers' own programs (`mariadb-dump`, `mysqldump`), as lines of the group `[client]` of their option files;
-    /// `trusted` is where [`Policy::authorities`] are written for them, if there are any.
+    /// The same policy for the servers' own programs (`mariadb-dump`, `mysqldump`), as lines of the group `[client]` of
+    /// their option files. `trusted` is the file with [`Policy::authorities`], if there are any.
     pub fn client_options(&self, options: &MySqlConnectOptions, trusted: &Path) -> String {
         if !matches!(options.get_ssl_mode(), MySqlSslMode::VerifyIdentity) {
             return String::new();
         }
         let authorities = if self.authorities.is_some() { trusted } else { Path::new(PUBLIC_AUTHORITIES) };
-        // Each program knows one of the two; "loose" makes the other a warning.
+        // Each program knows only one of the two options. With "loose", the other one is a warning and not an error.
         format!("ssl-ca=\"{}\"\nloose-ssl-mode=VERIFY_IDENTITY\nloose-ssl-verify-server-cert\n", authorities.display())
     }
 
@@ -165,7 +172,8 @@ impl Policy {
     }
 }
 
-/// As it is compared: without the brackets that URLs put around IPv6.
+/// The host in the form in which it is compared: in lower case, without the brackets of IPv6 addresses and without a
+/// trailing dot.
 fn bare(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
 }
@@ -189,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_goes_to_this_machine_and_to_listed_hosts_only() {
+    fn plaintext_is_allowed_to_loopback_and_listed_hosts_only() {
         let strict = Policy::default();
         for host in ["127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "::1", "[::1]", "::ffff:127.0.0.1"] {
             assert_eq!(strict.check(host, false, false, "amqps://"), Ok(()), "{host}");
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_server_elsewhere_shows_who_it_is() {
+    fn a_remote_database_server_must_prove_its_identity() {
         let options = |host: &str| MySqlConnectOptions::new().host(host);
         let strict = Policy::default();
         let verified = |options: MySqlConnectOptions| matches!(options.get_ssl_mode(), MySqlSslMode::VerifyIdentity);
@@ -231,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_mean_nothing_are_named() {
+    fn an_invalid_setting_is_named_without_its_value() {
         for (name, value) in [
             ("TLS_CA", "hunter2"),
             ("TLS_CA", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),

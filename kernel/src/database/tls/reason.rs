@@ -1,19 +1,20 @@
-//! What a failed handshake means, in words of an operator.
+//! The reason of a failed TLS handshake, in the words of an operator.
 
 use rustls::CertificateError;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-/// Why no encrypted connection came to be, if that is what `error` says anywhere in its chain. The libraries wrap it each
-/// in another way.
+/// Why no encrypted connection could be opened, if an error in the chain of `error` says so. Each library wraps that
+/// error in another way.
 pub fn reason(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Some(words(error));
         }
-        // Its source is the source of what it wraps, which would be skipped.
+        // The source of an I/O error is the source of the error that it wraps, so the wrapped error itself would be
+        // skipped.
         let wrapped = error
             .downcast_ref::<io::Error>()
             .or_else(|| error.downcast_ref::<Arc<io::Error>>().map(Arc::as_ref))
@@ -31,7 +32,7 @@ pub fn reason(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
-/// What SQLx says; there is no type for it.
+/// SQLx's message. There is no error type for it.
 const NO_TLS: &str = "server does not support TLS";
 
 fn words(error: &rustls::Error) -> &'static str {
@@ -45,13 +46,13 @@ fn words(error: &rustls::Error) -> &'static str {
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet; look at the clocks"
+                "its certificate is not valid yet; check the clocks"
             }
             _ => "its certificate is not acceptable",
         },
         rustls::Error::InvalidMessage(_) => "it does not speak TLS on this port",
         rustls::Error::AlertReceived(_) => "it broke off the TLS handshake",
-        _ => "no TLS connection came to be",
+        _ => "no TLS connection could be opened",
     }
 }
 
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_is_found_however_it_is_wrapped() {
+    fn the_reason_is_found_however_it_is_wrapped() {
         let unknown = || rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let io = || io::Error::new(io::ErrorKind::InvalidData, unknown());
         let of_sqlx: [sqlx::Error; 2] = [sqlx::Error::Io(io()), sqlx::Error::Tls(Box::new(unknown()))];

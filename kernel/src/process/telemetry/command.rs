@@ -1,5 +1,5 @@
-//! [`Exposed`]: metrics of a command that ends by itself. They are answered while it runs, and after its end until they were
-//! read once more, so that the last figures and a failure are not lost with the process.
+//! [`Exposed`] serves the metrics of a command that ends by itself. It serves them while the command runs, and after
+//! its end until they were read once more, so that the last figures and a failure are not lost with the process.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait for the last reading: as often as Prometheus reads, unless it was told otherwise.
+/// Longest wait for the last reading: the default interval in which Prometheus reads.
 const LAST_READING: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// A server for the metrics of a command.
 pub struct Exposed {
     server: JoinHandle<()>,
     read: Arc<Notify>,
@@ -24,18 +24,19 @@ pub struct Exposed {
 }
 
 impl Exposed {
-    /// Begins measuring, as `service`, and answers `GET /metrics` at `address`. Instead of [`super::init`].
+    /// Starts to measure as `service`, and serves `GET /metrics` at `address`. A command calls this instead of
+    /// [`super::init`].
     ///
     /// # Errors
-    /// When nobody may listen there.
+    /// If the process cannot listen on `address`.
     pub async fn begin(service: &'static str, address: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let metrics = super::measure(service).map_err(std::io::Error::other)?;
         let (read, end) = (Arc::new(Notify::new()), CancellationToken::new());
-        let told = Arc::clone(&read);
+        let answered = Arc::clone(&read);
         let answer = move || {
             let text = metrics.render();
-            told.notify_waiters();
+            answered.notify_waiters();
             std::future::ready(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text))
         };
         let router = Router::new().route("/metrics", get(answer));
@@ -44,11 +45,11 @@ impl Exposed {
         Ok(Self { server, read, end })
     }
 
-    /// Waits until the metrics are read, `LAST_READING` at most, and answers no more.
+    /// Waits until the metrics are read once more, at most for [`LAST_READING`], and then stops serving.
     pub async fn end(self) {
         let _ = timeout(LAST_READING, self.read.notified()).await;
         self.end.cancel();
-        // A client that keeps its connection is not waited for.
+        // A client that holds its connection open does not delay the end.
         let _ = timeout(Duration::from_secs(1), self.server).await;
     }
 }

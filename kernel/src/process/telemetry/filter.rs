@@ -1,13 +1,13 @@
-//! What is logged: what the operator asks for, and of some libraries less.
+//! The filter of log entries: what the operator requests, but less of some libraries.
 //!
-//! **Guarantee.** Whatever filter an operator sets, libraries that would log secrets are capped: `lapin` logs AMQP frames (the
-//! password is in one), `h2` and `hyper` log headers (bearer tokens are in them), `sqlx` logs statement texts. A test seeds
-//! secrets and searches the logs of a run at `LOG=trace`.
+//! **Guarantee.** Whatever filter an operator sets, libraries that would log secrets are capped: `lapin` logs AMQP
+//! frames (one contains the password), `h2` and `hyper` log headers (which contain bearer tokens), and `sqlx` logs
+//! statement texts. A test plants secrets and searches the logs of a run at `LOG=trace`.
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 
-/// The most that a library logs.
+/// The most verbose level of each library.
 const CAPS: [(&str, LevelFilter); 14] = [
     ("lapin", LevelFilter::WARN),
     ("amq_protocol", LevelFilter::WARN),
@@ -25,13 +25,13 @@ const CAPS: [(&str, LevelFilter); 14] = [
     ("reqwest", LevelFilter::INFO),
 ];
 
-/// The filter of an operator (`info,data_plane=debug`), capped.
+/// The filter of an operator (`info,data_plane=debug`), with the caps applied.
 ///
 /// # Errors
-/// When it is none.
+/// If the text is not a filter.
 pub(super) fn capped(asked: &str) -> Result<Targets, ParseError> {
     let asked: Targets = asked.parse()?;
-    // What is said of a part of a library would outweigh what is said of the whole.
+    // A directive for a module of a library would override the cap on the whole library.
     let of_others = asked.iter().filter(|(target, _)| !CAPS.iter().any(|(library, _)| target.starts_with(library)));
     let filter = of_others.collect::<Targets>().with_default(asked.default_level().unwrap_or(LevelFilter::OFF));
     Ok(filter.with_targets(CAPS.map(|(library, most)| (library, most.min(level_of(&asked, library))))))
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_filter_makes_a_capped_library_say_more() {
+    fn no_filter_lifts_the_cap_of_a_library() {
         for asked in ["trace", "info,lapin=trace", "warn,lapin::io=trace,sqlx::query=debug", "lapin=trace"] {
             let filter = capped(asked).unwrap();
             for (target, level) in
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_as_asked() {
+    fn everything_else_follows_the_filter() {
         let filter = capped("error,data_plane=debug").unwrap();
         assert!(filter.would_enable("data_plane::routing", &Level::DEBUG));
         assert!(!filter.would_enable("data_plane::routing", &Level::TRACE));

@@ -1,4 +1,5 @@
-//! Logs as JSON lines on standard output, metrics for Prometheus, traces by OpenTelemetry.
+//! Telemetry: logs as JSON lines on standard output, metrics for Prometheus ([`names`]), and traces by OpenTelemetry
+//! ([`traces`]).
 
 mod command;
 mod filter;
@@ -18,10 +19,10 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Begins logging and measuring, as `service`. Call once, first thing.
+/// Starts logs, metrics and traces as `service`. A process calls this once, before anything else.
 ///
 /// # Errors
-/// When `LOG` is not a tracing filter, or the settings of traces are wrong.
+/// If `LOG` is not a tracing filter, or a setting of traces is wrong.
 pub fn init(settings: &Settings, service: &'static str) -> Result<PrometheusHandle, ConfigError> {
     let level: String = settings.get("LOG")?;
     let filter = filter::capped(&level).map_err(|error| wrong("LOG", error))?;
@@ -29,15 +30,15 @@ pub fn init(settings: &Settings, service: &'static str) -> Result<PrometheusHand
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
     match traces::layer(settings, service)? {
         Some(traces) => tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces).init(),
-        // A filter of one layer is asked at every poll of every request, one of all layers once.
+        // A filter on a single layer is evaluated at every poll of every request, a global filter only once.
         None => tracing_subscriber::registry().with(logs).with(filter).init(),
     }
     let handle = measure(service).map_err(|error| wrong("LOG", error))?;
-    tracing::debug!(filter = level, "logs begin");
+    tracing::debug!(filter = level, "logging has started");
     Ok(handle)
 }
 
-/// Installs the recorder, with the description of every metric of `service` and the buckets of its distributions.
+/// Installs the recorder, with the description of every metric of `service` and the buckets of its histograms.
 fn measure(service: &'static str) -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
     let mut builder = PrometheusBuilder::new();
     for metric in names::ALL {
@@ -52,7 +53,7 @@ fn measure(service: &'static str) -> Result<PrometheusHandle, metrics_exporter_p
             Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
             Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.help),
         }
-        // A rate needs a beginning. Where there are labels, their values are not known here.
+        // A rate needs a first value. For counters with labels, the values of the labels are not known here.
         if metric.labels.is_empty() && metric.kind == Kind::Counter {
             metrics::counter!(metric.name).absolute(0);
         }
@@ -60,7 +61,7 @@ fn measure(service: &'static str) -> Result<PrometheusHandle, metrics_exporter_p
     metrics::gauge!(names::BUILD_INFO, "service" => service, "version" => env!("CARGO_PKG_VERSION")).set(1);
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     metrics::gauge!(names::PROCESS_START_TIME).set(began.as_secs_f64());
-    // Without regular upkeep the histograms of the exporter grow for ever.
+    // Without regular upkeep, the histograms of the exporter would grow without bound.
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {

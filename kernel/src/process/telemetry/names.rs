@@ -1,15 +1,15 @@
-//! Every metric of every process: its name, what it means, and its labels. Names follow Prometheus: base units, `_total` for
-//! what only grows. Dashboards and alerts are compared with this list by a test.
+//! Every metric of every process: its name, its meaning and its labels. The names follow the conventions of Prometheus:
+//! base units, and `_total` for counters. A test compares dashboards and alerts with this list.
 //!
-//! Labels are bounded: routes by the route table, tenants by `METRIC_TENANTS` (the rest is `other`), everything else by
-//! lists in the code.
+//! The values of labels are bounded: routes by the route table, tenants by `METRIC_TENANTS` (the others share `other`),
+//! and all others by lists in the code.
 
-/// What kind of number it is.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only grows while the process runs.
+    /// A number that only grows while the process runs.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
     /// A distribution, with the upper bounds of its buckets in seconds.
     Histogram(&'static [f64]),
@@ -18,21 +18,22 @@ pub enum Kind {
 /// A metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// Its name.
+    /// The name in `/metrics`.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// The kind.
     pub kind: Kind,
-    /// The processes that have it: `control-plane`, `provisioner`, `data-plane`, `legacy` (the command `provisioner legacy`).
+    /// The processes that have it: `control-plane`, `provisioner`, `data-plane`, `legacy` (the command `provisioner
+    /// legacy`).
     pub of: &'static [&'static str],
-    /// Its labels.
+    /// The names of its labels.
     pub labels: &'static [&'static str],
-    /// What it means.
+    /// The description in `/metrics`.
     pub help: &'static str,
 }
 
-/// From a cached answer to a request that is given up.
+/// Buckets for requests: from a cached answer to a request that is given up.
 const REQUEST: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// From a step of an idle server to a collection of many tenants.
+/// Buckets for work: from a step on an idle server to a collection for many tenants.
 const WORK: &[f64] = &[0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
 const ALL_SERVICES: &[&str] = &["control-plane", "provisioner", "data-plane"];
@@ -46,7 +47,7 @@ const SEALERS: &[&str] = &["control-plane", "provisioner"];
 macro_rules! metrics {
     ($($constant:ident $name:literal $kind:expr, $of:ident, $labels:expr, $help:literal;)*) => {
         $(#[doc = $help] pub const $constant: &str = $name;)*
-        /// All of them.
+        /// Every metric.
         pub const ALL: &[Metric] =
             &[$(Metric { name: $name, kind: $kind, of: $of, labels: &$labels, help: $help },)*];
     };
@@ -57,7 +58,8 @@ use Kind::{Counter, Gauge, Histogram};
 metrics! {
     HTTP_REQUESTS "http_requests_total" Counter, ALL_SERVICES, ["method", "route", "status"],
         "Requests answered, by matched route and status";
-    HTTP_REQUEST_DURATION "http_request_duration_seconds" Histogram(REQUEST), ALL_SERVICES, ["method", "route", "status"],
+    HTTP_REQUEST_DURATION "http_request_duration_seconds" Histogram(REQUEST), ALL_SERVICES,
+        ["method", "route", "status"],
         "Time from a request's arrival to the begin of its answer";
     HTTP_CONNECTIONS "http_connections" Gauge, ALL_SERVICES, [],
         "Open connections of clients";
@@ -68,9 +70,10 @@ metrics! {
     TENANTS_OVER_STORAGE "tenants_over_storage" Gauge, WORKER, ["server"],
         "Tenants of a database server that use more storage than their plan allows";
     DOMAIN_VERIFICATIONS "domain_verifications_total" Counter, CONTROL, ["verdict"],
-        "Looks for the record of a domain, by verdict: proven, no_record, wrong_value, unanswered";
+        "Checks of a domain's TXT record, by verdict: proven, no_record, wrong_value, unanswered";
     ACCESS_LOG_ROWS "access_log_rows_total" Counter, NODE, [], "Rows written to the access log";
-    ACCESS_LOG_DROPPED "access_log_dropped_total" Counter, NODE, ["reason"], "Rows of the access log that were not written";
+    ACCESS_LOG_DROPPED "access_log_dropped_total" Counter, NODE, ["reason"],
+        "Rows of the access log that were not written";
     HTTP_REQUESTS_IN_FLIGHT "http_requests_in_flight" Gauge, ALL_SERVICES, [],
         "Requests that are being answered";
     SYSTEM_DATABASE_CONNECTIONS "system_database_connections" Gauge, ALL_SERVICES, ["state"],
@@ -78,17 +81,17 @@ metrics! {
     SYSTEM_DATABASE_CONNECTIONS_LIMIT "system_database_connections_limit" Gauge, ALL_SERVICES, [],
         "Connections to the system database that the process may open";
     SYSTEM_DATABASE_UP "system_database_up" Gauge, ALL_SERVICES, [],
-        "1: the system database answered the last time it was asked";
+        "1: the system database answered the last query";
     SYSTEM_DATABASE_RESPONSE_DURATION "system_database_response_duration_seconds" Histogram(REQUEST), ALL_SERVICES, [],
-        "Time of a small question to the system database, asked again and again, with the wait for a connection";
+        "Time of a small query of the system database, with the wait for a connection";
     COMPONENT_HEALTHY "component_healthy" Gauge, ALL_SERVICES, ["component"],
-        "1: this part of the process works; 0: the process does without it, or is not ready because of it";
+        "1: this part of the process works; 0: it does not, and the process is degraded or not ready";
     ENCRYPTION_KEY_SEALINGS "encryption_key_sealings" Gauge, SEALERS, [],
-        "Times the primary encryption key has sealed, as far as counted";
+        "How often the primary encryption key has sealed, as far as counted";
     BUILD_INFO "build_info" Gauge, PROCESSES, ["service", "version"],
-        "Always 1; which program this is";
+        "Always 1; the labels say which program this is";
     PROCESS_CPU "process_cpu_seconds_total" Counter, PROCESSES, [],
-        "Processor time of the process, of its own and of the kernel for it";
+        "Processor time of the process, in user and system mode";
     PROCESS_RESIDENT_MEMORY "process_resident_memory_bytes" Gauge, PROCESSES, [],
         "Memory of the process that is in RAM";
     PROCESS_OPEN_FDS "process_open_fds" Gauge, PROCESSES, [],
@@ -107,11 +110,11 @@ metrics! {
     RELAY_EVENTS_PUBLISHED "relay_events_published_total" Counter, CONTROL, [],
         "Events that the broker confirmed to this process";
     BROKER_UP "broker_up" Gauge, CONTROL, [],
-        "1: the broker answered the last time its queues were looked at";
+        "1: the broker answered the last check of its queues";
     QUEUE_MESSAGES "queue_messages" Gauge, CONTROL, ["queue"],
         "Messages that wait in a shared queue of the broker";
     QUEUE_CONSUMERS "queue_consumers" Gauge, CONTROL, ["queue"],
-        "Who listens to a shared queue of the broker";
+        "Consumers of a shared queue of the broker";
     JOBS_OPEN "jobs_open" Gauge, CONTROL, ["kind", "status"],
         "Jobs that have not ended, by kind and status: pending, running";
     JOBS_OVERDUE "jobs_overdue" Gauge, CONTROL, [],
@@ -123,18 +126,18 @@ metrics! {
     TENANTS_BEHIND "tenants_behind_schema" Gauge, CONTROL, [],
         "Tenants whose database has an older schema than this version's";
     DATA_NODES "data_nodes" Gauge, CONTROL, ["status"],
-        "Data nodes that have reported lately, and that gave no sign of life for a while: alive, gone";
+        "Data nodes, by status: alive (reported recently), gone";
     BACKUP_OLDEST "backup_oldest_age_seconds" Gauge, CONTROL, [],
-        "Age of the newest backup of the tenant, or system database, that was backed up longest ago; 0 without a backup store";
+        "Age of the newest backup of the tenant or system database backed up longest ago; 0 without a backup store";
     BACKUP_TESTS_FAILED "backup_restore_tests_failed" Gauge, CONTROL, [],
         "Tenants whose newest tested backup could not be restored as it was taken";
     SCHEDULER_IS_LEADER "scheduler_is_leader" Gauge, CONTROL, [],
         "1: this process leads the schedules";
     SCHEDULE_RUNS "schedule_runs_total" Counter, CONTROL, ["schedule", "outcome"],
-        "Runs of schedules that this process did";
+        "Runs of schedules by this process";
 
     DRIFT_FOUND "drift_found_total" Counter, WORKER, ["kind"],
-        "Differences between database servers and events that audits found and left";
+        "Differences between database servers and events that audits found and did not repair";
     DRIFT_REPAIRED "drift_repaired_total" Counter, WORKER, ["kind"],
         "Differences that audits repaired";
     BACKUP_BYTES "backup_bytes_total" Counter, WORKER, [],
@@ -152,9 +155,9 @@ metrics! {
     COLLECTION_DURATION "collection_duration_seconds" Histogram(WORK), WORKER, [],
         "Time of such an attempt";
     TENANT_DATABASES "tenant_databases" Gauge, WORKER, ["server", "status"],
-        "Tenant databases that are to be served, as the last look found them: healthy, unhealthy";
+        "Tenant databases that should be served, as the last check found them: healthy, unhealthy";
     DATABASE_SERVER_UP "database_server_up" Gauge, WORKER, ["server"],
-        "1: the tenants' database server answered the last look";
+        "1: the tenants' database server answered the last check";
     TENANT_DATABASE_CHECK_DURATION "tenant_database_check_duration_seconds" Histogram(REQUEST), WORKER, ["server"],
         "Time of a login as a tenant's user with the first rows, of databases that answered";
 
@@ -163,7 +166,7 @@ metrics! {
     NODE_FRESHNESS "node_freshness_seconds" Gauge, NODE, [],
         "Age of the routing table";
     NODE_STALE "node_stale" Gauge, NODE, [],
-        "1: the system database is away, known tenants are served";
+        "1: the system database cannot be reached, and known tenants are served";
     NODE_TENANTS "node_tenants" Gauge, NODE, ["served"],
         "Tenants in the routing table, by whether they are served";
     INVALIDATION_LAG "invalidation_lag_seconds" Histogram(REQUEST), NODE, [],
@@ -171,13 +174,13 @@ metrics! {
     ROUTE_RELOADS "route_reloads_total" Counter, NODE, [],
         "Routes read again because of events";
     CACHE_LOOKUPS "cache_lookups_total" Counter, NODE, ["cache", "outcome"],
-        "Look-ups in memory before the system database is asked, by cache (session, member, profile) and outcome (hit, miss)";
+        "Cache look-ups before the system database is asked, by cache (session, member, profile) and outcome (hit, miss)";
     SESSIONS_EXTENDED "sessions_extended_total" Counter, NODE, [],
-        "Sessions whose end was moved because they were used";
+        "Sessions that were extended because they were used";
     LEGACY_SESSION_CHECKS "legacy_session_checks_total" Counter, NODE, ["said"],
-        "Questions to Redis for sessions of the old system, by what it said";
+        "Checks of legacy sessions in Redis, by answer";
     LEGACY_ERRORS "legacy_errors_total" Counter, NODE, ["code"],
-        "Old calls answered with an error, by the code in their envelope";
+        "Legacy calls answered with an error, by the code in the envelope";
     TENANT_CONNECTIONS_OPEN "tenant_connections_open" Gauge, NODE, [],
         "Connections to tenant databases that are open or being opened or closed";
     TENANT_CONNECTIONS_IN_USE "tenant_connections_in_use" Gauge, NODE, [],
@@ -185,7 +188,7 @@ metrics! {
     TENANT_CONNECTIONS_BUDGET "tenant_connections_budget" Gauge, NODE, [],
         "Connections to tenant databases that this node may open";
     WAITS "request_waits_total" Counter, NODE, ["for"],
-        "Requests that had to wait, by what for: turn, connection, lookup, profile";
+        "Requests that had to wait, by what they waited for: turn (a tenant's permit), connection, lookup, profile";
     TENANT_REFUSALS "tenant_refusals_total" Counter, NODE, ["reason"],
         "Requests answered 503 because the tenant's database could not be used in time, by reason";
     TENANT_REQUESTS "tenant_requests_total" Counter, NODE, ["tenant_id", "class"],
@@ -208,23 +211,23 @@ metrics! {
         "Notices for Redis, by outcome: put_up, failed";
 }
 
-/// Bounds of a label that names tenants.
+/// The label that names a tenant, and its bound.
 pub mod tenants {
     use std::collections::HashSet;
     use std::sync::{OnceLock, RwLock};
 
     static KNOWN: OnceLock<(usize, RwLock<HashSet<String>>)> = OnceLock::new();
 
-    /// At most so many tenants get a value of their own: the first that are seen.
+    /// Sets how many tenants get a label value of their own: the first ones that are seen.
     pub fn limit(most: usize) {
         let _ = KNOWN.set((most, RwLock::default()));
     }
 
-    /// The tenant's label.
+    /// The label value of a tenant: its id, or `other` beyond the limit.
     pub fn label(tenant_id: &str) -> String {
         let Some((most, known)) = KNOWN.get() else { return "other".into() };
         let seen = |known: &HashSet<String>| known.contains(tenant_id);
-        // Nobody waits for others here once there are as many as there may be.
+        // Once the limit is reached, no request takes the write lock.
         match known.read() {
             Ok(known) if seen(&known) => return tenant_id.to_owned(),
             Ok(known) if known.len() < *most => {}
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_tenants_have_a_label_of_their_own() {
+    fn tenants_beyond_the_limit_share_a_label() {
         tenants::limit(2);
         let labels: Vec<_> = ["a", "b", "c", "a", "d"].map(tenants::label).into();
         assert_eq!(labels, ["a", "b", "other", "a", "other"]);

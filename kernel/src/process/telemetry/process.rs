@@ -1,21 +1,21 @@
-//! What the kernel knows of this process, under the names that Prometheus clients give it.
+//! Measurements of this process from `/proc`, under the names that Prometheus clients use.
 
 use super::names;
 use std::fs;
 
-/// Clock ticks of `/proc` in a second: fixed on Linux, whatever the machine.
+/// Clock ticks per second in `/proc`. Linux fixes this number on all machines.
 const TICKS: f64 = 100.0;
 const PAGE: f64 = 4096.0;
 
-/// Reads `/proc/self`; what cannot be read is left as it was.
+/// Updates the metrics from `/proc/self`. Values that cannot be read stay as they were.
 pub fn measure() {
     if let Some((cpu, resident)) = stat() {
         metrics::gauge!(names::PROCESS_RESIDENT_MEMORY).set(resident * PAGE);
-        // Counters are whole numbers here: whole seconds, fine for a rate over minutes.
+        // Counters are whole numbers, so this counts whole seconds, which is precise enough for a rate over minutes.
         metrics::counter!(names::PROCESS_CPU).absolute(cpu as u64);
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // One of them is this look.
+        // One of them is the directory that is being read.
         metrics::gauge!(names::PROCESS_OPEN_FDS).set(open.count().saturating_sub(1) as f64);
     }
     if let Some(most) = max_fds() {
@@ -23,7 +23,7 @@ pub fn measure() {
     }
 }
 
-/// Seconds of processor time, and pages in RAM.
+/// The seconds of processor time, and the pages in RAM.
 fn stat() -> Option<(f64, f64)> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the name in parentheses, which may itself contain spaces and parentheses.

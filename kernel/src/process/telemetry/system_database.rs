@@ -1,13 +1,13 @@
-//! How the system database answers this process, and how much of its pool is in use.
+//! Measures how fast the system database answers this process, and how much of the pool is in use.
 
 use super::names;
 use crate::process::shutdown::Shutdown;
 use sqlx::MySqlPool;
 use std::time::{Duration, Instant};
 
-/// How often it is asked.
-const EVERY: Duration = Duration::from_secs(2);
-/// Longest wait for the answer.
+/// How often the system database is measured.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Measures until the process is asked to stop.
@@ -21,6 +21,6 @@ pub async fn watch_system_database(pool: MySqlPool, shutdown: Shutdown) {
         let (size, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
         metrics::gauge!(names::SYSTEM_DATABASE_CONNECTIONS, "state" => "idle").set(idle);
         metrics::gauge!(names::SYSTEM_DATABASE_CONNECTIONS, "state" => "in_use").set(size.saturating_sub(idle));
-        tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
+        tokio::select! { () = tokio::time::sleep(INTERVAL) => {}, () = shutdown.requested() => return }
     }
 }

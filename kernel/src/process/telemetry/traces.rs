@@ -1,9 +1,9 @@
 //! Traces by OpenTelemetry, off unless `OTLP_ENDPOINT` is set.
 //!
-//! A trace follows a tenant through all processes: from the request into the row of the job and (beside it) of the event,
-//! from there into the header `traceparent` of the message and into the worker's steps, and on to the node that reads the
-//! tenant again. Only our own spans are recorded. Spans go to the collector from a thread of their own; when it is away they
-//! are dropped, and nothing waits for it.
+//! A trace follows a change of a tenant through all processes: from the request into the rows of the job and of the
+//! event, from there into the header `traceparent` of the message and into the worker's steps, and on to the node that
+//! reads the tenant again. Only spans of our own crates are recorded. A thread of its own sends them to the collector.
+//! If the collector cannot be reached, they are dropped, and nothing waits for it.
 
 use crate::process::config::{ConfigError, Settings, wrong};
 use opentelemetry::propagation::TextMapPropagator;
@@ -26,10 +26,10 @@ static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 /// Longest wait for one answer of the collector, and for the last spans at the end of the process.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where spans come from that are worth recording.
+/// The crates whose spans are recorded.
 const OURS: [&str; 4] = ["kernel", "control_plane", "provisioner", "data_plane"];
 
-/// The layer that records, if the settings want one.
+/// The layer that records traces, if `OTLP_ENDPOINT` is set.
 pub(super) fn layer<S>(
     settings: &Settings,
     service: &'static str,
@@ -58,7 +58,7 @@ where
         .build()
         .map_err(|error| wrong("OTLP_ENDPOINT", error))?;
     let provider = SdkTracerProvider::builder()
-        // By the trace's id alone: all processes decide the same, and a caller cannot make them record more.
+        // The trace's id alone decides, so all processes decide alike, and a caller cannot make them record more.
         .with_sampler(Sampler::TraceIdRatioBased(share))
         .with_resource(Resource::builder().with_service_name(service).build())
         .with_batch_exporter(exporter)
@@ -93,14 +93,14 @@ pub fn of(span: &Span) -> Option<String> {
     (context.is_valid() && context.is_sampled()).then(|| format!("00-{}-{}-01", context.trace_id(), context.span_id()))
 }
 
-/// Makes `span` go on with the trace of `traceparent`, if that is one. Before anything happens in it.
+/// Makes `span` continue the trace of `traceparent`, if it is a valid one. Callers do this before they enter the span.
 pub fn follow(span: &Span, traceparent: Option<&str>) {
     let Some(traceparent) = traceparent.filter(|_| are_on()) else { return };
     let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
     let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
 }
 
-/// Sends what was recorded last. At the end of the process.
+/// Sends the last spans. A process calls this at its end.
 pub async fn end() {
     let Some(provider) = PROVIDER.get().cloned() else { return };
     // The exporter blocks, and must not do so on a thread of the runtime.
