@@ -30,7 +30,7 @@ pub async fn run(store: Store, backups: bool, health: Health, shutdown: Shutdown
             Ok(Err(error)) => Part::Down(error.to_string()),
             Err(_) => Part::Down("no answer within 2 s".into()),
         };
-        health.tell("system_database", part);
+        health.report("system_database", part);
         tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
     }
 }

@@ -54,7 +54,7 @@ pub async fn run(
         match ended {
             Ok(()) => waits.reset(),
             Err(error) => {
-                health.tell("relay", Part::Degraded(kernel::error::chain(&error)));
+                health.report("relay", Part::Degraded(kernel::error::chain(&error)));
             }
         }
         let pause = match role.is_held_by_another(store.pool()).await {
@@ -88,7 +88,7 @@ async fn relay(
     health: &Health,
 ) -> Result<(), RelayError> {
     let publisher = Publisher::connect(amqp, topology, "relay").await?;
-    health.tell("relay", Part::Healthy);
+    health.report("relay", Part::Healthy);
     let appended = store.appended();
     loop {
         // Registered before the read: an append in between is not missed.

@@ -45,7 +45,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let store = Store::new(pool);
     let health = Health::new(metrics);
     let shutdown = Shutdown::on_signals(settings.seconds("SHUTDOWN_NOTICE")?)?;
-    shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
+    shutdown.spawn(keys.clone().report_counts(store.pool().clone(), shutdown.clone()));
     let app = App {
         store: store.clone(),
         keys,
@@ -106,7 +106,7 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let options =
         database::options(&settings.secret("SYSTEM_DB_URL")?).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = start::connect("the system database (SYSTEM_DB_URL)", &options).await?;
-    engine::look(&mut connection).await.context("the system database (SYSTEM_DB_URL) lacks what we need")?;
+    engine::check(&mut connection).await.context("the system database (SYSTEM_DB_URL) lacks what we need")?;
     let applied = migrate::run(&mut connection).await?;
     match applied.as_slice() {
         [] => eprintln!("the system database is up to date"),

@@ -241,7 +241,7 @@ impl Writer {
                 Err(Unwritten::Unreachable),
             ),
         };
-        self.health.tell("access_log", part);
+        self.health.report("access_log", part);
         outcome
     }
 }

@@ -80,7 +80,7 @@ impl Caller {
         let route = found.filter(|route| route.availability != Availability::Gone).ok_or(Code::TenantNotFound)?;
         tracing::Span::current().record("tenant_id", route.tenant_id.as_str());
         if let Some(of_tenant) = parts.extensions.get::<OfTenant>() {
-            of_tenant.tell(route.tenant_id.as_str());
+            of_tenant.set(route.tenant_id.as_str());
         }
         attribution.set_tenant(&route.tenant_id);
         let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;

@@ -122,7 +122,7 @@ impl Follower {
         match &outcome {
             Ok(()) => {
                 freshness.succeeded(began);
-                self.health.tell("system_database", Part::Healthy);
+                self.health.report("system_database", Part::Healthy);
             }
             Err(error) => {
                 if !freshness.is_failing() {
@@ -132,7 +132,7 @@ impl Follower {
                 // The health page is public, so it does not show the cause.
                 let position = routing.table().position;
                 let reason = format!("away; serving what was known at position {position}");
-                self.health.tell("system_database", Part::Degraded(reason));
+                self.health.report("system_database", Part::Degraded(reason));
             }
         }
         outcome

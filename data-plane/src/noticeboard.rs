@@ -117,7 +117,7 @@ impl Publisher {
             .set_connection_timeout(Some(TIMEOUT))
             .set_response_timeout(Some(TIMEOUT));
         let Ok(redis) = ConnectionManager::new_lazy_with_config(self.client.clone(), config) else {
-            health.tell("redis", Part::Degraded("redis".into()));
+            health.report("redis", Part::Degraded("redis".into()));
             return;
         };
         let mut ping = tokio::time::interval(PING);
@@ -134,7 +134,7 @@ impl Publisher {
             let done: RedisResult<()> =
                 done.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()));
             match done {
-                Ok(()) => health.tell("redis", Part::Healthy),
+                Ok(()) => health.report("redis", Part::Healthy),
                 Err(error) => {
                     tracing::debug!(%error, "a notice was not published in Redis");
                     if let Some(Notice::Publish(route)) = &notice {
@@ -142,7 +142,7 @@ impl Publisher {
                         self.published.invalidate(&route.tenant_id);
                     }
                     let reason = tls::reason(&error).map(|reason| format!("redis cannot be trusted: {reason}"));
-                    health.tell("redis", Part::Degraded(reason.unwrap_or_else(|| "redis does not answer".into())));
+                    health.report("redis", Part::Degraded(reason.unwrap_or_else(|| "redis does not answer".into())));
                 }
             }
         }

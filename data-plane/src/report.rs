@@ -66,11 +66,11 @@ impl Reporter {
             match self.bounded(self.write(position.0, &self.report(&health))).await {
                 Ok(()) => {
                     reported = Some(position);
-                    health.tell("node_report", Part::Healthy);
+                    health.report("node_report", Part::Healthy);
                 }
                 Err(cause) => {
                     tracing::debug!(cause, "the node could not report its position to the system database");
-                    health.tell("node_report", Part::Degraded("the position cannot be reported".into()));
+                    health.report("node_report", Part::Degraded("the position cannot be reported".into()));
                 }
             }
             tokio::select! { () = tokio::time::sleep_until(next) => {}, () = shutdown.requested() => break }

@@ -58,7 +58,7 @@ pub async fn system_database(url: &SecretString) -> Result<(), StartError> {
     let name = format!("the system database ({setting})");
     let options = database::options(url).map_err(|error| StartError::Setting(setting.into(), error))?;
     let mut connection = connect(&name, &options).await?;
-    engine::look(&mut connection).await.map_err(|unfit| StartError::Unfit(name.clone(), unfit))?;
+    engine::check(&mut connection).await.map_err(|unfit| StartError::Unfit(name.clone(), unfit))?;
     migrate::verify(&mut connection).await.map_err(|error| StartError::Migrate(name.clone(), error))?;
     engine::skip_locked(&mut connection).await.map_err(|unfit| StartError::Unfit(name, unfit))
 }
@@ -66,7 +66,7 @@ pub async fn system_database(url: &SecretString) -> Result<(), StartError> {
 /// Checks a server of tenants' databases, and returns its dialect.
 pub async fn database_server(name: &str, options: &MySqlConnectOptions) -> Result<Dialect, StartError> {
     let mut connection = connect(name, options).await?;
-    let (dialect, _) = engine::look(&mut connection).await.map_err(|unfit| StartError::Unfit(name.into(), unfit))?;
+    let (dialect, _) = engine::check(&mut connection).await.map_err(|unfit| StartError::Unfit(name.into(), unfit))?;
     Ok(dialect)
 }
 
@@ -110,7 +110,7 @@ pub async fn broker(url: &SecretString, topology: &Topology, needed: bool) -> Re
     let name = || "the broker (AMQP_URL)".to_owned();
     let until = Instant::now() + PATIENCE;
     loop {
-        let error = match broker::look(url, topology).await {
+        let error = match broker::check(url, topology).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };

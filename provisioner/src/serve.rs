@@ -93,7 +93,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(listen(amqp.clone(), topology.clone(), Source::Jobs, name, health.clone(), shutdown.clone(), hear));
     shutdown.spawn(ring_relay(store.clone(), amqp, topology, shutdown.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
-    shutdown.spawn(keys.clone().keep_count(store.pool().clone(), shutdown.clone()));
+    shutdown.spawn(keys.clone().report_counts(store.pool().clone(), shutdown.clone()));
     let servers: Arc<[Arc<Server>]> = servers.into_iter().map(Arc::new).collect();
     for (server, [counts, checks_requested]) in servers.iter().cloned().zip(asked) {
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));

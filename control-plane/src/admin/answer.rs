@@ -120,7 +120,7 @@ impl<W: Write, F: Fn(W::Done) -> Answer + Send + Sync> Write for Once<'_, W, F> 
                     location: answer.location.clone(),
                     sealed_body: sealed_body.map_err(|error| internal(&error))?,
                 };
-                unit.keep_answer(self.idempotency, &stored).await?;
+                unit.store_answer(self.idempotency, &stored).await?;
                 Ok(answer)
             }
         }

@@ -154,10 +154,10 @@ async fn list(pool: &MySqlPool, keys: &KeyRing, json: bool) -> anyhow::Result<Ex
 }
 
 async fn reseal_all(pool: &MySqlPool, keys: &KeyRing, limit: u64) -> anyhow::Result<ExitCode> {
-    keys.tell_count(pool).await?;
+    keys.report_count(pool).await?;
     let ended = reseal(pool, keys, limit).await;
     // Also after a failure: what was sealed was sealed.
-    keys.tell_count(pool).await?;
+    keys.report_count(pool).await?;
     let ended = ended?;
     let left: u64 = key_uses(pool)
         .await?

@@ -36,7 +36,7 @@ impl Broker {
                     Some(depths) => depths,
                     None => Depths::connect(&url, &topology).await?,
                 };
-                let queues = depths.look().await?;
+                let queues = depths.read().await?;
                 connected = Some(depths);
                 Ok::<_, kernel::broker::BrokerError>(queues)
             };

@@ -34,8 +34,8 @@ pub async fn lead(clock: Clock, health: Health) {
             tokio::select! { ended = term => ended, () = app.shutdown.requested() => break };
         metrics::gauge!(names::SCHEDULER_IS_LEADER).set(0.0);
         match ended {
-            Ok(()) => health.tell("scheduler", Part::Healthy),
-            Err(error) => health.tell("scheduler", Part::Degraded(chain(&error))),
+            Ok(()) => health.report("scheduler", Part::Healthy),
+            Err(error) => health.report("scheduler", Part::Degraded(chain(&error))),
         }
         tokio::select! { () = tokio::time::sleep(WAIT) => {}, () = app.shutdown.requested() => break }
     }
@@ -59,7 +59,7 @@ async fn work(clock: &Clock, lease: &Lease, health: &Health) -> Result<(), RunEr
             kernel::process::failpoint::hit("schedule.before_end").await;
             runs::end(&app.store, lease, &run, &ended).await?;
         }
-        health.tell("scheduler", Part::Healthy);
+        health.report("scheduler", Part::Healthy);
         tokio::time::sleep(CHECK).await;
     }
 }

@@ -36,7 +36,7 @@ impl Depths {
     }
 
     /// Reads the depths of the workers' queue and of the dead letters.
-    pub async fn look(&self) -> Result<Vec<Depth>, BrokerError> {
+    pub async fn read(&self) -> Result<Vec<Depth>, BrokerError> {
         let mut depths = Vec::new();
         for queue in ["provisioner.jobs", "tenant.dead-letters"] {
             let options = QueueDeclareOptions { passive: true, ..Default::default() };

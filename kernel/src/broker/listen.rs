@@ -57,7 +57,7 @@ pub async fn listen(
             let channel = bounded(connection.create_channel()).await?;
             topology.declare(&channel).await?;
             let mut consumer = subscribe(&channel, &topology, &source).await?;
-            health.tell("broker", Part::Healthy);
+            health.report("broker", Part::Healthy);
             waits.reset();
             hear(Heard::Subscribed);
             while let Some(delivery) = consumer.next().await {
@@ -77,11 +77,11 @@ pub async fn listen(
         let ended = tokio::select! { ended = session => ended, () = shutdown.requested() => return };
         match ended.err().unwrap_or(BrokerError::Cancelled) {
             error @ BrokerError::WrongTopology => {
-                health.tell("broker", Part::Down(error.to_string()));
+                health.report("broker", Part::Down(error.to_string()));
                 shutdown.request();
                 return;
             }
-            error => health.tell("broker", Part::Degraded(error.to_string())),
+            error => health.report("broker", Part::Degraded(error.to_string())),
         }
         tokio::select! { () = tokio::time::sleep(waits.next_wait()) => {}, () = shutdown.requested() => return }
     }

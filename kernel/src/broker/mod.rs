@@ -78,7 +78,7 @@ pub fn url(settings: &Settings) -> Result<SecretString, ConfigError> {
 }
 
 /// Connects, declares the topology, and disconnects.
-pub(crate) async fn look(url: &SecretString, topology: &Topology) -> Result<(), BrokerError> {
+pub(crate) async fn check(url: &SecretString, topology: &Topology) -> Result<(), BrokerError> {
     let connection = connect(url, "start").await?;
     let channel = bounded(connection.create_channel()).await?;
     topology.declare(&channel).await?;

@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 impl KeyRing {
     /// Reports the count of the primary key, and returns its total over all processes.
-    pub async fn tell_count(&self, pool: &MySqlPool) -> Result<u64, sqlx::Error> {
+    pub async fn report_count(&self, pool: &MySqlPool) -> Result<u64, sqlx::Error> {
         let key = self.primary_id();
         // The count is reduced after the report. If the report is abandoned in between, it counts twice rather than not
         // at all.
@@ -52,11 +52,11 @@ impl KeyRing {
     }
 
     /// Reports the count until the process stops. Every process that seals runs this task.
-    pub async fn keep_count(self, pool: MySqlPool, shutdown: Shutdown) {
+    pub async fn report_counts(self, pool: MySqlPool, shutdown: Shutdown) {
         let mut warned = false;
         loop {
             let last = shutdown.is_requested();
-            match tokio::time::timeout(DEADLINE, self.tell_count(&pool)).await {
+            match tokio::time::timeout(DEADLINE, self.report_count(&pool)).await {
                 Ok(Ok(total)) => {
                     metrics::gauge!(crate::process::telemetry::names::ENCRYPTION_KEY_SEALINGS).set(total as f64);
                     if total >= SEALINGS_WARNING && !warned {

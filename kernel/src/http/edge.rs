@@ -82,7 +82,7 @@ pub struct OfTenant(Arc<OnceLock<String>>);
 
 impl OfTenant {
     /// Sets the tenant of the request.
-    pub fn tell(&self, tenant_id: &str) {
+    pub fn set(&self, tenant_id: &str) {
         let _ = self.0.set(names::tenants::label(tenant_id));
     }
 

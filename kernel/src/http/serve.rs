@@ -112,9 +112,7 @@ pub async fn serve(
         shutdown.tasks_ended().await;
     });
     if drained.await.is_err() {
-        tracing::warn!(
-            "the deadline passed while work was still running; the work is repeatable and will be repeated"
-        );
+        tracing::warn!("the deadline passed while work was still running; the work is repeatable and will be repeated");
     }
     tracing::info!("stopped");
     Ok(())

@@ -64,7 +64,7 @@ impl Health {
     }
 
     /// Reports the state of a part. Logs every change once.
-    pub fn tell(&self, part: &'static str, now: Part) {
+    pub fn report(&self, part: &'static str, now: Part) {
         let before = self.lock().parts.insert(part, now.clone());
         metrics::gauge!(names::COMPONENT_HEALTHY, "component" => part).set(u8::from(now == Part::Healthy));
         if before.as_ref() != Some(&now) {

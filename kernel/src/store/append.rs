@@ -235,7 +235,9 @@ pub(super) async fn lock_head(connection: &mut MySqlConnection) -> Result<Head, 
     let hash: Vec<u8> = row.try_get(1)?;
     Ok(Head {
         position: Position(row.try_get(0)?),
-        hash: hash.try_into().map_err(|_| sqlx::Error::Decode("the hash in saas_heads does not have 32 bytes".into()))?,
+        hash: hash
+            .try_into()
+            .map_err(|_| sqlx::Error::Decode("the hash in saas_heads does not have 32 bytes".into()))?,
         now: row.try_get::<chrono::NaiveDateTime, _>(2)?.and_utc(),
     })
 }

@@ -73,7 +73,7 @@ impl UnitOfWork {
     }
 
     /// Stores the answer, in the transaction of the changes that it reports.
-    pub async fn keep_answer(&mut self, idempotency: &Idempotency, answer: &StoredAnswer) -> Result<(), sqlx::Error> {
+    pub async fn store_answer(&mut self, idempotency: &Idempotency, answer: &StoredAnswer) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE saas_idempotency_keys SET status_code = ?, location = ?, response_sealed = ?
              WHERE actor = ? AND idempotency_key = ?",

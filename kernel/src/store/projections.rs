@@ -80,9 +80,11 @@ async fn snapshot(
     let Tables { snapshots, .. } = tables;
     let json = serde_json::to_string(after).expect("a tenant is plain data");
     let query = if created.is_some() {
-        format!("INSERT INTO {snapshots} (position, version, status, plan_type, server_id, snapshot, tenant_id,
+        format!(
+            "INSERT INTO {snapshots} (position, version, status, plan_type, server_id, snapshot, tenant_id,
                                   created_position)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        )
     } else {
         format!(
             "UPDATE {snapshots} SET position = ?, version = ?, status = ?, plan_type = ?, server_id = ?, snapshot = ?

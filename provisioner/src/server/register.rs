@@ -44,13 +44,13 @@ pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, 
     loop {
         let wait = match check(&server, &store).await {
             Ok(()) => {
-                health.tell("database_servers", Part::Healthy);
+                health.report("database_servers", Part::Healthy);
                 waits.reset();
                 EVERY
             }
             Err(error) => {
                 let reason = format!("database server {}: {}", server.id, kernel::error::chain(&error));
-                health.tell("database_servers", Part::Degraded(reason));
+                health.report("database_servers", Part::Degraded(reason));
                 waits.next_wait()
             }
         };
@@ -73,7 +73,7 @@ enum Unfit {
 
 async fn check(server: &Server, store: &Store) -> Result<(), Unfit> {
     let mut connection = database::connect(&server.admin).await?;
-    let (dialect, version) = engine::look(&mut connection).await?;
+    let (dialect, version) = engine::check(&mut connection).await?;
     if let Some(database) = open_to_all(&mut connection).await? {
         return Err(Unfit::OpenToAll(database));
     }

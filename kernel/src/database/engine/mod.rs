@@ -62,7 +62,7 @@ pub enum Unfit {
 
 /// Checks that a server has all the features, in a session that [`database`] has begun. Returns its dialect and
 /// version.
-pub async fn look(connection: &mut MySqlConnection) -> Result<(Dialect, String), Unfit> {
+pub async fn check(connection: &mut MySqlConnection) -> Result<(Dialect, String), Unfit> {
     let known = Dialect::of(connection).await?.map_err(Unfit::TooOld)?;
     let variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *connection).await?;
     let variables = variables.into_iter().collect();

@@ -105,7 +105,7 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
     match options.command {
         None => {
             let manifest = take(settings, &setup, options.tenant_id).await?;
-            setup.keys.tell_count(setup.store.pool()).await?;
+            setup.keys.report_count(setup.store.pool()).await?;
             exit::print(&manifest, json, || list::line(&manifest));
             for what in &manifest.left_out {
                 eprintln!("warning: not in the backup: {what}");

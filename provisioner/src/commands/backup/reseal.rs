@@ -21,7 +21,7 @@ pub async fn run(setup: &Setup) -> Result<ExitCode, BackupError> {
         }
         catalogue::add(setup.store.pool(), &stored.manifest, stored.key_id()).await?;
     }
-    setup.keys.tell_count(setup.store.pool()).await?;
+    setup.keys.report_count(setup.store.pool()).await?;
     eprintln!("sealed the keys of {resealed} backups with {}", setup.keys.primary_id());
     Ok(exit::checked(all_open))
 }

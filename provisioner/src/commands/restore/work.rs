@@ -37,6 +37,6 @@ pub async fn work(
             Some(lease) => worker.work(lease).await,
             None => tokio::time::sleep(POLL).await,
         }
-        setup.keys.tell_count(pool).await?;
+        setup.keys.report_count(pool).await?;
     }
 }
