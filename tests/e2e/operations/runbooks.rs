@@ -7,7 +7,15 @@ use serde_json::Value;
 use std::process::Command;
 
 /// Documents with commands for the operator.
-const DOCUMENTS: [&str; 3] = ["deploy/OPERATIONS.md", "deploy/SCALE.md", "README.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "control-plane/README.md",
+    "deploy/OPERATIONS.md",
+    "deploy/README.md",
+    "deploy/SCALE.md",
+    "provisioner/README.md",
+    "provisioner/src/legacy/README.md",
+];
 
 /// Placeholders in the documents, and values for them.
 const PLACES: [(&str, &str); 7] = [
