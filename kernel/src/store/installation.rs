@@ -1,8 +1,7 @@
 //! The rows of `saas_system_config`: what an operator sets for the whole installation without a restart.
 //!
 //! This is the only place that reads or writes the table. The typed functions give a service the switches that it acts
-//! on; [`Entry`] is a row as the admin API shows and changes it. A row that is missing, or that holds a value of
-//! another type, reads as the value that the first migration seeds, except where a function says otherwise.
+//! on; [`Entry`] is a row as the admin API shows and changes it. Each function says what a missing row means.
 
 use crate::domain::{InvalidTenantId, SettingKey, SettingType, TenantId};
 use chrono::NaiveDateTime;
@@ -49,13 +48,14 @@ pub async fn default_tenant(executor: impl MySqlExecutor<'_>) -> Result<TenantId
     id.parse().map_err(DefaultTenantUnknown::Invalid)
 }
 
-/// Connections that a new tenant's database user may have while its plan sets no number.
+/// Connections that a new tenant's database user may have while its plan sets no number; 50, which the first migration
+/// seeds, if the row is missing or holds no number.
 pub async fn default_connections(executor: impl MySqlExecutor<'_>) -> Result<u32, sqlx::Error> {
     let value = value(executor, DEFAULT_CONNECTIONS).await?;
     Ok(value.and_then(|value| value.parse().ok()).unwrap_or(SEEDED_CONNECTIONS))
 }
 
-/// Whether strangers may create a user and a tenant by themselves.
+/// Whether strangers may create a user and a tenant by themselves; no if the row is missing.
 pub async fn allows_sign_up(executor: impl MySqlExecutor<'_>) -> Result<bool, sqlx::Error> {
     Ok(value(executor, SIGN_UP).await?.is_some_and(|value| value == "true" || value == "1"))
 }
