@@ -45,7 +45,7 @@ impl Exposed {
         Ok(Self { server, read, end })
     }
 
-    /// Waits until the metrics are read once more, at most for [`LAST_READING`], and then stops serving.
+    /// Waits until the metrics are read once more, at most for `LAST_READING`, and then stops serving.
     pub async fn end(self) {
         let _ = timeout(LAST_READING, self.read.notified()).await;
         self.end.cancel();
