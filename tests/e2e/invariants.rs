@@ -42,7 +42,7 @@ pub async fn check(stack: &Stack) -> Result<()> {
     for (tenant_id, status, snapshot) in &tenants {
         ensure!(*status != 3, "{tenant_id} is still being provisioned");
         let snapshot: serde_json::Value = serde_json::from_str(snapshot)?;
-        ensure!(snapshot["database"]["moving_to"].is_null(), "{tenant_id} is still on its way");
+        ensure!(snapshot["database"]["moving_to"].is_null(), "{tenant_id} still has an unfinished move");
         server_of.insert(tenant_id.clone(), snapshot["database"]["server"].as_str().unwrap_or_default().to_owned());
         let reason = snapshot["reason"].as_str().unwrap_or_default();
         ensure!(*status != 4 || !reason.is_empty(), "{tenant_id} failed without a reason");
@@ -55,16 +55,19 @@ pub async fn check(stack: &Stack) -> Result<()> {
     // Each tenant that is neither failed nor purged has exactly one database and one user, on its server. There are no
     // others.
     let with_data = |tenant_id: &String| !without_data.contains(tenant_id);
-    let kept: Vec<(String, String, i8)> =
+    let stored: Vec<(String, String, i8)> =
         sqlx::query_as("SELECT tenant_id, db_username, is_active FROM saas_tenant_databases")
             .fetch_all(&mut system)
             .await?;
-    let kept: BTreeMap<String, (String, i8)> = kept.into_iter().map(|(id, user, on)| (id, (user, on))).collect();
+    let stored: BTreeMap<String, (String, i8)> = stored.into_iter().map(|(id, user, on)| (id, (user, on))).collect();
     let mut users_of = BTreeMap::new();
     for (tenant_id, ..) in &tenants {
-        let (username, is_active) = kept.get(tenant_id).cloned().unwrap_or_default();
+        let (username, is_active) = stored.get(tenant_id).cloned().unwrap_or_default();
         if without_data.contains(tenant_id) {
-            ensure!(username.is_empty() && is_active == 0, "{tenant_id} is gone and keeps a credential");
+            ensure!(
+                username.is_empty() && is_active == 0,
+                "{tenant_id} is failed or purged, and its credential is stored"
+            );
         } else {
             ensure!(!username.is_empty() && is_active == 1, "{tenant_id} has no credential");
             users_of.insert(tenant_id.clone(), username);
@@ -98,14 +101,14 @@ pub async fn check(stack: &Stack) -> Result<()> {
 
 async fn check_server(url: &str, expected: &BTreeSet<String>, expected_users: &BTreeSet<String>) -> Result<()> {
     let mut root = MySqlConnection::connect(url).await?;
-    let marks = if mysql::selected().is_some() {
+    let markers = if mysql::selected().is_some() {
         "SELECT CONVERT(TABLE_SCHEMA USING utf8mb4), CONVERT(TABLE_COMMENT USING utf8mb4) FROM information_schema.TABLES
          WHERE TABLE_NAME = '_ownership' AND TABLE_COMMENT LIKE 'installation=%'"
     } else {
         "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA
          WHERE SCHEMA_NAME LIKE 'ai\\_shifu\\_tenant\\_%' AND SCHEMA_COMMENT LIKE 'installation=%'"
     };
-    let marked: Vec<(String, String)> = sqlx::query_as(marks).fetch_all(&mut root).await?;
+    let marked: Vec<(String, String)> = sqlx::query_as(markers).fetch_all(&mut root).await?;
     let databases: BTreeSet<String> = marked.iter().map(|(name, _)| name.clone()).collect();
     ensure!(databases == *expected, "databases {databases:?}, expected {expected:?}");
     for (name, mark) in &marked {
@@ -121,10 +124,12 @@ async fn check_server(url: &str, expected: &BTreeSet<String>, expected_users: &B
     ensure!(users == *expected_users, "users {users:?}, expected {expected_users:?}");
 
     // No grant to a tenant has a wildcard in it.
-    let wild: Vec<(String, String)> =
-        sqlx::query_as("SELECT CONVERT(User USING utf8mb4), CONVERT(Db USING utf8mb4) FROM mysql.db WHERE User LIKE 'ten\\_%' AND Db REGEXP '(^|[^\\\\\\\\])[_%]'")
-            .fetch_all(&mut root)
-            .await?;
+    let wild: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CONVERT(User USING utf8mb4), CONVERT(Db USING utf8mb4) FROM mysql.db
+             WHERE User LIKE 'ten\\_%' AND Db REGEXP '(^|[^\\\\\\\\])[_%]'",
+    )
+    .fetch_all(&mut root)
+    .await?;
     ensure!(wild.is_empty(), "grants with wildcards: {wild:?}");
     Ok(())
 }

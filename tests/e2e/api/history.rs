@@ -15,26 +15,31 @@ async fn events_are_streamed_live_and_a_stream_resumes() -> Result<()> {
     let stream = stream(&stack, "/admin/events", &[("Last-Event-ID", &head.to_string())]).await?;
     let created = admin.create_tenant("acme", "Acme", Some("acme.example.com")).await?;
     admin.wait_for_operation(&created.operation_id, SOON).await?;
-    let heard = hear(stream, 4).await?;
+    let received = receive(stream, 4).await?;
     let kinds = ["tenant.created", "tenant.domain_registered", "tenant.database_provisioned", "tenant.activated"];
     for (number, kind) in kinds.iter().enumerate() {
         let id = format!("id: {}\n", head + 1 + number);
-        let at = heard.find(&id).with_context(|| format!("{id:?} in {heard}"))?;
+        let at = received.find(&id).with_context(|| format!("{id:?} in {received}"))?;
         assert!(
-            heard[..at].ends_with(&format!("event: {kind}\n")) || heard[at..].contains(&format!("event: {kind}\n"))
+            received[..at].ends_with(&format!("event: {kind}\n"))
+                || received[at..].contains(&format!("event: {kind}\n"))
         );
     }
 
     // A client that saw the first two events resumes with the third. The stream of one tenant counts the tenant's
     // versions.
-    let resumed = hear(self::stream(&stack, "/admin/tenants/acme/events", &[("Last-Event-ID", "2")]).await?, 2).await?;
+    let resumed =
+        receive(self::stream(&stack, "/admin/tenants/acme/events", &[("Last-Event-ID", "2")]).await?, 2).await?;
     assert!(!resumed.contains("tenant.created") && resumed.contains("tenant.activated"), "{resumed}");
 
     // An open stream does not delay the end of the process.
     let _open = self::stream(&stack, "/admin/events", &[]).await?;
     let began = std::time::Instant::now();
-    assert!(stack.control_planes[0].stop().await?, "it ended by itself");
-    assert!(began.elapsed().as_secs() < harness::stack::DRAIN_SECONDS, "the stream was ended, not waited for");
+    assert!(stack.control_planes[0].stop().await?, "the stream ended by itself");
+    assert!(
+        began.elapsed().as_secs() < harness::stack::DRAIN_SECONDS,
+        "the control plane ended the stream when it stopped"
+    );
     Ok(())
 }
 
@@ -53,14 +58,14 @@ async fn stream(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> Result<T
 }
 
 /// Reads until so many events have arrived.
-async fn hear(mut connection: TcpStream, events: usize) -> Result<String> {
-    let (mut heard, mut chunk) = (String::new(), [0; 4096]);
+async fn receive(mut connection: TcpStream, events: usize) -> Result<String> {
+    let (mut received, mut chunk) = (String::new(), [0; 4096]);
     wait::until_ok(SOON, "the events of a stream", async || {
         let length = connection.read(&mut chunk).await?;
-        heard.push_str(&String::from_utf8_lossy(&chunk[..length]));
-        anyhow::ensure!(heard.matches("\ndata: ").count() >= events, "heard {heard}");
+        received.push_str(&String::from_utf8_lossy(&chunk[..length]));
+        anyhow::ensure!(received.matches("\ndata: ").count() >= events, "received {received}");
         Ok(())
     })
     .await?;
-    Ok(heard)
+    Ok(received)
 }

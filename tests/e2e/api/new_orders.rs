@@ -134,9 +134,9 @@ async fn an_order_is_made_once_per_key_and_by_permitted_roles() -> Result<()> {
     let of_boss = post(&api, &boss, body.clone(), &key).await?;
     assert!(of_boss.status == 201 && !bids.contains(&of_boss.json["order"]["order_bid"].to_string()));
     let bearer = format!("Bearer {token}");
-    let elsewhere = [("Host", "other.example.com"), ("Authorization", &bearer), key[0]];
-    let elsewhere = api.send("POST", "/api/orders", body.clone(), &elsewhere).await?;
-    assert!(elsewhere.status == 201 && !bids.contains(&elsewhere.json["order"]["order_bid"].to_string()));
+    let other_host = [("Host", "other.example.com"), ("Authorization", &bearer), key[0]];
+    let other_host = api.send("POST", "/api/orders", body.clone(), &other_host).await?;
+    assert!(other_host.status == 201 && !bids.contains(&other_host.json["order"]["order_bid"].to_string()));
     // Without a key, every request makes an order.
     for _ in 0..2 {
         assert_eq!(post(&api, &token, body.clone(), &[]).await?.status, 201);

@@ -65,6 +65,9 @@ async fn a_tenant_is_shown_as_it_was_at_any_position_and_time() -> Result<()> {
     assert_eq!((reply.status, reply.error()), (500, "internal"));
     assert!(!reply.text.contains("teleported"), "{}", reply.text);
     let log = stack.control_planes[0].log_text();
-    assert!(log.contains("(tenant.teleported) cannot be read by this version"), "the log says which event");
+    assert!(
+        log.contains("(tenant.teleported) cannot be read by this version"),
+        "the control plane's log names the event"
+    );
     Ok(())
 }

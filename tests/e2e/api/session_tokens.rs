@@ -30,11 +30,14 @@ async fn a_revoked_session_token_is_refused_by_every_node() -> Result<()> {
 
     let mut system = world::system(&stack).await?;
     // Lists omit expired sessions and the legacy's own rows.
-    sqlx::query("INSERT INTO user_token (user_id, token, token_expired_at) VALUES (?, 'sha256:old', '2020-01-01'), (?, 'plain', '2037-01-01')")
-        .bind(&ann)
-        .bind(&ann)
-        .execute(&mut system)
-        .await?;
+    sqlx::query(
+        "INSERT INTO user_token (user_id, token, token_expired_at)
+         VALUES (?, 'sha256:old', '2020-01-01'), (?, 'plain', '2037-01-01')",
+    )
+    .bind(&ann)
+    .bind(&ann)
+    .execute(&mut system)
+    .await?;
     let listed = admin.request("GET", &tokens, None, &[]).await?;
     assert_eq!((listed.status, &listed.json["user_id"]), (200, &json!(ann)), "{}", listed.text);
     let rows = listed.json["tokens"].as_array().context("a list")?;
@@ -70,8 +73,8 @@ async fn a_revoked_session_token_is_refused_by_every_node() -> Result<()> {
         let refused = admin.request("DELETE", &path, None, &[]).await?;
         assert_eq!((refused.status, refused.error()), (status, code), "{path}");
     }
-    let nobody = admin.request("GET", "/admin/users/nobody/tokens", None, &[]).await?;
-    assert_eq!((nobody.status, nobody.error()), (404, "user_not_found"));
+    let unknown = admin.request("GET", "/admin/users/nobody/tokens", None, &[]).await?;
+    assert_eq!((unknown.status, unknown.error()), (404, "user_not_found"));
     assert_eq!(apis[0].get(HOST, &first, "/api/me").await?.status, 200);
 
     let revoked = admin.request("DELETE", &format!("{tokens}/{oldest}"), None, &[]).await?;
@@ -80,7 +83,7 @@ async fn a_revoked_session_token_is_refused_by_every_node() -> Result<()> {
     for (node, api) in apis.iter().enumerate() {
         let seen = load::changes((200, 401), since, BOUND, async || Ok(api.get(HOST, &first, "/api/me").await?.status));
         seen.await.with_context(|| format!("node {node}"))?;
-        assert_eq!(api.get(HOST, &second, "/api/me").await?.status, 200, "the user's other session goes on");
+        assert_eq!(api.get(HOST, &second, "/api/me").await?.status, 200, "the user's other session token stays valid");
         assert_eq!(api.get(HOST, &of_bob, "/api/me").await?.status, 200);
     }
     let again = admin.request("DELETE", &format!("{tokens}/{oldest}"), None, &[]).await?;
@@ -125,18 +128,22 @@ async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
     for (token, status) in [(&minute, 200), (&fixed, 200), (&over, 401)] {
         assert_eq!(api.get(HOST, token, "/api/me").await?.status, status);
     }
-    wait::until(SOON, "the use to be written", async || {
+    wait::until(SOON, "the node to write the use of the token", async || {
         left(&mut system, &minute).await.ok().filter(|left| *left > 50)
     })
     .await?;
     // A use that the node answers from memory extends the session too.
     change(&mut system, &minute, "token_expired_at = UTC_TIMESTAMP() + INTERVAL 20 SECOND").await?;
-    wait::until(SOON, "a later use to be written", async || {
+    wait::until(SOON, "the node to write a later use of the token", async || {
         api.get(HOST, &minute, "/api/me").await.ok().filter(|reply| reply.status == 200)?;
         left(&mut system, &minute).await.ok().filter(|left| *left > 50)
     })
     .await?;
-    for (token, why) in [(&unused, "nobody used it"), (&fixed, "it has a fixed end"), (&over, "it was over")] {
+    for (token, why) in [
+        (&unused, "the token was not used"),
+        (&fixed, "the token has a fixed end"),
+        (&over, "the token had already ended"),
+    ] {
         assert!(left(&mut system, token).await? <= 20, "{why}");
     }
     // Three hundred uses cost a few writes and no look-up.

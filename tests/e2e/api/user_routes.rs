@@ -175,7 +175,7 @@ async fn every_user_route_shows_what_the_database_holds() -> Result<()> {
     // A user who has left is no longer visible once the node knows.
     let gone = admin.request("DELETE", &format!("/admin/tenants/acme/users/{ann}"), None, &[]).await?;
     assert_eq!(gone.status, 204);
-    harness::wait::until(SOON, "the node to hear of it", async || {
+    harness::wait::until(SOON, "the node to receive the change", async || {
         let reply = get(&boss_token, format!("/api/users/{ann}/orders")).await.ok()?;
         (reply.error() == "user_not_in_tenant").then_some(())
     })

@@ -55,7 +55,7 @@ async fn a_control_plane_killed_around_a_commit_loses_no_request() -> Result<()>
         let again = admin.request("POST", "/admin/tenants", Some(body), &[("Idempotency-Key", &key)]).await?;
         assert_eq!(again.status, 202, "{point}: {}", again.text);
         if let Ok(first) = first {
-            assert_eq!(first.json, again.json, "{point}: accepted means accepted");
+            assert_eq!(first.json, again.json, "{point}: the repeated request has the first answer");
         }
         operations.push(again.operation_id()?.to_owned());
     }
@@ -81,7 +81,7 @@ async fn a_paused_worker_records_nothing_once_it_is_replaced() -> Result<()> {
     stack.provisioners[0].pause()?;
     stack.add(Role::Provisioner).await?;
     let ended = admin.wait_for_operation(&created.operation_id, SOON).await?;
-    assert_eq!(ended.attempts, 2, "the second worker took it over");
+    assert_eq!(ended.attempts, 2, "the second provisioner took the job over");
     let before = admin.events("slow").await?;
     let log = |stack: &Stack| {
         stack.provisioners[0].log_text().matches("the worker has lost the job").count()
@@ -90,8 +90,11 @@ async fn a_paused_worker_records_nothing_once_it_is_replaced() -> Result<()> {
     let seen = log(&stack);
     drop(held);
     stack.provisioners[0].resume()?;
-    wait::until(SOON, "the stopped worker to notice", async || (log(&stack) > seen).then_some(())).await?;
+    wait::until(SOON, "the stopped provisioner to notice that it lost the job", async || {
+        (log(&stack) > seen).then_some(())
+    })
+    .await?;
     let after = admin.events("slow").await?;
-    assert_eq!(before.len(), after.len(), "the stopped worker recorded something");
+    assert_eq!(before.len(), after.len(), "the stopped provisioner recorded something");
     invariants::check(&stack).await
 }

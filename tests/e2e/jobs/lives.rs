@@ -173,12 +173,12 @@ async fn lives(name: &str, sequences: u64) -> Result<()> {
         let mut random = StdRng::seed_from_u64(seed);
         let id = format!("life-{seed}");
         let life = live(&mut stack, &mut random, &id, &user, &mut kills).await;
-        let (model, told) = life.with_context(|| format!("LIVES_SEED={seed}"))?;
-        (asked, refused) = (asked + told.0, refused + told.1);
+        let (model, counts) = life.with_context(|| format!("LIVES_SEED={seed}"))?;
+        (asked, refused) = (asked + counts.0, refused + counts.1);
         agree(&stack, &id, &model, &token).await.with_context(|| format!("LIVES_SEED={seed}: {model:?}"))?;
     }
     println!("{sequences} lives: {asked} commands, {refused} refused, {kills} kills");
-    ensure!(asked > refused && refused > 0 && kills > 0, "hardly anything was met");
+    ensure!(asked > refused && refused > 0 && kills > 0, "too few refusals or kills occurred");
     Ok(())
 }
 
@@ -216,21 +216,23 @@ async fn live(
     }
     let (mut asked, mut refused) = (0, 0);
     for _ in 0..LENGTH {
-        let wish = *ASKS.choose(random).context("asks")?;
-        if wish == Ask::Delete && random.random_bool(0.5) {
+        let command = *ASKS.choose(random).context("asks")?;
+        if command == Ask::Delete && random.random_bool(0.5) {
             continue;
         }
-        let reply = ask(&admin, id, wish).await?;
+        let reply = ask(&admin, id, command).await?;
         asked += 1;
         // Only these can be refused because of an unfinished job, which the model does not know.
-        let may_wait = matches!(wish, Ask::Rotate | Ask::Restore | Ask::Purge | Ask::Delete);
-        match (model.after(id, wish), reply.status) {
+        let may_wait = matches!(command, Ask::Rotate | Ask::Restore | Ask::Purge | Ask::Delete);
+        match (model.after(id, command), reply.status) {
             (Some(next), 200..=204) => model = next,
             (_, 409) if may_wait && reply.error() == "operation_in_progress" => refused += 1,
             (None, 404 | 409) => refused += 1,
             // A purge that was accepted may have ended by now.
             (Some(_), 409) if model.purging && reply.json["state"] == "purged" => refused += 1,
-            (expected, status) => bail!("{wish:?} of {model:?}: expected {expected:?}, got {status}: {}", reply.text),
+            (expected, status) => {
+                bail!("{command:?} of {model:?}: expected {expected:?}, got {status}: {}", reply.text)
+            }
         }
         if random.random_bool(0.25) {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
@@ -258,9 +260,9 @@ async fn agree(stack: &Stack, id: &str, model: &Model, token: &str) -> Result<()
     let state = if model.state == "deleted" { model.before } else { model.state };
     if matches!(state, "failed" | "purged") {
         let mut system = world::system(stack).await?;
-        let kept = "SELECT COUNT(*) FROM saas_tenant_databases WHERE tenant_id = ? AND db_username <> ''";
-        let kept: i64 = sqlx::query_scalar(kept).bind(id).fetch_one(&mut system).await?;
-        ensure!(kept == 0, "a credential is kept");
+        let stored = "SELECT COUNT(*) FROM saas_tenant_databases WHERE tenant_id = ? AND db_username <> ''";
+        let stored: i64 = sqlx::query_scalar(stored).bind(id).fetch_one(&mut system).await?;
+        ensure!(stored == 0, "a credential of the tenant is still stored");
     } else {
         let logs_in = world::login(stack, id).await?.connect().await.is_ok();
         ensure!(logs_in == matches!(model.state, "active" | "maintenance"), "logs in: {logs_in}");

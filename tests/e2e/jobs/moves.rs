@@ -108,7 +108,7 @@ async fn a_tenant_moves_under_load_and_no_write_is_lost() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(300)).await;
             let ended = admin.wait_for_operation(&begin(&admin, "acme", server).await?, SOON).await?;
             kinds = ended.steps.into_iter().map(|step| step.name).collect::<Vec<_>>();
-            ensure!(server_of(&admin, "acme").await? == server, "it is not on {server}");
+            ensure!(server_of(&admin, "acme").await? == server, "the tenant is not on {server}");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
         on.store(false, Ordering::SeqCst);
@@ -210,7 +210,10 @@ async fn commands_given_during_a_move_hold_after_it() -> Result<()> {
     }
     let shown: Value = admin.get(base).await?;
     ensure!(shown["state"] == "active" && shown["database"]["moving_to"] == "eu2", "{shown}");
-    ensure!(world::login(&stack, "acme").await?.connect().await.is_err(), "somebody may write");
+    ensure!(
+        world::login(&stack, "acme").await?.connect().await.is_err(),
+        "the tenant's login works although the move locked its account"
+    );
     let reply = admin.post(&format!("{base}/database/rotate"), json!({})).await?;
     ensure!((reply.status, reply.error()) == (409, "operation_in_progress"), "{}", reply.text);
     let put = admin.request("PUT", &format!("{base}/config/features.new"), Some(json!({"value": true})), &[]).await?;
@@ -223,11 +226,11 @@ async fn commands_given_during_a_move_hold_after_it() -> Result<()> {
     }
     world::idle(&stack).await?;
     let mut there = world::login(&stack, "acme").await?.connect().await?;
-    let kept: Vec<(String,)> =
+    let features: Vec<(String,)> =
         sqlx::query_as("SELECT config_value FROM tenant_config WHERE config_key = 'features.new'")
             .fetch_all(&mut there)
             .await?;
-    assert_eq!(kept, [("true".to_owned(),)]);
+    assert_eq!(features, [("true".to_owned(),)]);
     ensure!(world::login(&stack, "gone").await?.connect().await.is_err(), "the move unlocked a suspended tenant");
     audit::finds_nothing(&admin).await?;
 
@@ -243,7 +246,7 @@ async fn commands_given_during_a_move_hold_after_it() -> Result<()> {
         .execute(&mut there)
         .await?;
     world::login(&stack, "beta").await?.connect().await?;
-    ensure!(server_of(&admin, "beta").await? == "main", "beta is elsewhere");
+    ensure!(server_of(&admin, "beta").await? == "main", "beta is not on main");
 
     let asked = admin.post("/admin/tenants/gone/resume", json!({})).await?;
     ensure!(asked.status == 200, "{}", asked.text);
@@ -287,6 +290,6 @@ async fn a_move_to_a_lost_server_is_undone_in_bounded_time() -> Result<()> {
     .await?;
     ensure!(found.contains(&("database_orphan".to_owned(), "ai_shifu_tenant_acme".to_owned())), "{found:?}");
     admin.wait_for_operation(&begin(&admin, "acme", "eu2").await?, SOON).await?;
-    ensure!(server_of(&admin, "acme").await? == "eu2", "it is not on eu2");
+    ensure!(server_of(&admin, "acme").await? == "eu2", "the tenant is not on eu2");
     invariants::check(&stack).await
 }

@@ -51,7 +51,7 @@ async fn rotations_under_load_fail_no_request() -> Result<()> {
             ensure!(left == 0, "round {round}: the former user of {id} has {left} sessions");
         }
     }
-    ensure!(load.end().await?.served > 100, "there was hardly any load");
+    ensure!(load.end().await?.served > 100, "there was too little load");
     let kinds: Vec<_> = admin.events("t-0").await?.into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds[kinds.len() - 2..], ["tenant.database_rotation_requested", "tenant.database_rotated"]);
     check_nothing_is_pending(&stack).await?;
@@ -138,7 +138,7 @@ async fn check_nothing_is_pending(stack: &Stack) -> Result<()> {
     let mut system = world::system(stack).await?;
     ensure!(
         world::number(&mut system, "SELECT COUNT(*) FROM saas_next_credentials").await? == 0,
-        "a credential is left"
+        "a credential of an unfinished rotation is stored"
     );
     Ok(())
 }

@@ -68,7 +68,7 @@ async fn verdict(admin: &Admin, kind: JobKind, operation: &str) -> Option<Operat
         return None;
     }
     let failed = async || admin.operation(operation).await.ok().filter(|operation| operation.status == "failed");
-    wait::until(Duration::from_secs(2), "a verdict", failed).await.ok()
+    wait::until(Duration::from_secs(2), "the job to fail", failed).await.ok()
 }
 
 async fn all_steps(stack: &Stack, kinds: &[JobKind]) -> Result<Vec<(JobKind, Vec<String>)>> {
@@ -227,12 +227,12 @@ async fn every_undo_is_repeated_after_a_kill_around_it() -> Result<()> {
 
 /// The step whose failure undoes the most: the last one before the point of no return.
 fn failing(kind: JobKind, steps: &[String]) -> String {
-    let with_way_back = match kind {
+    let undoable = match kind {
         JobKind::Rotate => 2,
         JobKind::Move => 7,
         _ => steps.len(),
     };
-    steps[..with_way_back].last().cloned().unwrap_or_default()
+    steps[..undoable].last().cloned().unwrap_or_default()
 }
 
 async fn undone(stack: &Stack, jobs: &[(String, &Job)]) -> Result<()> {
@@ -244,6 +244,6 @@ async fn undone(stack: &Stack, jobs: &[(String, &Job)]) -> Result<()> {
     }
     let mut system = world::system(stack).await?;
     let left = world::number(&mut system, "SELECT COUNT(*) FROM saas_next_credentials").await?;
-    ensure!(left == 0, "{left} credentials of undone rotations are kept");
+    ensure!(left == 0, "{left} credentials of undone rotations are still stored");
     invariants::check(stack).await
 }

@@ -45,12 +45,15 @@ async fn a_paused_leader_does_nothing_once_it_is_replaced() -> Result<()> {
     let leads = second.get::<Value>("/admin/schedules").await?["leader"]["owner"].clone();
     drop(held);
     stack.control_planes[0].resume()?;
-    wait::until(SOON, "the stopped leader to see that it leads no more", async || {
+    wait::until(SOON, "the stopped leader to notice that it no longer leads", async || {
         stack.control_planes[0].log_text().contains("another process leads the schedules").then_some(())
     })
     .await?;
     check_done_once(&stack, &second, &run).await?;
-    ensure!(second.get::<Value>("/admin/schedules").await?["leader"]["owner"] == leads, "the role went back");
+    ensure!(
+        second.get::<Value>("/admin/schedules").await?["leader"]["owner"] == leads,
+        "the first control plane leads again"
+    );
     invariants::check(&stack).await
 }
 
@@ -62,8 +65,8 @@ async fn missed_slots_run_once_and_retention_removes_old_rows() -> Result<()> {
     let mut system = world::system(&stack).await?;
     let bad = vec![("SCHEDULE_HISTORY_RETENTION".to_owned(), "every night".to_owned())];
     let refused = stack.output(Role::ControlPlane, &["serve"], &bad).await?;
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    ensure!(!refused.status.success() && said.contains("SCHEDULE_HISTORY_RETENTION"), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && printed.contains("SCHEDULE_HISTORY_RETENTION"), "{printed}");
 
     stack.control_planes[0].stop().await?;
     sqlx::query("UPDATE saas_schedules SET last_slot = UTC_TIMESTAMP(6) - INTERVAL 5 HOUR")
@@ -147,7 +150,7 @@ async fn only_credentials_past_their_age_are_rotated() -> Result<()> {
             assert_eq!(changed, rotated.contains(id), "{id} after round {round}");
         }
     }
-    ensure!(load.end().await?.served > 50, "there was hardly any load");
+    ensure!(load.end().await?.served > 50, "there was too little load");
     let asked = admin.events("old").await?;
     let asked = asked.iter().find(|event| event.kind.ends_with("rotation_requested")).context("asked for")?;
     assert_eq!(asked.actor, "schedule:credential-rotation");
@@ -223,19 +226,25 @@ async fn plant_history(system: &mut sqlx::MySqlConnection) -> Result<()> {
     for (id, days, status) in [("old", 200, "succeeded"), ("young", 5, "failed"), ("open", 200, "pending")] {
         let ended = (status != "pending").then_some(days);
         if status != "pending" {
-            let key = "INSERT INTO saas_idempotency_keys (actor, idempotency_key, request_hash, status_code, response_sealed, created_at)
+            let key = "INSERT INTO saas_idempotency_keys
+                     (actor, idempotency_key, request_hash, status_code, response_sealed, created_at)
                        VALUES ('t', ?, REPEAT('x', 32), 200, '', UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
             sqlx::query(key).bind(id).bind(days).execute(&mut *system).await?;
         }
         // The open operation is for no server and due much later, so no worker takes it.
-        let operation = "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at, give_up_at, created_at, finished_at)
-             VALUES (?, 'nobody', 'none', 'enforce', ?, '2100-01-01', '2100-01-01', UTC_TIMESTAMP(6) - INTERVAL 200 DAY, UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
+        let operation =
+            "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, next_attempt_at,
+                     give_up_at, created_at, finished_at)
+             VALUES (?, 'nobody', 'none', 'enforce', ?, '2100-01-01', '2100-01-01', UTC_TIMESTAMP(6) - INTERVAL 200 DAY,
+                     UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
         sqlx::query(operation).bind(id).bind(status).bind(ended).execute(&mut *system).await?;
-        let step = "INSERT INTO saas_operation_steps (operation_id, ordinal, name, status, started_at) VALUES (?, 0, 's', 'succeeded', UTC_TIMESTAMP(6))";
+        let step = "INSERT INTO saas_operation_steps (operation_id, ordinal, name, status, started_at)
+             VALUES (?, 0, 's', 'succeeded', UTC_TIMESTAMP(6))";
         sqlx::query(step).bind(id).execute(&mut *system).await?;
         // The leader would carry out an open run of a schedule that it has.
         let run = "INSERT INTO saas_schedule_runs (run_id, schedule, slot, requested_by, status, created_at, ended_at)
-                   VALUES (?, 'history-retention', UTC_TIMESTAMP(6) - INTERVAL ? DAY, 'clock', ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
+                   VALUES (?, 'history-retention', UTC_TIMESTAMP(6) - INTERVAL ? DAY, 'clock', ?, UTC_TIMESTAMP(6),
+                           UTC_TIMESTAMP(6) - INTERVAL ? DAY)";
         let status = if status == "pending" { "on-hold" } else { status };
         sqlx::query(run).bind(id).bind(days).bind(status).bind(ended).execute(&mut *system).await?;
     }

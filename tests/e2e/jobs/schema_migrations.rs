@@ -73,7 +73,7 @@ async fn run_schedule(admin: &Admin) -> Result<u64> {
         Ok(schedule["last_run"]["items"].as_u64())
     })
     .await?;
-    ended.context("how many it asked for")
+    ended.context("the number of migrations that the run asked for")
 }
 
 async fn schema_of(admin: &Admin, tenant: &str) -> Result<u64> {
@@ -112,7 +112,7 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     ensure!(admin.post("/admin/tenants/t-off/suspend", json!({"reason": "unpaid"})).await?.status == 200);
     ensure!(admin.request("DELETE", "/admin/tenants/t-gone", None, &[]).await?.status == 202);
     world::idle(&stack).await?;
-    ensure!(run_schedule(&admin).await? == 0, "nobody is behind");
+    ensure!(run_schedule(&admin).await? == 0, "no tenant is behind");
     let api = stack.tenant_api(0);
     world::served(&api, HOST, &token).await?;
 
@@ -123,7 +123,10 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     let mut load = Load::new();
     load.client(world::orders(&stack.tenant_api(0), &token, |_| "t-busy".to_owned()));
     let admin = stack.admin();
-    ensure!(run_schedule(&admin).await? == 5 && run_schedule(&admin).await? == 0, "each is asked for once");
+    ensure!(
+        run_schedule(&admin).await? == 5 && run_schedule(&admin).await? == 0,
+        "the control plane asks once for each tenant"
+    );
     let reply = admin.post("/admin/tenants/t-busy/database/migrate", json!({})).await?;
     ensure!((reply.status, reply.error()) == (409, "operation_in_progress"), "{}", reply.text);
     admin.wait_for_operation(&world::rotate(&admin, "t-busy").await?, SOON).await?;
@@ -138,7 +141,7 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     let mut system = world::system(&stack).await?;
     let waits = "SELECT COUNT(*) FROM saas_operations WHERE tenant_id = 't-busy' AND kind = 'migrate' AND attempts >= 2
          AND status IN ('pending', 'running') AND error LIKE '%is busy with the same rows or tables'";
-    wait::until(SOON, "the change to have waited", async || {
+    wait::until(SOON, "the schema change to wait for the lock", async || {
         world::number(&mut system, waits).await.ok().filter(|n| *n == 1)
     })
     .await?;
@@ -155,7 +158,9 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
 
     // The tenant whose data does not permit the index has come as far as it can, is served, and is migrated again on
     // request. The error may be temporary, so the job was tried until its patience ended, which the test shortens.
-    system.execute("UPDATE saas_operations SET give_up_at = UTC_TIMESTAMP(6), next_attempt_at = UTC_TIMESTAMP(6) WHERE tenant_id = 't-bad' AND kind = 'migrate'").await?;
+    let give_up = "UPDATE saas_operations SET give_up_at = UTC_TIMESTAMP(6), next_attempt_at = UTC_TIMESTAMP(6)
+         WHERE tenant_id = 't-bad' AND kind = 'migrate'";
+    system.execute(give_up).await?;
     world::idle(&stack).await?;
     let shown: Value = admin.get("/admin/schema").await?;
     let failed = &shown["failed"][0];
@@ -166,7 +171,7 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     ensure!(failed["tenant_id"] == "t-bad" && failed["schema_version"] == 2, "{shown}");
     ensure!(failed["error"] == "database server main refused a statement (error 1062)", "{shown}");
     ensure!(migrations(&admin, "t-bad").await? == [(1, 2)] && admin.tenant("t-bad").await?.state == "active", "t-bad");
-    ensure!(run_schedule(&admin).await? == 0, "it has just failed");
+    ensure!(run_schedule(&admin).await? == 0, "the tenant's migration has just failed");
     world::login(&stack, "t-bad").await?.connect().await?;
     audit::finds_nothing(&admin).await?;
     let delete = "DELETE FROM `ai_shifu_tenant_t-bad`.order_orders ORDER BY id DESC LIMIT 1";
@@ -191,10 +196,10 @@ async fn tenants_migrate_in_service_and_one_fails_alone() -> Result<()> {
     stack.control_planes[0].restart(&[(VERSION, None)]).await?;
     let admin = stack.admin();
     audit::finds_nothing(&admin).await?;
-    ensure!(run_schedule(&admin).await? == 0, "a newer schema is not behind");
+    ensure!(run_schedule(&admin).await? == 0, "a tenant with a newer schema does not count as behind");
     let nothing: Value = admin.post("/admin/tenants/t-busy/database/migrate", json!({})).await?.expect(202)?;
     admin.wait_for_operation(nothing["operation_id"].as_str().context("an operation")?, SOON).await?;
-    ensure!(schema_of(&admin, "t-busy").await? == 3, "it went back");
+    ensure!(schema_of(&admin, "t-busy").await? == 3, "the tenant's schema version fell");
     admin.create_active_tenant("t-older", None, SOON).await?;
     ensure!(schema_of(&admin, "t-older").await? == 1, "t-older");
     for (id, code) in [("t-none", "tenant_not_found"), ("T", "invalid_tenant_id")] {
@@ -238,8 +243,8 @@ async fn a_migration_killed_at_every_point_is_recorded_once() -> Result<()> {
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
-        let told = migrations(&admin, &id).await?;
-        ensure!(told == [(1, 2), (2, 3)], "{point}: {told:?}");
+        let changes = migrations(&admin, &id).await?;
+        ensure!(changes == [(1, 2), (2, 3)], "{point}: {changes:?}");
         world::login(&stack, &id).await?.connect().await?.execute("SELECT note FROM order_notes").await?;
     }
     audit::finds_nothing(&admin).await?;

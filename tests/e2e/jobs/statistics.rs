@@ -80,7 +80,8 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
 
     // The live statistics contain what was written a moment ago.
     sqlx::raw_sql(
-        "INSERT INTO ai_shifu_tenant_small.order_orders (order_bid, user_id, paid_price, status) VALUES ('now', 'new', 0.10, 502)",
+        "INSERT INTO ai_shifu_tenant_small.order_orders (order_bid, user_id, paid_price, status)
+         VALUES ('now', 'new', 0.10, 502)",
     )
     .execute(&mut root)
     .await?;
@@ -93,8 +94,8 @@ async fn statistics_equal_a_recount_despite_faults() -> Result<()> {
     }
     let broken = admin.request("GET", "/admin/tenants/broken/stats", None, &[]).await?;
     assert_eq!((broken.status, broken.error()), (503, "tenant_unavailable"), "{}", broken.text);
-    let nobody = admin.request("GET", "/admin/tenants/nobody/stats", None, &[]).await?;
-    assert_eq!((nobody.status, nobody.error()), (404, "tenant_not_found"), "{}", nobody.text);
+    let unknown = admin.request("GET", "/admin/tenants/nobody/stats", None, &[]).await?;
+    assert_eq!((unknown.status, unknown.error()), (404, "tenant_not_found"), "{}", unknown.text);
 
     history_is_complete(&admin, from, to).await?;
     for (query, code) in [
@@ -141,7 +142,7 @@ async fn kills_of_leader_and_worker_count_nothing_twice() -> Result<()> {
     stack.control_planes[0].restart(&[("FAILPOINTS", None)]).await?;
     let ended = ended(&admin, &run).await?;
     assert_eq!((&ended["status"], &ended["collected"]), (&json!("succeeded"), &json!(4)), "{ended}");
-    ensure!(ended["attempts"].as_u64() > Some(1), "nobody was killed: {ended}");
+    ensure!(ended["attempts"].as_u64() > Some(1), "no provisioner was killed: {ended}");
     wait::until_ok(SOON, "the run to end", async || {
         let report: Value = admin.get("/admin/schedules").await?;
         let last = &report["schedules"][3]["last_run"];

@@ -57,8 +57,8 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
             assert_eq!(reply.header("content-type"), Some("application/json"));
         }
     }
-    let elsewhere = [("Token", ann.as_str()), ("Host", "unheard.of.example.com"), ("X-Tenant-ID", "nobody")];
-    assert_eq!(api.request("GET", GOLDEN[0].0, &elsewhere).await?.text, GOLDEN[0].1);
+    let other_host = [("Token", ann.as_str()), ("Host", "unheard.of.example.com"), ("X-Tenant-ID", "nobody")];
+    assert_eq!(api.request("GET", GOLDEN[0].0, &other_host).await?.text, GOLDEN[0].1);
 
     // A refusal is in the envelope.
     let error =
@@ -74,7 +74,7 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
             assert!(matches!(error(&reply), (200, Some(401), Some(1..))), "{path}: {}", reply.text);
             let other_case = path.replace(ANN, &ANN.to_uppercase());
             let reply = get(&other_case, &boss).await?;
-            assert!(reply.json["data"].to_string().contains("[]"), "somebody else's id: {}", reply.text);
+            assert!(reply.json["data"].to_string().contains("[]"), "the path names another user's id: {}", reply.text);
         }
     }
     let chinese = [("Accept-Language", "zh-CN")];
@@ -123,7 +123,7 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
     // What stops the tenant stops its old calls too, in the envelope.
     let reply = admin.post("/admin/tenants/default/maintenance", json!({"enabled": true})).await?;
     ensure!(reply.status == 200, "{}", reply.text);
-    let stopped = wait::until(world::SOON, "the maintenance to be seen", async || {
+    let stopped = wait::until(world::SOON, "the node to know of the maintenance", async || {
         get(GOLDEN[0].0, &ann).await.ok().filter(|reply| reply.json["code"] == json!(-1))
     })
     .await?;
@@ -172,7 +172,7 @@ async fn the_reference_gives_the_same_bytes() -> Result<()> {
         if record {
             print!("{path}\n{theirs}");
         } else {
-            assert_eq!(golden, theirs, "{path}: the kept answer is not the reference's");
+            assert_eq!(golden, theirs, "{path}: the stored answer is not the reference's");
         }
         compared += 1;
     }

@@ -109,7 +109,7 @@ async fn rollback_brings_back_what_the_new_system_wrote() -> Result<()> {
         would["tables"]["order_orders"]["missing"] == 1 && would["tables"]["order_orders"]["changed"] == 3,
         "{would}"
     );
-    assert_eq!(checksum::differences(&at_cut_over, &old.sums().await?), [""; 0], "a dry run only looks");
+    assert_eq!(checksum::differences(&at_cut_over, &old.sums().await?), [""; 0], "a dry run changes nothing");
     assert_eq!(stack.admin().tenant("default").await?.state, "active");
 
     let back = old.done(&stack, &["rollback"]).await?;
@@ -126,7 +126,7 @@ async fn rollback_brings_back_what_the_new_system_wrote() -> Result<()> {
     let bobs = format!("SELECT CAST(COUNT(*) AS SIGNED) FROM user_info WHERE user_id = '{bob}'");
     assert_eq!(world::number(&mut legacy, &bobs).await?, 0, "another tenant's user");
     let tenant = admin.tenant("default").await?;
-    assert_eq!(tenant.state, "maintenance", "nobody writes to what was taken back");
+    assert_eq!(tenant.state, "maintenance", "a tenant that was rolled back takes no writes");
     legacy.close().await?;
     invariants::check(&stack).await
 }
@@ -154,5 +154,5 @@ async fn a_rollback_over_what_the_old_system_wrote_is_refused() -> Result<()> {
     assert_eq!(checksum::differences(&before, &old.sums().await?), [""; 0]);
 
     old.done(&stack, &["rollback", "--overwrite"]).await?;
-    old.assert_equal(&stack, "after a rollback that was told to overwrite").await
+    old.assert_equal(&stack, "after a rollback with leave to overwrite").await
 }

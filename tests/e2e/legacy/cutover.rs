@@ -25,7 +25,7 @@ async fn a_cut_over_backs_up_moves_everything_and_switches() -> Result<()> {
     ensure!(dumps.len() == 1, "{dumps:?}");
     let dump = std::fs::read(dumps[0].path())?;
     ensure!(String::from_utf8_lossy(&dump).contains("CREATE TABLE `user_info`"), "the dump has the tables");
-    assert_eq!(dumps[0].metadata()?.permissions().mode() & 0o077, 0, "nobody else may read it");
+    assert_eq!(dumps[0].metadata()?.permissions().mode() & 0o077, 0, "no other account may read the dump");
 
     let token = stack.admin().create_token(&ordinary::user_id(1), None).await?;
     wait::until_ok(world::SOON, "the old domain to be served", async || {
@@ -67,7 +67,7 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     let dir = stack.dir().join("half");
     sqlx::raw_sql("CREATE VIEW old_view AS SELECT id FROM user_info").execute(&mut connection).await?;
     let answer = old.run(&stack, &["cutover", "--backup-dir", &dir.display().to_string()]).await?.expect(1)?;
-    still_old(&answer, "half a backup")?;
+    still_old(&answer, "a dump that fails")?;
     ensure!(answer.errors.contains("SHOW VIEW"), "{}", answer.errors);
     let left: Vec<_> = std::fs::read_dir(&dir)?.collect::<std::io::Result<_>>()?;
     ensure!(left.is_empty(), "{left:?}");
@@ -82,7 +82,10 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     assert_eq!(stage().await?.as_deref(), Some("imported"));
     assert_eq!(checksum::differences(&before, &old.sums().await?), [""; 0], "nothing in the old database was changed");
     let waiting = "UPDATE user_info SET mobile = '2' WHERE id = 1";
-    sqlx::raw_sql(waiting).execute(&mut connection).await.context("the old system goes on")?;
+    sqlx::raw_sql(waiting)
+        .execute(&mut connection)
+        .await
+        .context("a statement that waited in the old system succeeds")?;
     old.allow("LOCK TABLES").await?;
 
     // The cut-over does not switch to a tenant that is not served.
@@ -99,5 +102,5 @@ async fn a_failed_cut_over_leaves_the_old_system_in_use() -> Result<()> {
     // Without these obstacles, the same command succeeds and has what was written meanwhile.
     old.done(&stack, &["cutover", "--skip-backup"]).await?;
     assert_eq!(stage().await?.as_deref(), Some("cut_over"));
-    old.assert_equal(&stack, "what waited has arrived").await
+    old.assert_equal(&stack, "the statement that waited is in the old database").await
 }

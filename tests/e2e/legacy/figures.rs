@@ -24,7 +24,7 @@ async fn last_figures(mut process: Process, url: &str) -> Result<String> {
         (!process.is_alive()).then_some(())
     })
     .await?;
-    last.context("it was never read")
+    last.context("the figures were never read")
 }
 
 fn value(text: &str, series: &str) -> Option<f64> {

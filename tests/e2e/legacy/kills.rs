@@ -33,7 +33,7 @@ async fn killed(name: &str, rows: u64, kills: usize, after_ms: std::ops::Range<u
             let mut system = world::system(&stack).await?;
             wait::until_ok(world::SOON, "rows to be copied", async || {
                 let copied: i64 = sqlx::query_scalar(copied).fetch_one(&mut system).await?;
-                ensure!(copied == 1, "none is recorded");
+                ensure!(copied == 1, "no import is recorded");
                 Ok(())
             })
             .await?;

@@ -69,7 +69,7 @@ async fn peak_until_end(process: &mut Process) -> Result<u64> {
         if !process.is_alive() {
             let status = process.ended(Duration::ZERO).await?;
             ensure!(status.success(), "{status}: {}", harness::files::tail(&process.log(), 20));
-            ensure!(peak > 0, "it ended before anybody looked");
+            ensure!(peak > 0, "the import ended before its memory was read");
             return Ok(peak);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

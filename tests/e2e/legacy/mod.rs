@@ -143,7 +143,7 @@ async fn run(stack: &Stack, args: &[&str], env: &Env) -> Result<Answer> {
 
 /// Waits for the end of a started command.
 async fn ended(process: &mut Process) -> Result<ExitStatus> {
-    process.ended(Duration::from_secs(120)).await.context("the command goes on and on")
+    process.ended(Duration::from_secs(120)).await.context("the command does not end")
 }
 
 /// Every distinct user id that a member of a tenant can have, in the spelling of its first row.

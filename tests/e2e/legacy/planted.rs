@@ -24,9 +24,9 @@ async fn a_byte_that_differs_in_each_table_is_found_by_verify() -> Result<()> {
         let column = destination::column(&table.name, &text.context("a table without columns")?.name);
         // Columns that update themselves with every change keep their value if the statement sets it.
         let times = table.columns.iter().filter(|column| matches!(column.kind, Kind::DateTime | Kind::Timestamp));
-        let kept: String = times.map(|time| format!(", `{0}` = `{0}`", time.name)).collect();
+        let unchanged_times: String = times.map(|time| format!(", `{0}` = `{0}`", time.name)).collect();
         let change = format!(
-            "UPDATE `{}`.`{}` SET `{column}` = CONCAT('~', SUBSTRING(`{column}`, 2)){kept} WHERE `{column}` <> '' LIMIT 1",
+            "UPDATE `{}`.`{}` SET `{column}` = CONCAT('~', SUBSTRING(`{column}`, 2)){unchanged_times} WHERE `{column}` <> '' LIMIT 1",
             destination::database(&table.name),
             table.name
         );

@@ -211,7 +211,7 @@ async fn a_slow_or_lost_redis_changes_no_identity() -> Result<()> {
     assert_eq!(one.get(HOST, &own, "/api/me").await?.status, 200, "our own sessions need no Redis");
     assert_eq!(code(&one, ANN, &own).await?, json!(0));
     proxy.delay(Duration::ZERO);
-    wait::until(world::SOON, "bob to be let in", async || {
+    wait::until(world::SOON, "the node to accept bob's session", async || {
         let me = one.get(HOST, &bob, "/api/me").await.ok()?;
         (me.json["user"]["user_id"] == json!(BOB)).then_some(())
     })

@@ -107,14 +107,14 @@ impl Judge {
         config.push_str(more.1);
         let file = self.dir.join(format!("{name}.toml"));
         write_private(&file, &config)?;
-        let said = self.said(&file, url, args).await?;
-        let tested = said.lines().any(|line| line.contains("Tested: ") && !line.ends_with(" 0"));
-        ensure!(said.contains("passed") && tested, "{name}: nothing was asked\n{said}");
-        println!("{name}: {}", said.lines().find(|line| line.contains("generated")).unwrap_or_default().trim());
+        let printed = self.printed(&file, url, args).await?;
+        let tested = printed.lines().any(|line| line.contains("Tested: ") && !line.ends_with(" 0"));
+        ensure!(printed.contains("passed") && tested, "{name}: schemathesis sent no request\n{printed}");
+        println!("{name}: {}", printed.lines().find(|line| line.contains("generated")).unwrap_or_default().trim());
         Ok(())
     }
 
-    async fn said(&self, config: &Path, url: &str, args: &[&str]) -> Result<String> {
+    async fn printed(&self, config: &Path, url: &str, args: &[&str]) -> Result<String> {
         let seed = self.seed.to_string();
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("--config-file").arg(config).args(["run", &format!("{url}/openapi.json")]);
@@ -122,12 +122,12 @@ impl Judge {
         command.args(["--no-color", "--continue-on-failure", "--generation-database", "none"]).args(args);
         command.current_dir(&self.dir).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.context("start schemathesis")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(
             output.status.success(),
-            "again with SCHEMATHESIS_SEED={seed}\n{said}{}",
+            "again with SCHEMATHESIS_SEED={seed}\n{printed}{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(said)
+        Ok(printed)
     }
 }

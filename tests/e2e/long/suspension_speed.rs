@@ -75,7 +75,7 @@ async fn until_refused(api: TenantApi, token: String, begun: Instant) -> Result<
             200 | 503 => {}
             status => anyhow::bail!("a node answered {status}"),
         }
-        ensure!(begun.elapsed() < 2 * BOUND, "a node does not refuse");
+        ensure!(begun.elapsed() < 2 * BOUND, "a node still serves the suspended tenant");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -102,7 +102,8 @@ async fn log_rows_wait_for_the_database_or_are_counted() -> Result<()> {
     stack.mariadb.as_mut().context("a private server")?.resume()?;
     wait::until_ok(SOON, "the rows to be written", async || {
         let mut system = world::system(&stack).await?;
-        let rows = "SELECT COUNT(DISTINCT request_id) FROM saas_access_logs WHERE request_id = 'held' OR request_id LIKE 'away-%'";
+        let rows = "SELECT COUNT(DISTINCT request_id) FROM saas_access_logs
+             WHERE request_id = 'held' OR request_id LIKE 'away-%'";
         let rows = world::number(&mut system, rows).await?;
         ensure!(rows == 21, "{rows} rows");
         Ok(())

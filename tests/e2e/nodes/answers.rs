@@ -155,9 +155,9 @@ async fn answers(name: &str, nodes: usize, goal: u64) -> Result<()> {
         read(&tally.renamed),
         read(&tally.rotated),
     );
-    ensure!(enough(), "it ended too early");
-    ensure!(read(&tally.refused) > 100, "hardly any request had to be refused");
-    ensure!(ended.served > goal / 4, "hardly any request was served");
+    ensure!(enough(), "the load ended too early");
+    ensure!(read(&tally.refused) > 100, "too few requests had to be refused");
+    ensure!(ended.served > goal / 4, "too few requests were served");
     world::idle(&stack).await?;
     invariants::check(&stack).await
 }

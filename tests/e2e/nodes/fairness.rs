@@ -57,7 +57,7 @@ async fn two_hundred_hanging_requests_fail_no_other_tenant() -> Result<()> {
         let served = other.end().await?.served;
         ensure!(served > 20, "only {served} requests were answered meanwhile");
     }
-    assert_eq!(world::number(&mut root, RUNNING).await?, 0, "nothing is left at the server");
+    assert_eq!(world::number(&mut root, RUNNING).await?, 0, "no statement of the tenant runs at the server any more");
     sqlx::raw_sql("UNLOCK TABLES").execute(&mut holder).await?;
     world::served(&stack.tenant_api(0), &world::host("hung"), &token).await.map(drop)
 }
@@ -76,8 +76,12 @@ async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
 
     let refused = api.get(&world::host("slow"), &token, "/api/orders").await?;
     assert_eq!((refused.status, refused.error()), (503, "tenant_unavailable"), "{}", refused.text);
-    assert_eq!(world::number(&mut root, RUNNING).await?, 0, "the server ended it before the node answered");
-    assert_eq!(ended(&api).await?, 0, "nobody had to end it");
+    assert_eq!(
+        world::number(&mut root, RUNNING).await?,
+        0,
+        "the database server ended the statement before the node answered"
+    );
+    assert_eq!(ended(&api).await?, 0, "the node had to end no request");
 
     let asking = tokio::spawn({
         let (api, token) = (api.clone(), token.clone());
@@ -87,7 +91,8 @@ async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
     asking.abort();
     // The limit is far longer than this, so the node has ended the statement.
     wait_for(&mut root, "its end", 0).await?;
-    wait::until(SOON, "the node to have ended it", async || ended(&api).await.ok().filter(|ended| *ended == 1)).await?;
+    wait::until(SOON, "the node to end the request", async || ended(&api).await.ok().filter(|ended| *ended == 1))
+        .await?;
     sqlx::raw_sql(
         "DROP VIEW ai_shifu_tenant_slow.order_orders;
          RENAME TABLE ai_shifu_tenant_slow.kept TO ai_shifu_tenant_slow.order_orders",

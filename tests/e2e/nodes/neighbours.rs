@@ -44,11 +44,11 @@ async fn a_hanging_tenant_fails_no_other_tenant() -> Result<()> {
             })
         });
     }
-    let mut look = world::root(&stack).await?;
+    let mut watcher = world::root(&stack).await?;
     let waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST
                    WHERE DB = 'ai_shifu_tenant_slow' AND STATE LIKE 'Waiting for table%'";
     wait::until(SOON, "requests to hang in the database", async || {
-        world::number(&mut look, waiting).await.ok().filter(|waiting| *waiting > 3)
+        world::number(&mut watcher, waiting).await.ok().filter(|waiting| *waiting > 3)
     })
     .await?;
     // The answers are spread over several rounds of the hanging requests: a statement is given up after 5 s.
@@ -61,13 +61,13 @@ async fn a_hanging_tenant_fails_no_other_tenant() -> Result<()> {
     assert_eq!(others.done().await?.served, OTHERS as u64 * ANSWERS);
     let of_slow = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER LIKE 'ten\\_%'
                    AND DB = 'ai_shifu_tenant_slow'";
-    let open = world::number(&mut look, of_slow).await?;
+    let open = world::number(&mut watcher, of_slow).await?;
     ensure!((1..=SHARE).contains(&open), "the hanging tenant has {open} connections");
     root.execute("UNLOCK TABLES").await?;
     let progress = hanging.progress();
     // A request that was in the database at the end of the lock is served, which is right.
     let _ = hanging.end().await;
-    ensure!(progress.refused() > HANGING as u64, "hardly anything hung");
+    ensure!(progress.refused() > HANGING as u64, "too few requests hung");
     let api = stack.tenant_api(0);
     world::served(&api, &world::host("slow"), &token).await?;
     invariants::check(&stack).await
@@ -144,7 +144,7 @@ async fn unknown_hosts(name: &str, hosts: usize) -> Result<()> {
     );
     ensure!(asked > 0, "the log shows nothing of the node, not even that it follows the events");
     ensure!(rate <= LOOK_UPS_PER_SECOND, "{rate:.1} statements a second reached the system database");
-    ensure!(served > 10, "the known tenant was hardly served");
+    ensure!(served > 10, "the known tenant was served too rarely");
     invariants::check(&stack).await
 }
 

@@ -135,7 +135,7 @@ async fn a_forwarded_host_counts_from_trusted_proxies_alone() -> Result<()> {
     let twice = [("Host", DEFAULT_HOST), ("X-Forwarded-Host", ACME_HOST), ("X-Forwarded-Host", ACME_HOST)];
     assert_eq!(ask(1, &twice).await?, "invalid_host");
     let named = [("Host", DEFAULT_HOST), ("X-Forwarded-Host", ACME_HOST), ("X-Tenant-ID", "default")];
-    assert_eq!(ask(1, &named).await?, "default", "a tenant that is named goes first");
+    assert_eq!(ask(1, &named).await?, "default", "a tenant that the request names comes first");
     // Nodes ignore other headers of proxies, also from a trusted one.
     for header in ["Forwarded", "X-Host", "X-Original-Host", "X-Forwarded-Server", "X-HTTP-Host-Override"] {
         let value = if header == "Forwarded" { "host=acme.example.com" } else { ACME_HOST };

@@ -76,7 +76,10 @@ async fn a_healthy_fleet_in_every_state_shows_no_drift() -> Result<()> {
     );
     stack.provisioners[0].stop().await?;
     let (code, report) = command(&stack, &["audit", "--json", "--wait", "1"]).await?;
-    ensure!(code == 4 && report["status"] == "running", "nobody looked at the server: {code}: {report}");
+    ensure!(
+        code == 4 && report["status"] == "running",
+        "the audit ended without a check of the server: {code}: {report}"
+    );
     stack.provisioners[0].restart(&[]).await?;
     invariants::check(&stack).await
 }
@@ -106,7 +109,7 @@ async fn an_audit_killed_at_every_step_repairs_once() -> Result<()> {
     world::idle(&stack).await?;
     for (number, point) in points.iter().enumerate() {
         let id = format!("t-{number}");
-        ensure!(world::login(&stack, &id).await?.connect().await.is_ok(), "{point}: the account is locked still");
+        ensure!(world::login(&stack, &id).await?.connect().await.is_ok(), "{point}: the account is still locked");
         let events = admin.events(&id).await?;
         let repairs: Vec<_> = events.iter().filter(|event| event.kind == "tenant.drift_repaired").collect();
         ensure!(repairs.len() == 1, "{point}: {} events of repairs", repairs.len());

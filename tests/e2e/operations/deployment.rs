@@ -25,8 +25,8 @@ fn deploy(path: &str) -> PathBuf {
 async fn output(program: &Path, args: &[&str]) -> Result<String> {
     let output = Command::new(program).args(args).kill_on_drop(true).output().await;
     let output = output.with_context(|| format!("start {}", program.display()))?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{} {args:?}: {said}", program.display());
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{} {args:?}: {printed}", program.display());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -1,4 +1,4 @@
-//! Every link in a Markdown file leads to a file, and to a heading of it if it names one.
+//! Every link in a Markdown file leads to a file, and to a heading of it if it names one. The top README stays short.
 
 use anyhow::{Context, Result, ensure};
 use harness::paths;
@@ -48,10 +48,20 @@ pub fn anchors(text: &str) -> BTreeSet<String> {
     let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles
         .map(|title| {
-            let kept = title.to_lowercase().replace(' ', "-");
-            kept.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
+            let dashed = title.to_lowercase().replace(' ', "-");
+            dashed.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
         })
         .collect()
+}
+
+/// The most bytes of the top README. What is longer belongs to the README of the folder it is about.
+const README_BYTES: usize = 8_192;
+
+#[test]
+fn the_top_readme_has_at_most_eight_kilobytes() -> Result<()> {
+    let bytes = fs::read(paths::workspace().join("README.md"))?.len();
+    ensure!(bytes <= README_BYTES, "README.md has {bytes} bytes, of at most {README_BYTES}");
+    Ok(())
 }
 
 #[test]

@@ -11,11 +11,11 @@ use harness::wait;
 use serde_json::{Value, json};
 
 /// Waits until the health is `overall` and, unless it is healthy, one of its reasons contains `reason`.
-async fn told(admin: &Admin, overall: &str, reason: &str) -> Result<Value> {
+async fn shows(admin: &Admin, overall: &str, reason: &str) -> Result<Value> {
     wait::until_ok(SOON, &format!("the health to be {overall}, {reason:?}"), async || {
         let health: Value = admin.get("/admin/health").await?;
         let reasons = health["reasons"].as_array().cloned().unwrap_or_default();
-        let named = reasons.iter().any(|told| told.as_str().is_some_and(|told| told.contains(reason)));
+        let named = reasons.iter().any(|text| text.as_str().is_some_and(|text| text.contains(reason)));
         ensure!(
             health["overall_status"] == overall && named != reason.is_empty(),
             "{} {reasons:?}",
@@ -49,7 +49,7 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
     let (user, _) = world::user(&admin, "ann", &[(here, "admin")]).await?;
     world::plant_order(&stack, here, &user, "o-1").await?;
 
-    let health = told(&admin, "healthy", "").await?;
+    let health = shows(&admin, "healthy", "").await?;
     assert_eq!(health["tenant_summary"]["total"], 4);
     let found = tenant(&health, here)?;
     assert_eq!(
@@ -71,36 +71,36 @@ async fn health_shows_faults_of_tenants_servers_and_workers() -> Result<()> {
     let account: String = sqlx::query_scalar(&account).fetch_one(&mut system).await?;
     let alter = |what: &str| format!("ALTER USER '{account}'@'%' ACCOUNT {what}");
     sqlx::raw_sql(&alter("LOCK")).execute(&mut root).await?;
-    let health = told(&admin, "degraded", "1 tenant databases are not healthy").await?;
+    let health = shows(&admin, "degraded", "1 tenant databases are not healthy").await?;
     assert_eq!(tenant(&health, here)?["error"], "the account of the tenant's user is locked");
     assert_eq!(tenant(&health, there)?["status"], "healthy");
     let page: Value = admin.get("/admin/health?status=unhealthy").await?;
     assert_eq!(page["tenant_databases"].as_array().map(Vec::len), Some(1), "{page}");
     sqlx::raw_sql(&alter("UNLOCK")).execute(&mut root).await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
 
     // Faults of the other tenants' server.
     stack.more_servers.get_mut("eu2").context("eu2")?.pause()?;
-    let health = told(&admin, "degraded", "database server eu2").await?;
+    let health = shows(&admin, "degraded", "database server eu2").await?;
     assert_eq!(
         (&tenant(&health, there)?["status"], &tenant(&health, here)?["status"]),
         (&json!("unhealthy"), &json!("healthy"))
     );
     stack.more_servers.get_mut("eu2").context("eu2")?.resume()?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
     stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
-    told(&admin, "degraded", "database server eu2 cannot be reached").await?;
+    shows(&admin, "degraded", "database server eu2 cannot be reached").await?;
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
 
     // Faults of the workers.
     stack.provisioners[0].stop().await?;
-    told(&admin, "degraded", "no provisioner checks the tenant databases of server main").await?;
+    shows(&admin, "degraded", "no provisioner checks the tenant databases of server main").await?;
     stack.provisioners[0].restart(&[]).await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
 
     sqlx::raw_sql(&format!("DROP DATABASE ai_shifu_tenant_{here}")).execute(&mut root).await?;
-    let health = told(&admin, "degraded", "1 tenant databases are not healthy").await?;
+    let health = shows(&admin, "degraded", "1 tenant databases are not healthy").await?;
     // MySQL refuses the login to a missing database like a login without rights. The message is the same for both.
     assert_eq!(tenant(&health, here)?["error"], "the database is not there");
     Ok(())
@@ -114,24 +114,24 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     let admin = stack.admin();
     let here = "acme";
     admin.create_active_tenant(here, None, SOON).await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
 
     // Faults of a node.
     stack.data_planes[0].kill9()?;
-    told(&admin, "degraded", "data node data-plane gives no sign of life").await?;
+    shows(&admin, "degraded", "data node data-plane gives no sign of life").await?;
     stack.data_planes[0].restart(&[]).await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
 
     // Faults of the broker, and with it of the relay.
     stack.rabbitmq.as_mut().context("an own broker")?.kill9()?;
-    told(&admin, "degraded", "the broker does not answer").await?;
+    shows(&admin, "degraded", "the broker does not answer").await?;
     let renamed =
         admin.request("PATCH", &format!("/admin/tenants/{here}"), Some(json!({"tenant_name": "New"})), &[]).await?;
     assert_eq!(renamed.status, 200, "{}", renamed.text);
-    let health = told(&admin, "degraded", "the relay has not published").await?;
+    let health = shows(&admin, "degraded", "the relay has not published").await?;
     ensure!(health["relay"]["lag_events"] == 1, "{}", health["relay"]);
     stack.rabbitmq.as_mut().context("an own broker")?.restart().await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
 
     // A fault of the relay alone: another process holds its lease and does nothing.
     let lease = async |set: &str| -> Result<()> {
@@ -142,24 +142,24 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     let path = format!("/admin/tenants/{here}");
     let renamed = admin.request("PATCH", &path, Some(json!({"tenant_name": "Newer"})), &[]).await?;
     assert_eq!(renamed.status, 200, "{}", renamed.text);
-    let health = told(&admin, "degraded", "the relay has not published").await?;
+    let health = shows(&admin, "degraded", "the relay has not published").await?;
     assert_eq!(health["reasons"].as_array().map(Vec::len), Some(1), "{}", health["reasons"]);
     ensure!(health["relay"]["lag_events"] == 1 && health["broker"]["status"] == "healthy", "{health}");
     lease("lease_until = UTC_TIMESTAMP(6)").await?;
-    let health = told(&admin, "healthy", "").await?;
+    let health = shows(&admin, "healthy", "").await?;
     assert_eq!(health["relay"]["lag_events"], 0);
 
     // Faults of the system database. The endpoint still answers, also callers without a valid token, and tells them no
     // more than this.
     stack.mariadb.as_mut().context("an own MariaDB")?.pause()?;
-    let health = told(&admin, "critical", "the system database does not answer").await?;
+    let health = shows(&admin, "critical", "the system database does not answer").await?;
     assert_eq!((&health["system_database"]["status"], &health["tenant_databases"]), (&json!("unhealthy"), &json!([])));
     stack.mariadb.as_mut().context("an own MariaDB")?.resume()?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
     stack.mariadb.as_mut().context("an own MariaDB")?.kill9()?;
-    told(&admin, "critical", "the system database does not answer").await?;
+    shows(&admin, "critical", "the system database does not answer").await?;
     stack.mariadb.as_mut().context("an own MariaDB")?.restart().await?;
-    told(&admin, "healthy", "").await?;
+    shows(&admin, "healthy", "").await?;
     let stranger = admin.with_token("adm_x_y").request("GET", "/admin/health", None, &[]).await?;
     assert_eq!(stranger.status, 401, "{}", stranger.text);
 
@@ -169,7 +169,7 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
         .execute(&mut root)
         .await?;
     admin.create_tenant("taken", "T", None).await?;
-    let health = told(&admin, "degraded", "1 jobs failed in the last 10 minutes").await?;
+    let health = shows(&admin, "degraded", "1 jobs failed in the last 10 minutes").await?;
     ensure!(health["jobs"]["failed"] == 1 && health["tenant_summary"]["total"] == 2, "{health}");
     Ok(())
 }

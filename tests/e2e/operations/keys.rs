@@ -24,18 +24,18 @@ async fn keys(
 
 /// The key ring that a command prints. The command must succeed and must not print a key on standard error.
 async fn next_ring(stack: &Stack, ring: &str, args: &[&str]) -> Result<String> {
-    let (code, next, said) = keys(stack, ring, args, &[]).await?;
-    ensure!(code == Some(0), "{args:?}: {code:?} {said}");
+    let (code, next, printed) = keys(stack, ring, args, &[]).await?;
+    ensure!(code == Some(0), "{args:?}: {code:?} {printed}");
     for pair in ring.split(',').chain(next.split(',')) {
         let secret = pair.split_once(':').context("a pair")?.1;
-        ensure!(!said.contains(secret), "{args:?} tells a key on standard error");
+        ensure!(!printed.contains(secret), "{args:?} prints a key on standard error");
     }
     Ok(next)
 }
 
 async fn listed(stack: &Stack, ring: &str) -> Result<Vec<Value>> {
-    let (code, list, said) = keys(stack, ring, &["list", "--json"], &[]).await?;
-    ensure!(code == Some(0), "{said}");
+    let (code, list, printed) = keys(stack, ring, &["list", "--json"], &[]).await?;
+    ensure!(code == Some(0), "{printed}");
     Ok(serde_json::from_str::<Value>(&list)?.as_array().cloned().unwrap_or_default())
 }
 
@@ -73,7 +73,7 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
             })
             .await?;
         }
-        assert_eq!(once().await?.json, shown.json, "the kept answer opens");
+        assert_eq!(once().await?.json, shown.json, "the stored answer can be decrypted");
         Ok(())
     };
     served(&["acme", "beta"]).await?;
@@ -82,8 +82,8 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     // Step one adds the key everywhere. The old key still seals.
     let added = next_ring(&stack, &k1, &["add", "k2"]).await?;
     assert!(added.starts_with(&format!("{k1},k2:")), "the new key is the last");
-    let (code, out, said) = keys(&stack, &added, &["add", "k2"], &[]).await?;
-    assert!(code == Some(1) && out.is_empty() && said.contains("already"), "{said}");
+    let (code, out, printed) = keys(&stack, &added, &["add", "k2"], &[]).await?;
+    assert!(code == Some(1) && out.is_empty() && printed.contains("already"), "{printed}");
     restart_all(&mut stack, &added).await?;
     served(&["acme", "beta"]).await?;
 
@@ -99,16 +99,16 @@ async fn keys_are_replaced_while_tenants_are_served() -> Result<()> {
     restart_all(&mut stack, &promoted).await?;
 
     // Retiring is refused while the key is needed, and the primary key is never retired.
-    let (code, out, said) = keys(&stack, &promoted, &["retire", "k1"], &[]).await?;
-    assert!(code == Some(4) && out.is_empty() && said.contains("4 texts"), "{said}");
-    let (code, out, said) = keys(&stack, &promoted, &["retire", "k2"], &[]).await?;
-    assert!(code == Some(1) && out.is_empty() && said.contains("promote another first"), "{said}");
+    let (code, out, printed) = keys(&stack, &promoted, &["retire", "k1"], &[]).await?;
+    assert!(code == Some(4) && out.is_empty() && printed.contains("4 texts"), "{printed}");
+    let (code, out, printed) = keys(&stack, &promoted, &["retire", "k2"], &[]).await?;
+    assert!(code == Some(1) && out.is_empty() && printed.contains("promote another first"), "{printed}");
 
-    let (code, _, said) = keys(&stack, &promoted, &["reseal", "--limit", "1"], &[]).await?;
-    assert!(code == Some(0) && said.contains("sealed 1 texts"), "{said}");
+    let (code, _, printed) = keys(&stack, &promoted, &["reseal", "--limit", "1"], &[]).await?;
+    assert!(code == Some(0) && printed.contains("sealed 1 texts"), "{printed}");
     served(&["acme", "beta", "new"]).await?;
-    let (code, _, said) = keys(&stack, &promoted, &["reseal"], &[]).await?;
-    assert!(code == Some(0) && said.contains("sealed 3 texts"), "{said}");
+    let (code, _, printed) = keys(&stack, &promoted, &["reseal"], &[]).await?;
+    assert!(code == Some(0) && printed.contains("sealed 3 texts"), "{printed}");
     let list = listed(&stack, &promoted).await?;
     assert_eq!((texts(&list, "k1"), texts(&list, "k2")), (0, 5), "{list:#?}");
     // The provisioner sealed 1 text, which it reported when it stopped, and the command resealed 4.
@@ -156,14 +156,14 @@ async fn resealing_can_be_killed_at_any_row() -> Result<()> {
                     SET a.response_sealed = b.response_sealed, b.response_sealed = b.response_sealed";
     sqlx::query("CREATE TABLE saved AS SELECT * FROM saas_idempotency_keys").execute(&mut system).await?;
     sqlx::query(exchange).execute(&mut system).await?;
-    let (code, _, said) = keys(&stack, &ring, &["reseal"], &[]).await?;
-    assert!(code == Some(4) && said.contains("key-2: a sealed text does not open for this purpose"), "{said}");
+    let (code, _, printed) = keys(&stack, &ring, &["reseal"], &[]).await?;
+    assert!(code == Some(4) && printed.contains("key-2: a sealed text does not open for this purpose"), "{printed}");
     assert_eq!(texts(&listed(&stack, &ring).await?, "k1"), 1);
     let restore = "UPDATE saas_idempotency_keys a JOIN saved b USING (actor, idempotency_key)
                    SET a.response_sealed = b.response_sealed WHERE a.idempotency_key = 'key-2'";
     sqlx::query(restore).execute(&mut system).await?;
-    let (code, _, said) = keys(&stack, &ring, &["reseal"], &[]).await?;
-    assert!(code == Some(0) && said.contains("0 are sealed with other keys"), "{said}");
+    let (code, _, printed) = keys(&stack, &ring, &["reseal"], &[]).await?;
+    assert!(code == Some(0) && printed.contains("0 are sealed with other keys"), "{printed}");
 
     let retired = next_ring(&stack, &ring, &["retire", "k1"]).await?;
     restart_all(&mut stack, &retired).await?;
@@ -185,13 +185,13 @@ async fn a_key_at_its_limit_seals_no_more() -> Result<()> {
         .execute(&mut system)
         .await?;
     let ring = stack.encryption_keys().to_owned();
-    let (code, _, said) = keys(&stack, &ring, &["list"], &[]).await?;
-    assert!(code == Some(0) && said.contains("k1 has sealed 2147483647 times"), "{said}");
+    let (code, _, printed) = keys(&stack, &ring, &["list"], &[]).await?;
+    assert!(code == Some(0) && printed.contains("k1 has sealed 2147483647 times"), "{printed}");
     stack.control_planes[0].restart(&[]).await?;
     let create = async |key: &str| {
         admin.request("POST", "/admin/users", Some(json!({"username": key})), &[("Idempotency-Key", key)]).await
     };
-    wait::until(SOON, "the process to hear of the count", async || {
+    wait::until(SOON, "the process to read the count", async || {
         stack.control_planes[0].log_text().contains("has sealed much").then_some(())
     })
     .await?;
@@ -199,7 +199,7 @@ async fn a_key_at_its_limit_seals_no_more() -> Result<()> {
     let refused = create("second").await?;
     assert_eq!((refused.status, refused.error()), (500, "internal"));
     assert_eq!(world::number(&mut system, "SELECT COUNT(*) FROM user_info WHERE username = 'second'").await?, 0);
-    assert_eq!(create("first").await?.status, 201, "what is sealed still opens");
+    assert_eq!(create("first").await?.status, 201, "sealed texts can still be decrypted");
 
     // Another key can seal.
     let ring = next_ring(&stack, &next_ring(&stack, &ring, &["add", "k2"]).await?, &["promote", "k2"]).await?;

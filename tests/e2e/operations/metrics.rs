@@ -143,9 +143,9 @@ async fn prometheus_accepts_the_exposed_metrics() -> Result<()> {
             .stderr(Stdio::piped())
             .spawn()?;
         check.stdin.take().context("stdin")?.write_all(text.as_bytes())?;
-        let said = check.wait_with_output()?;
-        let words = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-        ensure!(said.status.success() && words.trim().is_empty(), "{service}: {words}");
+        let output = check.wait_with_output()?;
+        let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success() && words.trim().is_empty(), "{service}: {words}");
     }
     Ok(())
 }

@@ -40,7 +40,11 @@ async fn rows_of_a_newer_version_stop_no_process() -> Result<()> {
     .await?;
     admin.create_active_tenant("later", Some("later.example.com"), SOON).await?;
     let open = "SELECT COUNT(*) FROM saas_operations WHERE kind = 'teleport' AND status = 'pending' AND attempts = 0";
-    assert_eq!(world::number(&mut system, open).await?, 1, "it is left to those who know it");
+    assert_eq!(
+        world::number(&mut system, open).await?,
+        1,
+        "a provisioner leaves a job of an unknown kind to newer versions"
+    );
     for again in [false, true] {
         if again {
             // The second time, the node loads the whole table instead of following it.

@@ -88,14 +88,14 @@ async fn a_node_without_system_database_serves_known_tenants() -> Result<()> {
     let mut system = world::system(&stack).await?;
     world::both_servers(&stack).await?;
     // The control plane places tenants on the server with the fewest, so one of these is on the other server.
-    let mut elsewhere = None;
+    let mut on_the_other_server = None;
     for id in ["acme-1", "acme-2", "acme-3"] {
         let tenant = admin.create_active_tenant(id, None, SOON).await?;
         if tenant.database.is_some_and(|database| database["server"] == "eu2") {
-            elsewhere = Some(id);
+            on_the_other_server = Some(id);
         }
     }
-    let id = elsewhere.context("a tenant on the other server")?;
+    let id = on_the_other_server.context("a tenant on the other server")?;
     let reply = admin.post(&format!("/admin/tenants/{id}/domains"), json!({"domain": "acme.example.com"})).await?;
     assert_eq!((reply.status, &reply.json["primary"]), (201, &json!(true)), "{}", reply.text);
     let (_, token) = world::user(&admin, "ann", &[(id, "user")]).await?;

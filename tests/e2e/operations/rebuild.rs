@@ -150,8 +150,9 @@ async fn a_rebuild_finds_and_repairs_every_planted_change() -> Result<()> {
     };
     assert_eq!((rows("saas_tenants"), rows("saas_tenant_users")), (Some(json!(5)), Some(json!(3))));
     assert_eq!(first["tables"].as_array().map(Vec::len), Some(7));
-    let credentials = "SELECT CAST(SUM(CRC32(CONCAT(tenant_id, db_username, db_password_encrypted))) AS SIGNED) FROM saas_tenant_databases";
-    let kept = world::number(&mut system, credentials).await?;
+    let credentials = "SELECT CAST(SUM(CRC32(CONCAT(tenant_id, db_username, db_password_encrypted))) AS SIGNED)
+         FROM saas_tenant_databases";
+    let stored = world::number(&mut system, credentials).await?;
 
     for (plant, table, how, name) in PLANTED {
         let result = sqlx::query(plant).execute(&mut system).await?;
@@ -174,7 +175,11 @@ async fn a_rebuild_finds_and_repairs_every_planted_change() -> Result<()> {
             "{plant}: {repaired:#}"
         );
         assert_eq!(equal(plant).await?, first, "{plant}");
-        assert_eq!(world::number(&mut system, credentials).await?, kept, "{plant}: credentials stay");
+        assert_eq!(
+            world::number(&mut system, credentials).await?,
+            stored,
+            "{plant}: the rebuild changes no credentials"
+        );
     }
     let (code, again) = rebuild(&stack, &[]).await?;
     assert_eq!((code, &again["repaired"], &again["tables"]), (0, &json!(false), &first["tables"]));
@@ -208,7 +213,7 @@ async fn a_rebuild_beside_live_services_compares_one_position() -> Result<()> {
         anyhow::Ok(positions)
     };
     let ((), positions) = futures::future::try_join(busy, looking).await?;
-    assert!(positions.first() < positions.last(), "the log went on meanwhile: {positions:?}");
+    assert!(positions.first() < positions.last(), "events were appended meanwhile: {positions:?}");
     Ok(())
 }
 
@@ -242,16 +247,16 @@ async fn a_rebuild_that_fails_leaves_everything_as_it_was() -> Result<()> {
 
     // The services' own account may not create tables. The command says so.
     let refused = stack.output(Role::ControlPlane, &["rebuild"], &Vec::new()).await?;
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("use the one that migrates"), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && printed.contains("use the one that migrates"), "{printed}");
 
     // A log of a newer version is refused with the name of the event, and no shadow table is left.
     sqlx::query("UPDATE saas_events SET event_type = 'tenant.teleported' WHERE tenant_id = 'acme' AND version = 3")
         .execute(&mut system)
         .await?;
     let refused = stack.output(Role::ControlPlane, &["rebuild"], &with("LOG", "info")).await?;
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("(tenant.teleported) cannot be read"), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && printed.contains("(tenant.teleported) cannot be read"), "{printed}");
     assert_eq!((world::number(&mut system, name).await?, shadows(&mut system).await?), (1, 0));
     Ok(())
 }

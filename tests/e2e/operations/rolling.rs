@@ -184,12 +184,12 @@ async fn a_node_is_not_ready_before_it_stops_serving() -> Result<()> {
     assert_eq!(api.request("GET", "/readyz", &[]).await?.status, 200);
     let began = std::time::Instant::now();
     stack.data_planes[0].process().signal(nix::sys::signal::Signal::SIGTERM)?;
-    wait::until(SOON, "the node to say that it leaves", async || {
+    wait::until(SOON, "the node to report that it is leaving", async || {
         api.request("GET", "/readyz", &[]).await.ok().filter(|reply| reply.status == 503)
     })
     .await?;
     let reply = api.request("GET", "/api/orders", &[]).await?;
-    assert_eq!((reply.status, reply.error()), (401, "unauthenticated"), "it still answers");
+    assert_eq!((reply.status, reply.error()), (401, "unauthenticated"), "the node that is leaving still answers");
     let output =
         stack.output(Role::DataPlane, &["ready"], &vec![("DATA_PLANE_LISTEN".to_owned(), address(&stack)?)]).await?;
     ensure!(
@@ -197,7 +197,7 @@ async fn a_node_is_not_ready_before_it_stops_serving() -> Result<()> {
         "{output:?}"
     );
     stack.data_planes[0].process().ended(SOON).await?;
-    ensure!(began.elapsed() >= Duration::from_secs(3), "it went after {:?}", began.elapsed());
+    ensure!(began.elapsed() >= Duration::from_secs(3), "the service ended after {:?}", began.elapsed());
     stack.data_planes[0].restart(&[]).await?;
     let output =
         stack.output(Role::DataPlane, &["ready"], &vec![("DATA_PLANE_LISTEN".to_owned(), address(&stack)?)]).await?;

@@ -76,14 +76,14 @@ fn every_command_of_the_runbooks_exists() -> Result<()> {
             output.with_context(|| format!("start {}", binary.display()))
         };
         let output = run(&[])?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         // A sentence may name a command without its arguments.
-        let is_named = said.contains("required arguments were not provided") || said.contains("\nCommands:\n");
+        let is_named = printed.contains("required arguments were not provided") || printed.contains("\nCommands:\n");
         let exists = match output.status.code() {
             Some(2) => is_named && run(&["--help"])?.status.success(),
             code => code.is_some(),
         };
-        ensure!(exists, "{document}: `{line}`: {said}");
+        ensure!(exists, "{document}: `{line}`: {printed}");
         tried += 1;
     }
     ensure!(tried > 40, "{tried} commands were found");

@@ -87,18 +87,18 @@ async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
         canaries.push(("a server's password", password.context("every server has a password")?));
     }
     let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
-    let kept: Vec<(String, String, String)> =
+    let stored: Vec<(String, String, String)> =
         sqlx::query_as("SELECT tenant_id, db_username, db_password_encrypted FROM saas_tenant_databases")
             .fetch_all(&mut world::system(&stack).await?)
             .await?;
-    ensure!(kept.len() == 6, "six tenants");
-    for (tenant_id, username, sealed) in &kept {
+    ensure!(stored.len() == 6, "six tenants");
+    for (tenant_id, username, sealed) in &stored {
         let password = ring.open_text(Purpose::TenantPassword { tenant_id, username }, sealed)?;
         canaries.push(("a tenant's password", password.expose_secret().to_owned()));
     }
     ensure!(world::login(&stack, "t-0").await.is_ok());
     for (what, canary) in &canaries {
-        ensure!(canary.len() >= 16, "{what} is too short to look for: {} characters", canary.len());
+        ensure!(canary.len() >= 16, "{what} is too short to search for: {} characters", canary.len());
     }
     let search = |place: &str, text: &str| -> Result<()> {
         for (what, canary) in &canaries {
@@ -114,15 +114,15 @@ async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
         ensure!(text.contains("TRACE") || text.contains("DEBUG"), "{} logs at trace", service.name());
         search(&format!("the log of {}", service.name()), &text)?;
     }
-    ensure!(logs > 5_000, "the logs hold something to search");
+    ensure!(logs > 5_000, "the logs are long enough to search");
     let published = admin.events_after(0).await?.len() - before;
-    ensure!(published > 20, "there is something to hear");
-    let mut heard = 0;
-    while heard < published {
+    ensure!(published > 20, "the test published events");
+    let mut received = 0;
+    while received < published {
         let next = tokio::time::timeout(SOON, messages.next()).await.context("every event is published")?;
         let delivery = next.context("the queue stays")??;
         search("a message", &String::from_utf8_lossy(&delivery.data))?;
-        heard += 1;
+        received += 1;
     }
     search(
         "the events",
@@ -131,7 +131,10 @@ async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
     for answer in &answers {
         search("an answer", answer)?;
     }
-    ensure!(statements.iter().any(|statement| statement.contains("CREATE")), "the provisioning was watched");
+    ensure!(
+        statements.iter().any(|statement| statement.contains("CREATE")),
+        "the test saw the statements of the provisioning"
+    );
     for statement in &statements {
         search("the server's process list", statement)?;
     }
@@ -166,7 +169,7 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
     root.execute("SET GLOBAL general_log = ON").await?;
     admin.create_active_tenant("acme", None, SOON).await?;
     let first = world::login(&stack, "acme").await?;
-    let kept = "SELECT db_password_encrypted FROM saas_tenant_databases WHERE tenant_id = 'acme'";
+    let stored = "SELECT db_password_encrypted FROM saas_tenant_databases WHERE tenant_id = 'acme'";
     let ring = KeyRing::parse(&SecretString::from(stack.encryption_keys()))?;
     let mut passwords = Vec::new();
     for rotated in [false, true] {
@@ -175,8 +178,11 @@ async fn no_statement_of_a_server_holds_a_tenants_password() -> Result<()> {
         }
         let login = world::login(&stack, "acme").await?;
         login.connect().await.context("the password whose hash the server was given logs in")?;
-        ensure!(rotated == (login.get_username() != first.get_username()), "the user in use");
-        let sealed: String = sqlx::query_scalar(kept).fetch_one(&mut world::system(&stack).await?).await?;
+        ensure!(
+            rotated == (login.get_username() != first.get_username()),
+            "the rotation changed the tenant's database user"
+        );
+        let sealed: String = sqlx::query_scalar(stored).fetch_one(&mut world::system(&stack).await?).await?;
         let purpose = Purpose::TenantPassword { tenant_id: "acme", username: login.get_username() };
         passwords.push(ring.open_text(purpose, &sealed)?);
     }

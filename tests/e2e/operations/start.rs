@@ -44,12 +44,12 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
     let mut cases: Vec<Case> = Vec::new();
     for role in Role::ALL {
         for name in ["SYSTEM_DB_URL", "AMQP_URL", "ENCRYPTION_KEYS"] {
-            let said: &[&str] = match name {
+            let words: &[&str] = match name {
                 "SYSTEM_DB_URL" => &["SYSTEM_DB_URL", "missing"],
                 "AMQP_URL" => &["AMQP_URL", "missing"],
                 _ => &["ENCRYPTION_KEYS", "missing"],
             };
-            cases.push((role, "serve", set(name, ""), said));
+            cases.push((role, "serve", set(name, ""), words));
         }
         let of_role = match role {
             Role::ControlPlane => &urls.system.control,
@@ -114,7 +114,7 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
 
     // A service checks at each start what the server can do.
     let mut root = world::root(&stack).await?;
-    for (off, on, said) in [
+    for (off, on, words) in [
         (
             "SET GLOBAL binlog_format = 'STATEMENT'",
             "SET GLOBAL binlog_format = 'MIXED'",
@@ -129,7 +129,7 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
     ] {
         root.execute(off).await?;
         for role in Role::ALL {
-            refused(&stack, &(role, "serve", Env::new(), said)).await?;
+            refused(&stack, &(role, "serve", Env::new(), words)).await?;
         }
         root.execute(on).await?;
     }
@@ -197,14 +197,14 @@ async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Resul
     let output = tokio::time::timeout(BOUND, stack.output(*role, &[command], &env))
         .await
         .with_context(|| format!("{} {command} with {changes:?} does not end", role.binary()))??;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
     let names: Vec<_> = changes.iter().map(|(name, _)| name).collect();
-    let what = format!("{} {command} with {names:?} said after {:?}: {said}", role.binary(), began.elapsed());
+    let what = format!("{} {command} with {names:?} printed after {:?}: {printed}", role.binary(), began.elapsed());
     ensure!(output.status.code() == Some(1), "{what}");
     for word in *words {
-        ensure!(said.contains(word), "{what} (without {word:?})");
+        ensure!(printed.contains(word), "{what} (without {word:?})");
     }
-    ensure!(!said.contains("hunter2") && !said.contains(stack.encryption_keys()), "{what}");
+    ensure!(!printed.contains("hunter2") && !printed.contains(stack.encryption_keys()), "{what}");
     Ok(())
 }
 

@@ -40,7 +40,8 @@ async fn everything_works_by_tls_alone() -> Result<()> {
     assert_eq!(world::order_bids(&served.await?), ["o-1"]);
     all_parts_healthy(&stack).await?;
     let encrypted: (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE USER NOT IN ('root', 'system user', 'event_scheduler')",
+        "SELECT COUNT(*) FROM information_schema.processlist
+         WHERE USER NOT IN ('root', 'system user', 'event_scheduler')",
     )
     .fetch_one(&mut world::root(&stack).await?)
     .await?;
@@ -50,20 +51,25 @@ async fn everything_works_by_tls_alone() -> Result<()> {
 
     let of = |authority: &Authority| vec![("TLS_CA_FILE".to_owned(), authority.path().display().to_string())];
     let (control, node) = (Role::ControlPlane, Role::DataPlane);
-    let elsewhere = |name: &str, url: &str| vec![(name.to_owned(), url.replace("127.0.0.1", "localhost"))];
+    let by_another_name = |name: &str, url: &str| vec![(name.to_owned(), url.replace("127.0.0.1", "localhost"))];
     for (role, args, changes, words) in [
         (control, "migrate", of(&messages), ["SYSTEM_DB_URL", "no authority that is trusted"]),
         (control, "verify-log", of(&messages), ["SYSTEM_DB_URL", "UnknownIssuer"]),
         (Role::Provisioner, "serve", of(&messages), ["SYSTEM_DB_URL", "no authority that is trusted"]),
         (node, "serve", of(&databases), ["AMQP_URL", "no authority that is trusted"]),
-        (control, "serve", elsewhere("SYSTEM_DB_URL", &stack.urls.system.control), ["SYSTEM_DB_URL", "another host"]),
+        (
+            control,
+            "serve",
+            by_another_name("SYSTEM_DB_URL", &stack.urls.system.control),
+            ["SYSTEM_DB_URL", "another host"],
+        ),
         (
             Role::Provisioner,
             "serve",
-            elsewhere("TENANT_DB_ADMIN_URL", &stack.urls.system.tenant_admin),
+            by_another_name("TENANT_DB_ADMIN_URL", &stack.urls.system.tenant_admin),
             ["TENANT_DB_ADMIN_URL", "another host"],
         ),
-        (node, "serve", elsewhere("AMQP_URL", &stack.urls.amqp), ["AMQP_URL", "another host"]),
+        (node, "serve", by_another_name("AMQP_URL", &stack.urls.amqp), ["AMQP_URL", "another host"]),
     ] {
         refused(&stack, role, args, &changes, &words).await?;
     }
@@ -124,13 +130,13 @@ async fn plaintext_to_other_machines_is_refused() -> Result<()> {
 
 async fn refused(stack: &Stack, role: Role, args: &str, changes: &[(String, String)], words: &[&str]) -> Result<()> {
     let output = stack.output(role, &[args], &changes.to_vec()).await?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let what = format!("{} {args} with {:?} said: {said}", role.binary(), changes.first().map(|(name, _)| name));
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    let what = format!("{} {args} with {:?} printed: {printed}", role.binary(), changes.first().map(|(name, _)| name));
     ensure!(output.status.code() == Some(1), "{what}");
     for word in words {
-        ensure!(said.contains(word), "{what} (without {word:?})");
+        ensure!(printed.contains(word), "{what} (without {word:?})");
     }
-    ensure!(!said.contains("hunter2"), "{what}");
+    ensure!(!printed.contains("hunter2"), "{what}");
     Ok(())
 }
 
@@ -139,11 +145,11 @@ async fn all_parts_healthy(stack: &Stack) -> Result<()> {
     let client = harness::http().build()?;
     for service in services.into_iter().flatten() {
         wait::until_ok(SOON, "all parts to be healthy", async || {
-            let told: Value = client.get(format!("{}/readyz", service.url())).send().await?.json().await?;
-            let parts = told["parts"].as_object().context("parts")?;
+            let ready: Value = client.get(format!("{}/readyz", service.url())).send().await?.json().await?;
+            let parts = ready["parts"].as_object().context("parts")?;
             let needed: &[&str] = if service.name() == "data-plane" { &["broker", "redis"] } else { &["broker"] };
-            ensure!(needed.iter().all(|part| parts.contains_key(*part)), "{told}");
-            ensure!(parts.values().all(|part| part["status"] == "healthy"), "{told}");
+            ensure!(needed.iter().all(|part| parts.contains_key(*part)), "{ready}");
+            ensure!(parts.values().all(|part| part["status"] == "healthy"), "{ready}");
             Ok(())
         })
         .await?;

@@ -30,10 +30,10 @@ type Spans = Arc<Mutex<Vec<Received>>>;
 /// A collector that stores the spans it receives.
 async fn receiver() -> Result<(String, Spans)> {
     let spans = Spans::default();
-    let kept = Arc::clone(&spans);
+    let received_spans = Arc::clone(&spans);
     let receive = post(move |body: Bytes| async move {
         let request = ExportTraceServiceRequest::decode(body).expect("OTLP in protobuf");
-        kept.lock().expect("nobody panics with it").extend(received(request));
+        received_spans.lock().expect("no holder of the lock panics").extend(received(request));
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -122,8 +122,8 @@ async fn one_trace_follows_a_tenant_through_every_process() -> Result<()> {
     assert_eq!(job.parent, request.id, "the job's parent is the request that asked for it");
     let published =
         of_trace.iter().filter(|span| span.name == "publish").map(|span| span.id.as_slice()).collect::<BTreeSet<_>>();
-    for heard in of_trace.iter().filter(|span| span.name == "invalidate") {
-        ensure!(published.contains(heard.parent.as_slice()), "what a node heard was published");
+    for received in of_trace.iter().filter(|span| span.name == "invalidate") {
+        ensure!(published.contains(received.parent.as_slice()), "the relay published what the node received");
     }
     Ok(())
 }

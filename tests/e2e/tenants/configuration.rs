@@ -76,7 +76,8 @@ async fn tenant_configuration_reaches_its_database_and_users() -> Result<()> {
         serde_json::to_string(&admin.events("acme").await?.iter().map(|event| &event.data).collect::<Vec<_>>())?;
     ensure!(events.contains("#ff0000") && !events.contains(SECRET), "{events}");
     let (sealed,): (String,) = sqlx::query_as(
-        "SELECT CONCAT(COALESCE(config_value, ''), sealed_value) FROM saas_tenant_settings WHERE config_key = 'payment.secret'",
+        "SELECT CONCAT(COALESCE(config_value, ''), sealed_value) FROM saas_tenant_settings
+         WHERE config_key = 'payment.secret'",
     )
     .fetch_one(&mut world::system(&stack).await?)
     .await?;

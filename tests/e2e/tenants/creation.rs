@@ -218,11 +218,11 @@ async fn several_workers_in_several_processes_share_the_work() -> Result<()> {
     let created = futures::future::try_join_all(create).await?;
     for created in &created {
         let ended = admin.wait_for_operation(&created.operation_id, SOON).await?;
-        assert_eq!(ended.attempts, 1, "nobody was in anybody's way");
+        assert_eq!(ended.attempts, 1, "the job ended at the first attempt");
     }
     for provisioner in &stack.provisioners {
         let done = provisioner.log_text().matches("\"outcome\":\"succeeded\"").count();
-        assert!(done > 0, "{} had a part in it", provisioner.name());
+        assert!(done > 0, "{} worked on some of the creations", provisioner.name());
     }
     invariants::check(&stack).await
 }

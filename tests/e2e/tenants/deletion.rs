@@ -33,7 +33,7 @@ async fn a_purged_tenant_leaves_only_its_history() -> Result<()> {
     let login = world::login(&stack, "acme").await?;
     let users = login.get_username().trim_end_matches(['a', 'b']).to_owned();
     let words = ["acme", users.as_str()];
-    wait::until_ok(SOON, "the tenant to be seen everywhere", async || {
+    wait::until_ok(SOON, "every trace of the tenant to be present", async || {
         // A request writes the key. The event of the new member may remove it again, so the request is repeated.
         ensure!(api.get("acme.example.com", &token, "/api/orders").await?.status == 200);
         let found = traces(&stack, &words).await?;
@@ -41,7 +41,7 @@ async fn a_purged_tenant_leaves_only_its_history() -> Result<()> {
             ["database ", "user ", "grant ", "rows of saas_tenant_databases", "rows of saas_tenant_users", "key "]
         {
             let new = found.difference(&before).any(|found| found.contains(trace));
-            ensure!(new, "the search finds no {trace}");
+            ensure!(new, "the search does not find the planted {trace}");
         }
         Ok(())
     })
@@ -96,7 +96,11 @@ async fn a_purged_tenant_leaves_only_its_history() -> Result<()> {
     let again = json!({"tenant_id": "acme", "tenant_name": "Acme"});
     assert_eq!(admin.post("/admin/tenants", again).await?.error(), "tenant_exists");
     let squatter = json!({"tenant_id": "other", "tenant_name": "Other", "tenant_domain": "acme.example.com"});
-    assert_eq!(admin.post("/admin/tenants", squatter).await?.error(), "domain_taken", "its domain rests");
+    assert_eq!(
+        admin.post("/admin/tenants", squatter).await?.error(),
+        "domain_taken",
+        "the former domain is not free yet"
+    );
     answers(&api, &token, SOON, 404).await?;
     invariants::check(&stack).await
 }
@@ -215,9 +219,12 @@ async fn traces(stack: &Stack, words: &[&str]) -> Result<BTreeSet<String>> {
         "SELECT CONVERT(CONCAT('database ', SCHEMA_NAME) USING utf8mb4) FROM information_schema.SCHEMATA",
         "SELECT CONVERT(CONCAT('user ', User, '@', Host) USING utf8mb4) FROM mysql.user",
         "SELECT CONVERT(CONCAT('grant ', User, '@', Host, ' on ', Db) USING utf8mb4) FROM mysql.db",
-        "SELECT CONVERT(CONCAT('grant of a table ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4) FROM mysql.tables_priv",
-        "SELECT CONVERT(CONCAT('grant of a column ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4) FROM mysql.columns_priv",
-        "SELECT CONVERT(CONCAT('grant of a routine ', User, '@', Host, ' on ', Db) USING utf8mb4) FROM mysql.procs_priv",
+        "SELECT CONVERT(CONCAT('grant of a table ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4)
+         FROM mysql.tables_priv",
+        "SELECT CONVERT(CONCAT('grant of a column ', User, '@', Host, ' on ', Db, '.', Table_name) USING utf8mb4)
+         FROM mysql.columns_priv",
+        "SELECT CONVERT(CONCAT('grant of a routine ', User, '@', Host, ' on ', Db) USING utf8mb4)
+         FROM mysql.procs_priv",
     ];
     // The history, tombstones and reserved domains.
     const STAY: [&str; 6] = [
@@ -241,7 +248,7 @@ async fn traces(stack: &Stack, words: &[&str]) -> Result<BTreeSet<String>> {
     )
     .fetch_all(&mut system)
     .await?;
-    ensure!(columns.iter().any(|(table, _)| table == "saas_tenant_databases"), "no tables were looked at");
+    ensure!(columns.iter().any(|(table, _)| table == "saas_tenant_databases"), "the search covered no tables");
     for (table, column) in columns.iter().filter(|(table, _)| !STAY.contains(&table.as_str())) {
         for word in words {
             let query =

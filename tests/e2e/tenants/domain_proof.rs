@@ -49,7 +49,11 @@ fn record(asked: &Value) -> (String, String) {
 async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     let (stack, dns) = start("domain-proof", 1).await?;
     let admin = stack.admin();
-    assert_eq!(admin.tenant("default").await?.domains.len(), 1, "the installation's own word needs no proof");
+    assert_eq!(
+        admin.tenant("default").await?.domains.len(),
+        1,
+        "a domain that an administrator adds as proven needs no proof"
+    );
 
     // The domain is requested at creation. The tenant is made, and its domain waits.
     let body = json!({"tenant_id": "acme", "tenant_name": "Acme", "tenant_domain": "Learn.ACME.com."});
@@ -61,12 +65,12 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     let (_, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
     let api = stack.tenant_api(0);
     let status = async |host: &str| api.get(host, &token, "/api/orders").await.map(|reply| reply.status);
-    assert_eq!(status("learn.acme.com").await?, 403, "it does not serve yet");
+    assert_eq!(status("learn.acme.com").await?, 403, "the unproven domain does not serve yet");
 
     let unproven = async |reason: &str| -> Result<Reply> {
         let refused = verify(&admin, "acme", "learn.acme.com").await?;
-        let said = (refused.status, refused.error(), refused.json["reason"].as_str());
-        ensure!(said == (409, "domain_unverified", Some(reason)), "{}", refused.text);
+        let answer = (refused.status, refused.error(), refused.json["reason"].as_str());
+        ensure!(answer == (409, "domain_unverified", Some(reason)), "{}", refused.text);
         Ok(refused)
     };
     unproven("no_record").await?;
@@ -74,13 +78,13 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     unproven("no_record").await?;
     dns.say_text(&name, &value.to_uppercase());
     let refused = unproven("wrong_value").await?;
-    assert_eq!(refused.json["found"], json!([value.to_uppercase()]), "nearly right is wrong");
+    assert_eq!(refused.json["found"], json!([value.to_uppercase()]), "a record that differs in case proves nothing");
     assert_eq!(refused.json["record"]["value"], json!(value));
     for silence in [Says::Failure, Says::Nothing] {
         dns.say(&name, silence.clone());
         let refused = verify(&admin, "acme", "learn.acme.com").await?;
-        let said = (refused.status, refused.error(), refused.json["reason"].as_str());
-        assert_eq!(said, (503, "unavailable", Some("unanswered")), "{silence:?}: {}", refused.text);
+        let answer = (refused.status, refused.error(), refused.json["reason"].as_str());
+        assert_eq!(answer, (503, "unavailable", Some("unanswered")), "{silence:?}: {}", refused.text);
         assert!(refused.header("retry-after").is_some());
     }
     // The record stands beside another one and is split into two strings.
@@ -88,8 +92,8 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     dns.say(&name, Says::Texts(vec![vec!["v=spf1 -all".into()], halves]));
     for spelling in ["LEARN.acme.com.", "learn.acme.com"] {
         let proven = verify(&admin, "acme", spelling).await?;
-        let said = (proven.status, &proven.json["verified"], &proven.json["primary"]);
-        assert_eq!(said, (200, &json!(true), &json!(true)), "{}", proven.text);
+        let answer = (proven.status, &proven.json["verified"], &proven.json["primary"]);
+        assert_eq!(answer, (200, &json!(true), &json!(true)), "{}", proven.text);
     }
     assert_eq!(admin.tenant("acme").await?.tenant_domain.as_deref(), Some("learn.acme.com"));
     wait::until(BOUND, "the node to serve it", async || {
@@ -158,7 +162,7 @@ async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
         admin.events("acme").await?.into_iter().rev().find(|event| {
             event.kind == "tenant.domain_registered" && event.data["domain"] == json!("later.example.com")
         });
-    assert_eq!(registered.context("it was registered")?.actor, "schedule:domain-verification");
+    assert_eq!(registered.context("the domain was registered")?.actor, "schedule:domain-verification");
 
     // The test makes the requests a week older in the log and rebuilds all rows from it.
     ask(&admin, "acme", "old.example.com").await?;
@@ -167,17 +171,17 @@ async fn spellings_share_a_request_and_the_first_proof_wins() -> Result<()> {
     let migrator = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
     stack.run(Role::ControlPlane, &["rebuild"], &migrator).await?;
     assert_eq!(verify(&admin, "acme", "old.example.com").await?.error(), "domain_not_found");
-    let anew = ask(&admin, "acme", "old.example.com").await?;
-    assert_eq!(anew.status, 202, "{}", anew.text);
+    let second = ask(&admin, "acme", "old.example.com").await?;
+    assert_eq!(second.status, 202, "{}", second.text);
     run_schedule(&admin).await?;
     let all = events().await?;
     assert!(all.iter().any(|kind| kind == "tenant.domain_request_expired"), "{all:?}");
     let pending: Value = admin.get("/admin/tenants/acme/domains").await?;
     let (mut waiting, domains) = (Vec::new(), pending["pending"].as_array().cloned().unwrap_or_default());
     waiting.extend(domains.iter().filter_map(|domain| domain["domain"].as_str()));
-    assert_eq!(waiting, ["old.example.com"], "only what was asked for anew");
-    let nobody: Value = admin.get("/admin/tenants/beta/domains").await?;
-    assert_eq!(nobody["pending"], json!([]));
+    assert_eq!(waiting, ["old.example.com"], "only the domain that was requested again");
+    let of_beta: Value = admin.get("/admin/tenants/beta/domains").await?;
+    assert_eq!(of_beta["pending"], json!([]));
     stack.run(Role::ControlPlane, &["rebuild", "--check"], &migrator).await.map(drop)
 }
 

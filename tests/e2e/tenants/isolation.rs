@@ -35,7 +35,7 @@ async fn a_tenants_user_reads_nothing_outside_its_database() -> Result<()> {
         let mut visible: Vec<_> =
             visible.into_iter().map(|(name,)| name).filter(|name| name != "performance_schema").collect();
         visible.sort();
-        assert_eq!(visible, [own.clone(), "information_schema".into()], "{id} sees others");
+        assert_eq!(visible, [own.clone(), "information_schema".into()], "{id} sees other tenants");
         login.execute("SELECT COUNT(*) FROM order_orders").await?;
         for (other,) in every.iter().filter(|(name,)| *name != own && !name.ends_with("_schema")) {
             for statement in [

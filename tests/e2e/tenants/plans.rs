@@ -144,8 +144,8 @@ async fn bad_input(admin: &Admin) -> Result<()> {
         ("gold", with("description", json!("x".repeat(201))), "invalid_description", "description"),
     ] {
         let refused = put(admin, plan, body).await?;
-        let said = (refused.status, refused.error(), refused.json["field"].as_str());
-        assert_eq!(said, (422, code, Some(field)), "{}", refused.text);
+        let answer = (refused.status, refused.error(), refused.json["field"].as_str());
+        assert_eq!(answer, (422, code, Some(field)), "{}", refused.text);
     }
     let unknown = json!({"plan_type": "gold"});
     let refused = admin.request("PATCH", "/admin/tenants/acme", Some(unknown), &[]).await?;

@@ -43,7 +43,7 @@ async fn a_stranger_signs_up_and_is_admin_of_a_new_tenant() -> Result<()> {
     assert_eq!(sign_up(body.clone(), "another-key-of-16-characters").await?.error(), "tenant_exists");
     let mut system = world::system(&stack).await?;
     let users = "SELECT COUNT(*) FROM user_info WHERE username = 'ann'";
-    assert_eq!(world::number(&mut system, users).await?, 1, "what was refused leaves no user");
+    assert_eq!(world::number(&mut system, users).await?, 1, "a refused signup leaves no user");
 
     admin.wait_for_operation(first.operation_id()?, SOON).await?;
     let token = first.json["token"].as_str().context("a token")?;

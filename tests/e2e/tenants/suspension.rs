@@ -86,7 +86,10 @@ async fn the_last_state_is_enforced_after_kills_and_in_a_hurry() -> Result<()> {
         }
     }
     world::idle(&stack).await?;
-    ensure!(may_log_in(&stack, "t-0").await? && !may_log_in(&stack, "t-1").await?, "the last state counts");
+    ensure!(
+        may_log_in(&stack, "t-0").await? && !may_log_in(&stack, "t-1").await?,
+        "the last command decides the state"
+    );
     invariants::check(&stack).await
 }
 

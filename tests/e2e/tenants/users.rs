@@ -94,7 +94,10 @@ async fn nodes_learn_at_once_of_a_changed_user() -> Result<()> {
     assert_eq!((reply.status, &reply.json["name"]), (200, &json!("Ann Anders")), "{}", reply.text);
     let changed = Instant::now();
     wait::until(SOON, "the node to know", async || name().await.filter(|name| name == "Ann Anders")).await?;
-    ensure!(changed.elapsed() < Duration::from_secs(8), "the node looked by itself and was not told");
+    ensure!(
+        changed.elapsed() < Duration::from_secs(8),
+        "the node read the change by itself and received no event of it"
+    );
     Ok(())
 }
 

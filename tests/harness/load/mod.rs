@@ -200,7 +200,7 @@ pub async fn changes<T: PartialEq + std::fmt::Debug>(
         }
         anyhow::ensure!(
             answer == before && began < bound,
-            "the answer was {answer:?} to a request that began {began:?} after the change, which must show within {bound:?}"
+            "the answer to a request {began:?} after the change was {answer:?}: the change must show within {bound:?}"
         );
     }
 }

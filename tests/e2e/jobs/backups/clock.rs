@@ -48,9 +48,10 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
         sqlx::query_as("SELECT test_error FROM saas_backups WHERE tenant_id = 'beta'").fetch_one(&mut system).await?;
     ensure!(error.contains(&beta), "{error}");
     let health: serde_json::Value = admin.get("/admin/health").await?;
-    ensure!(health["overall_status"] == "degraded", "a backup that cannot be restored is told: {health}");
+    ensure!(health["overall_status"] == "degraded", "the health reports a backup that cannot be restored: {health}");
     let left: Vec<(String,)> = sqlx::query_as(
-        "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%\\_\\_test'",
+        "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA
+         WHERE SCHEMA_NAME LIKE '%\\_\\_test'",
     )
     .fetch_all(&mut world::root(&stack).await?)
     .await?;
@@ -62,14 +63,14 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
     }
     let [partial, _] = files(&stack, "acme", "20200101T000000Z-00000000");
     fs::write(&partial, "unfinished")?;
-    fs::write(partial.with_extension("data#1"), "killed while it was written")?;
+    fs::write(partial.with_extension("data#1"), "the command was killed while it wrote the backup")?;
     let env = [("BACKUP_KEEP_DAYS", "1"), ("BACKUP_KEEP_LAST", "1")];
     let args = ["backup", "prune", "--unfinished-hours", "0", "--json"];
     let dry =
         run(&stack, &["backup", "prune", "--unfinished-hours", "0", "--json", "--dry-run"], &env).await?.expect(0)?;
     ensure!(partial.exists() && dry.json["unfinished"].as_array().is_some_and(|all| all.len() == 2), "{}", dry.json);
     let pruned = run(&stack, &args, &env).await?.expect(0)?;
-    ensure!(pruned.json["backups"] == json!([]), "none is a day old: {}", pruned.json);
+    ensure!(pruned.json["backups"] == json!([]), "no backup is a day old: {}", pruned.json);
     ensure!(!partial.exists() && !partial.with_extension("data#1").exists());
 
     // A purge takes a last backup, from which the tenant can be made again.

@@ -11,11 +11,11 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     odd_tenant(&stack, "acme", 20_000).await?;
     let backup = back_up(&stack, "acme").await?;
     let [data, manifest] = files(&stack, "acme", &backup);
-    let (whole, said) = (fs::read(&data)?, fs::read(&manifest)?);
+    let (whole, described) = (fs::read(&data)?, fs::read(&manifest)?);
 
     // Without the key ring, the files show neither a text of the tenant nor a key.
     let secret = stack.encryption_keys().split_once(':').context("a key")?.1;
-    for file in [&whole, &said] {
+    for file in [&whole, &described] {
         for word in [CANARY, secret, "INSERT INTO", "learn_progress_records`"] {
             let found = file.windows(word.len()).any(|bytes| bytes == word.as_bytes());
             ensure!(!found, "{word} can be read");
@@ -39,7 +39,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     let spoilt = sums(&stack.urls.root, "acme").await?;
     let failed = run(&stack, &["restore", "acme"], &[]).await?.expect(1)?;
     ensure!(failed.errors.contains(&name), "{}", failed.errors);
-    assert_equal(&spoilt, &sums(&stack.urls.root, "acme").await?, "a restore that failed has changed the data")?;
+    assert_equal(&spoilt, &sums(&stack.urls.root, "acme").await?, "a failed restore changed the data")?;
     ensure!(stack.admin().tenant("acme").await?.state == "active", "the data in use is what it was, and in service");
     fs::write(&data, &whole[..524_320])?;
     let verified = run(&stack, &["backup", "verify", "acme", "--json"], &[]).await?.expect(FOUND)?;
@@ -52,7 +52,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     run(&stack, &["backup", "verify", "acme"], &[]).await?.expect(0)?;
 
     // One word of the manifest is changed, or it is the manifest of another backup.
-    let text = String::from_utf8(said.clone())?;
+    let text = String::from_utf8(described.clone())?;
     let changed = text.replacen("\"position\":", "\"position\":1", 1);
     ensure!(changed != text);
     fs::write(&manifest, changed)?;
@@ -61,7 +61,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     ensure!(error.contains(&format!("{backup}.manifest")) && error.contains("changed"), "{error}");
     fs::copy(&other_manifest, &manifest)?;
     run(&stack, &["backup", "verify", "acme"], &[]).await?.expect(FOUND)?;
-    fs::write(&manifest, &said)?;
+    fs::write(&manifest, &described)?;
 
     // The services have another key ring.
     let other_ring = new_encryption_key("k9");
@@ -70,7 +70,7 @@ async fn a_damaged_backup_is_named_and_no_backup_shows_a_secret() -> Result<()> 
     let same_name = new_encryption_key("k1");
     let closed = run(&stack, &["restore", "acme"], &[("ENCRYPTION_KEYS", &same_name)]).await?.expect(FOUND)?;
     ensure!(closed.errors.contains("k1") && closed.errors.contains("another key"), "{}", closed.errors);
-    ensure!(stack.admin().tenant("acme").await?.state == "active", "refused before anything was touched");
+    ensure!(stack.admin().tenant("acme").await?.state == "active", "the command refuses before it changes anything");
 
     // The tenant, the backup or the setting does not exist.
     for (args, words) in [

@@ -24,14 +24,17 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
     let whole = |json: &serde_json::Value| {
         json.as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "whole").count())
     };
-    ensure!(whole(&listed.json) == 0, "half a backup is none: {}", listed.json);
+    ensure!(whole(&listed.json) == 0, "an unfinished backup is not listed: {}", listed.json);
     // The backup is complete, and the catalogue does not have it yet.
     killed_at(&stack, &["backup", "acme"], "backup.after_manifest").await?;
     let noted = "SELECT COUNT(*) FROM saas_backups WHERE tenant_id = 'acme'";
     ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 0);
     let listed = run(&stack, &["backup", "list", "acme", "--json"], &[]).await?.expect(0)?;
     ensure!(whole(&listed.json) == 1, "{}", listed.json);
-    ensure!(world::number(&mut world::system(&stack).await?, noted).await? == 1, "the list has noted it");
+    ensure!(
+        world::number(&mut world::system(&stack).await?, noted).await? == 1,
+        "the command `backup list` records the backup in the system database"
+    );
     back_up(&stack, "acme").await?;
 
     // The restore notices lost rows before it replaces anything.
@@ -44,12 +47,15 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
         spoil(&stack, "acme").await?;
         let spoilt = sums(&stack.urls.root, "acme").await?;
         killed_at(&stack, &["restore", "acme"], point).await?;
-        ensure!(stack.admin().tenant("acme").await?.state == "maintenance", "{point}: a half restored tenant serves");
+        ensure!(
+            stack.admin().tenant("acme").await?.state == "maintenance",
+            "{point}: a node serves a half restored tenant"
+        );
         if matches!(point, "restore.statement" | "restore.before_rename") {
             assert_equal(
                 &spoilt,
                 &sums(&stack.urls.root, "acme").await?,
-                "the data in use was touched before the swap",
+                "the restore changed the data in use before the swap",
             )?;
         }
         let restored = run(&stack, &["restore", "acme", "--json"], &[]).await?.expect(0)?;
@@ -60,7 +66,7 @@ async fn a_restore_over_kills_is_equal_to_the_byte() -> Result<()> {
     for (before, after) in defined.iter().zip(&restored) {
         ensure!(before == after, "was:\n{before}\nis:\n{after}");
     }
-    ensure!(databases(&mut root, "acme").await? == [database("acme")], "a restore leaves nothing behind");
+    ensure!(databases(&mut root, "acme").await? == [database("acme")], "a restore leaves no extra database");
     world::login(&stack, "acme").await?.connect().await?;
     let kinds: Vec<String> = stack.admin().events("acme").await?.into_iter().map(|event| event.kind).collect();
     let tail = ["tenant.maintenance_started", "tenant.database_restored", "tenant.maintenance_ended"];

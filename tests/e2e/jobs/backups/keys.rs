@@ -17,7 +17,7 @@ async fn a_key_that_a_backup_needs_cannot_be_retired() -> Result<()> {
     let refused = stack.output(Role::ControlPlane, &["keys", "retire", "k1"], &env).await?;
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(refused.status.code() == Some(FOUND) && words.contains("saas_backups"), "{words}");
-    ensure!(words.contains("provisioner backup reseal"), "the way out is told: {words}");
+    ensure!(words.contains("provisioner backup reseal"), "the error names the command that helps: {words}");
 
     run(&stack, &["backup", "reseal"], &[("ENCRYPTION_KEYS", &ring)]).await?.expect(0)?;
     stack.run(Role::ControlPlane, &["keys", "retire", "k1"], &env).await?;

@@ -99,7 +99,7 @@ async fn tenants_of_a_lost_server_are_restored_on_another() -> Result<()> {
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
     let mut lost = stack.more_servers["eu2"].url().parse::<MySqlConnectOptions>()?.connect().await?;
     let key = "SELECT COUNT(*) FROM ai_shifu_tenant_acme.tenant_config WHERE config_key = 'after the backup'";
-    ensure!(world::number(&mut lost, key).await? == 1, "the former data is to be seen there");
+    ensure!(world::number(&mut lost, key).await? == 1, "the tenant's login reads the former data on the lost server");
     ensure!(ask().await? == 200);
     let mut here = world::login(&stack, "acme").await?.connect().await?;
     let key = "SELECT COUNT(*) FROM tenant_config WHERE config_key = 'after the backup'";
@@ -110,7 +110,7 @@ async fn tenants_of_a_lost_server_are_restored_on_another() -> Result<()> {
         ensure!(report.iter().any(|(kind, of)| kind == "database_orphan" && *of == database(id)), "{report:?}");
     }
     ensure!(!report.iter().any(|(_, of)| of.contains("bare")), "{report:?}");
-    ensure!(former.connect().await.is_err(), "the account on the lost server is still there");
+    ensure!(former.connect().await.is_err(), "the tenant's account on the lost server still exists");
     world::login(&stack, "bare").await?.connect().await?;
     for id in ["acme", "beta", "gone"] {
         lost.execute(sqlx::raw_sql(&format!("DROP DATABASE `{}`", database(id)))).await?;

@@ -155,7 +155,8 @@ async fn definitions(connection: &mut MySqlConnection, tenant: &str) -> Result<V
 /// The databases of a tenant: the one in use, and any that a restore may leave.
 async fn databases(connection: &mut MySqlConnection, tenant: &str) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA WHERE LEFT(SCHEMA_NAME, CHAR_LENGTH(?)) = ? ORDER BY 1",
+        "SELECT CONVERT(SCHEMA_NAME USING utf8mb4) FROM information_schema.SCHEMATA
+         WHERE LEFT(SCHEMA_NAME, CHAR_LENGTH(?)) = ? ORDER BY 1",
     )
     .bind(database(tenant))
     .bind(database(tenant))

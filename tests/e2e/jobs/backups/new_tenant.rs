@@ -28,7 +28,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     ensure!(matches!(copied.code, None | Some(0)), "{}", copied.errors);
     // The command is killed, unless the running provisioner was faster. The same command completes it in either case.
     if copied.code.is_none() {
-        ensure!(stack.admin().tenant("copy").await?.state == "provisioning", "half a tenant serves");
+        ensure!(stack.admin().tenant("copy").await?.state == "provisioning", "a node serves a half made tenant");
         run(&stack, &["restore", "acme", "--as", "copy"], &[]).await?.expect(0)?;
     }
     assert_equal(&before, &sums(&stack.urls.root, "copy").await?, "the copy")?;
@@ -40,7 +40,10 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     ensure!(kinds == expected && events[2].data["source_tenant_id"] == "acme", "{events:?}");
     run(&stack, &["restore", "acme", "--as", "copy"], &[]).await?.expect(REFUSED)?;
 
-    ensure!(members(&stack, "copy").await?.is_empty(), "nobody has asked for members");
+    ensure!(
+        members(&stack, "copy").await?.is_empty(),
+        "the new tenant has no members, because the command did not ask for them"
+    );
     let admin = stack.admin();
     let mut expected = Vec::new();
     for (name, role) in [("ann", "admin"), ("bob", "viewer"), ("eve", "user")] {
@@ -61,7 +64,7 @@ async fn a_backup_becomes_a_new_tenant_on_another_server() -> Result<()> {
     let point = ("FAILPOINTS", "restore_new.load_backup=error");
     stack.provisioners[0].restart(&[(point.0, Some(point.1))]).await?;
     let failed = run(&stack, &["restore", "acme", "--as", "lost"], &[point]).await?;
-    ensure!(failed.code.is_some_and(|code| code != 0), "it was to fail");
+    ensure!(failed.code.is_some_and(|code| code != 0), "the command was expected to fail");
     stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
     ensure!(stack.admin().tenant("lost").await?.state == "failed");
     let retried = stack.admin().post("/admin/tenants/lost/retry", json!({})).await?;

@@ -38,7 +38,7 @@ async fn call(State(bucket): State<Shared>, request: Request) -> Response<Body> 
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     let key = parts.uri.path().trim_start_matches("/bucket").trim_start_matches('/').to_owned();
-    let mut bucket = bucket.lock().expect("nobody panics with it");
+    let mut bucket = bucket.lock().expect("no holder of the lock panics");
     match (parts.method.as_str(), query.get("uploadId")) {
         ("POST", None) if query.contains_key("uploads") => {
             let id = format!("upload-{}", bucket.uploads.len());
@@ -138,9 +138,13 @@ async fn a_backup_in_an_s3_store_can_be_restored() -> Result<()> {
 
     killed_at(&stack, &["backup", "acme"], "backup.before_finish").await?;
     let listed = run(&stack, &["backup", "list", "--json"], &[]).await?.expect(0)?;
-    ensure!(listed.json.as_array().is_some_and(Vec::is_empty), "half an upload is nothing: {}", listed.json);
+    ensure!(
+        listed.json.as_array().is_some_and(Vec::is_empty),
+        "an unfinished upload is not listed as a backup: {}",
+        listed.json
+    );
     let taken = run(&stack, &["backup", "acme", "--json"], &[]).await?.expect(0)?;
-    ensure!(bucket.lock().expect("a bucket").finished == 1, "it went in parts");
+    ensure!(bucket.lock().expect("a bucket").finished == 1, "the command uploaded the backup in parts");
     let id = taken.json["backup_id"].as_str().context("an id")?.to_owned();
     let key = format!("our/place/tenants/acme/{id}.data");
     super::spoil(&stack, "acme").await?;

@@ -33,19 +33,25 @@ async fn described(connection: &mut MySqlConnection, database: &str) -> Result<V
     let mut all = Vec::new();
     for (query, columns) in [
         (
-            "SELECT TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE, COLLATION_CONNECTION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ? ORDER BY 1",
+            "SELECT TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE, COLLATION_CONNECTION
+             FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ? ORDER BY 1",
             5,
         ),
         (
-            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CONCAT(ACTION_ORDER, ' '), ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, SQL_MODE, COLLATION_CONNECTION, DATABASE_COLLATION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ? ORDER BY 1",
+            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, CONCAT(ACTION_ORDER, ' '), ACTION_TIMING, EVENT_MANIPULATION,
+                    ACTION_STATEMENT, SQL_MODE, COLLATION_CONNECTION, DATABASE_COLLATION
+             FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ? ORDER BY 1",
             9,
         ),
         (
-            "SELECT ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, SQL_MODE, COLLATION_CONNECTION, DATABASE_COLLATION, SECURITY_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ? ORDER BY 1",
+            "SELECT ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, SQL_MODE, COLLATION_CONNECTION, DATABASE_COLLATION,
+                    SECURITY_TYPE
+             FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = ? ORDER BY 1",
             7,
         ),
         (
-            "SELECT EVENT_NAME, EVENT_DEFINITION, TIME_ZONE, CONCAT(STARTS, ''), STATUS, SQL_MODE FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ? ORDER BY 1",
+            "SELECT EVENT_NAME, EVENT_DEFINITION, TIME_ZONE, CONCAT(STARTS, ''), STATUS, SQL_MODE
+             FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ? ORDER BY 1",
             6,
         ),
     ] {
@@ -87,12 +93,12 @@ async fn works(stack: &Stack, tenant: &str, when: &str) -> Result<()> {
     ensure!(n > 0, "{when}: the views show nothing");
     let mut transaction = sqlx::Connection::begin(&mut own).await?;
     transaction.execute("INSERT INTO odd (id, body) VALUES (999, 'new')").await?;
-    let (body, told): (String, String) = sqlx::query_as(
+    let (body, logged): (String, String) = sqlx::query_as(
         "SELECT (SELECT body FROM odd WHERE id = 999), (SELECT what FROM seen ORDER BY number DESC LIMIT 1)",
     )
     .fetch_one(&mut *transaction)
     .await?;
-    ensure!(body == "new12" && told == "new12", "{when}: the triggers made {body} and {told}");
+    ensure!(body == "new12" && logged == "new12", "{when}: the triggers made {body} and {logged}");
     Ok(transaction.rollback().await?)
 }
 
@@ -119,12 +125,15 @@ async fn a_restore_brings_back_working_stored_objects() -> Result<()> {
     stack.provisioners[0].stop().await?;
     let failing = [("FAILPOINTS", "restore.swap_database=error")];
     run(&stack, &["restore", "acme"], &failing).await?.expect(1)?;
-    ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "what was in use is not in its place again");
+    ensure!(
+        described(&mut root, &database("acme")).await? == spoilt.0,
+        "the objects that were in use are not in place again"
+    );
     assert_equal(&spoilt.1, &sums(&stack.urls.root, "acme").await?, "after a restore that failed")?;
     // A kill leaves them removed, and the undo of the next attempt puts them back.
     killed_at(&stack, &["restore", "acme"], "restore.before_rename").await?;
     run(&stack, &["restore", "acme"], &[("FAILPOINTS", "restore.load_backup=error")]).await?.expect(1)?;
-    ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "what a kill had taken away is lost");
+    ensure!(described(&mut root, &database("acme")).await? == spoilt.0, "after the kill, objects in use are missing");
 
     for point in ["restore.after_rename", "restore.objects"] {
         killed_at(&stack, &["restore", "acme"], point).await?;

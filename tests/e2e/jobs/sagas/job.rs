@@ -38,8 +38,9 @@ impl Job {
             | JobKind::RestoreElsewhere
             | JobKind::Backup
             | JobKind::RestoreTest => {
-                bail!("asked for by a command: see crate::jobs::backups")
+                bail!("a command requests this kind: see crate::jobs::backups")
             }
+            JobKind::Collect => bail!("a collection belongs to a server, not to a tenant: see crate::jobs::statistics"),
         };
         if kind == JobKind::Purge {
             ensure!(admin.request("DELETE", &format!("/admin/tenants/{tenant}"), None, &[]).await?.status == 202);
@@ -71,14 +72,16 @@ impl Job {
             | JobKind::RestoreElsewhere
             | JobKind::Backup
             | JobKind::RestoreTest => {
-                bail!("asked for by a command: see crate::jobs::backups")
+                bail!("a command requests this kind: see crate::jobs::backups")
             }
+            JobKind::Collect => bail!("a collection belongs to a server, not to a tenant: see crate::jobs::statistics"),
             JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
             JobKind::Enforce => {
                 let path = format!("/admin/tenants/{tenant}/suspend");
                 ensure!(admin.post(&path, json!({"reason": "unpaid"})).await?.status == 200);
                 // The answer to a suspension does not name its job.
-                let newest = "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND kind = 'enforce' ORDER BY operation_id DESC LIMIT 1";
+                let newest = "SELECT operation_id FROM saas_operations WHERE tenant_id = ? AND kind = 'enforce'
+                     ORDER BY operation_id DESC LIMIT 1";
                 let mut system = world::system(stack).await?;
                 return Ok(sqlx::query_scalar(newest).bind(tenant).fetch_one(&mut system).await?);
             }
@@ -94,7 +97,7 @@ impl Job {
             JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => "active",
             JobKind::Configure | JobKind::Audit => "active",
             JobKind::Restore | JobKind::RestoreNew | JobKind::RestoreElsewhere => "active",
-            JobKind::Backup | JobKind::RestoreTest => "active",
+            JobKind::Backup | JobKind::RestoreTest | JobKind::Collect => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
         };

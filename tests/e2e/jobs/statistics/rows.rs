@@ -60,7 +60,8 @@ pub async fn recount(root: &mut MySqlConnection, tenant: &str, day: NaiveDate) -
     for query in [
         format!("COUNT(DISTINCT user_id) {orders} <= '{day}'"),
         format!(
-            "COUNT(DISTINCT user_id) FROM ai_shifu_system.saas_access_logs WHERE tenant_id = '{tenant}' AND DATE(created_at) = '{day}'"
+            "COUNT(DISTINCT user_id) FROM ai_shifu_system.saas_access_logs
+             WHERE tenant_id = '{tenant}' AND DATE(created_at) = '{day}'"
         ),
         format!("COUNT(*) {orders} <= '{day}'"),
         format!("COUNT(*) {orders} <= '{day}' AND status = 502"),
@@ -82,7 +83,7 @@ pub async fn recount(root: &mut MySqlConnection, tenant: &str, day: NaiveDate) -
 pub async fn check(stack: &Stack, tenant: &str, day: NaiveDate) -> Result<()> {
     let mut root = world::root(stack).await?;
     let counted = recount(&mut root, tenant, day).await?;
-    let kept: Vec<(String,)> = sqlx::query_as(
+    let stored: Vec<(String,)> = sqlx::query_as(
         "SELECT CONCAT_WS(' ', total_users, active_users, total_orders, paid_orders, total_revenue, total_study_records,
                 daily_orders, daily_paid_orders, daily_revenue, daily_study_records)
          FROM saas_tenant_daily_statistics WHERE tenant_id = ? AND stat_date = ?",
@@ -91,7 +92,10 @@ pub async fn check(stack: &Stack, tenant: &str, day: NaiveDate) -> Result<()> {
     .bind(day)
     .fetch_all(&mut world::system(stack).await?)
     .await?;
-    ensure!(kept.len() == 1 && kept[0].0 == counted.join(" "), "{tenant} {day}: kept {kept:?}, counted {counted:?}");
+    ensure!(
+        stored.len() == 1 && stored[0].0 == counted.join(" "),
+        "{tenant} {day}: stored {stored:?}, counted {counted:?}"
+    );
     let own: Vec<(String,)> = sqlx::query_as(&format!(
         "SELECT CONCAT_WS(' ', total_users, active_users, total_orders, total_revenue, total_study_records)
          FROM ai_shifu_tenant_{tenant}.tenant_statistics WHERE stat_date = ?"

@@ -38,8 +38,8 @@ pub async fn callers(stack: &Stack) -> Result<Vec<Caller>> {
         ensure!(admin.post(&path, json!({"domain": domains[1]})).await?.status == 201);
     }
     let mut callers = vec![
-        Caller { name: "nobody", member: None, token: None },
-        Caller { name: "somebody with a forged token", member: None, token: Some("0".repeat(64)) },
+        Caller { name: "a caller without a token", member: None, token: None },
+        Caller { name: "a caller with a forged token", member: None, token: Some("0".repeat(64)) },
     ];
     for (name, tenant, role) in [
         ("a user of t1", "t1", "user"),

@@ -14,7 +14,7 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
     let mut stack = Stack::start(world::without_nodes("audit")?).await?;
     let admin = stack.admin();
     let world = World::make(&mut stack).await?;
-    ensure!(audit(&admin, false).await?.found == Found::new(), "a quiet fleet has a finding");
+    ensure!(audit(&admin, false).await?.found == Found::new(), "the audit finds something in a fleet without drifts");
 
     // The test holds a session that outlives the lock of its account.
     let _session = world.plant(&stack).await?;
@@ -26,7 +26,7 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
         expected.difference(&report.found).collect::<Vec<_>>(),
         report.found.difference(&expected).collect::<Vec<_>>()
     );
-    ensure!(report.repaired.is_empty(), "nothing was to be repaired: {:?}", report.repaired);
+    ensure!(report.repaired.is_empty(), "the audit repaired something without being asked to: {:?}", report.repaired);
     let databases = databases(&stack).await?;
 
     let report = audit(&admin, true).await?;
@@ -43,8 +43,11 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
         let events = admin.events(whose).await?;
         let repairs: Vec<_> = events.iter().filter(|event| event.kind == "tenant.drift_repaired").collect();
         ensure!(repairs.len() == 1, "{whose}: {} events of repairs", repairs.len());
-        let told = repairs[0].data["repairs"].as_array().cloned().unwrap_or_default();
-        ensure!(told.iter().any(|repair| repair["drift"] == *kind && repair["done"].is_string()), "{whose}: {told:?}");
+        let repaired = repairs[0].data["repairs"].as_array().cloned().unwrap_or_default();
+        ensure!(
+            repaired.iter().any(|repair| repair["drift"] == *kind && repair["done"].is_string()),
+            "{whose}: {repaired:?}"
+        );
     }
     for id in
         ["d-locked", "d-limit", "d-wild", "d-table", "d-lacks", "d-global", "d-no-user", "d-password", "d-credential"]
@@ -52,7 +55,7 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
         let mut login = world::login(&stack, id).await?.connect().await.with_context(|| format!("{id} logs in"))?;
         login.execute("SELECT COUNT(*) FROM order_orders").await?;
         let others = login.execute("SELECT COUNT(*) FROM `ai_shifu_tenant_default`.order_orders").await;
-        ensure!(others.is_err(), "{id} reads what is another's");
+        ensure!(others.is_err(), "{id} reads another tenant's data");
     }
     for id in ["d-open", "d-session"] {
         ensure!(world::login(&stack, id).await?.connect().await.is_err(), "{id} is suspended and logs in");
@@ -167,13 +170,13 @@ impl World {
         let mark = |installation: &str, tenant: &str, schema: &str| {
             format!("installation={installation};tenant={tenant};schema={schema};sum=e3b0c44298fc1c14")
         };
-        set_mark(&mut root, "ai_shifu_tenant_d-mark", "somebody's own words").await?;
-        set_mark(&mut root, "ai_shifu_tenant_d-schema", &mark(&self.installation, "d-schema", "0")).await?;
-        set_mark(&mut root, "ai_shifu_tenant_d-failed", &mark(&self.installation, "d-failed", "0")).await?;
-        set_mark(&mut root, "ai_shifu_tenant_nobody", &mark(&self.installation, "nobody", "0")).await?;
-        set_mark(&mut root, "ai_shifu_tenant_foreign", &mark("another", "foreign", "0")).await?;
+        set_marker(&mut root, "ai_shifu_tenant_d-mark", "somebody's own words").await?;
+        set_marker(&mut root, "ai_shifu_tenant_d-schema", &mark(&self.installation, "d-schema", "0")).await?;
+        set_marker(&mut root, "ai_shifu_tenant_d-failed", &mark(&self.installation, "d-failed", "0")).await?;
+        set_marker(&mut root, "ai_shifu_tenant_nobody", &mark(&self.installation, "nobody", "0")).await?;
+        set_marker(&mut root, "ai_shifu_tenant_foreign", &mark("another", "foreign", "0")).await?;
         root.execute("CREATE DATABASE `ai_shifu_tenant_a_b`").await?;
-        let kept = world::login(stack, "d-session").await?.connect().await?;
+        let session_of_a_locked_user = world::login(stack, "d-session").await?.connect().await?;
         root.execute(format!("ALTER USER {session} ACCOUNT LOCK").as_str()).await?;
         for statement in [
             "UPDATE saas_tenant_databases SET updated_at = updated_at, db_username = '', db_password_encrypted = '' WHERE tenant_id = 'd-credential'",
@@ -182,12 +185,12 @@ impl World {
         ] {
             sqlx::query(statement).execute(&mut system).await?;
         }
-        Ok(kept)
+        Ok(session_of_a_locked_user)
     }
 }
 
 /// Writes the ownership marker of a database, which it creates if necessary.
-async fn set_mark(root: &mut MySqlConnection, database: &str, text: &str) -> Result<()> {
+async fn set_marker(root: &mut MySqlConnection, database: &str, text: &str) -> Result<()> {
     root.execute(format!("CREATE DATABASE IF NOT EXISTS `{database}`").as_str()).await?;
     let text = text.replace('\'', "''");
     let mark = if mysql::selected().is_some() {

@@ -61,7 +61,10 @@ async fn images_and_compose_file_keep_the_rules_of_this_project() -> Result<()> 
         }
         if ours || name == "migrate" {
             check_environment(name, &keys(&service["environment"]))?;
-            ensure!(service["read_only"] == true && service["cap_drop"][0] == "ALL", "{name} may more than it needs");
+            ensure!(
+                service["read_only"] == true && service["cap_drop"][0] == "ALL",
+                "{name} has more rights than it needs"
+            );
         }
     }
     Ok(())
@@ -77,7 +80,7 @@ async fn the_compose_file_of_an_s3_store_adds_what_it_needs() -> Result<()> {
     for (name, service) in more["services"].as_object().context("services")? {
         ensure!(base["services"][name].is_object(), "{name} is no service of compose.yaml");
         check_environment(name, &keys(&service["environment"]))?;
-        ensure!(service["environment"]["BACKUP_STORE"].is_string(), "{name} does not know the store");
+        ensure!(service["environment"]["BACKUP_STORE"].is_string(), "{name} has no settings of the backup store");
         for secret in strings(&service["secrets"]) {
             ensure!(more["secrets"][secret]["file"].is_string(), "{name}: there is no secret {secret}");
             let variable = format!("{}_FILE", secret.to_uppercase());

@@ -22,7 +22,7 @@ async fn the_steps_of_the_compose_file_start_an_installation() -> Result<()> {
     let made = output(&script, &[]).await?;
     ensure!(made.lines().count() > 15, "{made}");
     let before = std::fs::read(installation.join("secrets/encryption_keys"))?;
-    ensure!(output(&script, &[]).await?.is_empty(), "what is there stays");
+    ensure!(output(&script, &[]).await?.is_empty(), "the script does not overwrite a file");
     assert_eq!(std::fs::read(installation.join("secrets/encryption_keys"))?, before);
     let secrets = installation.join("secrets");
     assert_eq!(std::fs::metadata(&secrets)?.permissions().mode() & 0o777, 0o700);

@@ -30,9 +30,9 @@ async fn the_units_are_valid_and_confined() -> Result<()> {
         let copy = dir.join(&name);
         std::fs::write(&copy, text.join("\n"))?;
         let copy = copy.display().to_string();
-        let said = Command::new(&analyze).args(["verify", "--man=no", &copy]).output().await?;
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        ensure!(!said.lines().any(|line| line.contains(&name)), "{said}");
+        let printed = Command::new(&analyze).args(["verify", "--man=no", &copy]).output().await?;
+        let printed = String::from_utf8_lossy(&printed.stderr).into_owned();
+        ensure!(!printed.lines().any(|line| line.contains(&name)), "{printed}");
         let judged = Command::new(&analyze).args(["security", "--offline=yes", "--no-pager", &copy]).output().await?;
         let judged = String::from_utf8_lossy(&judged.stdout).into_owned();
         let level = judged
