@@ -16,10 +16,12 @@ pub fn checked(is_well: bool) -> ExitCode {
     if is_well { ExitCode::SUCCESS } else { ExitCode::from(FOUND) }
 }
 
-/// Reports why a command failed, with all causes, on standard error.
-pub fn failed(error: &(impl std::error::Error + 'static), code: u8) -> ExitCode {
-    eprintln!("provisioner: {}", chain(error));
-    ExitCode::from(code)
+/// The exit code of a command that has ended. Reports an error, with all causes, on standard error; `code` gives its exit code.
+pub fn of<E: std::error::Error + 'static>(ended: Result<ExitCode, E>, code: impl FnOnce(&E) -> u8) -> ExitCode {
+    ended.unwrap_or_else(|error| {
+        eprintln!("provisioner: {}", chain(&error));
+        ExitCode::from(code(&error))
+    })
 }
 
 /// Prints the result of a command: as JSON, or as `text`.

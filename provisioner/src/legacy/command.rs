@@ -167,10 +167,11 @@ pub async fn run(settings: &Settings, options: Options) -> ExitCode {
             }
         },
     };
-    let code = command(settings, options).await.unwrap_or_else(|error| {
+    let ended = command(settings, options).await;
+    if let Err(error) = &ended {
         metrics::counter!(names::IMPORT_FAILURES, "reason" => error.reason()).increment(1);
-        exit::failed(&error, error.exit_code())
-    });
+    }
+    let code = exit::of(ended, LegacyError::exit_code);
     if let Some(exposed) = exposed {
         exposed.end().await;
     }

@@ -16,7 +16,7 @@ use super::source::{Snapshot, Source};
 use super::state::{self, Stage};
 use super::table_plan::TablePlans;
 use super::verify::{self, Report};
-use super::{LegacyError, plan, source_dump, switch, sync};
+use super::{LegacyError, next_keys, plan, source_dump, switch, sync};
 use crate::tables::Doing;
 use serde::Serialize;
 use std::fmt;
@@ -121,7 +121,7 @@ async fn steps(
     let began = Instant::now();
     let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
     let pass = sync::pass(destination, &plans, &mut sets, true).await?;
-    import::next_keys(source, destination, &plans).await?;
+    next_keys::copy(source, destination, &plans).await?;
     done.done("last pass, the source locked", began, format!("{} rows", pass.rows));
 
     let began = Instant::now();

@@ -80,14 +80,14 @@ mod tests {
         let all = Range::default();
         let forward = transfer_of(plan("order_pingxx_orders"), Direction::Forward, "default").unwrap();
         assert!(forward.read("TRUE").contains("`user_bid`") && forward.insert.contains("`user_id`"));
-        assert!(forward.from.checksum(&all).contains("`user_bid`") && forward.to.checksum(&all).contains("`user_id`"));
-        assert!(!forward.to.checksum(&all).contains("COALESCE(`extra`"));
+        assert!(forward.from.hashes(&all).contains("`user_bid`") && forward.to.hashes(&all).contains("`user_id`"));
+        assert!(!forward.to.hashes(&all).contains("COALESCE(`extra`"));
         assert_eq!(forward.key_index, Some(0));
         let back = transfer_of(plan("order_pingxx_orders"), Direction::Back, "default").unwrap();
         assert!(back.read("TRUE").contains("COALESCE(`extra`, '')") && back.insert.contains("`user_bid`"));
         assert!(
-            back.from.checksum(&all).contains("COALESCE(`paid_at`, created_at)")
-                && !back.to.checksum(&all).contains("COALESCE")
+            back.from.hashes(&all).contains("COALESCE(`paid_at`, created_at)")
+                && !back.to.hashes(&all).contains("COALESCE")
         );
 
         let users = transfer_of(plan("user_info"), Direction::Back, "default").unwrap();

@@ -15,6 +15,7 @@
 use super::destination::Destination;
 use super::direction::{Direction, transfer_of};
 use super::mapping::TargetDatabase;
+use super::next_keys;
 use super::members::{self, ACTOR, AdminsBecome, Members};
 use super::parallel::{ConnectionSet, begin_table, in_parallel};
 use super::source::{How, Snapshot, Source};
@@ -26,7 +27,6 @@ use crate::tables::compare::{Pair, compare, newest, rewrite};
 use crate::tables::copy::{Commit, copy};
 use crate::tables::progress::Progress;
 use crate::tables::transfer::{Range, TableTransfer};
-use kernel::database::sql;
 use kernel::domain::{Command, DomainName, Rejection};
 use kernel::store::CommandError;
 use serde::Serialize;
@@ -205,7 +205,7 @@ async fn attempt(
     .await?;
     progress.finish();
     (done.rows, done.bytes, done.repaired) = (copied.get(), progress.bytes(), repaired.get());
-    next_keys(source, destination, plans).await?;
+    next_keys::copy(source, destination, plans).await?;
     let recording = Progress::new("recording members", 0);
     done.members = members::complete(destination, request.admins, &recording).await?;
     recording.finish();
@@ -274,29 +274,6 @@ async fn table(
         _ => 0,
     };
     Ok((state.copied_rows, repaired))
-}
-
-/// Makes the tenant's tables give the same next id as the source's, so that the id of a deleted row is not given again.
-/// The account of the system database may not change tables: there the next id follows the highest.
-pub async fn next_keys(source: &Source, destination: &Destination, plans: &TablePlans) -> Result<(), LegacyError> {
-    let rows: Vec<(String, u64)> = sqlx::query_as(
-        "SELECT CONVERT(TABLE_NAME USING utf8mb4), CAST(AUTO_INCREMENT AS UNSIGNED) FROM information_schema.TABLES
-         WHERE TABLE_SCHEMA = ? AND AUTO_INCREMENT > 1",
-    )
-    .bind(&source.database)
-    .fetch_all(&mut source.connect().await?)
-    .await?;
-    let mut tenant = destination.connect(TargetDatabase::Tenant).await?;
-    for (table, next) in rows {
-        // The source has given the last possible id.
-        let possible = i64::try_from(next).is_ok();
-        if possible && plans.tables.iter().any(|plan| plan.table == table && plan.target == TargetDatabase::Tenant) {
-            // A value below the highest id changes nothing.
-            let alter = format!("ALTER TABLE {} AUTO_INCREMENT = {next}", sql::identifier(&table)?);
-            tenant.execute(alter.as_str()).await.doing(|| format!("setting the next id of {table}"))?;
-        }
-    }
-    Ok(())
 }
 
 async fn domains(destination: &Destination, domains: &[DomainName]) -> Result<(), LegacyError> {

@@ -11,6 +11,7 @@ mod generation;
 mod import;
 mod mapping;
 mod members;
+mod next_keys;
 mod parallel;
 mod plan;
 mod prepare;

@@ -144,7 +144,7 @@ async fn references(set: &mut ConnectionSet, tables: &[TablePlan]) -> Result<Vec
     let planned = |table: &str| tables.iter().find(|plan| plan.table == table);
     let all = checks::references_by_old_names();
     let rows = all.iter().filter_map(|(table, ..)| planned(table)).map(|plan| plan.rows).sum();
-    let progress = Progress::new("checking references", rows);
+    let progress = Progress::new("looking at references", rows);
     let mut found = Vec::new();
     for (table, column, target, key) in all {
         let Some((mapped, plan)) = mapping::of(table).zip(planned(table)) else { continue };

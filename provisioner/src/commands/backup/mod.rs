@@ -93,10 +93,7 @@ enum Command {
 
 /// Runs the command; returns the exit code of the process.
 pub async fn run(settings: &Settings, options: BackupOptions) -> ExitCode {
-    match command(settings, options).await {
-        Ok(code) => code,
-        Err(error) => exit::failed(&error, error.exit_code()),
-    }
+    exit::of(command(settings, options).await, BackupError::exit_code)
 }
 
 async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode, BackupError> {

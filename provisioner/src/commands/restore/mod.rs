@@ -97,10 +97,7 @@ struct Done {
 
 /// Runs the command; returns the exit code of the process.
 pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
-    match command(settings, options).await {
-        Ok(code) => code,
-        Err(error) => exit::failed(&error, error.exit_code()),
-    }
+    exit::of(command(settings, options).await, BackupError::exit_code)
 }
 
 async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCode, BackupError> {
