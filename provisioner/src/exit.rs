@@ -16,7 +16,8 @@ pub fn checked(is_well: bool) -> ExitCode {
     if is_well { ExitCode::SUCCESS } else { ExitCode::from(FOUND) }
 }
 
-/// The exit code of a command that has ended. Reports an error, with all causes, on standard error; `code` gives its exit code.
+/// The exit code of a command that has ended. Reports an error, with all causes, on standard error; `code` gives its
+/// exit code.
 pub fn of<E: std::error::Error + 'static>(ended: Result<ExitCode, E>, code: impl FnOnce(&E) -> u8) -> ExitCode {
     ended.unwrap_or_else(|error| {
         eprintln!("provisioner: {}", chain(&error));

@@ -15,8 +15,8 @@
 use super::destination::Destination;
 use super::direction::{Direction, transfer_of};
 use super::mapping::TargetDatabase;
-use super::next_keys;
 use super::members::{self, ACTOR, AdminsBecome, Members};
+use super::next_keys;
 use super::parallel::{ConnectionSet, begin_table, in_parallel};
 use super::source::{How, Snapshot, Source};
 use super::state::{self, Import, Stage, TableState};

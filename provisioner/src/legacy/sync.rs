@@ -96,7 +96,7 @@ pub async fn run(
         let pass = pass(destination, plans, &mut sets, true).await?;
         (done.behind_rows, done.behind_seconds) = (0, 0.0);
         done.passes.push(pass);
-        super::import::next_keys(source, destination, plans).await?;
+        super::next_keys::copy(source, destination, plans).await?;
         snapshot.release().await;
     }
     Ok(done)
