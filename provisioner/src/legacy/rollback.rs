@@ -42,7 +42,7 @@ pub enum Component {
     /// Rows go back. The new system serves requests again once an operator ends the maintenance.
     Data,
     /// Every request goes to the default tenant again, as with a single database. No row is changed.
-    TablePlans,
+    Routing,
 }
 
 /// The choices of the operator.
@@ -93,7 +93,7 @@ pub async fn run(
         verification: None,
         single_database: false,
     };
-    if request.component != Component::TablePlans {
+    if request.component != Component::Routing {
         let (import, plans) = import::started(source, destination).await?;
         data(source, destination, request, &import, &plans, &mut done).await?;
     }
@@ -226,7 +226,7 @@ impl fmt::Display for RolledBack {
         for (table, Changes { missing, changed, extra, keys, .. }) in &self.tables {
             writeln!(f, "{table}: {missing} new, {changed} changed, {extra} removed (id {})", keys.join(", "))?;
         }
-        if self.component != Component::TablePlans {
+        if self.component != Component::Routing {
             writeln!(f, "{} rows {would} back into the old database", self.rows)?;
         }
         if let Some(report) = &self.verification {
@@ -247,7 +247,7 @@ impl fmt::Display for RolledBack {
             (_, Component::Data, _) => {
                 write!(f, "the default tenant is in maintenance: end it, or start the old application")
             }
-            (_, Component::TablePlans, _) => write!(f, "every request goes to the default tenant now"),
+            (_, Component::Routing, _) => write!(f, "every request goes to the default tenant now"),
         }
     }
 }
