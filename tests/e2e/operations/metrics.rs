@@ -86,7 +86,10 @@ async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String
         }
         let says = |service: &str, line: &str| found[service].lines().any(|found: &str| found == line);
         ensure!(says("control-plane", "tenants{state=\"active\"} 4") && says("control-plane", "broker_up 1"), "gauges");
-        ensure!(says("provisioner", "tenant_databases{server=\"main\",status=\"healthy\"} 4"), "looks at tenants");
+        ensure!(
+            says("provisioner", "tenant_databases{server=\"main\",status=\"healthy\"} 4"),
+            "the tenants whose databases the provisioner checked"
+        );
         Ok(found)
     })
     .await?;

@@ -98,7 +98,7 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
             CONTROL,
             "serve",
             set("SYSTEM_DB_URL", &(urls.system.control.clone() + "_not")),
-            &["SYSTEM_DB_URL", "no database of the name"],
+            &["SYSTEM_DB_URL", "no database with the name"],
         ),
         (NODE, "serve", set("REDIS_URL", "http://127.0.0.1"), &["REDIS_URL", "redis://"]),
         (
@@ -182,7 +182,7 @@ async fn a_member_of_a_galera_cluster_serves() -> Result<()> {
         AND NOT EXISTS (SELECT 1 FROM information_schema.table_constraints c WHERE c.table_schema = t.table_schema
                         AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY')";
     assert_eq!(world::number(&mut world::root(&stack).await?, without_key).await?, 0);
-    ensure!(stack.control_planes[0].log_text().contains("led to the same member"));
+    ensure!(stack.control_planes[0].log_text().contains("connect to the same member"));
     invariants::check(&stack).await
 }
 

@@ -25,7 +25,7 @@ use crate::wait;
 /// Limit for one probe: a frozen server accepts connections and never answers.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What is asked of a server to see whether it serves.
+/// The question by which the harness sees whether a server serves.
 #[derive(Clone, Debug)]
 pub enum Probe {
     /// A statement, for a MariaDB or MySQL server.
