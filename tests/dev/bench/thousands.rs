@@ -21,7 +21,7 @@ const BATCH: usize = 100;
 const SOON: Duration = Duration::from_secs(60);
 /// Describes the connections of tenants' users, for a count on the server.
 const OPEN: &str = "USER LIKE 'ten\\_%'";
-const SAMPLE: Duration = Duration::from_millis(20);
+const SAMPLE: Duration = Duration::from_millis(50);
 
 /// Takes the connection `budget` of the node.
 pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32) -> Result<Comparison> {
@@ -59,7 +59,7 @@ pub async fn measure(stack: &mut Stack, budget: u32, rounds: usize, seconds: u32
     let (mut turns, mut throughput, mut busy, mut open) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         let begun = watch.now()?;
-        let sampler = MostConnections::sample(&stack.urls.root, OPEN, SAMPLE).await?;
+        let sampler = MostConnections::sample(&stack.urls.root, OPEN, SAMPLE, 1).await?;
         let run = load.run(&node).await?;
         let most = sampler.end().await?;
         eprintln!(

@@ -170,7 +170,7 @@ async fn statistics_of_a_thousand_tenants_use_four_connections() -> Result<()> {
     let mut root = world::root(&stack).await?;
     make_cheaply(&mut root, 1000).await?;
     let every = Duration::from_millis(10);
-    let sampler = MostConnections::sample(&stack.urls.root, "USER = 'provisioner'", every).await?;
+    let sampler = MostConnections::sample(&stack.urls.root, "USER = 'provisioner'", every, 3).await?;
     let admin = stack.admin();
     let today = today(&stack).await?;
     for (what, days) in [("today", 0), ("31 days", 30)] {

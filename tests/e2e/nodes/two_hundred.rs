@@ -22,7 +22,7 @@ async fn two_hundred_tenants_share_forty_connections() -> Result<()> {
     let token = world::fleet(&stack, &ids).await?;
     // The sampler runs all the time, also while the node opens its first connections to a tenant.
     let every = Duration::from_millis(20);
-    let sampler = MostConnections::sample(&stack.urls.root, "USER LIKE 'ten\\_%'", every).await?;
+    let sampler = MostConnections::sample(&stack.urls.root, "USER LIKE 'ten\\_%'", every, 3).await?;
     let mut load = Load::new();
     for client in 0..CLIENTS {
         load.client_for(
