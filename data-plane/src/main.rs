@@ -32,8 +32,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// A node has the whole routing table in memory and follows the event log, so nodes can be started and stopped at any
 /// time and in any number. A node's account on the system database needs SELECT, and in addition INSERT, UPDATE and
-/// DELETE on saas_nodes (the node reports its position there), UPDATE (token_expired_at) on user_token (each use extends
-/// a session), and INSERT on saas_access_logs. A node logs in to each tenant's database as that tenant's own user.
+/// DELETE on saas_nodes (the node reports its position there), UPDATE (token_expired_at) on user_token (each use
+/// extends a session), and INSERT on saas_access_logs. A node logs in to each tenant's database as that tenant's own
+/// user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.

@@ -63,8 +63,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         enabled => Some(retention).filter(|_| enabled),
     };
     let servers = Server::from_settings(settings)?;
-    // A worker holds one connection while it records a step and another one while it renews its lease. A collection holds
-    // one for each of its connections to the database server.
+    // A worker holds one connection while it records a step and another one while it renews its lease. A collection
+    // holds one for each of its connections to the database server.
     let of_server = 2 * (workers + backup_workers + schema_workers + COLLECTORS) + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let system_url = settings.secret("SYSTEM_DB_URL")?;

@@ -106,10 +106,12 @@ async fn claim_of(
         "SELECT operation_id, tenant_id, kind, epoch, attempts, undoing <> 0, error,
                 attempts > 0 AND give_up_at <= UTC_TIMESTAMP(6), traceparent
          FROM saas_operations o
-         WHERE server_id = ? AND FIND_IN_SET(kind, ?) AND status IN ('pending', 'running') AND next_attempt_at <= UTC_TIMESTAMP(6)
+         WHERE server_id = ? AND FIND_IN_SET(kind, ?) AND status IN ('pending', 'running')
+           AND next_attempt_at <= UTC_TIMESTAMP(6)
            AND COALESCE(schema_version, 0) <= ? AND (? IS NULL OR operation_id = ?)
            AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
-           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
+           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id
+             AND other.tenant_id <> ''
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))
          ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
@@ -145,7 +147,8 @@ async fn claim_of(
     };
     sqlx::query(
         "UPDATE saas_operations SET status = 'running', owner = ?, epoch = ?,
-                give_up_at = IF(attempts = 0, UTC_TIMESTAMP(6) + INTERVAL TIMESTAMPDIFF(SECOND, created_at, give_up_at) SECOND, give_up_at),
+                give_up_at = IF(attempts = 0,
+                    UTC_TIMESTAMP(6) + INTERVAL TIMESTAMPDIFF(SECOND, created_at, give_up_at) SECOND, give_up_at),
                 attempts = ?, lease_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND WHERE operation_id = ?",
     )
     .bind(owner)
@@ -167,7 +170,8 @@ async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -
         .execute(&mut *connection)
         .await?;
     let (running,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM saas_operations WHERE tenant_id = ? AND status = 'running' AND lease_until > UTC_TIMESTAMP(6)",
+        "SELECT COUNT(*) FROM saas_operations WHERE tenant_id = ? AND status = 'running'
+           AND lease_until > UTC_TIMESTAMP(6)",
     )
     .bind(tenant_id)
     .fetch_one(connection)
@@ -179,10 +183,12 @@ async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -
 /// tenant is due when that one's lease ends; the worker that ends it earlier polls again at once.
 pub async fn next_due(pool: &MySqlPool, server: &str, lane: Lane) -> Result<Option<Duration>, sqlx::Error> {
     let (micros,): (Option<i64>,) = sqlx::query_as(
-        "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
+        "SELECT CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6),
+           MIN(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at)))) AS SIGNED)
          FROM saas_operations o WHERE server_id = ? AND status IN ('pending', 'running')
            AND FIND_IN_SET(kind, ?) AND COALESCE(schema_version, 0) <= ?
-           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id AND other.tenant_id <> ''
+           AND NOT EXISTS (SELECT 1 FROM saas_operations other WHERE other.tenant_id = o.tenant_id
+             AND other.tenant_id <> ''
                            AND other.operation_id <> o.operation_id
                            AND other.status = 'running' AND other.lease_until > UTC_TIMESTAMP(6))",
     )
@@ -222,7 +228,8 @@ impl Lease {
              SELECT o.operation_id, s.ordinal, s.name, s.status, UTC_TIMESTAMP(6) - INTERVAL s.started MICROSECOND,
                     UTC_TIMESTAMP(6) - INTERVAL s.finished MICROSECOND
              FROM saas_operations o JOIN ({}) s WHERE o.operation_id = ? AND o.epoch = ? AND o.status = 'running'
-             ON DUPLICATE KEY UPDATE status = VALUES(status), started_at = VALUES(started_at), finished_at = VALUES(finished_at)",
+             ON DUPLICATE KEY UPDATE status = VALUES(status), started_at = VALUES(started_at),
+               finished_at = VALUES(finished_at)",
             rows.join(" UNION ALL ")
         );
         let ago = |time: Instant| u64::try_from(time.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -261,7 +268,8 @@ impl Lease {
     /// Gives the job to the workers of another server: the tenant has gone there since it was asked for.
     pub async fn hand_over(&self, pool: &MySqlPool, server: &str) -> Result<(), JobError> {
         let result = sqlx::query(
-            "UPDATE saas_operations SET server_id = ?, next_attempt_at = UTC_TIMESTAMP(6), lease_until = NULL, owner = NULL
+            "UPDATE saas_operations SET server_id = ?, next_attempt_at = UTC_TIMESTAMP(6), lease_until = NULL,
+               owner = NULL
              WHERE operation_id = ? AND epoch = ? AND status = 'running'",
         )
         .bind(server)
@@ -276,7 +284,8 @@ impl Lease {
     /// undo.
     pub async fn begin_undo(&self, pool: &MySqlPool, error: &str) -> Result<(), JobError> {
         let result = sqlx::query(
-            "UPDATE saas_operations SET undoing = 1, error = ? WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+            "UPDATE saas_operations SET undoing = 1, error = ? WHERE operation_id = ? AND epoch = ?
+               AND status = 'running'",
         )
         .bind(cut(error))
         .bind(self.operation_id.to_string())

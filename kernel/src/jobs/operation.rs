@@ -48,7 +48,8 @@ pub struct Step {
 /// The operation of this id.
 pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Result<Option<Operation>, sqlx::Error> {
     let Some(row) = sqlx::query(
-        "SELECT tenant_id, kind, status, attempts, error, created_at, finished_at FROM saas_operations WHERE operation_id = ?",
+        "SELECT tenant_id, kind, status, attempts, error, created_at, finished_at FROM saas_operations
+           WHERE operation_id = ?",
     )
     .bind(operation_id.to_string())
     .fetch_optional(&mut *connection)
@@ -57,7 +58,8 @@ pub async fn find(connection: &mut MySqlConnection, operation_id: Uuid) -> Resul
         return Ok(None);
     };
     let steps = sqlx::query(
-        "SELECT name, status, started_at, finished_at FROM saas_operation_steps WHERE operation_id = ? ORDER BY ordinal",
+        "SELECT name, status, started_at, finished_at FROM saas_operation_steps
+           WHERE operation_id = ? ORDER BY ordinal",
     )
     .bind(operation_id.to_string())
     .fetch_all(connection)

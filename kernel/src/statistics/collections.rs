@@ -94,7 +94,8 @@ pub async fn adopt(pool: &MySqlPool, server: &str) -> Result<usize, sqlx::Error>
     let mut tx = pool.begin().await?;
     let rows: Vec<(String,)> = sqlx::query_as(
         "SELECT collection_id FROM saas_collections
-         WHERE server_id = ? AND status IN ('pending', 'running') AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
+         WHERE server_id = ? AND status IN ('pending', 'running')
+           AND (lease_until IS NULL OR lease_until <= UTC_TIMESTAMP(6))
          ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED",
     )
     .bind(server)
@@ -209,7 +210,8 @@ impl<'a> Collection<'a> {
         insert.push(
             " AND o.status = 'running' ON DUPLICATE KEY UPDATE total_users = VALUES(total_users),
              active_users = GREATEST(saas_tenant_daily_statistics.active_users, VALUES(active_users)),
-             total_orders = VALUES(total_orders), paid_orders = VALUES(paid_orders), total_revenue = VALUES(total_revenue),
+             total_orders = VALUES(total_orders), paid_orders = VALUES(paid_orders),
+               total_revenue = VALUES(total_revenue),
              total_study_records = VALUES(total_study_records), daily_orders = VALUES(daily_orders),
              daily_paid_orders = VALUES(daily_paid_orders), daily_revenue = VALUES(daily_revenue),
              daily_study_records = VALUES(daily_study_records), collection_id = VALUES(collection_id),

@@ -35,7 +35,8 @@ impl Checker {
         let mut tx = self.store.pool().begin().await?;
         lease.renew(&mut *tx).await?;
         sqlx::query(
-            "UPDATE saas_health_rounds SET ended_at = UTC_TIMESTAMP(6), done_began_at = began_at, lease_until = NULL, reason = ?
+            "UPDATE saas_health_rounds SET ended_at = UTC_TIMESTAMP(6), done_began_at = began_at,
+               lease_until = NULL, reason = ?
              WHERE server_id = ?",
         )
         .bind(reason)

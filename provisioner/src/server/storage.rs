@@ -78,7 +78,8 @@ async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) ->
     .execute(store.pool())
     .await?;
     let (due,): (bool,) = sqlx::query_as(
-        "SELECT (begun_at <= UTC_TIMESTAMP(6) - INTERVAL ? SECOND) <> 0 FROM saas_storage_measurements WHERE server_id = ?",
+        "SELECT (begun_at <= UTC_TIMESTAMP(6) - INTERVAL ? SECOND) <> 0 FROM saas_storage_measurements
+           WHERE server_id = ?",
     )
     .bind(period.as_secs())
     .bind(&server.id)
@@ -145,7 +146,8 @@ async fn record(lease: Lease, server: &Server, store: &Store, sizes: &HashMap<St
         });
         // A tenant that has been moved here since the last measurement has a row of its former server.
         insert.push(
-            " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), bytes = VALUES(bytes), measured_at = VALUES(measured_at)",
+            " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), bytes = VALUES(bytes),
+               measured_at = VALUES(measured_at)",
         );
         insert.build().execute(&mut *tx).await?;
     }

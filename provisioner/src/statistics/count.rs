@@ -47,7 +47,8 @@ impl Counting<'_> {
         let orders = format!(
             "SELECT d.day, COUNT(DISTINCT o.user_id), COUNT(DISTINCT o.order_bid),
                     COUNT(DISTINCT CASE WHEN o.status = 502 THEN o.order_bid END),
-                    CAST(CAST(COALESCE(SUM(CASE WHEN o.status = 502 THEN o.paid_price END), 0) AS DECIMAL(14,2)) AS CHAR),
+                    CAST(CAST(COALESCE(SUM(CASE WHEN o.status = 502 THEN o.paid_price END), 0)
+                      AS DECIMAL(14,2)) AS CHAR),
                     COUNT(DISTINCT CASE WHEN o.created_at >= d.day THEN o.order_bid END),
                     COUNT(DISTINCT CASE WHEN o.status = 502 AND o.created_at >= d.day THEN o.order_bid END),
                     CAST(CAST(COALESCE(SUM(CASE WHEN o.status = 502 AND o.created_at >= d.day THEN o.paid_price END), 0)

@@ -78,7 +78,8 @@ async fn count_system(connection: &mut MySqlConnection, day: NaiveDate) -> Resul
         "INSERT INTO saas_daily_statistics
              (stat_date, active_tenants, total_users, active_tenant_users, daily_active_users, collected_at)
          SELECT d.day,
-             (SELECT COUNT(*) FROM saas_tenants WHERE status = 1 AND deleted = 0 AND created_at < d.day + INTERVAL 1 DAY),
+             (SELECT COUNT(*) FROM saas_tenants WHERE status = 1 AND deleted = 0
+               AND created_at < d.day + INTERVAL 1 DAY),
              (SELECT COUNT(DISTINCT user_id) FROM user_info WHERE created < d.day + INTERVAL 1 DAY),
              (SELECT COUNT(DISTINCT user_id) FROM saas_tenant_users
               WHERE status = 1 AND deleted = 0 AND joined_at < d.day + INTERVAL 1 DAY),

@@ -35,7 +35,8 @@ async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
         Err(_) => "again",
     };
     let Counts { tenants, collected, failed } = collected?;
-    tracing::info!(collection_id = %lease.operation_id, server = tools.server.id, tenants, collected, failed, "a collection ends");
+    let (collection_id, server) = (lease.operation_id, &tools.server.id);
+    tracing::info!(%collection_id, server, tenants, collected, failed, "a collection ends");
     Ok(EndedBy::Work)
 }
 

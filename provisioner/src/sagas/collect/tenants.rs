@@ -40,7 +40,8 @@ impl Progress {
         let rows: Vec<Row> = sqlx::query_as(&format!(
             "SELECT s.tenant_id, DATE(COALESCE(t.created_at, UTC_TIMESTAMP())),
                     (SELECT MAX(d.stat_date) FROM saas_tenant_daily_statistics d WHERE d.tenant_id = s.tenant_id
-                       AND d.stat_date >= ? - INTERVAL {CATCH_UP} DAY AND d.collected_at >= d.stat_date + INTERVAL 1 DAY),
+                       AND d.stat_date >= ? - INTERVAL {CATCH_UP} DAY
+                         AND d.collected_at >= d.stat_date + INTERVAL 1 DAY),
                     EXISTS (SELECT 1 FROM saas_tenant_daily_statistics d WHERE d.tenant_id = s.tenant_id
                             AND d.stat_date = ? AND d.collection_id = ?) <> 0,
                     EXISTS (SELECT 1 FROM saas_collection_failures f WHERE f.tenant_id = s.tenant_id
