@@ -12,8 +12,8 @@ use kernel::process::config::ConfigError;
 use kernel::process::health::{Health, Part};
 use kernel::process::shutdown::Shutdown;
 use moka::sync::Cache;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Pipeline, RedisResult};
+use redis::aio::ConnectionManager;
+use redis::{Pipeline, RedisResult};
 use secrecy::SecretString;
 use serde_json::json;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ struct Board {
 
 /// The task that writes the notices to Redis.
 pub struct Publisher {
-    client: Client,
+    redis: ConnectionManager,
     notices: mpsc::Receiver<Notice>,
     /// Shared with the board, so that the next request tries again if a notice could not be published.
     published: Cache<Arc<TenantId>, ()>,
@@ -78,10 +78,10 @@ impl Noticeboard {
     /// If `REDIS_URL` is wrong.
     pub fn new(url: Option<&SecretString>) -> Result<(Self, Option<Publisher>), ConfigError> {
         let Some(url) = url else { return Ok((Self { board: None }, None)) };
-        let client = kernel::database::redis::client(url)?;
+        let redis = kernel::database::redis::connection(url, TIMEOUT)?;
         let (sender, notices) = mpsc::channel(QUEUE);
         let published = Cache::builder().max_capacity(20_000).time_to_live(RENEW_AFTER).build();
-        let publisher = Publisher { client, notices, published: published.clone() };
+        let publisher = Publisher { redis, notices, published: published.clone() };
         Ok((Self { board: Some(Board { notices: sender, published }) }, Some(publisher)))
     }
 
@@ -111,15 +111,6 @@ impl Noticeboard {
 impl Publisher {
     /// Publishes notices until the process is asked to stop.
     pub async fn run(mut self, health: Health, shutdown: Shutdown) {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(TIMEOUT)
-            .set_connection_timeout(Some(TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
-        let Ok(redis) = ConnectionManager::new_lazy_with_config(self.client.clone(), config) else {
-            health.report("redis", Part::Degraded("redis".into()));
-            return;
-        };
         let mut ping = tokio::time::interval(PING);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -129,7 +120,7 @@ impl Publisher {
                 () = shutdown.requested() => return,
             };
             let command = notice.as_ref().map_or_else(|| redis::pipe().cmd("PING").ignore().clone(), Notice::command);
-            let mut redis = redis.clone();
+            let mut redis = self.redis.clone();
             let done = tokio::time::timeout(2 * TIMEOUT, command.query_async(&mut redis)).await;
             let done: RedisResult<()> =
                 done.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()));

@@ -22,7 +22,7 @@ use kernel::http::Code;
 use kernel::process::config::{ConfigError, wrong};
 use kernel::process::telemetry::names;
 use moka::sync::Cache;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -93,14 +93,7 @@ impl LegacySessions {
     pub fn new(secret: Option<&SecretString>, redis: Option<&SecretString>) -> Result<Option<Self>, ConfigError> {
         let Some(secret) = secret else { return Ok(None) };
         let redis = redis.ok_or_else(|| wrong("LEGACY_SECRET_KEY", "it needs REDIS_URL, where the sessions are"))?;
-        let client = kernel::database::redis::client(redis)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(TIMEOUT)
-            .set_connection_timeout(Some(TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
-        let redis = ConnectionManager::new_lazy_with_config(client, config)
-            .map_err(|_| wrong("REDIS_URL", "no client can be made of it"))?;
+        let redis = kernel::database::redis::connection(redis, TIMEOUT)?;
         let mut validation = Validation::new(Algorithm::HS256);
         // As in the legacy application, a token needs no expiry, but an expiry counts to the second.
         validation.required_spec_claims.clear();

@@ -2,14 +2,16 @@
 
 use crate::database::tls;
 use crate::process::config::{ConfigError, wrong};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
 
 /// A client for the URL in `REDIS_URL`. It does not connect yet.
 ///
 /// # Errors
 /// If the URL is wrong or not safe. The error does not show the URL.
-pub fn client(url: &SecretString) -> Result<Client, ConfigError> {
+fn client(url: &SecretString) -> Result<Client, ConfigError> {
     // The error does not show the cause, which may quote the URL with its password.
     let not_a_url = || wrong("REDIS_URL", "not a redis:// or rediss:// URL");
     let info: ConnectionInfo = url.expose_secret().into_connection_info().map_err(|_| not_a_url())?;
@@ -33,6 +35,18 @@ pub fn client(url: &SecretString) -> Result<Client, ConfigError> {
         _ => Client::open(info),
     };
     client.map_err(|_| not_a_url())
+}
+
+/// A connection to the Redis at the setting `REDIS_URL`, which is made when it is first used and again when it was lost.
+/// Each attempt to connect, and each answer, has `timeout` at most.
+pub fn connection(url: &SecretString, timeout: Duration) -> Result<ConnectionManager, ConfigError> {
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_max_delay(timeout)
+        .set_connection_timeout(Some(timeout))
+        .set_response_timeout(Some(timeout));
+    ConnectionManager::new_lazy_with_config(client(url)?, config)
+        .map_err(|_| wrong("REDIS_URL", "no client can be made of it"))
 }
 
 #[cfg(test)]

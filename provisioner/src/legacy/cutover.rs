@@ -18,6 +18,7 @@ use super::table_plan::TablePlans;
 use super::verify::{self, Report};
 use super::{LegacyError, next_keys, plan, source_dump, switch, sync};
 use crate::tables::Doing;
+use kernel::store::Nodes;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -188,17 +189,12 @@ async fn health(destination: &Destination) -> Result<String, LegacyError> {
     let mut database = destination.connect(TargetDatabase::Tenant).await?;
     let rows: u64 =
         sqlx::query_scalar("SELECT CAST(COUNT(*) AS UNSIGNED) FROM tenant_config").fetch_one(&mut database).await?;
-    let (nodes, current): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(*), CAST(COALESCE(SUM(position >= ?), 0) AS SIGNED) FROM saas_nodes
-         WHERE seen_at > UTC_TIMESTAMP(6) - INTERVAL 10 SECOND",
-    )
-    .bind(head.0)
-    .fetch_one(destination.store.pool())
-    .await?;
+    let nodes = destination.store.nodes(head).await?;
     if rows == 0 || state != "active" {
         return Err(LegacyError::Stopped(format!("the default tenant is {state}, its configuration has {rows} rows")));
     }
-    Ok(format!("the default tenant is {state}; {current} of {nodes} data nodes know of the switch"))
+    let Nodes { all, behind } = nodes;
+    Ok(format!("the default tenant is {state}; {} of {all} data nodes know of the switch", all - behind))
 }
 
 impl fmt::Display for CutOver {

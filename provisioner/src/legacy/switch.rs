@@ -14,7 +14,7 @@ use crate::tables::transfer::Range;
 use kernel::domain::{Command, Rejection};
 use kernel::store::CommandError;
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tables of the old database that do not hold what the cut-over recorded.
 pub async fn changed_since_cut_over(
@@ -48,23 +48,12 @@ pub async fn begin_maintenance(destination: &Destination) -> Result<(), LegacyEr
         Err(CommandError::Rejected(Rejection::State(_))) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let began = Instant::now();
-    loop {
-        let behind: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM saas_nodes WHERE seen_at > UTC_TIMESTAMP(6) - INTERVAL 10 SECOND AND position < ?",
-        )
-        .bind(position.0)
-        .fetch_one(destination.store.pool())
-        .await?;
-        if behind == 0 {
-            return Ok(());
-        }
-        if began.elapsed() > PATIENCE {
-            return Err(LegacyError::Stopped(format!(
-                "{behind} data nodes have not applied the maintenance of the default tenant within 15 s"
-            )));
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    match destination.store.await_nodes(position, PATIENCE, Duration::from_millis(200)).await? {
+        0 => Ok(()),
+        behind => Err(LegacyError::Stopped(format!(
+            "{behind} data nodes have not applied the maintenance of the default tenant within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }
 

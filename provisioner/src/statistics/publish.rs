@@ -5,10 +5,10 @@
 //! put up, its row is locked, so of several servers that finish together the last one puts up what all of them counted.
 
 use chrono::{Days, NaiveDate, NaiveDateTime};
-use kernel::process::config::{ConfigError, wrong};
+use kernel::process::config::ConfigError;
 use kernel::process::telemetry::names;
 use kernel::statistics::{Collection, Figures};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use sqlx::{MySqlConnection, MySqlPool};
@@ -27,15 +27,7 @@ impl Noticeboard {
     /// The noticeboard at `REDIS_URL`. Nothing is connected yet.
     pub fn new(url: Option<&SecretString>) -> Result<Self, ConfigError> {
         let Some(url) = url else { return Ok(Self(None)) };
-        let client = kernel::database::redis::client(url)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(TIMEOUT)
-            .set_connection_timeout(Some(TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
-        ConnectionManager::new_lazy_with_config(client, config)
-            .map(|manager| Self(Some(manager)))
-            .map_err(|_| wrong("REDIS_URL", "no client can be made of it"))
+        kernel::database::redis::connection(url, TIMEOUT).map(|redis| Self(Some(redis)))
     }
 
     async fn put_up(&self, day: NaiveDate, notice: &Value) {
