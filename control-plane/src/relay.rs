@@ -3,12 +3,13 @@
 //! **Guarantees.** The event table is the outbox: an event that was committed is published, however often this process
 //! is killed in between. The cursor is the highest position up to which the broker has confirmed everything, so a crash
 //! repeats at most one batch and skips nothing. One relay works at a time: it holds a lease with an epoch, and a relay
-//! that was stopped meanwhile cannot move the cursor. A message the broker has no queue for is an error: it means that
+//! that was paused meanwhile cannot move the cursor. It may publish its last batch once more; subscribers take each event
+//! once, by its position. A message the broker has no queue for is an error: it means that
 //! the topology is broken, and going on would lose events.
 
 use kernel::broker::{PublishError, Publisher, Topology};
 use kernel::domain::Position;
-use kernel::lease::{Lease, LeaseError, Role};
+use kernel::lease::{LeaseError, Role, RoleLease};
 use kernel::process::health::{Health, Part};
 use kernel::process::retry::Waits;
 use kernel::process::shutdown::Shutdown;
@@ -75,12 +76,12 @@ enum RelayError {
     #[error(transparent)]
     Broker(#[from] kernel::broker::BrokerError),
     #[error(transparent)]
-    Lease(#[from] LeaseError),
+    RoleLease(#[from] LeaseError),
 }
 
 /// Publishes events as they are appended, until something fails.
 async fn relay(
-    mut lease: Lease,
+    mut lease: RoleLease,
     store: &Store,
     amqp: &SecretString,
     topology: &Topology,

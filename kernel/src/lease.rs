@@ -2,7 +2,7 @@
 //!
 //! **Guarantees.** A role has one holder: the process that took the lease last, for as long as it renews the lease in
 //! time. Each taking raises the epoch. A holder that was paused and wakes up again finds another epoch in the row, so a
-//! write that holds the lease in its transaction ([`Lease::hold`], [`Lease::renew`]) fails with [`LeaseError::Lost`]
+//! write that holds the lease in its transaction ([`RoleLease::hold`], [`RoleLease::renew`]) fails with [`LeaseError::Lost`]
 //! and changes nothing. The database's clock decides when a lease ends; beside it, the holder counts on its own
 //! monotonic clock from the moment it asked, so it stops no later than the database lets another process begin.
 
@@ -36,7 +36,7 @@ pub struct Role {
 
 /// The right to a role, until the lease ends.
 #[derive(Clone, Debug)]
-pub struct Lease {
+pub struct RoleLease {
     role: Role,
     epoch: u32,
     position: u64,
@@ -57,7 +57,7 @@ impl Role {
     }
 
     /// Takes the lease if no other process has it. The row of a new role is made here.
-    pub async fn take(&self, pool: &MySqlPool) -> Result<Option<Lease>, sqlx::Error> {
+    pub async fn take(&self, pool: &MySqlPool) -> Result<Option<RoleLease>, sqlx::Error> {
         let renewed = Instant::now();
         // Read without a lock first: a holder may have the row locked for the length of a transaction.
         let held: Option<(bool,)> = sqlx::query_as(
@@ -82,7 +82,7 @@ impl Role {
         .fetch_optional(&mut *tx)
         .await?;
         let Some((epoch, position)) = row else { return Ok(None) };
-        let lease = Lease { role: self.clone(), epoch: epoch + 1, position, renewed };
+        let lease = RoleLease { role: self.clone(), epoch: epoch + 1, position, renewed };
         sqlx::query(
             "UPDATE saas_leases SET owner = ?, epoch = ?, lease_until = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND
              WHERE name = ?",
@@ -128,7 +128,7 @@ impl Role {
     }
 }
 
-impl Lease {
+impl RoleLease {
     /// The name of the holder in rows.
     pub fn owner(&self) -> &str {
         &self.role.owner
@@ -149,7 +149,7 @@ impl Lease {
         self.renewed.elapsed()
     }
 
-    /// Renews the lease. In a transaction, the lease is also held until the transaction ends, as by [`Lease::hold`].
+    /// Renews the lease. In a transaction, the lease is also held until the transaction ends, as by [`RoleLease::hold`].
     pub async fn renew(&mut self, executor: impl MySqlExecutor<'_>) -> Result<(), LeaseError> {
         self.write(executor, None).await
     }
@@ -257,7 +257,7 @@ mod tests {
     async fn a_holder_stops_when_its_own_clock_says_so() {
         let duration = Duration::from_millis(300);
         let role = Role::new("relay", duration);
-        let lease = Lease { role, epoch: 1, position: 0, renewed: Instant::now() };
+        let lease = RoleLease { role, epoch: 1, position: 0, renewed: Instant::now() };
         let began = Instant::now();
         assert!(matches!(lease.keep(&unreachable()).await, LeaseError::Lost(role) if role == "relay"));
         assert!(began.elapsed() >= duration, "{:?}", began.elapsed());

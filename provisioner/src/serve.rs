@@ -5,7 +5,7 @@ use crate::backup::{BackupStore, Retention};
 use crate::health::Checker;
 use crate::sagas::Tools;
 use crate::server::{self, Server};
-use crate::statistics::{Collecting, Noticeboard, Statistician};
+use crate::statistics::{Collecting, DailyStatisticsCache, Statistician};
 use crate::worker;
 use anyhow::Context;
 use axum::Router;
@@ -51,7 +51,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let statistics = settings.get::<NonZeroU32>("STATISTICS_CONNECTIONS")?.get();
     let checks = settings.get::<NonZeroU32>("HEALTH_CONNECTIONS")?.get();
     let checked_every = Duration::from_secs(settings.get::<NonZeroU64>("HEALTH_EVERY")?.get());
-    let noticeboard = Noticeboard::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
+    let cache = DailyStatisticsCache::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
     let backups = BackupStore::from_settings(settings)?;
     let retention = Retention::from_settings(settings)?;
     let backup_workers = settings.get::<NonZeroU32>("BACKUP_WORKERS")?.get();
@@ -124,7 +124,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             backups: backups.clone(),
             retention,
             backup_before_purge,
-            collecting: Collecting { connections: statistics, noticeboard: noticeboard.clone() },
+            collecting: Collecting { connections: statistics, cache: cache.clone() },
         });
         let of_backups = if backups.is_some() { backup_workers } else { 0 };
         let lanes = [

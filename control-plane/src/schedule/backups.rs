@@ -2,7 +2,7 @@
 //!
 //! A run that another leader takes up requests only what it has not requested yet.
 
-use super::{Clock, Lease, Run, RunError};
+use super::{Clock, RoleLease, Run, RunError};
 use crate::app::App;
 use kernel::jobs::{self, JobKind, NewJob};
 use std::time::Duration;
@@ -13,7 +13,7 @@ const BATCH: u32 = 200;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A backup of every tenant that has data, and of the system database.
-pub async fn back_up(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+pub async fn back_up(clock: &Clock, lease: &RoleLease, run: &Run) -> Result<u64, RunError> {
     let Clock { app, settings } = clock;
     if !settings.backups {
         return Ok(0);
@@ -45,7 +45,7 @@ pub async fn back_up(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, Run
     Ok(asked + system(app, lease, run).await?)
 }
 
-async fn system(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+async fn system(app: &App, lease: &RoleLease, run: &Run) -> Result<u64, RunError> {
     let mut tx = app.store.pool().begin().await?;
     lease.hold(&mut tx).await?;
     let asked: Option<(String,)> = sqlx::query_as(
@@ -66,7 +66,7 @@ async fn system(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
 }
 
 /// A test of the tenants whose newest backups have waited longest for one.
-pub async fn test(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+pub async fn test(clock: &Clock, lease: &RoleLease, run: &Run) -> Result<u64, RunError> {
     let Clock { app, settings } = clock;
     if !settings.backups {
         return Ok(0);

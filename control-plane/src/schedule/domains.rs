@@ -4,7 +4,7 @@
 //! others for ever, nor the schedules that come after.
 
 use super::perform::perform;
-use super::{Lease, RunError};
+use super::{RoleLease, RunError};
 use crate::app::App;
 use crate::commands::{ExpireDomainRequest, ServeProvenDomain};
 use crate::ownership::Verdict;
@@ -20,7 +20,7 @@ const FORGOTTEN: u32 = 500;
 
 const ACTOR: &str = "schedule:domain-verification";
 
-pub async fn verify_pending(app: &App, lease: &Lease) -> Result<u64, RunError> {
+pub async fn verify_pending(app: &App, lease: &RoleLease) -> Result<u64, RunError> {
     let mut done = 0;
     let expired =
         "SELECT domain, tenant_id, challenge FROM saas_pending_domains WHERE expires_at <= UTC_TIMESTAMP(6) LIMIT ?";

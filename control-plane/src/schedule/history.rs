@@ -1,7 +1,7 @@
 //! Removes old rows that are only about the past: answers to idempotency keys, ended operations with their steps, ended
 //! runs and collections, rows of the access log. It never removes events, nor anything that has not ended.
 
-use super::{Clock, Lease, RunError};
+use super::{Clock, RoleLease, RunError};
 use crate::app::App;
 use sqlx::{MySql, QueryBuilder};
 
@@ -17,7 +17,7 @@ const FAILURES: &str = "DELETE FROM saas_collection_failures WHERE failed_at < U
 /// Traces are of use until their event is published.
 const TRACES: &str = "DELETE FROM saas_event_traces WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
 
-pub async fn remove_old(clock: &Clock, lease: &Lease) -> Result<u64, RunError> {
+pub async fn remove_old(clock: &Clock, lease: &RoleLease) -> Result<u64, RunError> {
     let Clock { app, settings } = clock;
     let keys = "DELETE FROM saas_idempotency_keys WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?";
     // The newest run of a schedule stays: it says when the schedule last ran, however long ago.
@@ -37,7 +37,7 @@ pub async fn remove_old(clock: &Clock, lease: &Lease) -> Result<u64, RunError> {
     Ok(removed)
 }
 
-async fn rows(app: &App, lease: &Lease, delete: &'static str, days: u32) -> Result<u64, RunError> {
+async fn rows(app: &App, lease: &RoleLease, delete: &'static str, days: u32) -> Result<u64, RunError> {
     let mut removed = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;
@@ -52,7 +52,7 @@ async fn rows(app: &App, lease: &Lease, delete: &'static str, days: u32) -> Resu
 }
 
 /// The newest audit stays, as the newest run does.
-async fn audits(app: &App, lease: &Lease, days: u32) -> Result<u64, RunError> {
+async fn audits(app: &App, lease: &RoleLease, days: u32) -> Result<u64, RunError> {
     let mut removed = 0;
     // Ids are in the order of their making (UUID 7). What belongs to an audit goes before it.
     for table in ["saas_audit_findings", "saas_audit_jobs", "saas_audits"] {
@@ -69,7 +69,7 @@ async fn audits(app: &App, lease: &Lease, days: u32) -> Result<u64, RunError> {
     Ok(removed)
 }
 
-async fn operations(app: &App, lease: &Lease, days: u32) -> Result<u64, RunError> {
+async fn operations(app: &App, lease: &RoleLease, days: u32) -> Result<u64, RunError> {
     let mut removed = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;

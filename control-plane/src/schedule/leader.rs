@@ -2,7 +2,7 @@
 
 use super::{Clock, Run, RunError, SCHEDULES, Schedule, find, runs};
 use kernel::error::chain;
-use kernel::lease::{Lease, Role};
+use kernel::lease::{Role, RoleLease};
 use kernel::process::health::{Health, Part};
 use kernel::process::telemetry::names;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub async fn lead(clock: Clock, health: Health) {
     role.release(app.store.pool()).await;
 }
 
-async fn work(clock: &Clock, lease: &Lease, health: &Health) -> Result<(), RunError> {
+async fn work(clock: &Clock, lease: &RoleLease, health: &Health) -> Result<(), RunError> {
     let app = &clock.app;
     loop {
         for schedule in &SCHEDULES {
@@ -65,7 +65,12 @@ async fn work(clock: &Clock, lease: &Lease, health: &Health) -> Result<(), RunEr
 }
 
 /// Does one run. An error of the term itself ends the term, and the run is taken up again.
-async fn one(clock: &Clock, lease: &Lease, schedule: &Schedule, run: &Run) -> Result<Result<u64, String>, RunError> {
+async fn one(
+    clock: &Clock,
+    lease: &RoleLease,
+    schedule: &Schedule,
+    run: &Run,
+) -> Result<Result<u64, String>, RunError> {
     let name = schedule.name;
     let ended = match tokio::time::timeout(DEADLINE, (schedule.work)(clock, lease, run)).await {
         Ok(Ok(items)) => Ok(items),

@@ -34,7 +34,7 @@ pub use settings::ScheduleSettings;
 
 use crate::app::App;
 use futures::future::BoxFuture;
-use kernel::lease::{Lease, LeaseError};
+use kernel::lease::{LeaseError, RoleLease};
 use std::sync::Arc;
 
 /// What the works of the schedules use.
@@ -53,7 +53,7 @@ pub struct Schedule {
     /// What it does, for operators.
     pub about: &'static str,
     /// Does it, and returns how many things it requested or removed. It may be repeated at any moment.
-    work: for<'a> fn(&'a Clock, &'a Lease, &'a Run) -> BoxFuture<'a, Result<u64, RunError>>,
+    work: for<'a> fn(&'a Clock, &'a RoleLease, &'a Run) -> BoxFuture<'a, Result<u64, RunError>>,
 }
 
 /// All schedules.

@@ -1,6 +1,6 @@
 //! The ordinary commands, performed by the leader of the schedules.
 
-use super::{Lease, RunError};
+use super::{RoleLease, RunError};
 use crate::app::App;
 use crate::commands::{self, Refusal, Write};
 use kernel::domain::Rejection;
@@ -9,7 +9,7 @@ use kernel::lease::LeaseError;
 use kernel::store::{CommandError, UnitOfWork};
 
 /// Performs a command as the leader: 1 if it was done, 0 if the tenant's present state does not allow it (any more).
-pub async fn perform<W: Write>(app: &App, lease: &Lease, actor: &str, write: &W) -> Result<u64, RunError> {
+pub async fn perform<W: Write>(app: &App, lease: &RoleLease, actor: &str, write: &W) -> Result<u64, RunError> {
     let done = commands::perform(&app.store, actor, &Led { lease, write }).await;
     kernel::process::failpoint::hit("schedule.asked").await;
     match done {
@@ -27,7 +27,7 @@ pub async fn perform<W: Write>(app: &App, lease: &Lease, actor: &str, write: &W)
 
 /// A command that commits only while this process leads.
 struct Led<'a, W> {
-    lease: &'a Lease,
+    lease: &'a RoleLease,
     write: &'a W,
 }
 

@@ -5,10 +5,10 @@
 //! others get their turn.
 
 use super::perform::perform;
-use super::{Clock, Lease, Run, RunError};
+use super::{Clock, RoleLease, Run, RunError};
 use crate::commands::RotateCredential;
 
-pub async fn rotate_old(clock: &Clock, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+pub async fn rotate_old(clock: &Clock, lease: &RoleLease, run: &Run) -> Result<u64, RunError> {
     let Clock { app, settings } = clock;
     if settings.rotation_days == 0 {
         return Ok(0);

@@ -1,6 +1,6 @@
 //! The runs of schedules, as rows.
 
-use super::{Expression, Lease, RunError, SCHEDULES, Schedule};
+use super::{Expression, RoleLease, RunError, SCHEDULES, Schedule};
 use crate::commands::{Refusal, Write};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::store::{Store, UnitOfWork};
@@ -80,7 +80,7 @@ pub async fn register(pool: &MySqlPool) -> Result<(), sqlx::Error> {
 /// Inserts a run for the newest slot that has come, unless it has one.
 pub async fn give_due_slot_its_run(
     store: &Store,
-    lease: &Lease,
+    lease: &RoleLease,
     schedule: &Schedule,
     expression: &Expression,
 ) -> Result<(), RunError> {
@@ -127,7 +127,7 @@ async fn insert(
 
 /// Takes up the oldest run that has not ended. The leader does one at a time, so a run that is `running` was left by
 /// the leader before, or by this one when the database failed.
-pub async fn claim(store: &Store, lease: &Lease) -> Result<Option<Run>, RunError> {
+pub async fn claim(store: &Store, lease: &RoleLease) -> Result<Option<Run>, RunError> {
     let mut tx = store.pool().begin().await?;
     lease.hold(&mut tx).await?;
     let open: Option<(String,)> = sqlx::query_as(
@@ -151,7 +151,7 @@ pub async fn claim(store: &Store, lease: &Lease) -> Result<Option<Run>, RunError
 }
 
 /// Records how a run ended.
-pub async fn end(store: &Store, lease: &Lease, run: &Run, ended: &Result<u64, String>) -> Result<(), RunError> {
+pub async fn end(store: &Store, lease: &RoleLease, run: &Run, ended: &Result<u64, String>) -> Result<(), RunError> {
     let error: Option<String> = ended.as_ref().err().map(|error| error.chars().take(ERROR_CHARS).collect());
     let recorded = sqlx::query(
         "UPDATE saas_schedule_runs SET status = IF(? IS NULL, 'succeeded', 'failed'), error = ?, items = ?,

@@ -2,7 +2,7 @@
 //!
 //! A tenant whose migration failed gets another job a day later, or on request; the others do not wait for it.
 
-use super::{Lease, RunError};
+use super::{RoleLease, RunError};
 use crate::app::App;
 use crate::schema::BEHIND;
 use kernel::database::migrate::tenant_schema;
@@ -12,7 +12,7 @@ use kernel::jobs::{self, JobKind, NewJob};
 /// Jobs that one transaction enqueues.
 const BATCH: u32 = 200;
 
-pub async fn migrate_behind(app: &App, lease: &Lease) -> Result<u64, RunError> {
+pub async fn migrate_behind(app: &App, lease: &RoleLease) -> Result<u64, RunError> {
     let mut asked = 0;
     loop {
         let mut tx = app.store.pool().begin().await?;

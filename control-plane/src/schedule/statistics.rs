@@ -5,11 +5,11 @@
 //! leader takes up requests nothing twice.
 
 use super::perform::perform;
-use super::{Lease, Run, RunError};
+use super::{RoleLease, Run, RunError};
 use crate::app::App;
 use crate::statistics::RequestCollection;
 
-pub async fn collect(app: &App, lease: &Lease, run: &Run) -> Result<u64, RunError> {
+pub async fn collect(app: &App, lease: &RoleLease, run: &Run) -> Result<u64, RunError> {
     let request = RequestCollection { request_id: run.run_id.clone(), days: None };
     perform(app, lease, "schedule:daily-statistics", &request).await
 }

@@ -40,7 +40,7 @@ const MAX_LENGTH: i64 = 10_000;
 /// The most deliveries of one message before it becomes a dead letter.
 const DELIVERY_LIMIT: i64 = 5;
 
-/// Event types that start a job.
+/// Event types whose jobs should begin at once. The jobs of other events wait for the next poll, a second at most.
 const JOB_EVENTS: [&str; 6] = [
     "tenant.created",
     "tenant.suspended",

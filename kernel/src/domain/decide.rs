@@ -142,7 +142,7 @@ impl Tenant {
                 present()?;
                 vec![TenantEvent::MemberRemoved { user_id }]
             }
-            // The tenant needs a database whose credential can be rotated.
+            // The tenant needs a database that the configuration is written into.
             Command::ChangeConfig { key, kind, value, secret } => {
                 allow(&[Active, Suspended, Maintenance])?;
                 vec![TenantEvent::ConfigChanged { config_key: key, config_type: kind, value, secret }]

@@ -378,7 +378,11 @@ fn live(commands: Vec<Command>, met: &mut Met) -> Result<(), TestCaseError> {
         match (expected, decided) {
             (Err(expected), Err(rejection)) => prop_assert_eq!(expected, rejection, "{:?}", command),
             (Ok(expected), Ok(events)) => {
-                events.into_iter().for_each(|event| life.record(event));
+                for event in events {
+                    let serialised = serde_json::to_value(&event).unwrap();
+                    prop_assert_eq!(&serialised["type"], event.kind(), "an event has two names");
+                    life.record(event);
+                }
                 let tenant = life.present.as_ref().unwrap();
                 prop_assert_eq!(&expected, &view(tenant), "{:?}", command);
                 prop_assert_eq!(tenant.status, tenant.state.status());

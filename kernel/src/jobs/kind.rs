@@ -39,9 +39,9 @@ impl Lane {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Others {
     /// Another operation is refused with 409 `operation_in_progress`.
-    Blocked,
+    BlocksOthers,
     /// The job may be requested at any time and is never in the way of another.
-    Allowed,
+    LetsOthers,
 }
 
 macro_rules! kinds {
@@ -75,20 +75,20 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Provision "provision" Ordinary Blocked "Makes a tenant's database, user, schema and first rows.";
-    Enforce "enforce" Ordinary Allowed "Makes the tenant's account at its server agree with the tenant's state.";
-    Configure "configure" Ordinary Allowed "Writes a tenant's requested configuration into its database.";
-    Purge "purge" Ordinary Blocked "Removes a tenant's database, user and rows.";
-    Rotate "rotate" Ordinary Blocked "Replaces the credential of a tenant's database without a failed request.";
-    Move "move" Ordinary Blocked "Moves a tenant's database to another server.";
-    Migrate "migrate" Migrations Allowed "Brings a tenant's database to a newer schema.";
-    Audit "audit" Ordinary Allowed "Compares a tenant, or all tenants of a server, with what the events say.";
-    Restore "restore" Ordinary Blocked "Replaces a tenant's database by one of its backups.";
-    RestoreNew "restore_new" Ordinary Blocked "Makes a new tenant from a backup.";
-    RestoreElsewhere "restore_elsewhere" Ordinary Blocked "Restores a tenant, whose server is lost, on another server.";
-    Backup "backup" Backups Blocked "Takes a backup of a tenant or of the system database.";
-    RestoreTest "restore_test" Backups Blocked "Loads a tenant's newest backup beside the tenant and compares the two.";
-    Collect "collect" Collections Allowed "Counts the statistics of all tenants of a server.";
+    Provision "provision" Ordinary BlocksOthers "Makes a tenant's database, user, schema and first rows.";
+    Enforce "enforce" Ordinary LetsOthers "Makes the tenant's account at its server agree with the tenant's state.";
+    Configure "configure" Ordinary LetsOthers "Writes a tenant's requested configuration into its database.";
+    Purge "purge" Ordinary BlocksOthers "Removes a tenant's database, user and rows.";
+    Rotate "rotate" Ordinary BlocksOthers "Replaces the credential of a tenant's database without a failed request.";
+    Move "move" Ordinary BlocksOthers "Moves a tenant's database to another server.";
+    Migrate "migrate" Migrations LetsOthers "Brings a tenant's database to a newer schema.";
+    Audit "audit" Ordinary LetsOthers "Compares a tenant, or all tenants of a server, with what the events say.";
+    Restore "restore" Ordinary BlocksOthers "Replaces a tenant's database by one of its backups.";
+    RestoreNew "restore_new" Ordinary BlocksOthers "Makes a new tenant from a backup.";
+    RestoreElsewhere "restore_elsewhere" Ordinary BlocksOthers "Restores a tenant, whose server is lost, on another server.";
+    Backup "backup" Backups LetsOthers "Takes a backup of a tenant or of the system database.";
+    RestoreTest "restore_test" Backups LetsOthers "Loads a tenant's newest backup beside the tenant and compares the two.";
+    Collect "collect" Collections LetsOthers "Counts the statistics of all tenants of a server.";
 }
 
 impl FromStr for JobKind {
@@ -118,7 +118,7 @@ pub fn kinds_that_queue() -> String {
 /// The kinds that do not keep other operations of their tenant from being requested, for `NOT FIND_IN_SET`. A kind that
 /// this program does not know is not in the list, so a newer program's job counts as blocking.
 pub fn kinds_that_block_nothing() -> String {
-    list(|kind| kind.others() == Others::Allowed)
+    list(|kind| kind.others() == Others::LetsOthers)
 }
 
 fn list(filter: impl Fn(JobKind) -> bool) -> String {
@@ -158,6 +158,6 @@ mod tests {
     #[test]
     fn lists_for_sql_are_made_from_the_table() {
         assert_eq!(kinds_that_queue(), "migrate,backup,restore_test,collect");
-        assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,collect");
+        assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,backup,restore_test,collect");
     }
 }

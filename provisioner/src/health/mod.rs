@@ -13,7 +13,7 @@ mod round;
 
 use crate::server::Server;
 use kernel::crypto::KeyRing;
-use kernel::lease::{Lease, LeaseError, Role};
+use kernel::lease::{LeaseError, Role, RoleLease};
 use kernel::process::retry::Waits;
 use kernel::process::shutdown::Shutdown;
 use kernel::store::Store;
@@ -79,7 +79,7 @@ impl Checker {
     }
 
     /// Begins a round, if one is due and no other process is doing one.
-    async fn begin(&self, role: &Role) -> Result<Option<Lease>, LeaseError> {
+    async fn begin(&self, role: &Role) -> Result<Option<RoleLease>, LeaseError> {
         let pool = self.store.pool();
         let due: Option<(bool,)> =
             sqlx::query_as(&format!("SELECT ({DUE}) <> 0 FROM saas_health_rounds WHERE server_id = ?"))

@@ -3,7 +3,7 @@
 use super::check::{Finding, Patient};
 use super::{Checker, LEASE};
 use futures::StreamExt;
-use kernel::lease::{Lease, LeaseError};
+use kernel::lease::{LeaseError, RoleLease};
 use kernel::process::telemetry::names;
 use sqlx::QueryBuilder;
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ const PROBE: Duration = Duration::from_secs(2);
 const BATCH: usize = 100;
 
 impl Checker {
-    pub(super) async fn round(&self, mut lease: Lease) -> Result<(), LeaseError> {
+    pub(super) async fn round(&self, mut lease: RoleLease) -> Result<(), LeaseError> {
         let patients = self.patients(None).await?;
         let away = OnceLock::new();
         if let Err(reason) = self.probe().await {
@@ -99,7 +99,7 @@ impl Checker {
         finding
     }
 
-    async fn record(&self, lease: &mut Lease, findings: &[Finding]) -> Result<(), LeaseError> {
+    async fn record(&self, lease: &mut RoleLease, findings: &[Finding]) -> Result<(), LeaseError> {
         let mut tx = self.store.pool().begin().await?;
         lease.renew(&mut *tx).await?;
         let mut insert = QueryBuilder::new(

@@ -23,8 +23,8 @@ mod moving;
 mod progress;
 mod provision;
 mod purge;
-mod recover;
 mod restore;
+mod restore_elsewhere;
 mod restore_new;
 mod restore_test;
 mod rotate;
@@ -55,7 +55,7 @@ fn saga(kind: JobKind) -> &'static Saga {
         JobKind::Audit => &audit::SAGA,
         JobKind::Restore => &restore::SAGA,
         JobKind::RestoreNew => &restore_new::SAGA,
-        JobKind::RestoreElsewhere => &recover::SAGA,
+        JobKind::RestoreElsewhere => &restore_elsewhere::SAGA,
         JobKind::Backup => &backup::SAGA,
         JobKind::RestoreTest => &restore_test::SAGA,
         JobKind::Collect => &collect::SAGA,

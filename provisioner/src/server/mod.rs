@@ -2,8 +2,9 @@
 //!
 //! [`Server`] is its address and credential. [`Session`] is one connection that holds a tenant's lock. [`Marker`] is
 //! the ownership marker in a database. [`account`] makes and removes a tenant's database user, and [`password_hash`] is
-//! what the server gets instead of the user's password. [`inventory`] reads what is on the server. Everything here
-//! fails with a [`ServerError`], which everything above converts into an error of its own.
+//! what the server gets instead of the user's password. [`inventory`] reads what is on the server, `storage`
+//! measures how much each tenant's database takes, and `register` keeps the server in the list of servers. Everything
+//! here fails with a [`ServerError`], which everything above converts into an error of its own.
 
 pub mod account;
 mod error;

@@ -9,7 +9,7 @@
 
 use super::{Dialect, Server, ServerError};
 use kernel::error::chain;
-use kernel::lease::{Lease, LeaseError, Role};
+use kernel::lease::{LeaseError, Role, RoleLease};
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry::names;
 use kernel::store::Store;
@@ -55,7 +55,7 @@ enum MeasureError {
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
-    Lease(#[from] LeaseError),
+    RoleLease(#[from] LeaseError),
 }
 
 async fn measure(role: &Role, server: &Server, store: &Store, period: Duration) -> Result<(), MeasureError> {
@@ -69,7 +69,7 @@ async fn measure(role: &Role, server: &Server, store: &Store, period: Duration) 
 }
 
 /// Begins a measurement, if one is due and no other process is measuring.
-async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) -> Result<Option<Lease>, LeaseError> {
+async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) -> Result<Option<RoleLease>, LeaseError> {
     sqlx::query(
         "INSERT INTO saas_storage_measurements (server_id, begun_at) VALUES (?, '2000-01-01')
          ON DUPLICATE KEY UPDATE server_id = saas_storage_measurements.server_id",
@@ -125,7 +125,12 @@ async fn sizes(connection: &mut MySqlConnection, dialect: Dialect) -> Result<Has
 }
 
 /// Stores the sizes of this server's tenants in place of the former ones, and ends the lease.
-async fn record(lease: Lease, server: &Server, store: &Store, sizes: &HashMap<String, u64>) -> Result<(), LeaseError> {
+async fn record(
+    lease: RoleLease,
+    server: &Server,
+    store: &Store,
+    sizes: &HashMap<String, u64>,
+) -> Result<(), LeaseError> {
     let tenants: Vec<(String, String)> = sqlx::query_as(
         "SELECT s.tenant_id, d.db_name FROM saas_tenant_snapshots s
          JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id WHERE s.server_id = ?",

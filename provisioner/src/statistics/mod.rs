@@ -1,6 +1,6 @@
 //! Counting tenants. [`count`] is the SQL of one tenant, for the jobs of the kind `collect` and for [`live`], which
-//! answers questions for the present figures of one tenant. [`publish`](mod@publish) adds up the system's day and puts
-//! it on the noticeboard.
+//! answers questions for the present figures of one tenant. [`publish`](mod@publish) adds up the system's day and stores
+//! it in Redis too.
 //!
 //! **Bound.** A collection uses [`Collecting::connections`] connections to its database server, and the answers use one
 //! more, however many tenants there are: the administrator's account reads every tenant by its full name, so a
@@ -13,7 +13,7 @@ mod publish;
 
 pub use count::{Counting, DAYS};
 pub use error::CountError;
-pub use publish::{Noticeboard, publish};
+pub use publish::{DailyStatisticsCache, publish};
 
 use crate::server::Server;
 use kernel::process::shutdown::Shutdown;
@@ -30,14 +30,14 @@ const ADOPT_EVERY: Duration = Duration::from_secs(5);
 pub struct Collecting {
     /// Connections to the server, at most.
     pub connections: u32,
-    /// Where the day is shown.
-    pub noticeboard: Noticeboard,
+    /// Where the day is stored beside the system database.
+    pub cache: DailyStatisticsCache,
 }
 
 impl Default for Collecting {
-    /// One connection, and no noticeboard.
+    /// One connection, and no cache.
     fn default() -> Self {
-        Self { connections: 1, noticeboard: Noticeboard::default() }
+        Self { connections: 1, cache: DailyStatisticsCache::default() }
     }
 }
 

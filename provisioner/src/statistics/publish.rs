@@ -1,8 +1,9 @@
-//! The day of the whole system: counted once the tenants are, stored in `saas_daily_statistics`, and put on the
-//! noticeboard in Redis as `daily_stats:{date}` for 7 days.
+//! The day of the whole system: counted once the tenants are, stored in `saas_daily_statistics`, and in Redis as
+//! `daily_stats:{date}` for 7 days.
 //!
-//! Nothing reads the noticeboard here; without Redis, or after it lost everything, no figure changes. While a day is
-//! put up, its row is locked, so of several servers that finish together the last one puts up what all of them counted.
+//! The provisioner never reads what it stores in Redis; without Redis, or after Redis lost everything, no figure changes.
+//! While a day is stored, its row is locked, so of several servers that finish together the last one stores what all of
+//! them counted.
 
 use chrono::{Days, NaiveDate, NaiveDateTime};
 use kernel::process::config::ConfigError;
@@ -19,25 +20,25 @@ const STAYS_DAYS: u64 = 7;
 /// Longest wait for Redis.
 const TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// Redis, if there is one.
+/// Where other programs read the day from: Redis, if there is one.
 #[derive(Clone, Default)]
-pub struct Noticeboard(Option<ConnectionManager>);
+pub struct DailyStatisticsCache(Option<ConnectionManager>);
 
-impl Noticeboard {
-    /// The noticeboard at `REDIS_URL`. Nothing is connected yet.
+impl DailyStatisticsCache {
+    /// The cache at `REDIS_URL`. Nothing is connected yet.
     pub fn new(url: Option<&SecretString>) -> Result<Self, ConfigError> {
         let Some(url) = url else { return Ok(Self(None)) };
         kernel::database::redis::connection(url, TIMEOUT).map(|redis| Self(Some(redis)))
     }
 
-    async fn put_up(&self, day: NaiveDate, notice: &Value) {
+    async fn store(&self, day: NaiveDate, notice: &Value) {
         let Some(mut redis) = self.0.clone() else { return };
         let mut order = redis::pipe();
         order.set_ex(format!("daily_stats:{day}"), notice.to_string(), STAYS_DAYS * 86_400).ignore();
         let put = tokio::time::timeout(2 * TIMEOUT, order.query_async::<()>(&mut redis)).await;
         let outcome = if matches!(put, Ok(Ok(()))) { "put_up" } else { "failed" };
         if outcome == "failed" {
-            tracing::warn!(%day, "the day's statistics were not put on the noticeboard; nothing depends on it");
+            tracing::warn!(%day, "the day's statistics were not stored in Redis; nothing depends on it");
         }
         metrics::counter!(names::NOTICEBOARD_WRITES, "outcome" => outcome).increment(1);
     }
@@ -46,7 +47,7 @@ impl Noticeboard {
 /// Counts the days of a collection for the whole system, after its tenants were counted.
 pub async fn publish(
     system: &MySqlPool,
-    noticeboard: &Noticeboard,
+    cache: &DailyStatisticsCache,
     collection: &Collection<'_>,
 ) -> Result<(), sqlx::Error> {
     let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(system).await?;
@@ -57,7 +58,7 @@ pub async fn publish(
         count_system(&mut tx, day).await?;
         if day + Days::new(STAYS_DAYS) > today {
             let notice = notice(&mut tx, day).await?;
-            noticeboard.put_up(day, &notice).await;
+            cache.store(day, &notice).await;
         }
         tx.commit().await?;
     }

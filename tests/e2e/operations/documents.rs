@@ -32,20 +32,24 @@ fn documents() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The targets of `[text](target)`, outside blocks of code.
-fn links(text: &str) -> Vec<&str> {
+/// The lines outside blocks of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
-    let prose = text.lines().filter(|line| {
+    text.lines().filter(move |line| {
         let fence = line.trim_start().starts_with("```");
         fenced ^= fence;
         !fenced && !fence
-    });
-    prose.flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next()).collect()
+    })
 }
 
-/// The anchors of a document's headings, as code hosts derive them.
+/// The targets of `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    prose(text).flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next()).collect()
+}
+
+/// The anchors of a document's headings of level two and more, as code hosts derive them.
 pub fn anchors(text: &str) -> BTreeSet<String> {
-    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let titles = prose(text).filter(|line| line.starts_with("##")).map(|line| line.trim_start_matches('#').trim());
     titles
         .map(|title| {
             let dashed = title.to_lowercase().replace(' ', "-");

@@ -3,12 +3,13 @@
 //! The points are the failpoints of the services, which read them from `FAILPOINTS`. Other failpoints that the service
 //! meets on the way may stand before the point, as in `move.copy=error,move.copy.undo`.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 
 use crate::stack::{Role, Service, Stack};
-use crate::wait;
 
 /// Time in which a service must reach its point. It starts first, and may have to wait for the end of a lease.
 const REACHED: Duration = Duration::from_secs(60);
@@ -68,9 +69,15 @@ pub async fn later(_: &mut Stack, _: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits until its point has killed a service.
+/// Waits until its point has killed a service. A service that ends in another way has not reached the point.
 pub async fn happened(service: &mut Service, point: &str) -> Result<()> {
-    wait::until(REACHED, &format!("a kill at {point}"), async || (!service.is_alive()).then_some(())).await
+    let ended = service.process().ended(REACHED).await.with_context(|| format!("on the way to a kill at {point}"))?;
+    ensure!(
+        ended.signal() == Some(Signal::SIGKILL as i32),
+        "{} ended by itself ({ended}) before {point}",
+        service.name()
+    );
+    Ok(())
 }
 
 /// Starts the service again with its point. It does not wait until the service is ready, because a job of an earlier

@@ -65,7 +65,7 @@ async fn collect(tools: &Tools, lease: &Lease) -> Result<Counts, StepError> {
         counted = futures::future::try_join_all(connections) => { counted?; }
     }
     failpoint::hit("collect.counted").await;
-    publish(pool, &tools.collecting.noticeboard, &collection).await.map_err(JobError::from)?;
+    publish(pool, &tools.collecting.cache, &collection).await.map_err(JobError::from)?;
     collection.end(pool, progress.counts()).await?;
     Ok(progress.counts())
 }

@@ -17,30 +17,29 @@ pub struct Job {
     former: Option<MySqlConnectOptions>,
 }
 
+/// Whether the admin API requests jobs of this kind for a tenant.
+pub fn is_of_the_api(kind: JobKind) -> bool {
+    match kind {
+        JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => true,
+        JobKind::Enforce | JobKind::Configure | JobKind::Purge | JobKind::Audit => true,
+        // Commands request these: see crate::jobs::backups.
+        JobKind::Restore | JobKind::RestoreNew | JobKind::RestoreElsewhere => false,
+        // Of a server: see crate::jobs::backups and crate::jobs::statistics.
+        JobKind::Backup | JobKind::RestoreTest | JobKind::Collect => false,
+    }
+}
+
 impl Job {
     /// Creates a tenant for which a job of this kind can be requested.
     pub async fn prepare(stack: &Stack, kind: JobKind, name: &str) -> Result<Self> {
+        ensure!(is_of_the_api(kind), "the admin API has no request for a job of the kind {kind}");
         let (admin, tenant) = (stack.admin(), format!("{name}-{kind}").replace('_', "-"));
         let former = match kind {
             JobKind::Provision => None,
-            JobKind::Rotate
-            | JobKind::Move
-            | JobKind::Migrate
-            | JobKind::Enforce
-            | JobKind::Configure
-            | JobKind::Purge
-            | JobKind::Audit => {
+            _ => {
                 admin.create_active_tenant(&tenant, Some(&format!("{tenant}.example.com")), SOON).await?;
                 Some(world::login(stack, &tenant).await?)
             }
-            JobKind::Restore
-            | JobKind::RestoreNew
-            | JobKind::RestoreElsewhere
-            | JobKind::Backup
-            | JobKind::RestoreTest => {
-                bail!("a command requests this kind: see crate::jobs::backups")
-            }
-            JobKind::Collect => bail!("a collection belongs to a server, not to a tenant: see crate::jobs::statistics"),
         };
         if kind == JobKind::Purge {
             ensure!(admin.request("DELETE", &format!("/admin/tenants/{tenant}"), None, &[]).await?.status == 202);
@@ -67,14 +66,6 @@ impl Job {
                 admin.request("PUT", &path, Some(json!({"value": true})), &[]).await?
             }
             JobKind::Purge => admin.post(&format!("/admin/tenants/{tenant}/purge"), json!({})).await?,
-            JobKind::Restore
-            | JobKind::RestoreNew
-            | JobKind::RestoreElsewhere
-            | JobKind::Backup
-            | JobKind::RestoreTest => {
-                bail!("a command requests this kind: see crate::jobs::backups")
-            }
-            JobKind::Collect => bail!("a collection belongs to a server, not to a tenant: see crate::jobs::statistics"),
             JobKind::Audit => return audit::audit_of(&mut world::system(stack).await?, tenant).await,
             JobKind::Enforce => {
                 let path = format!("/admin/tenants/{tenant}/suspend");
@@ -85,6 +76,7 @@ impl Job {
                 let mut system = world::system(stack).await?;
                 return Ok(sqlx::query_scalar(newest).bind(tenant).fetch_one(&mut system).await?);
             }
+            kind => bail!("this test does not know how to request a job of the kind {kind}"),
         };
         ensure!(reply.status == 202, "{tenant}: {}", reply.text);
         Ok(reply.operation_id()?.to_owned())
@@ -94,12 +86,9 @@ impl Job {
     pub async fn succeeded(&self, stack: &Stack) -> Result<()> {
         let (kind, tenant) = (self.kind, &self.tenant);
         let state = match kind {
-            JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => "active",
-            JobKind::Configure | JobKind::Audit => "active",
-            JobKind::Restore | JobKind::RestoreNew | JobKind::RestoreElsewhere => "active",
-            JobKind::Backup | JobKind::RestoreTest | JobKind::Collect => "active",
             JobKind::Enforce => "suspended",
             JobKind::Purge => "purged",
+            _ => "active",
         };
         ensure!(stack.admin().tenant(tenant).await?.state == state, "{tenant} is not {state}");
         // Neither a configuration nor a schema nor an audit changes the credential.
