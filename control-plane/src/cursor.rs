@@ -17,9 +17,10 @@ impl Page {
     /// Reads the query of a list. A cursor holds the `list` that it is of, and fits no other. Without a limit the page
     /// has the first of `limits`, and never more rows than the second.
     pub fn parse(list: char, limit: Option<&str>, cursor: Option<&str>, limits: (u32, u32)) -> Result<Self, ApiError> {
+        let limit = parse_limit(limit, limits.0, limits.1)?;
         let number = |text: &str| decode(text)?.strip_prefix(list)?.parse().ok();
         let after = cursor.map_or(Ok(0), |text| number(text).ok_or_else(foreign))?;
-        Ok(Self { list, after, limit: parse_limit(limit, limits.0, limits.1)? })
+        Ok(Self { list, after, limit })
     }
 
     /// How many rows to read: one more than the page has, which shows whether another page follows.

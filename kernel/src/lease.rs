@@ -149,7 +149,8 @@ impl RoleLease {
         self.renewed.elapsed()
     }
 
-    /// Renews the lease. In a transaction, the lease is also held until the transaction ends, as by [`RoleLease::hold`].
+    /// Renews the lease. In a transaction, the lease is also held until the transaction ends, as by [`RoleLease::hold`];
+    /// after a transaction that was rolled back, this value knows of a renewal that did not happen and must be dropped.
     pub async fn renew(&mut self, executor: impl MySqlExecutor<'_>) -> Result<(), LeaseError> {
         self.write(executor, None).await
     }

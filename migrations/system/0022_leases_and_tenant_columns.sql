@@ -11,7 +11,8 @@ ALTER TABLE saas_leases MODIFY name VARCHAR(64) CHARACTER SET ascii COLLATE asci
 --   Measurements of storage. Both begin one only by moving saas_storage_measurements.begun_at, so each period has one.
 
 -- The database computes these from the snapshot: a program that does not know them writes them right all the same, and rows
--- that exist are filled by this statement. MySQL knows no ADD COLUMN IF NOT EXISTS.
+-- that exist are filled by this statement. (Only `control-plane rebuild` of an older version, which writes all columns of the
+-- table, is refused by the database if there is something to repair. It changes nothing then.) MySQL knows no ADD COLUMN IF NOT EXISTS.
 SET @add_columns = (SELECT IF(COUNT(*) = 0,
         'ALTER TABLE saas_tenant_snapshots
              ADD COLUMN state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_general_ci

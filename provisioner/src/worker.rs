@@ -126,7 +126,10 @@ impl Worker {
         let began = Instant::now();
         let tenant_id = lease.tenant_id.as_ref().map_or("", |id| id.as_str());
         let job = (lease.operation_id, tenant_id, lease.epoch, lease.attempts);
-        tracing::info!(operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3, "a job begins");
+        let server = &self.tools.server.id;
+        tracing::info!(
+            operation_id = %job.0, tenant_id = %job.1, server, kind = %lease.kind, attempt = job.3, "a job begins"
+        );
         let span =
             tracing::info_span!("job", operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3);
         traces::follow(&span, lease.traceparent.as_deref());
@@ -138,7 +141,8 @@ impl Worker {
             Ok(outcome) => {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(
-                    operation_id = %job.0, tenant_id = %job.1, outcome = %outcome, duration_ms = millis, "a job ends"
+                    operation_id = %job.0, tenant_id = %job.1, server, outcome = %outcome, duration_ms = millis,
+                    "a job ends"
                 );
                 outcome.as_str()
             }

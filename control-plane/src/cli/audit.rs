@@ -51,7 +51,7 @@ pub async fn run(settings: &Settings, options: &Options) -> anyhow::Result<ExitC
     crate::schedule::register(&pool).await?;
     let store = Store::new(pool.clone());
     let requested = perform(&store, "command", &RequestAudit { repair: options.repair }).await;
-    let requested = requested.map_err(|refusal| anyhow::anyhow!("the audit was refused: {refusal}"))?;
+    let requested = requested.map_err(|refusal| anyhow::Error::new(refusal).context("the audit was refused"))?;
     let audit_id = requested.context("the audit has no row")?.audit_id;
     let mut report = wait(&pool, &audit_id, Duration::from_secs(options.wait)).await?;
 

@@ -77,7 +77,7 @@ pub async fn run(settings: &Settings, command: ScheduleCommand) -> anyhow::Resul
             register(&pool).await?;
             let requested =
                 perform(&Store::new(pool.clone()), "command", &RequestRun { schedule: schedule.name }).await;
-            let requested = requested.map_err(|refusal| anyhow::anyhow!("the run was refused: {refusal}"))?;
+            let requested = requested.map_err(|refusal| anyhow::Error::new(refusal).context("the run was refused"))?;
             let run_id = requested.context("the run has no row")?.run_id;
             eprintln!("requested run {run_id}");
             let begun = Instant::now();

@@ -69,7 +69,7 @@ pub async fn run(settings: &Settings, command: StatsCommand) -> anyhow::Result<E
         StatsCommand::Backfill { from, to, wait, json } => {
             let request = RequestCollection::new((from, to));
             let requested = perform(&Store::new(pool.clone()), "command", &request).await;
-            requested.map_err(|refusal| anyhow::anyhow!("the collection was refused: {refusal}"))?;
+            requested.map_err(|refusal| anyhow::Error::new(refusal).context("the collection was refused"))?;
             eprintln!("requested {}", request.request_id);
             if wait == 0 {
                 return Ok(ExitCode::SUCCESS);

@@ -48,12 +48,14 @@ pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
                          AND GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
                              < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(status IN ('pending', 'running') AND attempts >= 3 AND error IS NOT NULL
+                         AND NOT FIND_IN_SET(kind, ?)
                          AND created_at < UTC_TIMESTAMP(6) - INTERVAL {RETRIED_SECONDS} SECOND), 0) AS SIGNED),
                 CAST(COALESCE(SUM(status = 'failed'
                          AND finished_at > UTC_TIMESTAMP(6) - INTERVAL {FAILED_MINUTES} MINUTE), 0) AS SIGNED)
          FROM saas_operations WHERE status IN ('pending', 'running', 'failed')"
     ))
     .bind(kernel::jobs::kinds_that_queue())
+    .bind(kernel::jobs::kinds_that_wait_for_a_server())
     .fetch_one(pool)
     .await?;
     let mut reasons = Vec::new();

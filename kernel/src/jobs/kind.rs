@@ -29,6 +29,11 @@ impl Lane {
         }
     }
 
+    /// Whether a job of the lane waits for a server that is away, however long that takes: its retries are no failure.
+    fn waits_for_its_server(self) -> bool {
+        self == Self::Collections
+    }
+
     /// Whether a worker that is asked to stop gives the job back in the middle instead of finishing it.
     pub fn is_interruptible(self) -> bool {
         self == Self::Collections
@@ -115,6 +120,11 @@ pub fn kinds_that_queue() -> String {
     list(|kind| kind.lane().queues())
 }
 
+/// The kinds whose retries show nothing but that their server is away, for `FIND_IN_SET`.
+pub fn kinds_that_wait_for_a_server() -> String {
+    list(|kind| kind.lane().waits_for_its_server())
+}
+
 /// The kinds that do not keep other operations of their tenant from being requested, for `NOT FIND_IN_SET`. A kind that
 /// this program does not know is not in the list, so a newer program's job counts as blocking.
 pub fn kinds_that_block_nothing() -> String {
@@ -158,6 +168,7 @@ mod tests {
     #[test]
     fn lists_for_sql_are_made_from_the_table() {
         assert_eq!(kinds_that_queue(), "migrate,backup,restore_test,collect");
+        assert_eq!(kinds_that_wait_for_a_server(), "collect");
         assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,backup,restore_test,collect");
     }
 }

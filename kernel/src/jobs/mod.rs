@@ -12,6 +12,6 @@ mod lease;
 mod operation;
 
 pub use enqueue::{NewJob, enqueue};
-pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_queue};
+pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_queue, kinds_that_wait_for_a_server};
 pub use lease::{JobError, Lease, StepRecord, claim, claim_one, is_transient, next_due};
 pub use operation::{Operation, Step, active_operation, find, give_up};

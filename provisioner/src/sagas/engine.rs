@@ -81,7 +81,8 @@ async fn run_for_server(work: &ServerWork, tools: &Tools, lease: &Lease) -> Resu
     };
     let server = &tools.server.id;
     let reason = error.reason(server);
-    tracing::warn!(server, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
+    let operation_id = lease.operation_id;
+    tracing::warn!(%operation_id, server, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
     if error.may_pass() && !lease.last_attempt {
         return retry(tools, lease, &reason, false).await;
     }

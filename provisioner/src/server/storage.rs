@@ -13,7 +13,7 @@ use kernel::lease::{LeaseError, Role, RoleLease};
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry::names;
 use kernel::store::Store;
-use sqlx::{MySql, MySqlConnection, QueryBuilder};
+use sqlx::{MySql, QueryBuilder};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const BATCH: usize = 500;
 
 /// Longest time for one measurement.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Longer than a measurement takes: nothing renews the lease meanwhile.
-const LEASE: Duration = Duration::from_secs(70);
+/// A process that was killed while it measured keeps the others from measuring for so long.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// Measures a server every `period`, until the process stops.
 pub async fn keep_measured(server: Arc<Server>, store: Store, period: Duration, shutdown: Shutdown) {
@@ -33,7 +33,10 @@ pub async fn keep_measured(server: Arc<Server>, store: Store, period: Duration, 
     // Polls more often than it measures: another process may have measured, and may be gone.
     let poll = (period / 4).clamp(Duration::from_millis(500), Duration::from_secs(60));
     loop {
-        let measured = tokio::time::timeout(LIMIT, measure(&role, &server, &store, period)).await;
+        let measured = tokio::select! {
+            measured = tokio::time::timeout(LIMIT, measure(&role, &server, &store, period)) => measured,
+            () = shutdown.requested() => return role.release(store.pool()).await,
+        };
         match &measured {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(server = server.id, cause = %chain(error), "storage was not measured"),
@@ -55,14 +58,15 @@ enum MeasureError {
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
-    RoleLease(#[from] LeaseError),
+    Lease(#[from] LeaseError),
 }
 
 async fn measure(role: &Role, server: &Server, store: &Store, period: Duration) -> Result<(), MeasureError> {
     let Some(lease) = begin(role, server, store, period).await? else { return Ok(()) };
-    let mut connection = server.connect().await?;
-    let dialect = server.learn_dialect(&mut connection).await?;
-    let sizes = sizes(&mut connection, dialect).await.map_err(ServerError::from)?;
+    let sizes = tokio::select! {
+        sizes = sizes(server) => sizes?,
+        lost = lease.keep(store.pool()) => return Err(lost.into()),
+    };
     record(lease, server, store, &sizes).await?;
     tracing::debug!(server = server.id, databases = sizes.len(), "storage was measured");
     Ok(())
@@ -109,7 +113,9 @@ async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) ->
 }
 
 /// Bytes of files by database.
-async fn sizes(connection: &mut MySqlConnection, dialect: Dialect) -> Result<HashMap<String, u64>, sqlx::Error> {
+async fn sizes(server: &Server) -> Result<HashMap<String, u64>, ServerError> {
+    let mut connection = server.connect().await?;
+    let dialect = server.learn_dialect(&mut connection).await?;
     // One list, two names. A name is `database/table`, the database in the file system's spelling: ours have no letter
     // that is spelled otherwise but `-`, `@002d`.
     let list = match dialect {
@@ -120,7 +126,7 @@ async fn sizes(connection: &mut MySqlConnection, dialect: Dialect) -> Result<Has
         "SELECT CAST(SUBSTRING_INDEX(NAME, '/', 1) AS CHAR), CAST(SUM(FILE_SIZE) AS UNSIGNED) FROM {list}
          WHERE NAME LIKE 'ai\\\\_shifu\\\\_tenant\\\\_%' GROUP BY 1"
     );
-    let rows: Vec<(String, u64)> = sqlx::query_as(&sum).fetch_all(connection).await?;
+    let rows: Vec<(String, u64)> = sqlx::query_as(&sum).fetch_all(&mut connection).await?;
     Ok(rows.into_iter().map(|(name, bytes)| (name.replace("@002d", "-"), bytes)).collect())
 }
 

@@ -14,6 +14,8 @@ use futures::StreamExt;
 use sqlx::{Executor, MySqlConnection};
 use tokio::sync::mpsc;
 
+/// What a statement needs beside its text, in bytes.
+const OVERHEAD: usize = 1024;
 /// Rows of one query. It streams them while they are written.
 const PAGE: u64 = 100_000;
 /// Bytes that become durable together, with one wait for the disk.
@@ -84,7 +86,7 @@ async fn rows_to_batches(
 ) -> Result<(u64, Option<i128>), TableError> {
     let mut rows = sqlx::raw_sql(query).fetch(reader);
     let (mut count, mut last) = (0, None);
-    let mut inserts = Inserts::new(transfer, limit);
+    let mut inserts = Inserts::new(transfer, limit - OVERHEAD);
     let mut sent = async |batch: Batch| {
         count += batch.rows;
         last = batch.last_key;

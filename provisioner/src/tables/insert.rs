@@ -8,8 +8,6 @@ use sqlx::mysql::MySqlRow;
 
 /// Length of a statement, in bytes, at which the next one begins.
 const STATEMENT: usize = 1 << 20;
-/// What a statement needs beside its text.
-const OVERHEAD: usize = 1024;
 
 /// A statement with some rows.
 pub struct Batch {
@@ -31,7 +29,8 @@ pub struct Inserts<'a> {
 }
 
 impl<'a> Inserts<'a> {
-    /// Begins without rows. No statement is longer than `limit` bytes.
+    /// Begins without rows. No statement is longer than `limit` bytes, which a caller that executes the statements at once
+    /// lowers by what a statement needs beside its text.
     pub fn new(transfer: &'a TableTransfer, limit: usize) -> Self {
         Self { transfer, limit, batch: Batch::new(transfer), row: String::new() }
     }
@@ -50,7 +49,7 @@ impl<'a> Inserts<'a> {
             }
         }
         self.row.push(')');
-        if self.transfer.insert.len() + self.row.len() + OVERHEAD > self.limit {
+        if self.transfer.insert.len() + self.row.len() > self.limit {
             return Err(TableError::RowTooLong {
                 table: self.transfer.name.clone(),
                 key: key.map_or_else(|| "without key".to_owned(), |key| format!("key {key}")),
@@ -58,8 +57,7 @@ impl<'a> Inserts<'a> {
                 limit: self.limit,
             });
         }
-        let full =
-            self.batch.rows > 0 && self.batch.statement.len() + self.row.len() > STATEMENT.min(self.limit - OVERHEAD);
+        let full = self.batch.rows > 0 && self.batch.statement.len() + self.row.len() > STATEMENT.min(self.limit);
         let full = full.then(|| std::mem::replace(&mut self.batch, Batch::new(self.transfer)));
         if self.batch.rows > 0 {
             self.batch.statement.push(',');

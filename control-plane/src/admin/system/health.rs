@@ -28,12 +28,12 @@ pub struct Question {
 
 impl Question {
     fn parse(&self) -> Result<Tenants, ApiError> {
+        let page = Page::parse('h', self.limit.as_deref(), self.cursor.as_deref(), (100, 1000))?;
         let status = self.status.as_deref().map(|text| {
             let known = ["healthy", "unhealthy", "unknown"].into_iter().find(|known| *known == text);
             known.ok_or_else(|| ApiError::invalid("status", "status", "healthy, unhealthy or unknown"))
         });
-        let status = status.transpose()?;
-        Ok(Tenants { page: Page::parse('h', self.limit.as_deref(), self.cursor.as_deref(), (100, 1000))?, status })
+        Ok(Tenants { page, status: status.transpose()? })
     }
 }
 

@@ -8,7 +8,7 @@
 
 mod tenants;
 
-use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
+use super::saga::{EndedBy, Saga, ServerWork};
 use super::{StepError, Tools};
 use crate::statistics::publish;
 use kernel::jobs::{JobError, Lease};
@@ -18,15 +18,17 @@ use kernel::statistics::{Collection, Counts};
 use std::time::{Duration, Instant};
 use tenants::Progress;
 
+/// Longest time for one attempt. The time for one tenant has a limit of its own, so only the number of tenants counts.
+const DEADLINE: Duration = Duration::from_secs(7 * 86_400);
 /// How often the row of the collection shows how far it is.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
 pub const SAGA: Saga =
-    Saga::of_server(ServerWork { deadline: WITH_ALL_ROWS, act: |tools, lease| Box::pin(act(tools, lease)) });
+    Saga::of_server(ServerWork { deadline: DEADLINE, act: |tools, lease| Box::pin(act(tools, lease)) });
 
 async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
-    // Dropped in the middle, the attempt has lost its lease, or its worker stops.
-    let mut attempt = Attempt { outcome: "lost", began: Instant::now() };
+    // An attempt that is dropped in the middle, because its worker stops, is made again.
+    let mut attempt = Attempt { outcome: "again", began: Instant::now() };
     let collected = collect(tools, lease).await;
     attempt.outcome = match &collected {
         Ok(counts) if counts.failed == 0 => "succeeded",

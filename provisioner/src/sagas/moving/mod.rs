@@ -20,7 +20,7 @@ mod settle;
 mod verify_target;
 
 use super::saga::{PointOfNoReturn, Saga};
-use super::shared::tenant_copy::{self, present};
+use super::shared::tenant_copy::present;
 use super::{Context, StepError, Tools};
 use crate::server::{Server, Session};
 use crate::tables::session::begin_copying;
@@ -50,7 +50,7 @@ pub const SAGA: Saga = Saga {
 };
 
 async fn has_left(tools: &Tools, tenant: &Tenant) -> Result<bool, JobError> {
-    Ok(!tenant_copy::is_on(tools, tenant, &tools.server.id).await?)
+    Ok(tools.store.tenant(&tenant.tenant_id).await?.is_some_and(|now| now.database.server != tools.server.id))
 }
 
 /// Whether the tenant is on the other server already.

@@ -83,7 +83,11 @@ async fn remove_copy(context: &Context<'_>) -> Result<(), StepError> {
         target => target?,
     };
     let usernames = context.usernames();
-    let mut there = Session::open(&target, &context.tenant.tenant_id).await?;
+    let mut there = match Session::open(&target, &context.tenant.tenant_id).await {
+        // The step has refused such a server before it made anything there.
+        Err(ServerError::TooOld { .. }) => return Ok(()),
+        there => there?,
+    };
     TenantCopy::new(context, &target, &usernames).remove(&mut there).await?;
     there.close().await;
     Ok(())

@@ -62,6 +62,7 @@ impl<'a> TenantCopy<'a> {
         session: &mut Session,
         (username, password): &(String, SecretString),
     ) -> Result<(), StepError> {
+        self.has(username)?;
         for account in &self.accounts {
             match account.username == username {
                 true => account.create_locked(session, password).await?,
@@ -77,6 +78,7 @@ impl<'a> TenantCopy<'a> {
         session: &mut Session,
         (username, password): &(String, SecretString),
     ) -> Result<(), StepError> {
+        self.has(username)?;
         for account in self.accounts.iter().filter(|account| account.username == username) {
             if !account.unlock(session).await? {
                 let server = &self.server.id;
@@ -84,6 +86,14 @@ impl<'a> TenantCopy<'a> {
             }
         }
         verify_login::verify(self.server, self.database, username, password).await
+    }
+
+    /// Fails if the tenant's user in use has another name than the two that are computed from its id.
+    fn has(&self, username: &str) -> Result<(), StepError> {
+        let known = self.accounts.iter().any(|account| account.username == username);
+        known
+            .then_some(())
+            .ok_or(StepError::Unfit("the tenant's database user in use has a name that is not the tenant's"))
     }
 
     /// Drops what an earlier attempt has copied.
