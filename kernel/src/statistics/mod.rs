@@ -7,7 +7,7 @@
 //!
 //! **Guarantees.** A day of a tenant is one row, in the tenant's `tenant_statistics` and here; counting it again
 //! replaces it, and nothing is added up over rows. A removed access log shows no users any more, so
-//! `active_users` is never lowered. Whoever counts holds a lease with an epoch ([`Collection`]).
+//! `active_users` is never lowered. The worker that counts holds a lease with an epoch ([`Collection`]).
 
 mod collections;
 mod live;

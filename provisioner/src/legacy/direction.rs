@@ -14,7 +14,7 @@ pub enum Direction {
     Back,
 }
 
-/// The transfer of a table's rows. `tenant_id` is the default tenant: on the way back, the rows of its users are meant.
+/// The transfer of a table's rows. `tenant_id` is the default tenant: a rollback transfers the rows of its users.
 pub fn transfer_of(plan: &TablePlan, direction: Direction, tenant_id: &str) -> Result<TableTransfer, LegacyError> {
     let key = plan.key.as_deref();
     let columns = plan.columns.iter().map(|column| match direction {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 /// Questions taken at once.
 const AT_ONCE: u32 = 16;
-/// Whoever asked does not wait longer.
+/// Longest time for one count. The request does not wait longer.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Without a doorbell, the worker polls this often: a request waits for the answer.
 const POLL: Duration = Duration::from_millis(500);
