@@ -12,7 +12,6 @@ use std::time::Duration;
 
 /// Its display name.
 const NAME: &str = "默认租户";
-/// Its plan.
 const PLAN: &str = "basic";
 
 /// Why the default tenant could not be created.

@@ -19,7 +19,6 @@ pub fn config_key(text: &str) -> Result<SettingKey, ApiError> {
     text.parse().map_err(|error| ApiError::invalid("config_key", "config_key", error))
 }
 
-/// A domain in `field`.
 pub fn domain(text: &str, field: &str) -> Result<DomainName, ApiError> {
     text.parse().map_err(|error| ApiError::invalid("domain", field, error))
 }

@@ -44,7 +44,6 @@ pub struct Clock {
     pub settings: Arc<ScheduleSettings>,
 }
 
-/// A schedule.
 pub struct Schedule {
     /// Its name in the API, in rows, and as actor (`schedule:<name>`).
     pub name: &'static str,

@@ -17,7 +17,6 @@ use kernel::http::ApiError;
 /// Most days of one request.
 const MOST_DAYS: i64 = 366;
 
-/// A day in `field`.
 pub fn parse_day(text: &str, field: &'static str) -> Result<NaiveDate, ApiError> {
     text.parse::<NaiveDate>()
         .ok()

@@ -6,7 +6,6 @@ use serde_json::Serializer;
 use serde_json::ser::Formatter;
 use std::io::{self, Write};
 
-/// Serializes a value.
 pub fn text(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1024);
     value.serialize(&mut Serializer::with_formatter(&mut text, Ascii))?;

@@ -25,7 +25,6 @@ const SYSTEM_LABELS: [&str; 5] = ["www", "api", "admin", "cdn", "static"];
 /// What a request says about its tenant.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TenantHint<'r> {
-    /// A tenant id.
     Id(TenantId),
     /// A host name in lower-case ASCII, without the port. Nearly all requests have one. It may still be malformed.
     PlainHost(&'r str),

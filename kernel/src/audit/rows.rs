@@ -38,7 +38,6 @@ pub struct Finding {
 /// The audit, server and tenant of a finding.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// The audit.
     pub audit_id: &'a str,
     /// The examined server.
     pub server: &'a str,

@@ -30,7 +30,6 @@ pub enum Source {
 pub enum Heard<'a> {
     /// The subscription is active, for the first time or again. Messages may have been missed before.
     Subscribed,
-    /// A message.
     Message {
         /// The payload.
         body: &'a [u8],

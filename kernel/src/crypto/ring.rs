@@ -17,21 +17,18 @@ const NONCE_BYTES: usize = 12;
 pub enum Purpose<'a> {
     /// The password of a tenant's database user.
     TenantPassword {
-        /// The tenant.
         tenant_id: &'a str,
         /// The database user, which changes with every rotation.
         username: &'a str,
     },
     /// A secret value in a tenant's configuration.
     TenantSetting {
-        /// The tenant.
         tenant_id: &'a str,
         /// The key of the entry.
         key: &'a str,
     },
     /// The key of a backup's data.
     Backup {
-        /// The backup.
         backup_id: &'a str,
         /// The SHA-256 of its manifest. If anything in the manifest is changed, the key does not open.
         digest: &'a str,

@@ -40,12 +40,10 @@ pub enum Command {
     Retry,
     /// Routes a domain to the tenant.
     RegisterDomain {
-        /// The domain.
         domain: DomainName,
     },
     /// Requests a domain, which is routed to the tenant once its DNS proves that the tenant owns it.
     RequestDomain {
-        /// The domain.
         domain: DomainName,
         /// The text that its TXT record must have.
         challenge: String,
@@ -54,17 +52,14 @@ pub enum Command {
     },
     /// Ends a request for a domain that was not proven in time.
     ExpireDomainRequest {
-        /// The domain.
         domain: DomainName,
     },
     /// Removes a domain from the tenant, or withdraws the request for it.
     RemoveDomain {
-        /// The domain.
         domain: DomainName,
     },
     /// Makes one of the tenant's domains its primary one.
     ChangePrimaryDomain {
-        /// The domain.
         domain: DomainName,
     },
     /// Suspends the tenant: it is not served any more.
@@ -84,23 +79,19 @@ pub enum Command {
         /// The new name.
         tenant_name: String,
     },
-    /// Changes the plan.
     ChangePlan {
         /// The name of a row in `saas_plans`.
         plan_type: String,
     },
     /// Adds a user as a member, or changes a member's role and permissions.
     ChangeMember {
-        /// The user.
         user_id: UserId,
         /// The new role.
         role: Role,
         /// The new permissions.
         permissions: Option<serde_json::Value>,
     },
-    /// Removes a member.
     RemoveMember {
-        /// The user.
         user_id: UserId,
     },
     /// Changes or removes an entry in the tenant's configuration.

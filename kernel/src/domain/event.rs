@@ -120,7 +120,6 @@ pub enum TenantEvent {
     /// A user became a member, or a member's role or permissions have changed.
     #[serde(rename = "tenant.member_changed")]
     MemberChanged {
-        /// The user.
         user_id: UserId,
         /// The new role.
         role: Role,
@@ -130,10 +129,7 @@ pub enum TenantEvent {
     },
     /// A member was removed.
     #[serde(rename = "tenant.member_removed")]
-    MemberRemoved {
-        /// The user.
-        user_id: UserId,
-    },
+    MemberRemoved { user_id: UserId },
     /// A change or removal of an entry in the tenant's configuration was requested.
     #[serde(rename = "tenant.config_changed")]
     ConfigChanged {
@@ -209,10 +205,7 @@ pub enum TenantEvent {
     DatabaseRestored(RestoredFrom),
     /// An audit has repaired what differed from the tenant's events.
     #[serde(rename = "tenant.drift_repaired")]
-    DriftRepaired {
-        /// The repairs.
-        repairs: Vec<Repair>,
-    },
+    DriftRepaired { repairs: Vec<Repair> },
     /// Nothing remains of the tenant but its history and its id, which is never used again.
     #[serde(rename = "tenant.purged")]
     Purged(DeletionCertificate),
@@ -221,7 +214,6 @@ pub enum TenantEvent {
 /// The origin of restored data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredFrom {
-    /// The backup.
     pub backup_id: String,
     /// The tenant of the backup: the tenant itself, or the tenant from which this one was cloned.
     pub source_tenant_id: TenantId,
@@ -236,7 +228,6 @@ pub struct RestoredFrom {
 /// States what was removed, and which checks were made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletionCertificate {
-    /// The database.
     pub database: String,
     /// The database user.
     pub user: String,
@@ -305,7 +296,6 @@ impl TenantEvent {
 pub struct RecordedEvent {
     /// The position in the whole log.
     pub position: Position,
-    /// The tenant.
     pub tenant_id: TenantId,
     /// The version in the tenant's stream.
     pub version: Version,

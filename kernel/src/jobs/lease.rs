@@ -55,7 +55,6 @@ pub struct Lease {
 pub struct StepRecord {
     /// Its place among the job's steps.
     pub ordinal: u16,
-    /// Its name.
     pub name: &'static str,
     /// `running`, `succeeded`, `failed` or `undone`.
     pub status: &'static str,

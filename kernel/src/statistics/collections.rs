@@ -29,7 +29,6 @@ const ADOPTED: u32 = 100;
 pub struct NewCollection<'a> {
     /// The request, which is for all servers.
     pub request_id: &'a str,
-    /// The server.
     pub server: &'a str,
     /// First day; `None`: for each tenant the first that was not counted after its end.
     pub from: Option<NaiveDate>,

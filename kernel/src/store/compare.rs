@@ -14,7 +14,6 @@ const NAMED: u32 = 100;
 /// How a live table differs from the rows that the log gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The table.
     pub table: &'static str,
     /// The number of rows that the table should have.
     pub rows: u64,

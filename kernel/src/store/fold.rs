@@ -33,7 +33,6 @@ pub enum FoldError {
     Broken {
         /// Position of the event.
         position: u64,
-        /// The tenant.
         tenant_id: String,
         /// The version of the event.
         found: u32,

@@ -128,7 +128,6 @@ pub async fn switches(executor: impl MySqlExecutor<'_>) -> Result<Switches, sqlx
 /// A row, as the admin API shows it.
 #[derive(FromRow)]
 pub struct Entry {
-    /// Its key.
     pub config_key: String,
     /// The text of its value.
     pub config_value: Option<String>,
@@ -165,11 +164,9 @@ pub async fn entry(executor: impl MySqlExecutor<'_>, key: &SettingKey) -> Result
 
 /// A row to be written.
 pub struct NewEntry<'a> {
-    /// Its key.
     pub key: &'a SettingKey,
     /// The text of its value.
     pub value: &'a str,
-    /// Its type.
     pub kind: SettingType,
     /// What it is for; `None` leaves a row's description as it is.
     pub description: Option<&'a str>,

@@ -60,7 +60,6 @@ pub(super) struct Tables {
 /// The suffix of a shadow's name.
 const SHADOW: &str = "__rebuild";
 
-/// The live tables.
 pub(super) static LIVE: LazyLock<Tables> = LazyLock::new(|| Tables::named(""));
 
 /// The shadows that a rebuild fills.

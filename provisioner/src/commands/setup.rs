@@ -16,7 +16,6 @@ pub struct Setup {
     pub keys: KeyRing,
     /// The system database.
     pub store: Store,
-    /// Its URL.
     pub system_url: SecretString,
 }
 

@@ -90,7 +90,6 @@ pub struct ServerWork {
 /// What ends a job for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
-    /// The engine.
     Engine,
     /// The work itself, in the transaction that stored its results.
     Work,

@@ -35,30 +35,18 @@ pub enum ServerError {
     },
     /// `DROP DATABASE` succeeded and the database is still listed.
     #[error("database {database} is still there after it was dropped")]
-    NotDropped {
-        /// The database.
-        database: String,
-    },
+    NotDropped { database: String },
     /// There is no such database.
     #[error("database {database} is missing")]
-    Missing {
-        /// The database.
-        database: String,
-    },
+    Missing { database: String },
     /// The database is there, without the ownership marker of the tenant it should belong to.
     #[error("database {database} does not carry the ownership marker of tenant {tenant_id}")]
-    NotOwned {
-        /// The database.
-        database: String,
-        /// The tenant.
-        tenant_id: String,
-    },
+    NotOwned { database: String, tenant_id: String },
     /// A newer program has migrated the database.
     #[error(
         "the database of tenant {tenant_id} has schema {found}, newer than schema {known}, which this program knows"
     )]
     NewerSchema {
-        /// The tenant.
         tenant_id: String,
         /// Schema of the database.
         found: u32,
@@ -68,7 +56,6 @@ pub enum ServerError {
     /// The text of an applied migration is not what it was.
     #[error("a tenant migration up to schema {schema} was changed after the database of tenant {tenant_id} had it")]
     MigrationChanged {
-        /// The tenant.
         tenant_id: String,
         /// Schema of the database.
         schema: u32,

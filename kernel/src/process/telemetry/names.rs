@@ -20,7 +20,6 @@ pub enum Kind {
 pub struct Metric {
     /// The name in `/metrics`.
     pub name: &'static str,
-    /// The kind.
     pub kind: Kind,
     /// The processes that have it: `control-plane`, `provisioner`, `data-plane`, `legacy` (the command `provisioner
     /// legacy`).

@@ -40,7 +40,6 @@ pub struct Expected {
 /// What a tenant should have on its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Nothing.
     Nothing,
     /// A database, and a user that cannot log in.
     Locked,

@@ -8,7 +8,6 @@ use harness::wait;
 use serde_json::json;
 use sqlx::Executor;
 
-/// A caller.
 pub struct Caller {
     pub name: &'static str,
     /// `None` for a caller with an unknown token or none.
