@@ -196,8 +196,8 @@ mod tests {
         assert!(!text.contains("t1_a") && !text.contains("v1.k.x"));
     }
 
-    #[test]
-    fn a_notice_is_published_once_and_never_waits() {
+    #[tokio::test]
+    async fn a_notice_is_published_once_and_never_waits() {
         let url = SecretString::from("redis://127.0.0.1:1/0");
         let (board, publisher) = Noticeboard::new(Some(&url)).unwrap();
         let mut publisher = publisher.unwrap();

@@ -30,12 +30,12 @@ async fn small_mariadb(name: &str) -> Result<MariaDb> {
 async fn mariadb_keeps_its_data_over_kills_and_pauses() -> Result<()> {
     let mut server = small_mariadb("mariadb").await?;
     let url = server.url();
-    connect(&url).await?.execute("CREATE DATABASE stored").await?;
+    connect(&url).await?.execute("CREATE DATABASE committed").await?;
     for _ in 0..2 {
         server.kill9()?;
         assert!(probe::mysql(&url).await.is_err());
         server.restart().await?;
-        connect(&url).await?.execute("USE stored").await.context("what was committed before the kill exists")?;
+        connect(&url).await?.execute("USE committed").await.context("what was committed before the kill exists")?;
     }
     server.pause()?;
     assert!(probe::mysql(&url).await.is_err(), "a frozen server does not answer");
