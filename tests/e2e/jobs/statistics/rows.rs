@@ -132,6 +132,7 @@ pub async fn make_cheaply(root: &mut MySqlConnection, tenants: usize) -> Result<
             "CREATE DATABASE {database} {of_database}; {of_table} {}
              INSERT INTO {database}.order_orders (order_bid, user_id, paid_price, status) VALUES ('a', 'u', 1.50, 502), ('b', 'u', 2, 501);
              INSERT INTO ai_shifu_system.saas_tenant_snapshots
+                     (tenant_id, created_position, position, version, status, plan_type, server_id, snapshot)
                  SELECT '{id}', created_position + {n} + 1000, position, version, status, plan_type, server_id, snapshot
                  FROM ai_shifu_system.saas_tenant_snapshots WHERE tenant_id = 'default'",
             tables.concat()
