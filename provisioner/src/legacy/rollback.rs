@@ -196,7 +196,9 @@ async fn check_rights(sets: &mut [ConnectionSet], plans: &TablePlans) -> Result<
                         "the account of LEGACY_DB_URL needs SELECT, INSERT and DELETE on {table} to take rows back"
                     )));
                 }
-                checked => drop(checked.doing(|| format!("checking the rights on {table}"))?),
+                checked => {
+                    checked.doing(|| format!("checking the rights on {table}"))?;
+                }
             }
         }
     }

@@ -47,7 +47,7 @@ async fn admin_tokens_obey_their_scope_and_revocation() -> Result<()> {
             if route["security"] == json!([{}]) {
                 continue;
             }
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             let answer = stack.admin().with_token("").request(&method.to_uppercase(), &path, None, &[]).await?;
             assert_eq!((answer.status, answer.error()), (401, "unauthenticated"), "{method} {path}");
             refused += 1;

@@ -17,7 +17,7 @@ pub enum AboutServer {
     /// The system database.
     System,
     /// A tenant with a database on this server.
-    Tenant(Tenant),
+    Tenant(Box<Tenant>),
     /// A tenant that was moved or removed since the request: nothing is to be done.
     Nothing,
 }
@@ -29,7 +29,7 @@ pub async fn of_server(tools: &Tools, lease: &Lease) -> Result<AboutServer, Step
         Subject::System => Ok(AboutServer::System),
         Subject::Tenant(id) => Ok(match tools.store.tenant(&id).await.map_err(JobError::from)? {
             Some(tenant) if tenant.has_database() && tenant.database.server == tools.server.id => {
-                AboutServer::Tenant(tenant)
+                AboutServer::Tenant(Box::new(tenant))
             }
             _ => AboutServer::Nothing,
         }),
