@@ -1,14 +1,14 @@
 //! The sagas: what each kind of job does, step by step, and how that is undone.
 //!
-//! A kind of job is a folder here that exports its `SAGA`; [`saga`] is the one table of them. Kinds share code through
-//! [`shared`] alone and never import each other. The [`engine`] runs any saga and names none.
+//! A kind of job is a folder here that exports its `SAGA`; [`saga()`] is the one table of them. Kinds share code
+//! through [`shared`] alone and never import each other. The [`engine`] runs any saga and names none.
 //!
 //! **Guarantees.** A job ends in one of two ways: every step succeeded and the outcome is appended, or every step was
 //! undone and the failure is appended with its reason; each in one transaction with the end of the job. A failed
 //! attempt is repeated with growing waits as long as the job's patience lasts, if the failure may pass. Past its point
 //! of no return a job is repeated until it succeeds. An undo that fails is repeated until it succeeds, too: no job is
 //! called failed while something of it is left behind. The one exception is the copy that a move has made on a server
-//! which stays away ([`moving::prepare_target`]).
+//! which stays away (`moving::prepare_target`).
 
 mod audit;
 mod backup;

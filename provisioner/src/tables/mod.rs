@@ -5,7 +5,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`schema`], [`column`], [`definition`] | read what tables a database has; create a table on another server |
+//! | [`schema`], [`mod@column`], [`definition`] | read what tables a database has; create a table on another server |
 //! | [`session`] | sessions that neither cut nor convert a value, and snapshots |
 //! | [`transfer`] | the statements that read, write, delete and checksum the rows of one table |
 //! | [`insert`], [`copy`], [`compare`] | rows as statements; copy them; compare both ends and make them equal |
