@@ -4,6 +4,7 @@
 //! the stored answer, and the command does not run again.
 
 use super::Caller;
+use super::precondition::Conditional;
 use crate::app::App;
 use crate::commands::{Refusal, Started, Write, perform};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -80,10 +81,12 @@ pub async fn answer<W: Write>(
     write: &W,
     present: impl Fn(W::Done) -> Answer + Send + Sync,
 ) -> Result<Answer, ApiError> {
+    let write = Conditional { write, if_match: caller.if_match.as_ref() };
     let answered = match &caller.idempotency {
-        None => perform(&app.store, &caller.actor, write).await.map(present),
+        None => perform(&app.store, &caller.actor, &write).await.map(present),
         Some(idempotency) => {
-            let once = Once { write, present, idempotency, keys: &app.keys };
+            // A repeated request gets its answer, although the first one has changed the version.
+            let once = Once { write: &write, present, idempotency, keys: &app.keys };
             perform(&app.store, &caller.actor, &once).await
         }
     };

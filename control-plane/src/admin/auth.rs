@@ -1,13 +1,14 @@
-//! The caller of a request: the admin token, and the request's `Idempotency-Key`.
+//! The caller of a request: the admin token, and the request's `Idempotency-Key` and `If-Match`.
 
 use super::AdminState;
+use super::precondition::IfMatch;
 use crate::app::App;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use kernel::crypto::tokens;
-use kernel::http::{ApiError, Code, idempotency_key, is_json, read_body};
+use kernel::http::{ApiError, Code, MAX_BODY, MAX_BULK_BODY, idempotency_key, is_json, read_body};
 use kernel::store::Idempotency;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,8 @@ pub struct Caller {
     pub actor: String,
     /// The request's key, if it is a POST with one.
     pub idempotency: Option<Idempotency>,
+    /// Which version of the tenant the request may change.
+    pub if_match: Option<IfMatch>,
     body: axum::body::Bytes,
 }
 
@@ -40,13 +43,26 @@ impl FromRequest<AdminState> for Caller {
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let actor = authenticate(&state.app, &parts.headers, &parts.method).await?;
-        Self::read(&parts, body, actor).await
+        Self::read(&parts, body, MAX_BODY, actor).await
+    }
+}
+
+/// A caller whose request may have a body of [`MAX_BULK_BODY`].
+pub struct BulkCaller(pub Caller);
+
+impl FromRequest<AdminState> for BulkCaller {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let actor = authenticate(&state.app, &parts.headers, &parts.method).await?;
+        Caller::read(&parts, body, MAX_BULK_BODY, actor).await.map(Self)
     }
 }
 
 impl Caller {
-    async fn read(parts: &Parts, body: Body, actor: String) -> Result<Self, ApiError> {
-        let body = read_body(body).await?;
+    async fn read(parts: &Parts, body: Body, most: usize, actor: String) -> Result<Self, ApiError> {
+        let body = read_body(body, most).await?;
         let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
         if !body.is_empty() && !json {
             return Err(Code::UnsupportedMediaType.into());
@@ -57,7 +73,8 @@ impl Caller {
             key,
             request_hash: request_hash(&parts.method, parts.uri.path(), &body),
         });
-        Ok(Self { actor, idempotency, body })
+        let if_match = IfMatch::of(&parts.headers)?;
+        Ok(Self { actor, idempotency, if_match, body })
     }
 }
 
@@ -76,7 +93,7 @@ impl FromRequest<AdminState> for Stranger {
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
         let address = state.trusted.client(&parts.headers, peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let caller = Caller::read(&parts, body, "signup".into()).await?;
+        let caller = Caller::read(&parts, body, MAX_BODY, "signup".into()).await?;
         // Another stranger might choose the same short key.
         if caller.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.len() < 16) {
             return Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "at least 16 characters"));

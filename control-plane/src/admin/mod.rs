@@ -7,13 +7,14 @@ pub mod answer;
 mod auth;
 mod console;
 mod parse;
+mod precondition;
 mod read;
 mod state;
 mod system;
 mod tenants;
 mod users;
 
-pub use auth::Caller;
+pub use auth::{BulkCaller, Caller};
 pub use state::AdminState;
 pub use users::Allowance;
 
@@ -68,7 +69,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(tenants::domains::verify))
         .routes(routes!(tenants::domains::make_primary))
         .routes(routes!(tenants::members::put, tenants::members::remove))
-        .routes(routes!(tenants::members::of_tenant))
+        .routes(routes!(tenants::members::of_tenant, tenants::many_members::put_many))
         .routes(routes!(tenants::config::list))
         .routes(routes!(tenants::config::get, tenants::config::put, tenants::config::remove))
         .routes(routes!(users::create::create, users::search::find))
@@ -106,22 +107,37 @@ pub fn document() -> Value {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The same token"},
             })
         },
-        headers: |method| match method {
-            "post" => vec![json!({
-                "name": "Idempotency-Key", "in": "header", "required": false,
-                "description": "The same request with the same key is done once; its answer is stored for some days.",
-                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
-            })],
-            _ => Vec::new(),
+        headers: |method| {
+            let idempotency = || {
+                json!({
+                    "name": "Idempotency-Key", "in": "header", "required": false,
+                    "description":
+                        "The same request with the same key is done once; its answer is stored for some days.",
+                    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+                })
+            };
+            match method {
+                "post" => vec![idempotency(), precondition::document()],
+                "put" | "patch" | "delete" => vec![precondition::document()],
+                _ => Vec::new(),
+            }
         },
         codes: |method| match method {
             "post" => &[
                 Code::Unauthenticated,
                 Code::AdminRequired,
                 Code::Unavailable,
-                Code::Conflict,
+                Code::PreconditionFailed,
+                Code::Invalid("if_match"),
                 Code::Invalid("idempotency_key"),
                 Code::IdempotencyMismatch,
+            ],
+            "put" | "patch" | "delete" => &[
+                Code::Unauthenticated,
+                Code::AdminRequired,
+                Code::Unavailable,
+                Code::PreconditionFailed,
+                Code::Invalid("if_match"),
             ],
             _ => &[Code::Unauthenticated, Code::AdminRequired, Code::Unavailable],
         },

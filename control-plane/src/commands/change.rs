@@ -20,6 +20,10 @@ pub struct ChangeTenant {
 impl Write for ChangeTenant {
     type Done = Tenant;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
         let mut tenant = unit.tenant(&self.tenant_id).await?.ok_or(Code::TenantNotFound)?;
         for command in &self.commands {

@@ -1,6 +1,6 @@
 //! Work on a tenant's database in service: another credential, another server, a newer schema.
 
-use super::operations::{Started, in_progress, job, lock_tenant, none_in_progress, start, start_job};
+use super::operations::{Started, in_progress, job, none_in_progress, start, start_job};
 use super::{Refusal, Write};
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::{Command, TenantId};
@@ -19,6 +19,10 @@ pub struct RotateCredential {
 impl Write for RotateCredential {
     type Done = Started;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
         let tenant = unit.execute(&self.tenant_id, actor, Command::RotateDatabase).await?;
         none_in_progress(unit, &self.tenant_id).await?;
@@ -36,6 +40,10 @@ pub struct MoveDatabase {
 
 impl Write for MoveDatabase {
     type Done = Started;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
         let exists = unit.tenant(&self.tenant_id).await?.is_some();
@@ -60,8 +68,11 @@ pub struct MigrateSchema {
 impl Write for MigrateSchema {
     type Done = Started;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
-        lock_tenant(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::MigrateSchema).await?;
         let open: Option<String> = sqlx::query_scalar(
             "SELECT operation_id FROM saas_operations

@@ -4,7 +4,7 @@
 //! always finished. A tenant cannot be restored while its purge is in progress: part of its data may be gone.
 
 use super::change::enforce;
-use super::operations::{Started, lock_tenant, none_in_progress, start};
+use super::operations::{Started, none_in_progress, start};
 use super::{Refusal, Write};
 use kernel::domain::{Command, Tenant, TenantId, TenantState};
 use kernel::jobs::JobKind;
@@ -22,6 +22,10 @@ pub struct DeleteTenant {
 
 impl Write for DeleteTenant {
     type Done = Tenant;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
         let command = Command::Delete { reason: self.reason.clone(), retention_days: self.retention_days };
@@ -44,6 +48,10 @@ pub struct RestoreTenant {
 impl Write for RestoreTenant {
     type Done = Tenant;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
         let tenant = unit.execute(&self.tenant_id, actor, Command::Restore).await?;
         none_in_progress(unit, &self.tenant_id).await?;
@@ -62,8 +70,11 @@ pub struct PurgeTenant {
 impl Write for PurgeTenant {
     type Done = Started;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
-        lock_tenant(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Purge).await?;
         none_in_progress(unit, &self.tenant_id).await?;
         start(unit, tenant, JobKind::Purge, self.patience).await

@@ -20,6 +20,10 @@ pub struct RegisterDomain {
 impl Write for RegisterDomain {
     type Done = Tenant;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
         let Self { tenant_id, domain, ownership } = self;
         let present = unit.tenant(tenant_id).await?.ok_or(Code::TenantNotFound)?;
@@ -63,6 +67,10 @@ pub struct ServeProvenDomain {
 impl Write for ServeProvenDomain {
     type Done = Tenant;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
         let now = database_time(unit.connection()).await?;
         let tenant = unit.tenant(&self.tenant_id).await?.ok_or(Code::TenantNotFound)?;
@@ -85,6 +93,10 @@ pub struct ExpireDomainRequest {
 impl Write for ExpireDomainRequest {
     type Done = ();
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<(), Refusal> {
         let now = database_time(unit.connection()).await?;
         let tenant = unit.tenant(&self.tenant_id).await?.ok_or(Code::TenantNotFound)?;
@@ -106,6 +118,10 @@ pub struct RemoveDomain {
 impl Write for RemoveDomain {
     type Done = ();
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<(), Refusal> {
         unit.execute(&self.tenant_id, actor, Command::RemoveDomain { domain: self.domain.clone() }).await?;
         Ok(())
@@ -120,6 +136,10 @@ pub struct MakePrimaryDomain {
 
 impl Write for MakePrimaryDomain {
     type Done = Tenant;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
         let command = Command::ChangePrimaryDomain { domain: self.domain.clone() };

@@ -27,7 +27,7 @@ pub use domains::{
     ExpireDomainRequest, MakePrimaryDomain, RegisterDomain, RemoveDomain, ServeProvenDomain, database_time,
     not_requested,
 };
-pub use members::{PutMember, RemoveMember};
+pub use members::{MemberPut, Membership, PutMember, PutMembers, RemoveMember};
 pub use operations::Started;
 pub use plans::{PlanPut, PutPlan, RemovePlan, is_plan_name};
 pub use retry::RetryTenant;

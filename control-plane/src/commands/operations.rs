@@ -43,17 +43,8 @@ pub async fn start_job(unit: &mut UnitOfWork, tenant: Tenant, job: NewJob) -> Re
     Ok(Started { operation_id, operation, tenant })
 }
 
-/// Locks the tenant's snapshot until the unit ends, for commands that append no event, which would lock it too.
-pub async fn lock_tenant(unit: &mut UnitOfWork, tenant_id: &TenantId) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = ? FOR UPDATE")
-        .bind(tenant_id.as_str())
-        .execute(unit.connection())
-        .await
-        .map(drop)
-}
-
 /// `operation_in_progress` while an operation of the tenant has not ended. The answer stays true until the unit ends
-/// only after an append or after [`lock_tenant`].
+/// only after [`UnitOfWork::tenant`] or a command has locked the tenant.
 pub async fn none_in_progress(unit: &mut UnitOfWork, tenant_id: &TenantId) -> Result<(), Refusal> {
     match jobs::active_operation(unit.connection(), tenant_id).await? {
         None => Ok(()),

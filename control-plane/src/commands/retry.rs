@@ -1,6 +1,6 @@
 //! Another attempt to provision a failed tenant.
 
-use super::operations::{Started, lock_tenant, none_in_progress, start};
+use super::operations::{Started, none_in_progress, start};
 use super::{Refusal, Write};
 use kernel::domain::{Command, TenantId};
 use kernel::http::{ApiError, Code};
@@ -17,8 +17,11 @@ pub struct RetryTenant {
 impl Write for RetryTenant {
     type Done = Started;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
-        lock_tenant(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Retry).await?;
         none_in_progress(unit, &self.tenant_id).await?;
         if was_to_be_restored(unit, &self.tenant_id).await? {

@@ -41,6 +41,10 @@ pub enum SettingChange {
 impl Write for ChangeTenantSetting {
     type Done = Started;
 
+    fn tenant(&self) -> Option<&TenantId> {
+        Some(&self.tenant_id)
+    }
+
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
         let key = self.key.clone();
         let command = match &self.change {

@@ -1,16 +1,23 @@
 //! The unit of work of a command: one transaction of the system database.
 //!
-//! **Guarantees.** Everything that a command does (events, a job, a user, a token) commits together or not at all. A
-//! command that conflicts with another writer is decided again once, on the newest state; a second conflict is refused.
+//! **Guarantees.** Everything that a command does (events, a job, a user, a token) commits together or not at all.
+//! Commands on one tenant wait for each other, so none is refused because another one was faster. A wait ends after the
+//! time that a session waits for a lock, and the caller gets 503 with `Retry-After`.
 
-use kernel::domain::Rejection;
+use kernel::domain::{Rejection, TenantId};
 use kernel::http::{ApiError, Code};
 use kernel::store::{CommandError, Store, UnitOfWork};
 
-/// A command that changes the system database. It runs again from the start when it meets a conflict.
+/// A command that changes the system database. It runs again from the start, once, if the database ended its
+/// transaction in favour of another one.
 pub trait Write: Sync {
     /// What its caller learns.
     type Done: Send;
+
+    /// The existing tenant that it changes: a caller may name the version that the tenant must have.
+    fn tenant(&self) -> Option<&TenantId> {
+        None
+    }
 
     /// Does it inside `unit`. Events record `actor`.
     fn run(&self, unit: &mut UnitOfWork, actor: &str) -> impl Future<Output = Result<Self::Done, Refusal>> + Send;
@@ -57,7 +64,7 @@ impl From<Refusal> for ApiError {
             Refusal::Command(CommandError::DomainTaken(domain)) => {
                 ApiError::from(Code::DomainTaken).with("field", "domain").with("domain", domain.as_str())
             }
-            Refusal::Command(CommandError::Conflict) => Code::Conflict.into(),
+            Refusal::Command(CommandError::Conflict) => Code::Unavailable.into(),
             Refusal::Command(CommandError::Database(error)) => ApiError::database(&error),
             Refusal::Command(CommandError::Rejected(rejection)) => match rejection {
                 Rejection::Exists => ApiError::from(Code::TenantExists).with("field", "tenant_id"),

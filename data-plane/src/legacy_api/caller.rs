@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
-use kernel::http::{ApiError, Code, is_json, read_body};
+use kernel::http::{ApiError, Code, MAX_BODY, is_json, read_body};
 
 /// The caller of a legacy route: a user of the default tenant, whatever host or tenant the request names.
 ///
@@ -29,7 +29,7 @@ impl FromRequest<App> for LegacyCaller {
             Method::POST if !parts.headers.get(CONTENT_TYPE).is_some_and(is_json) => {
                 return Err(ApiError::from(Code::UnsupportedMediaType).into());
             }
-            Method::POST => read_body(body).await?,
+            Method::POST => read_body(body, MAX_BODY).await?,
             _ => Bytes::new(),
         };
         app.routing.freshness.ensure().await;

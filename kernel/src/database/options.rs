@@ -98,7 +98,13 @@ pub fn is_duplicate(error: &sqlx::Error) -> bool {
 /// Whether another transaction was in the way: a deadlock, a lock wait timeout, or a row that has changed since it was
 /// read.
 pub fn is_contention(error: &sqlx::Error) -> bool {
-    matches!(number(error), Some(1213 | 1205 | 1020))
+    is_deadlock(error) || number(error) == Some(1205)
+}
+
+/// Whether two transactions waited for each other, or a row has changed since it was read. The same transaction
+/// succeeds if it is repeated at once.
+pub fn is_deadlock(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1213 | 1020))
 }
 
 /// Whether the server cannot be reached, not yet or not any more. Nothing is known to be wrong with the statement.

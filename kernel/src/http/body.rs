@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Largest body of a request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// Largest body of a request that changes many things at once, in bytes.
+pub const MAX_BULK_BODY: usize = 256 * 1024;
+
 /// The most bytes of a body that is too large that are read and discarded.
 const MAX_DISCARDED: usize = 4 << 20;
 
@@ -29,7 +32,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
         if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Code::UnsupportedMediaType.into());
         }
-        parse_json(&read_body(request.into_body()).await?).map(Self)
+        parse_json(&read_body(request.into_body(), MAX_BODY).await?).map(Self)
     }
 }
 
@@ -53,12 +56,12 @@ pub(super) fn bounded(body: Body, limit: Duration) -> Body {
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 if it is larger than [`MAX_BODY`], 408 if it arrives too slowly, 400 if it is broken.
-pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+/// 413 if it is larger than `most`, 408 if it arrives too slowly, 400 if it is broken.
+pub async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
     let (mut data, mut read) = (body.into_data_stream(), Vec::new());
     while let Some(chunk) = data.next().await {
         let chunk = chunk.map_err(|error| if is_too_slow(&error) { Code::RequestTimeout } else { Code::BadRequest })?;
-        if read.len() + chunk.len() > MAX_BODY {
+        if read.len() + chunk.len() > most {
             discard(data).await;
             return Err(Code::TooLarge.into());
         }
@@ -99,9 +102,9 @@ fn is_too_slow(error: &axum::Error) -> bool {
     false
 }
 
-/// Whether the headers announce a body larger than [`MAX_BODY`].
+/// Whether the headers announce a body larger than any request may have.
 pub(super) fn announces_too_much(headers: &HeaderMap) -> bool {
-    length(headers).is_some_and(|length| length > MAX_BODY as u64)
+    length(headers).is_some_and(|length| length > MAX_BULK_BODY as u64)
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

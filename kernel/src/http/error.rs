@@ -80,6 +80,7 @@ codes! {
     InvalidState 409 "invalid_state" "The tenant's present state does not allow this" "租户当前状态不允许该操作";
     Conflict 409 "conflict" "Somebody else changed the same thing at the same time; try again" "数据同时被他人修改，请重试";
     OperationInProgress 409 "operation_in_progress" "An operation of this tenant is still in progress" "该租户有操作正在进行";
+    PreconditionFailed 412 "precondition_failed" "The tenant has another version than the request names" "租户版本与请求指定的版本不一致";
     TooLarge 413 "too_large" "The request is too large" "请求过大";
     UnsupportedMediaType 415 "unsupported_media_type" "The body must be application/json" "请求体必须为 application/json";
     IdempotencyMismatch 422 "idempotency_key_reused" "This Idempotency-Key was used for another request" "该 Idempotency-Key 已用于其他请求";

@@ -11,7 +11,7 @@ mod proxies;
 mod serve;
 mod slow;
 
-pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, idempotency_key, is_json, parse_json, read_body};
+pub use body::{ApiJson, ApiPath, ApiQuery, MAX_BODY, MAX_BULK_BODY, idempotency_key, is_json, parse_json, read_body};
 pub use edge::{OfTenant, RequestId, edge};
 pub use error::{ApiError, Code};
 pub use language::Language;

@@ -1,7 +1,7 @@
 //! Tests with clients that are slow, send too much or stay silent, over real sockets.
 
 use super::*;
-use crate::http::{ApiError, edge, read_body};
+use crate::http::{ApiError, MAX_BODY, edge, read_body};
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -22,7 +22,7 @@ fn app() -> Router {
         .route("/large", get(|| async { vec![b'x'; LARGE] }))
         .route("/slow", get(|| async { tokio::time::sleep(LIMIT * 3).await }))
         .route("/name/{name}", get(|axum::extract::Path(name): axum::extract::Path<String>| async { name }))
-        .route("/body", post(async |body: Body| Ok::<_, ApiError>(read_body(body).await?.len().to_string())))
+        .route("/body", post(async |body: Body| Ok::<_, ApiError>(read_body(body, MAX_BODY).await?.len().to_string())))
         .layer(from_fn(edge))
 }
 

@@ -19,8 +19,8 @@ pub enum CommandError {
     /// Another tenant has the domain, or had it until recently.
     #[error("the domain belongs to another tenant")]
     DomainTaken(DomainName),
-    /// Another command changed the tenant at the same time, twice in a row.
-    #[error("another command changed the tenant at the same time")]
+    /// Another command created the tenant at the same time, twice in a row.
+    #[error("another command created the tenant at the same time")]
     Conflict,
     /// The system database failed.
     #[error("the system database failed")]
@@ -29,10 +29,12 @@ pub enum CommandError {
 
 impl CommandError {
     /// Whether the same command may succeed if it is decided again on the newest state.
+    ///
+    /// A unit that has waited for a lock as long as it may is no such case, because its caller has waited long enough.
     pub fn is_conflict(&self) -> bool {
         match self {
             Self::Conflict => true,
-            Self::Database(error) => crate::database::is_contention(error),
+            Self::Database(error) => crate::database::is_deadlock(error),
             Self::Rejected(_) | Self::DomainTaken(_) => false,
         }
     }
@@ -43,11 +45,13 @@ pub struct UnitOfWork {
     tx: Transaction<'static, MySql>,
     bell: Arc<Notify>,
     appended: bool,
+    /// The tenant whose row this unit has locked last. Only this unit changes it until the unit ends.
+    locked: Option<Tenant>,
 }
 
 impl UnitOfWork {
     pub(super) fn new(tx: Transaction<'static, MySql>, bell: Arc<Notify>) -> Self {
-        Self { tx, bell, appended: false }
+        Self { tx, bell, appended: false, locked: None }
     }
 
     /// The connection of the transaction, for rows that belong to the same unit (a job, an idempotency key).
@@ -55,9 +59,14 @@ impl UnitOfWork {
         &mut self.tx
     }
 
-    /// The current state of the tenant.
+    /// The current state of the tenant, locked: until this unit ends, no other unit decides anything about the tenant.
+    /// If another unit holds the tenant, this call waits for that unit's end, at most as long as a session waits for
+    /// any lock. A tenant that does not exist yet cannot be locked.
     pub async fn tenant(&mut self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
-        super::read::snapshot(&mut self.tx, &tables::LIVE, id).await
+        if self.locked.as_ref().is_none_or(|locked| locked.tenant_id != *id) {
+            self.locked = super::read::lock_snapshot(&mut self.tx, id).await?;
+        }
+        Ok(self.locked.clone())
     }
 
     /// Decides `command` on the current state of the tenant, and appends the events.
@@ -152,8 +161,8 @@ impl UnitOfWork {
                 .push_bind(&hash[..]);
         });
         if let Err(error) = rows.build().execute(&mut *self.tx).await {
-            // Under the lock no other transaction takes positions. So a duplicate is the tenant's version: another
-            // command was faster.
+            // Under the lock no other transaction takes positions. So a duplicate is the tenant's version. A tenant
+            // that exists is locked, so another command has created this one at the same time.
             return Err(if is_duplicate(&error) { CommandError::Conflict } else { error.into() });
         }
         let after = recorded.iter().fold(before.clone(), |now, event| Some(Tenant::apply(now, event)));
@@ -165,6 +174,7 @@ impl UnitOfWork {
             .execute(&mut *self.tx)
             .await?;
         self.appended = true;
+        self.locked = Some(after.clone());
         self.store_trace(&recorded).await?;
         Ok(after)
     }
@@ -200,8 +210,8 @@ impl UnitOfWork {
 }
 
 impl Store {
-    /// Runs one command as a unit of its own. If another command changed the tenant in between, it is decided a second
-    /// time.
+    /// Runs one command as a unit of its own. If another command created the tenant in between, or the two waited for
+    /// each other, it is decided a second time.
     pub async fn execute(&self, id: &TenantId, actor: &str, command: Command) -> Result<Tenant, CommandError> {
         let mut retried = false;
         loop {

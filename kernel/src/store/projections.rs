@@ -346,7 +346,7 @@ async fn member_removed(
     user_id: &str,
 ) -> Result<(), sqlx::Error> {
     let Tables { members, .. } = tables;
-    sqlx::query(&format!("DELETE FROM {members} WHERE tenant_id = ? AND user_id = ?"))
+    sqlx::query(&format!("DELETE FROM {members} WHERE tenant_id = ? AND user_key = ?"))
         .bind(event.tenant_id.as_str())
         .bind(user_id)
         .execute(connection)

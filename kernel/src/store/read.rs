@@ -191,11 +191,24 @@ pub(super) async fn snapshot(
     tables: &Tables,
     id: &TenantId,
 ) -> Result<Option<Tenant>, sqlx::Error> {
-    let row: Option<(String,)> =
-        sqlx::query_as(&format!("SELECT snapshot FROM {} WHERE tenant_id = ?", tables.snapshots))
-            .bind(id.as_str())
-            .fetch_optional(connection)
-            .await?;
+    select_snapshot(connection, &format!("SELECT snapshot FROM {} WHERE tenant_id = ?", tables.snapshots), id).await
+}
+
+/// The tenant's current state, locked until the transaction of `connection` ends.
+pub(super) async fn lock_snapshot(
+    connection: &mut MySqlConnection,
+    id: &TenantId,
+) -> Result<Option<Tenant>, sqlx::Error> {
+    let query = format!("SELECT snapshot FROM {} WHERE tenant_id = ? FOR UPDATE", tables::LIVE.snapshots);
+    select_snapshot(connection, &query, id).await
+}
+
+async fn select_snapshot(
+    connection: &mut MySqlConnection,
+    query: &str,
+    id: &TenantId,
+) -> Result<Option<Tenant>, sqlx::Error> {
+    let row: Option<(String,)> = sqlx::query_as(query).bind(id.as_str()).fetch_optional(connection).await?;
     row.map(|(json,)| parse(&json)).transpose()
 }
 

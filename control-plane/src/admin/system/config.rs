@@ -106,7 +106,7 @@ pub struct NewSystemSetting {
     responses(
         (status = 200, description = "The entry", body = SystemSetting),
         (status = 404, description = "config_not_found"),
-        (status = 409, description = "config_read_only, conflict"),
+        (status = 409, description = "config_read_only"),
         (status = 422, description = "invalid_config_key, invalid_config_type, invalid_value, invalid_description"),
     ),
 )]

@@ -133,7 +133,6 @@ impl Limits {
     responses(
         (status = 200, description = "Changed", body = Used),
         (status = 201, description = "Made", body = Used),
-        (status = 409, description = "conflict"),
         (
             status = 422,
             description = "invalid_plan_type, invalid_description, invalid_max_connections, \
@@ -160,7 +159,7 @@ pub async fn put(State(app): State<App>, ApiPath(name): ApiPath<String>, caller:
     responses(
         (status = 204, description = "Done"),
         (status = 404, description = "plan_not_found"),
-        (status = 409, description = "plan_in_use, conflict"),
+        (status = 409, description = "plan_in_use"),
         (status = 422, description = "invalid_plan_type"),
     ),
 )]

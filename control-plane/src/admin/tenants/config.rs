@@ -158,7 +158,7 @@ pub struct NewTenantSetting {
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (
             status = 422,
             description = "invalid_tenant_id, invalid_config_key, invalid_value, invalid_description, invalid_secret",
@@ -201,7 +201,7 @@ pub async fn put(
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_config_key"),
     ),
 )]

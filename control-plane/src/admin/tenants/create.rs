@@ -44,7 +44,7 @@ pub struct NewTenant {
             body = Accepted,
             headers(("Location" = String, description = "The operation")),
         ),
-        (status = 409, description = "tenant_exists, domain_taken, conflict"),
+        (status = 409, description = "tenant_exists, domain_taken"),
         (status = 422, description = "invalid_tenant_id, invalid_tenant_name, invalid_domain, invalid_plan_type"),
     ),
 )]

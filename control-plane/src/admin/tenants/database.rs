@@ -22,7 +22,7 @@ use utoipa::ToSchema;
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+        (status = 409, description = "invalid_state, operation_in_progress"),
         (status = 422, description = "invalid_tenant_id"),
     ),
 )]
@@ -57,7 +57,7 @@ pub struct NewServer {
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+        (status = 409, description = "invalid_state, operation_in_progress"),
         (status = 422, description = "invalid_tenant_id, invalid_server"),
     ),
 )]
@@ -83,7 +83,7 @@ pub async fn move_database(
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+        (status = 409, description = "invalid_state, operation_in_progress"),
         (status = 422, description = "invalid_tenant_id"),
     ),
 )]

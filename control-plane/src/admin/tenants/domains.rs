@@ -95,7 +95,7 @@ pub async fn list(State(app): State<App>, ApiPath(id): ApiPath<String>, _: Calle
         (status = 201, description = "It routes to the tenant", body = Registered),
         (status = 202, description = "It will route to the tenant once its record has been seen", body = Requested),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "domain_exists, domain_taken, invalid_state, conflict"),
+        (status = 409, description = "domain_exists, domain_taken, invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_domain"),
     ),
 )]
@@ -155,7 +155,7 @@ struct Requested {
     responses(
         (status = 200, description = "It routes to the tenant", body = Registered),
         (status = 404, description = "tenant_not_found, domain_not_found"),
-        (status = 409, description = "domain_unverified, domain_taken, invalid_state, conflict"),
+        (status = 409, description = "domain_unverified, domain_taken, invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_domain"),
     ),
 )]
@@ -201,7 +201,7 @@ fn refusal(verdict: Verdict, pending: &PendingDomain) -> Option<ApiError> {
     responses(
         (status = 204, description = "Done"),
         (status = 404, description = "tenant_not_found, domain_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_domain"),
     ),
 )]
@@ -221,7 +221,7 @@ pub async fn remove(
     responses(
         (status = 200, description = "The tenant", body = Tenant),
         (status = 404, description = "tenant_not_found, domain_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_domain"),
     ),
 )]

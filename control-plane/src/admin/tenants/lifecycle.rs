@@ -34,7 +34,7 @@ pub struct Suspension {
     responses(
         (status = 200, description = "The tenant", body = Tenant),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_reason"),
     ),
 )]
@@ -50,7 +50,7 @@ pub async fn suspend(State(app): State<App>, ApiPath(id): ApiPath<String>, calle
     responses(
         (status = 200, description = "The tenant", body = Tenant),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id"),
     ),
 )]
@@ -74,7 +74,7 @@ pub struct Maintenance {
     responses(
         (status = 200, description = "The tenant", body = Tenant),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id"),
     ),
 )]
@@ -108,7 +108,7 @@ pub struct Patch {
     responses(
         (status = 200, description = "The tenant", body = Tenant),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_tenant_name, invalid_plan_type"),
     ),
 )]
@@ -134,7 +134,7 @@ pub async fn change(State(app): State<App>, ApiPath(id): ApiPath<String>, caller
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, operation_in_progress, conflict"),
+        (status = 409, description = "invalid_state, operation_in_progress"),
         (status = 422, description = "invalid_tenant_id"),
     ),
 )]

@@ -3,7 +3,7 @@
 use crate::admin::answer::{Answer, answer};
 use crate::admin::{Caller, parse, read};
 use crate::app::App;
-use crate::commands::{PutMember, RemoveMember};
+use crate::commands::{Membership, PutMember, RemoveMember};
 use crate::cursor::Page;
 use axum::Json;
 use axum::extract::State;
@@ -23,7 +23,8 @@ const MOST_LEVELS: usize = 16;
 /// Body of `PUT /admin/tenants/{tenant_id}/users/{user_id}`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Membership {
+#[schema(as = Membership)]
+pub struct NewMembership {
     #[schema(value_type = Role)]
     role: String,
     /// An object for the application, of at most 8,192 bytes as JSON and 16 levels deep.
@@ -32,15 +33,27 @@ pub struct Membership {
     permissions: Option<Value>,
 }
 
+impl NewMembership {
+    fn check(self) -> Result<Membership, ApiError> {
+        check(&self.role, self.permissions)
+    }
+}
+
+/// The membership of this role and these permissions; `invalid_role` or `invalid_permissions` with what is wrong.
+pub fn check(role: &str, permissions: Option<Value>) -> Result<Membership, ApiError> {
+    let role = role.parse().map_err(|error| ApiError::invalid("role", "role", error))?;
+    Ok(Membership { role, permissions: permissions.map(check_permissions).transpose()? })
+}
+
 /// Add a user to a tenant, or change their role and permissions.
 #[utoipa::path(
     put, path = "/admin/tenants/{tenant_id}/users/{user_id}", tag = "members",
-    request_body = Membership,
+    request_body = NewMembership,
     params(("tenant_id" = TenantId, Path), ("user_id" = UserId, Path)),
     responses(
         (status = 200, description = "The membership", body = Member),
         (status = 404, description = "tenant_not_found, user_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_user_id, invalid_role, invalid_permissions"),
     ),
 )]
@@ -49,14 +62,10 @@ pub async fn put(
     ApiPath((tenant, user)): ApiPath<(String, String)>,
     caller: Caller,
 ) -> Result<Answer, ApiError> {
-    let body: Membership = caller.json()?;
-    let put = PutMember {
-        tenant_id: parse::tenant_id(&tenant)?,
-        user_id: parse::user_id(&user)?,
-        role: body.role.parse().map_err(|error| ApiError::invalid("role", "role", error))?,
-        permissions: body.permissions.map(check_permissions).transpose()?,
-    };
-    let PutMember { tenant_id, user_id, role, permissions } = &put;
+    let body: NewMembership = caller.json()?;
+    let (tenant_id, user_id) = (parse::tenant_id(&tenant)?, parse::user_id(&user)?);
+    let put = PutMember { tenant_id, user_id, membership: body.check()? };
+    let PutMember { tenant_id, user_id, membership: Membership { role, permissions } } = &put;
     let member = |()| Answer::ok(Member { tenant_id, user_id, role: *role, permissions });
     answer(&app, &caller, &put, member).await
 }
@@ -102,7 +111,7 @@ struct Member<'a> {
     responses(
         (status = 204, description = "Done"),
         (status = 404, description = "tenant_not_found, user_not_found"),
-        (status = 409, description = "invalid_state, conflict"),
+        (status = 409, description = "invalid_state"),
         (status = 422, description = "invalid_tenant_id, invalid_user_id"),
     ),
 )]

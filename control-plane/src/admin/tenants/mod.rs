@@ -7,6 +7,7 @@ pub mod deletion;
 pub mod domains;
 pub mod lifecycle;
 pub mod limits;
+pub mod many_members;
 pub mod members;
 pub mod read;
 pub mod statistics;

@@ -5,6 +5,8 @@ use crate::app::App;
 use crate::cursor::Page;
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use chrono::DateTime;
 use kernel::domain::{Position, Tenant, TenantId, TenantState};
 use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
@@ -68,7 +70,12 @@ pub struct Moment {
     get, path = "/admin/tenants/{tenant_id}", tag = "tenants",
     params(("tenant_id" = TenantId, Path), Moment),
     responses(
-        (status = 200, description = "The tenant", body = Tenant),
+        (
+            status = 200,
+            description = "The tenant",
+            body = Tenant,
+            headers(("ETag" = String, description = "Its version, for If-Match")),
+        ),
         (status = 404, description = "tenant_not_found"),
         (status = 422, description = "invalid_tenant_id, invalid_at"),
     ),
@@ -78,7 +85,7 @@ pub async fn get(
     ApiPath(id): ApiPath<String>,
     ApiQuery(moment): ApiQuery<Moment>,
     _: Caller,
-) -> Result<Json<Tenant>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let id = parse::tenant_id(&id)?;
     let tenant = match moment.at.as_deref().map(parse_at).transpose()? {
         None => app.store.tenant(&id).await?,
@@ -87,7 +94,8 @@ pub async fn get(
             error => ApiError::internal(&error),
         })?,
     };
-    tenant.map(Json).ok_or(Code::TenantNotFound.into())
+    let tenant = tenant.ok_or(Code::TenantNotFound)?;
+    Ok(([(header::ETAG, format!("\"{}\"", tenant.version))], Json(tenant)))
 }
 
 /// A status by its number, or a state by its word; the state comes with its number, which has an index.

@@ -90,7 +90,7 @@ pub async fn get(State(app): State<App>, ApiPath(user): ApiPath<String>, _: Call
     responses(
         (status = 200, description = "The user", body = User),
         (status = 404, description = "user_not_found"),
-        (status = 409, description = "user_exists, conflict"),
+        (status = 409, description = "user_exists"),
         (
             status = 422,
             description = "invalid_user_id, invalid_username, invalid_name, invalid_email, invalid_mobile, \

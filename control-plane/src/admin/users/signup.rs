@@ -60,7 +60,7 @@ pub struct SignUp {
     responses(
         (status = 202, description = "Accepted", body = SignedUp),
         (status = 404, description = "not_found"),
-        (status = 409, description = "tenant_exists, conflict"),
+        (status = 409, description = "tenant_exists"),
         (
             status = 422,
             description = "invalid_tenant_id, invalid_tenant_name, invalid_username, invalid_name, invalid_email, \
