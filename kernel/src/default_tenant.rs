@@ -12,7 +12,6 @@ use std::time::Duration;
 
 /// Its display name.
 const NAME: &str = "默认租户";
-const PLAN: &str = "basic";
 
 /// Why the default tenant could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +23,7 @@ pub enum DefaultTenantError {
     #[error(transparent)]
     Setting(#[from] ConfigError),
     /// An operator has removed its plan.
-    #[error("the plan {PLAN}, which the default tenant gets, does not exist")]
+    #[error("the plan {}, which the default tenant gets, does not exist", Plan::DEFAULT)]
     NoPlan,
     /// The command was refused, or the system database failed.
     #[error(transparent)]
@@ -86,7 +85,7 @@ struct New {
 impl New {
     async fn create(&self, store: &Store, actor: &str, server: Option<&str>) -> Result<(), DefaultTenantError> {
         let mut unit = store.begin().await?;
-        if !Plan::use_by_tenant(unit.connection(), PLAN).await? {
+        if !Plan::use_by_tenant(unit.connection(), Plan::DEFAULT).await? {
             return Err(DefaultTenantError::NoPlan);
         }
         let server = match server {
@@ -96,7 +95,7 @@ impl New {
         let command = Command::Create {
             tenant_name: NAME.into(),
             domain: self.domain.clone(),
-            plan_type: PLAN.into(),
+            plan_type: Plan::DEFAULT.into(),
             server: server.clone(),
             max_connections: installation::default_connections(unit.connection()).await?,
         };

@@ -1,8 +1,9 @@
 -- Ids of users are compared to the byte, and sealed values have room.
 
--- The collation of user_id holds ids that differ in case equal, so one membership overwrote another. The database computes
--- the bytes of the id: a program that does not know the column writes it right all the same. (An older version that removes a
--- member while an upgrade is under way still removes every member whose id is equal but for case.)
+-- The collation of user_id holds ids that differ in case equal, so one membership overwrote another. The database
+-- computes the bytes of the id: a program that does not know the column writes it right all the same. (An older version
+-- that removes a member while an upgrade is under way still removes every member whose id is equal but for case. And a
+-- member who was overwritten comes back by `control-plane rebuild`, because the events are whole.)
 -- MySQL knows no ADD COLUMN IF NOT EXISTS.
 SET @add_column = (SELECT IF(COUNT(*) = 0,
         'ALTER TABLE saas_tenant_users

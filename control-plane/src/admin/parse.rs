@@ -1,12 +1,17 @@
 //! What several handlers read from paths, bodies and headers. What does not parse is refused with 422 and its field.
 
 use axum::http::{HeaderMap, header};
-use kernel::domain::{DomainName, SettingKey, TenantId, UserId};
+use kernel::domain::{DomainName, LONGEST_NAME, SettingKey, TenantId, UserId, VisibleText, host_in_ascii};
 use kernel::http::ApiError;
 
 /// A tenant id in a path or a body.
 pub fn tenant_id(text: &str) -> Result<TenantId, ApiError> {
     text.parse().map_err(|error| ApiError::invalid("tenant_id", "tenant_id", error))
+}
+
+/// The id of a tenant that is to be created.
+pub fn new_tenant_id(text: &str) -> Result<TenantId, ApiError> {
+    TenantId::new(text).map_err(|error| ApiError::invalid("tenant_id", "tenant_id", error))
 }
 
 /// A user id in a path.
@@ -23,10 +28,8 @@ pub fn domain(text: &str, field: &str) -> Result<DomainName, ApiError> {
     text.parse().map_err(|error| ApiError::invalid("domain", field, error))
 }
 
-/// 1 to 100 characters (the column's length), no control characters, not only blanks.
 pub fn tenant_name(text: &str) -> Result<String, ApiError> {
-    let name = text.trim();
-    length("tenant_name", name, 1, 100).map(|()| name.to_owned())
+    visible("tenant_name", text, 1, LONGEST_NAME)
 }
 
 /// Why an operator does something: 1 to 500 characters.
@@ -47,22 +50,24 @@ pub fn description(text: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-/// A text of `least` to `most` characters, none of them a control character.
-pub fn length(field: &'static str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
-    if (least..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(ApiError::invalid(field, field, format!("{least} to {most} characters without control characters")))
-    }
+/// A text that people read, of `least` to `most` characters without the blanks at its ends.
+pub fn visible(field: &'static str, text: &str, least: usize, most: usize) -> Result<String, ApiError> {
+    let text = VisibleText::within(text, least..=most).map_err(|error| ApiError::invalid(field, field, error))?;
+    Ok(text.into_string())
 }
 
-/// An email address, or nothing: an `@` between two parts.
-pub fn email(text: &str) -> Result<(), ApiError> {
-    let has_parts = text.rsplit_once('@').is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty());
-    if text.is_empty() || has_parts {
-        Ok(())
+/// An email address of at most 255 characters, or nothing: a name and a host, with an `@` between them.
+pub fn email(text: &str) -> Result<String, ApiError> {
+    let address = visible("email", text, 0, 255)?;
+    // The name may have any letters, in all scripts, but none that separate addresses in a header.
+    let is_name = |name: &str| {
+        (1..=64).contains(&name.len()) && !name.contains(|c: char| c.is_whitespace() || "@<>()[],;:\\\"".contains(c))
+    };
+    let has_parts = address.rsplit_once('@').is_some_and(|(name, host)| is_name(name) && host_in_ascii(host).is_some());
+    if address.is_empty() || has_parts {
+        Ok(address)
     } else {
-        Err(ApiError::invalid("email", "email", "an address has an '@' between two parts"))
+        Err(ApiError::invalid("email", "email", "an address is a name and a host, with an '@' between them"))
     }
 }
 
@@ -80,5 +85,24 @@ mod tests {
     fn names_are_bounded() {
         assert_eq!(tenant_name(" 学校 ").unwrap(), "学校");
         assert!(tenant_name("  ").is_err() && tenant_name("a\nb").is_err() && tenant_name(&"x".repeat(101)).is_err());
+        for hidden in ["a\u{200B}b", "\u{202E}emca", "\u{200D}"] {
+            assert!(tenant_name(hidden).is_err(), "{hidden:?}");
+        }
+    }
+
+    #[test]
+    fn an_email_is_a_name_and_a_host() {
+        for good in ["", "ann@example.com", "josé@example.com", "李@学校.example", "root@intranet", "a.b+c@x-y.org"]
+        {
+            assert_eq!(email(good).unwrap(), good);
+        }
+        assert_eq!(email(" ann@example.com ").unwrap(), "ann@example.com");
+        for bad in [
+            " @ ", "@", "a@", "@b", "a b@c.de", "a@b c", "a@b@c.de", "a@-b.de", "a@b..de", "a,b@c.de", "ann",
+            "<a@b.de>",
+        ] {
+            assert!(email(bad).is_err(), "{bad}");
+        }
+        assert!(email(&format!("{}@b.de", "x".repeat(65))).is_err());
     }
 }

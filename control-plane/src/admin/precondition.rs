@@ -1,8 +1,8 @@
 //! `If-Match`: a caller names the version of the tenant that it has seen, and the request changes no other version.
 //!
-//! **Guarantee.** The version is compared under the lock of the tenant's row, in the unit that changes the tenant. So of
-//! two requests with one version, one succeeds and the other is answered 412. A request without the header waits for
-//! the others and succeeds.
+//! **Guarantee.** The version is compared under the lock of the tenant's row, in the unit that changes the tenant. So
+//! of two requests with one version, one succeeds and the other is answered 412. A request without the header waits
+//! for the others and succeeds.
 
 use crate::commands::{Refusal, Write};
 use axum::http::{HeaderMap, header};

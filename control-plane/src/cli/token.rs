@@ -5,6 +5,7 @@ use super::connect;
 use chrono::NaiveDateTime;
 use clap::Subcommand;
 use kernel::crypto::tokens;
+use kernel::domain::{InvisibleText, VisibleText};
 use kernel::process::config::Settings;
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -18,13 +19,13 @@ pub enum TokenCommand {
     /// Make a token and print it, once, on standard output.
     Create {
         /// What it is for; shown in lists.
-        #[arg(long)]
+        #[arg(long, value_parser = name)]
         name: String,
         /// What it may do: admin (everything) or read (GET only); several separated by commas.
         #[arg(long, value_delimiter = ',', default_value = "admin", value_parser = SCOPES)]
         scopes: Vec<String>,
         /// Days until it expires; without it, never.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
         days: Option<u32>,
     },
     /// List the tokens, without their secrets.
@@ -38,6 +39,11 @@ pub enum TokenCommand {
         /// Its id, from the list.
         token_id: String,
     },
+}
+
+/// The name of a token, in the length of the column.
+fn name(text: &str) -> Result<String, InvisibleText> {
+    VisibleText::within(text, 1..=100).map(VisibleText::into_string)
 }
 
 /// Runs one of the commands.

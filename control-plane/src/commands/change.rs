@@ -37,6 +37,11 @@ impl Write for ChangeTenant {
             if concerns_server && tenant.version != version {
                 enforce(unit, &tenant, self.patience).await?;
             }
+            // The name is also an entry of the configuration in the tenant's database.
+            if matches!(command, Command::Rename { .. }) && tenant.version != version {
+                let configure = job(&tenant, JobKind::Configure, self.patience);
+                jobs::enqueue(unit.connection(), &[configure]).await?;
+            }
         }
         Ok(tenant)
     }

@@ -36,4 +36,4 @@ pub use system_config::{PutSystemSetting, READ_ONLY, value_text};
 pub use tenant_config::{ChangeTenantSetting, SettingChange};
 pub use tokens::{DEFAULT_TTL, IssueToken, IssuedToken, RevokeToken};
 pub use unit::{Refusal, Write, perform};
-pub use users::{ChangeUser, NewUser, User, UserChange, find_user, require_user};
+pub use users::{ChangeUser, NewUser, User, UserChange, find_user, push_same_value, require_user};

@@ -12,7 +12,7 @@ use kernel::domain::UserId;
 use kernel::http::{ApiError, Code};
 use kernel::store::UnitOfWork;
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, MySqlConnection};
+use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder};
 use utoipa::ToSchema;
 
 /// A user.
@@ -172,6 +172,17 @@ impl Write for ChangeUser {
     }
 }
 
+/// Adds the condition that a user has this username, email or mobile number. Case makes no difference, and everything
+/// else does: the collation of the columns, by which the index finds the rows, also holds letters with and without an
+/// accent equal, and any emoji.
+pub fn push_same_value(query: &mut QueryBuilder<'_, MySql>, column: &'static str, value: String) {
+    query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
+    query
+        .push(format_args!(" AND CAST(LOWER({column}) AS BINARY) = CAST(LOWER("))
+        .push_bind(value)
+        .push(") AS BINARY)");
+}
+
 /// `user_exists` with the field named, if a user other than number `of` has the value. The empty value is always free.
 async fn require_free(
     unit: &mut UnitOfWork,
@@ -182,13 +193,11 @@ async fn require_free(
     if value.is_empty() {
         return Ok(());
     }
-    let taken: Option<u64> = sqlx::query_scalar(&format!(
-        "SELECT CAST(id AS UNSIGNED) FROM user_info WHERE {column} = ? AND id <> ? LIMIT 1"
-    ))
-    .bind(value)
-    .bind(of.unwrap_or_default())
-    .fetch_optional(unit.connection())
-    .await?;
+    let mut query = QueryBuilder::new("SELECT CAST(id AS UNSIGNED) FROM user_info WHERE id <> ");
+    query.push_bind(of.unwrap_or_default());
+    push_same_value(&mut query, column, value.to_owned());
+    query.push(" LIMIT 1");
+    let taken: Option<u64> = query.build_query_scalar().fetch_optional(unit.connection()).await?;
     match taken {
         None => Ok(()),
         Some(_) => Err(ApiError::from(Code::UserExists).with("field", column).into()),

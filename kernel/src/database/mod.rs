@@ -8,4 +8,6 @@ pub mod redis;
 pub mod sql;
 pub mod tls;
 
-pub use options::{ACQUIRE_TIMEOUT, connect, is_contention, is_deadlock, is_duplicate, is_unreachable, number, options, pool, text};
+pub use options::{
+    ACQUIRE_TIMEOUT, connect, is_contention, is_deadlock, is_duplicate, is_unreachable, number, options, pool, text,
+};

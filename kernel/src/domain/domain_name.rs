@@ -75,15 +75,7 @@ impl FromStr for DomainName {
         if text.contains('*') {
             return Err(InvalidDomain::Wildcard);
         }
-        let bare = text.strip_suffix(['.', '。']).unwrap_or(text);
-        let ascii = idna::uts46::Uts46::new()
-            .to_ascii(
-                bare.as_bytes(),
-                idna::AsciiDenyList::STD3,
-                idna::uts46::Hyphens::Check,
-                idna::uts46::DnsLength::Verify,
-            )
-            .map_err(|_| InvalidDomain::Malformed)?;
+        let ascii = host_in_ascii(text).ok_or(InvalidDomain::Malformed)?;
         let last = ascii.rsplit('.').next().unwrap_or_default();
         // By the WHATWG URL standard, browsers take a name whose last label is a number for an IPv4 address ("127.1",
         // "0x7f.1").
@@ -96,8 +88,20 @@ impl FromStr for DomainName {
         if ascii.len() > MAX_LENGTH {
             return Err(InvalidDomain::TooLong);
         }
-        Ok(Self(ascii.into_owned()))
+        Ok(Self(ascii))
     }
+}
+
+/// The normal form of a host name, which may have a single label; `None` if it is not one by the rules of IDNA and DNS.
+///
+/// Like browsers, this function accepts hyphens at the third and fourth place of a label (`v2--shop`). A label that
+/// begins with `xn--` must be an encoded one.
+pub fn host_in_ascii(text: &str) -> Option<String> {
+    let bare = text.strip_suffix(['.', '。']).unwrap_or(text);
+    let (rules, hyphens) = (idna::AsciiDenyList::STD3, idna::uts46::Hyphens::CheckFirstLast);
+    let ascii =
+        idna::uts46::Uts46::new().to_ascii(bare.as_bytes(), rules, hyphens, idna::uts46::DnsLength::Verify).ok()?;
+    Some(ascii.into_owned())
 }
 
 impl TryFrom<String> for DomainName {
@@ -179,6 +183,7 @@ mod tests {
         assert_eq!(parse("Straße.de").as_deref(), Ok("xn--strae-oqa.de"));
         assert_eq!(parse("例え.jp").as_deref(), Ok("xn--r8jz45g.jp"));
         assert_ne!(parse("straße.de"), parse("strasse.de"));
+        assert_eq!(parse("V2--Shop.example.com").as_deref(), Ok("v2--shop.example.com"));
     }
 
     #[test]
@@ -203,6 +208,8 @@ mod tests {
             ("-a.com", Malformed),
             ("a.com..", Malformed),
             ("xn--a.com", Malformed),
+            ("xn--abc.example.com", Malformed),
+            ("a-.com", Malformed),
             ("a\0.com", Malformed),
         ] {
             assert_eq!(parse(bad), Err(why), "{bad:?}");

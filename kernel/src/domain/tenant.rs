@@ -4,7 +4,7 @@
 //! to.
 
 use super::{DomainName, Position, RecordedEvent, TenantEvent, TenantId, TenantState, Version};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -96,6 +96,9 @@ pub struct Tenant {
     pub updated_at: DateTime<Utc>,
 }
 
+/// The most characters of a tenant's name: the column has as many.
+pub const LONGEST_NAME: usize = 100;
+
 impl Tenant {
     /// Whether the tenant has a database: it was provisioned and has not been purged. Queries use the column
     /// `saas_tenant_snapshots.has_database`, which the database computes by the same rule.
@@ -172,7 +175,7 @@ impl Tenant {
                     domain: domain.clone(),
                     challenge: challenge.clone(),
                     requested_at: occurred_at,
-                    expires_at: occurred_at + TimeDelta::days(i64::from(*valid_days)),
+                    expires_at: days_after(occurred_at, *valid_days),
                 })
             }
             TenantEvent::DomainRequestExpired { domain } | TenantEvent::DomainRequestWithdrawn { domain } => {
@@ -215,7 +218,7 @@ impl Tenant {
             TenantEvent::Deleted { reason, retention_days } => {
                 self.before_deletion = Some(BeforeDeletion { state: self.state, reason: self.reason.take() });
                 self.deleted_at = Some(occurred_at);
-                self.purge_after = Some(occurred_at + TimeDelta::days(i64::from(*retention_days)));
+                self.purge_after = Some(days_after(occurred_at, *retention_days));
                 self.enter(TenantState::Deleted, reason.as_ref());
             }
             TenantEvent::Restored {} => {
@@ -239,6 +242,13 @@ impl Tenant {
         self.state = state;
         self.reason = reason.cloned();
     }
+}
+
+/// The time so many days later, or the last one that can be written: an event may have any number of days.
+fn days_after(time: DateTime<Utc>, days: u32) -> DateTime<Utc> {
+    let last = NaiveDate::from_ymd_opt(9999, 12, 31).and_then(|day| day.and_hms_opt(23, 59, 59));
+    let last = last.map_or(DateTime::<Utc>::MAX_UTC, |last| last.and_utc());
+    time.checked_add_signed(TimeDelta::days(i64::from(days))).map_or(last, |later| later.min(last))
 }
 
 #[cfg(test)]

@@ -35,9 +35,21 @@ pub enum InvalidTenantId {
     /// The text is `www`, `api`, `admin`, `cdn`, `static` or `system`.
     #[error("this tenant id is reserved")]
     Reserved,
+    /// A new id begins with `xn--`.
+    #[error("a tenant id does not begin with 'xn--', because browsers take such a name for an encoded one")]
+    Encoded,
 }
 
 impl TenantId {
+    /// The id of a tenant that is to be created: it can be reached as a subdomain. Tenants of older versions may have
+    /// ids that cannot.
+    ///
+    /// # Errors
+    /// Why the text is not such an id.
+    pub fn new(text: &str) -> Result<Self, InvalidTenantId> {
+        if text.starts_with("xn--") { Err(InvalidTenantId::Encoded) } else { text.parse() }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,6 +116,17 @@ mod tests {
         for good in ["ab", "a-b", "company1", "0x", &"a".repeat(32), "default"] {
             assert_eq!(good.parse::<TenantId>().unwrap().as_str(), good);
         }
+    }
+
+    #[test]
+    fn every_new_id_is_a_label_of_a_host() {
+        for good in ["ab", "v2--shop", "0x", "127"] {
+            let id = TenantId::new(good).unwrap();
+            let host = format!("{id}.example.com").parse::<crate::domain::DomainName>().unwrap();
+            assert_eq!(host.subdomain(), Some(good));
+        }
+        assert_eq!(TenantId::new("xn--abc"), Err(InvalidTenantId::Encoded));
+        assert!("xn--abc".parse::<TenantId>().is_ok(), "a tenant of an older version may have it");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reads the body, query and path of a request, within limits of size and time. Every refusal names the field.
 
 use super::{ApiError, Code};
+use crate::domain::inexact_number;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -135,7 +136,8 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
 ///
 /// # Errors
 /// 422 `invalid_body` with the path of the wrong field. A list is always refused: serde would take its items for the
-/// fields in the order of their declaration, and the contract does not promise that order.
+/// fields in the order of their declaration, and the contract does not promise that order. So is a number that would be
+/// stored as another one.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::invalid("body", "body", "a JSON object is expected, not a list"));
@@ -147,7 +149,13 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         ApiError::invalid("body", if whole { "body" } else { &path }, error.inner())
     })?;
     reader.end().map_err(|error| ApiError::invalid("body", "body", error))?;
-    Ok(value)
+    match std::str::from_utf8(bytes).ok().and_then(inexact_number) {
+        Some(number) => {
+            let shown: String = number.chars().take(40).collect();
+            Err(ApiError::invalid("body", "body", format!("the number {shown} cannot be stored exactly")))
+        }
+        None => Ok(value),
+    }
 }
 
 /// The extractor of a query string.

@@ -5,12 +5,12 @@
 //! commit order, because the row `saas_heads('events')` is locked from the moment a position is taken until the commit.
 //! So a reader that has seen position p never finds a new event below p.
 //!
-//! Commands on one tenant wait for each other: a unit locks the tenant's row before it decides ([`UnitOfWork::tenant`]),
-//! so no command is refused because another one was faster.
+//! Commands on one tenant wait for each other: a unit locks the tenant's row before it decides
+//! ([`UnitOfWork::tenant`]), so no command is refused because another one was faster.
 //!
 //! **Design note.** Everything that can be refused is refused before the lock of the head is taken, so it is held for a
-//! few milliseconds only. What an append must check under the lock (whether a domain is free) it can simply read, because
-//! no other transaction appends.
+//! few milliseconds only. What an append must check under the lock (whether a domain is free) it can simply read,
+//! because no other transaction appends.
 
 mod append;
 mod chain;

@@ -45,6 +45,9 @@ macro_rules! select_plan {
 }
 
 impl Plan {
+    /// The plan of a tenant whose creator names none. It cannot be removed.
+    pub const DEFAULT: &str = "basic";
+
     /// All plans, by name.
     pub async fn all(executor: impl MySqlExecutor<'_>) -> Result<Vec<Self>, sqlx::Error> {
         sqlx::query_as(select_plan!("ORDER BY plan_type")).fetch_all(executor).await

@@ -141,9 +141,9 @@ pub async fn problems(
 }
 
 async fn users(connection: &mut MySqlConnection, named: u32, problems: &mut Vec<Problem>) -> Result<(), LegacyError> {
-    let equal =
-        "user_info u JOIN (SELECT user_id FROM user_info WHERE user_id <> '' GROUP BY user_id HAVING COUNT(*) > 1) d
-                 ON d.user_id = u.user_id";
+    let equal = "user_info u JOIN (SELECT CAST(user_id AS BINARY) AS id FROM user_info WHERE user_id <> ''
+                                   GROUP BY CAST(user_id AS BINARY) HAVING COUNT(*) > 1) d
+                 ON d.id = CAST(u.user_id AS BINARY)";
     for (kind, from, action) in [
         (Kind::EmptyUserId, "user_info u WHERE u.user_id = ''".to_owned(), "copied; no membership"),
         (
@@ -151,11 +151,7 @@ async fn users(connection: &mut MySqlConnection, named: u32, problems: &mut Vec<
             format!("user_info u WHERE u.user_id <> '' AND NOT ({FIT})"),
             "copied; no membership: an id has 1 to 36 printable ASCII characters",
         ),
-        (
-            Kind::DuplicateUserId,
-            equal.to_owned(),
-            "all copied; one membership, under the spelling of the row with the lowest id",
-        ),
+        (Kind::DuplicateUserId, equal.to_owned(), "all copied; one membership"),
     ] {
         let (rows, ids) = count(connection, &from, "u.id", named).await?;
         if rows > 0 {

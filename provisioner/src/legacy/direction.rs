@@ -51,8 +51,9 @@ fn goes_back(plan: &TablePlan, tenant_id: &str) -> Result<String, LegacyError> {
     };
     let (table, user, tenant) = (sql::identifier(&plan.table)?, sql::identifier(user)?, sql::literal(tenant_id)?);
     Ok(format!(
-        "({table}.{user} IN (SELECT user_id FROM saas_tenant_users WHERE tenant_id = {tenant} AND deleted = 0) \
-         OR {table}.{user} NOT IN (SELECT user_id FROM saas_tenant_users WHERE deleted = 0))"
+        "(CAST({table}.{user} AS BINARY) IN \
+              (SELECT user_key FROM saas_tenant_users WHERE tenant_id = {tenant} AND deleted = 0) \
+          OR CAST({table}.{user} AS BINARY) NOT IN (SELECT user_key FROM saas_tenant_users WHERE deleted = 0))"
     ))
 }
 

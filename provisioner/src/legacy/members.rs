@@ -1,9 +1,8 @@
 //! Makes every user a member of the default tenant, once, by the ordinary event `tenant.member_changed`.
 //!
 //! A member's id has 1 to 36 printable ASCII characters. Rows of `user_info` with another id (empty, with blanks) are
-//! copied and get no membership. Ids that the database holds equal, because it ignores case, become one member under
-//! the spelling of the row with the lowest `id`. A membership that exists stays as it is, with its role. Members whose
-//! user is gone are removed.
+//! copied and get no membership. Ids are compared to the byte: ids that differ in case are those of different users. A
+//! membership that exists stays as it is, with its role. Members whose user is gone are removed.
 
 use super::LegacyError;
 use super::destination::Destination;
@@ -70,7 +69,8 @@ pub async fn complete(
     }
     loop {
         let gone: Vec<(String,)> = sqlx::query_as(
-            "SELECT m.user_id FROM saas_tenant_users m LEFT JOIN user_info u ON u.user_id = m.user_id
+            "SELECT m.user_id FROM saas_tenant_users m
+             LEFT JOIN user_info u ON u.user_id = m.user_id AND CAST(u.user_id AS BINARY) = m.user_key
              WHERE m.tenant_id = ? AND m.deleted = 0 AND u.id IS NULL LIMIT ?",
         )
         .bind(destination.tenant.tenant_id.as_str())
@@ -91,9 +91,11 @@ async fn missing(destination: &Destination, after: Option<i64>) -> Result<Vec<(i
     let earlier = FIT.replace("u.", "e.");
     let query = format!(
         "SELECT u.id, u.user_id, u.is_admin FROM user_info u
-         LEFT JOIN saas_tenant_users m ON m.tenant_id = ? AND m.user_id = u.user_id AND m.deleted = 0
+         LEFT JOIN saas_tenant_users m
+              ON m.tenant_id = ? AND m.user_key = CAST(u.user_id AS BINARY) AND m.deleted = 0
          WHERE (? IS NULL OR u.id > ?) AND {FIT} AND m.id IS NULL
-           AND NOT EXISTS (SELECT 1 FROM user_info e WHERE e.user_id = u.user_id AND e.id < u.id AND {earlier})
+           AND NOT EXISTS (SELECT 1 FROM user_info e WHERE e.user_id = u.user_id AND e.id < u.id AND {earlier}
+                               AND CAST(e.user_id AS BINARY) = CAST(u.user_id AS BINARY))
          ORDER BY u.id LIMIT ?"
     );
     let rows = sqlx::query_as(&query)
@@ -151,15 +153,14 @@ impl Completeness {
 pub async fn count(destination: &Destination) -> Result<Completeness, LegacyError> {
     let tenant_id = destination.tenant.tenant_id.as_str();
     let pool = destination.store.pool();
-    // CONCAT, because MariaDB reads only one of several equal spellings from the index, perhaps the one that does not
-    // fit.
-    let users = format!("SELECT CAST(COUNT(DISTINCT CONCAT(u.user_id)) AS UNSIGNED) FROM user_info u WHERE {FIT}");
+    let different = "SELECT CAST(COUNT(DISTINCT CAST(u.user_id AS BINARY)) AS UNSIGNED) FROM user_info u";
+    let users = format!("{different} WHERE {FIT}");
     let members = format!(
-        "SELECT CAST(COUNT(DISTINCT CONCAT(u.user_id)) AS UNSIGNED) FROM user_info u
-         JOIN saas_tenant_users m ON m.tenant_id = ? AND m.user_id = u.user_id AND m.deleted = 0 WHERE {FIT}"
+        "{different} JOIN saas_tenant_users m
+           ON m.tenant_id = ? AND m.user_key = CAST(u.user_id AS BINARY) AND m.deleted = 0 WHERE {FIT}"
     );
-    let without_user =
-        "SELECT CAST(COUNT(*) AS UNSIGNED) FROM saas_tenant_users m LEFT JOIN user_info u ON u.user_id = m.user_id
+    let without_user = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM saas_tenant_users m
+                        LEFT JOIN user_info u ON u.user_id = m.user_id AND CAST(u.user_id AS BINARY) = m.user_key
                         WHERE m.tenant_id = ? AND m.deleted = 0 AND u.id IS NULL";
     Ok(Completeness {
         users: sqlx::query_scalar(&users).fetch_one(pool).await?,

@@ -146,7 +146,7 @@ async fn ended(process: &mut Process) -> Result<ExitStatus> {
     process.ended(Duration::from_secs(120)).await.context("the command does not end")
 }
 
-/// Every distinct user id that a member of a tenant can have, in the spelling of its first row.
+/// Every distinct user id that a member of a tenant can have.
 async fn expected_members(old: &Old) -> Result<Vec<String>> {
     let rows: Vec<(String,)> =
         sqlx::query_as("SELECT user_id FROM user_info ORDER BY id").fetch_all(&mut old.connect().await?).await?;
@@ -154,8 +154,7 @@ async fn expected_members(old: &Old) -> Result<Vec<String>> {
     let mut seen = std::collections::BTreeSet::new();
     for (user_id,) in rows {
         let fits = (1..=36).contains(&user_id.len()) && user_id.bytes().all(|byte| byte.is_ascii_graphic());
-        // The collation ignores case.
-        if fits && seen.insert(user_id.to_lowercase()) {
+        if fits && seen.insert(user_id.clone()) {
             members.push(user_id);
         }
     }

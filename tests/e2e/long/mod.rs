@@ -1,5 +1,6 @@
 //! Tests that are too slow for every change.
 
+mod many_writers;
 mod rotation_load;
 mod schemathesis;
 mod suspension_speed;

@@ -3,9 +3,12 @@
 
 use crate::world;
 use anyhow::Result;
-use harness::stack::Stack;
+use harness::stack::{Stack, new_encryption_key};
+use kernel::crypto::{KeyRing, Purpose};
+use kernel::domain::{LONGEST_NAME, MAX_VALUE};
+use secrecy::SecretString;
 use sqlx::MySqlConnection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const TENANT_COLUMNS: &str = include_str!("golden/tenant_columns.tsv");
 const SYSTEM_COLUMNS: &str = include_str!("golden/system_columns.tsv");
@@ -45,6 +48,76 @@ async fn the_tables_are_those_of_the_design() -> Result<()> {
         .map(|(table, index, unique, columns)| format!("{table}\t{index}\t{unique}\t{columns}"))
         .collect();
     assert_same(&golden, &found);
+    columns_hold_the_longest_values(&mut root).await
+}
+
+/// The longest values that the API, the settings and the services accept: characters of a short text, bytes of a long
+/// one, by the name of the column. Every table with such a column must hold them.
+fn longest() -> Result<BTreeMap<&'static str, u64>> {
+    let key = SecretString::from(new_encryption_key("k1"));
+    let purpose = Purpose::TenantSetting { tenant_id: &"t".repeat(32), key: &"k".repeat(100) };
+    let sealed = KeyRing::parse(&key)?.seal(purpose, &[b'x'; MAX_VALUE])?;
+    Ok(BTreeMap::from([
+        ("tenant_id", 32),
+        ("source_tenant_id", 32),
+        ("tenant_name", LONGEST_NAME as u64),
+        ("tenant_domain", 100),
+        ("domain", 100),
+        ("plan_type", 50),
+        ("user_id", 36),
+        ("username", 255),
+        ("email", 255),
+        ("mobile", 20),
+        ("user_language", 30),
+        ("role", 6),
+        ("permissions", 8192),
+        ("config_key", 100),
+        ("config_value", MAX_VALUE as u64),
+        ("sealed_value", sealed.len() as u64),
+        ("description", 200),
+        ("idempotency_key", 255),
+        // The answer to a request with a key may be as long as a tenant with many domains.
+        ("response_sealed", 1 << 20),
+        ("server_id", 32),
+        ("moving_to", 32),
+        ("host", 200),
+        ("db_host", 200),
+        ("database_host", 200),
+        ("db_name", 48),
+        ("database_name", 48),
+        ("node_name", 100),
+        ("challenge", 32),
+        ("traceparent", 55),
+        ("scopes", "admin read".len() as u64),
+    ]))
+}
+
+async fn columns_hold_the_longest_values(root: &mut MySqlConnection) -> Result<()> {
+    let longest = longest()?;
+    let rows: Vec<(String, String, String, u64)> = sqlx::query_as(
+        "SELECT CONVERT(TABLE_NAME USING utf8mb4), CONVERT(COLUMN_NAME USING utf8mb4),
+                CONVERT(DATA_TYPE USING utf8mb4), CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED)
+         FROM information_schema.COLUMNS
+         WHERE TABLE_SCHEMA = 'ai_shifu_system' AND CHARACTER_MAXIMUM_LENGTH IS NOT NULL",
+    )
+    .fetch_all(root)
+    .await?;
+    let mut found = BTreeSet::new();
+    for (table, column, kind, room) in &rows {
+        // The names of users and of tokens have the same column.
+        let name = match table.as_str() {
+            "user_info" => 255,
+            "saas_admin_tokens" => 100,
+            _ => 0,
+        };
+        let needed = if column == "name" { Some(&name) } else { longest.get(column.as_str()) };
+        if let Some(needed) = needed {
+            assert!(room >= needed, "{table}.{column} ({kind}) holds {room}, and values have up to {needed}");
+            found.insert(column.as_str());
+        }
+    }
+    let unknown: Vec<_> = longest.keys().filter(|column| !found.contains(*column)).collect();
+    assert!(unknown.is_empty(), "no table has these columns: {unknown:?}");
     Ok(())
 }
 

@@ -106,8 +106,11 @@ async fn a_domain_serves_once_its_dns_record_is_seen() -> Result<()> {
     assert_eq!(removed.status, 204);
     let back = ask(&admin, "acme", "learn.acme.com").await?;
     assert_eq!((back.status, &back.json["verified"]), (201, &json!(true)), "{}", back.text);
-    // A domain below the installation's own needs no proof.
+    // A tenant's own name below the installation's domain needs no proof. Another tenant's name does.
     assert_eq!(ask(&admin, "acme", "acme.saas.example").await?.status, 201);
+    for domain in ["beta.saas.example", "beta.acme.saas.example"] {
+        assert_eq!(ask(&admin, "acme", domain).await?.status, 202, "{domain}");
+    }
     assert_eq!(ask(&admin, "acme", "saas.example").await?.status, 202);
     invariants::check(&stack).await
 }

@@ -8,6 +8,7 @@ use crate::commands::{CreateTenant, Created};
 use axum::extract::State;
 use kernel::domain::{DomainName, Tenant, TenantId};
 use kernel::http::{ApiError, Code};
+use kernel::store::Plan;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -51,10 +52,10 @@ pub struct NewTenant {
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
     let body: NewTenant = caller.json()?;
     let create = CreateTenant {
-        tenant_id: parse::tenant_id(&body.tenant_id)?,
+        tenant_id: parse::new_tenant_id(&body.tenant_id)?,
         tenant_name: parse::tenant_name(&body.tenant_name)?,
         domain: body.tenant_domain.as_deref().map(|text| parse::domain(text, "tenant_domain")).transpose()?,
-        plan_type: body.plan_type.unwrap_or_else(|| "basic".into()),
+        plan_type: body.plan_type.unwrap_or_else(|| Plan::DEFAULT.into()),
         patience: app.patience,
         ownership: Some(Arc::clone(&app.ownership)),
     };

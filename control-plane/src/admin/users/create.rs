@@ -18,16 +18,17 @@ use kernel::http::ApiError;
     ),
 )]
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Answer, ApiError> {
-    let user: NewUser = caller.json()?;
-    check_user(&user)?;
+    let user = check_user(caller.json()?)?;
     answer(&app, &caller, &user, Answer::created).await
 }
 
-/// Names the first field that is not valid. The lengths are those of the columns.
-pub fn check_user(user: &NewUser) -> Result<(), ApiError> {
-    parse::length("username", &user.username, 1, 255)?;
-    parse::length("name", &user.name, 0, 255)?;
-    parse::length("email", &user.email, 0, 255)?;
-    parse::length("mobile", &user.mobile, 0, 20)?;
-    parse::email(&user.email)
+/// The user without blanks at the ends of values; names the first field that is not valid. The lengths are those of the
+/// columns.
+pub fn check_user(user: NewUser) -> Result<NewUser, ApiError> {
+    Ok(NewUser {
+        username: parse::visible("username", &user.username, 1, 255)?,
+        name: parse::visible("name", &user.name, 0, 255)?,
+        mobile: parse::visible("mobile", &user.mobile, 0, 20)?,
+        email: parse::email(&user.email)?,
+    })
 }

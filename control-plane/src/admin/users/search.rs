@@ -3,7 +3,7 @@
 use crate::admin::answer::{Answer, answer};
 use crate::admin::{Caller, parse};
 use crate::app::App;
-use crate::commands::{ChangeUser, User, UserChange, find_user};
+use crate::commands::{ChangeUser, User, UserChange, find_user, push_same_value};
 use crate::cursor::Page;
 use axum::Json;
 use axum::extract::State;
@@ -57,7 +57,7 @@ pub async fn find(
     query.push(" WHERE id > ").push_bind(page.after);
     for (column, value) in [("username", search.username), ("email", search.email), ("mobile", search.mobile)] {
         if let Some(value) = value {
-            query.push(format_args!(" AND {column} = ")).push_bind(value);
+            push_same_value(&mut query, column, value.trim().to_owned());
         }
     }
     query.push(" ORDER BY id LIMIT ").push_bind(page.rows());
@@ -105,15 +105,15 @@ pub async fn change(
 ) -> Result<Answer, ApiError> {
     let change: UserChange = caller.json()?;
     let user_id = parse::user_id(&user)?;
-    for (field, value, least, most) in [
-        ("username", &change.username, 1, 255),
-        ("name", &change.name, 0, 255),
-        ("email", &change.email, 0, 255),
-        ("mobile", &change.mobile, 0, 20),
-        ("user_language", &change.user_language, 0, 30),
-    ] {
-        value.as_ref().map_or(Ok(()), |value| parse::length(field, value, least, most))?;
-    }
-    change.email.as_deref().map_or(Ok(()), parse::email)?;
+    let visible = |field, value: Option<String>, least, most| {
+        value.map(|value| parse::visible(field, &value, least, most)).transpose()
+    };
+    let change = UserChange {
+        username: visible("username", change.username, 1, 255)?,
+        name: visible("name", change.name, 0, 255)?,
+        mobile: visible("mobile", change.mobile, 0, 20)?,
+        user_language: visible("user_language", change.user_language, 0, 30)?,
+        email: change.email.as_deref().map(parse::email).transpose()?,
+    };
     answer(&app, &caller, &ChangeUser { user_id, change }, Answer::ok).await
 }

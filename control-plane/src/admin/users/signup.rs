@@ -16,12 +16,9 @@ use crate::commands::{self, CreateTenant, NewUser, SignedUp};
 use axum::extract::State;
 use kernel::domain::TenantId;
 use kernel::http::{ApiError, Code};
-use kernel::store::installation;
+use kernel::store::{Plan, installation};
 use serde::Deserialize;
 use utoipa::ToSchema;
-
-/// The plan of a tenant that was created by sign-up.
-const PLAN: &str = "basic";
 
 /// Body of `POST /api/signup`.
 #[derive(Deserialize, ToSchema)]
@@ -77,16 +74,15 @@ pub async fn sign_up(State(state): State<AdminState>, stranger: Stranger) -> Res
     }
     state.sign_ups.take(stranger.address)?;
     let SignUp { tenant_id, tenant_name: name_of_tenant, username, name, email, mobile } = stranger.caller.json()?;
-    if email.is_empty() {
-        return Err(ApiError::invalid("email", "email", "an address has an '@' between two parts"));
+    let user = check_user(NewUser { username, name, email, mobile })?;
+    if user.email.is_empty() {
+        return Err(ApiError::invalid("email", "email", "an address is needed"));
     }
-    let user = NewUser { username, name, email, mobile };
-    check_user(&user)?;
     let tenant = CreateTenant {
-        tenant_id: parse::tenant_id(&tenant_id)?,
+        tenant_id: parse::new_tenant_id(&tenant_id)?,
         tenant_name: parse::tenant_name(&name_of_tenant)?,
         domain: None,
-        plan_type: PLAN.into(),
+        plan_type: Plan::DEFAULT.into(),
         ownership: None,
         patience: app.patience,
     };

@@ -39,8 +39,8 @@ pub async fn request(
     if known.is_none() {
         return Err(BackupError::Refused(format!("no provisioner has registered a database server {server_id}")));
     }
-    let plan = original.as_ref().map_or("basic", |tenant| tenant.plan_type.as_str());
-    let plan_type = if Plan::use_by_tenant(unit.connection(), plan).await? { plan } else { "basic" };
+    let plan = original.as_ref().map_or(Plan::DEFAULT, |tenant| tenant.plan_type.as_str());
+    let plan_type = if Plan::use_by_tenant(unit.connection(), plan).await? { plan } else { Plan::DEFAULT };
     let name = options.name.clone().or_else(|| original.as_ref().map(|tenant| tenant.tenant_name.clone()));
     let create = Command::Create {
         tenant_name: name.unwrap_or_else(|| new_id.to_string()),

@@ -14,7 +14,7 @@ use crate::backup::{BackupError, Subject, choose, next_steps, restore_system};
 use crate::exit::{self, FAILED};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use kernel::domain::{TenantId, TenantState};
+use kernel::domain::{InvisibleText, LONGEST_NAME, TenantId, TenantState, VisibleText};
 use kernel::process::config::Settings;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ pub struct RestoreOptions {
     #[arg(long, value_name = "LOST", requires = "server", conflicts_with_all = ["system", "new_id"])]
     all_of: Option<String>,
     /// Create this new tenant from the backup.
-    #[arg(long = "as", value_name = "NEW_ID")]
+    #[arg(long = "as", value_name = "NEW_ID", value_parser = TenantId::new)]
     new_id: Option<TenantId>,
     /// Restore the newest data up to this time (RFC 3339). Without it, the newest data.
     #[arg(long, value_name = "TIME")]
@@ -77,11 +77,16 @@ pub struct RestoreOptions {
     #[arg(long, requires = "new_id")]
     members: bool,
     /// Display name of the new tenant. Without it, the name of the original one.
-    #[arg(long, requires = "new_id")]
+    #[arg(long, requires = "new_id", value_parser = name)]
     name: Option<String>,
     /// Print the result as JSON, on standard output.
     #[arg(long)]
     json: bool,
+}
+
+/// A tenant's name in the argument `--name`.
+fn name(text: &str) -> Result<String, InvisibleText> {
+    VisibleText::within(text, 1..=LONGEST_NAME).map(VisibleText::into_string)
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! The step `seed_config`: `tenant_config` has its default rows. Rows that are there already stay as they are.
 
 use crate::sagas::saga::Step;
+use crate::sagas::shared::apply_config;
 use crate::sagas::{Context, StepError};
 use kernel::database::sql;
 
@@ -16,7 +17,7 @@ const DEFAULTS: [(&str, &str, &str, &str); 5] = [
 pub const STEP: Step = Step::new("seed_config", |context| Box::pin(act(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    let name = ("tenant.name", context.tenant.tenant_name.as_str(), "string", "租户名称");
+    let name = (apply_config::NAME, context.tenant.tenant_name.as_str(), "string", "租户名称");
     let rows: Vec<_> = std::iter::once(name).chain(DEFAULTS).collect();
     let insert = format!(
         "INSERT INTO {}.tenant_config (config_key, config_value, config_type, description) VALUES {}

@@ -27,7 +27,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     loop {
         let members: Vec<Member> = sqlx::query_as(
             "SELECT m.id, m.user_id, m.role, CAST(m.permissions AS CHAR) FROM saas_tenant_users m
-             LEFT JOIN saas_tenant_users has ON has.tenant_id = ? AND has.user_id = m.user_id AND has.deleted = 0
+             LEFT JOIN saas_tenant_users has ON has.tenant_id = ? AND has.user_key = m.user_key AND has.deleted = 0
              WHERE m.tenant_id = ? AND m.deleted = 0 AND m.id > ? AND has.id IS NULL ORDER BY m.id LIMIT ?",
         )
         .bind(context.tenant.tenant_id.as_str())

@@ -6,7 +6,7 @@ use super::Tools;
 use super::saga::{Outcome, Saga};
 use super::shared::backup_job::restored;
 use super::shared::replace::{POINT_OF_NO_RETURN, drop_replaced, load_backup, swap_database};
-use super::shared::{create_database, create_user, enforce, verify_login};
+use super::shared::{apply_config, create_database, create_user, enforce, verify_login};
 use kernel::domain::Command;
 use kernel::jobs::{JobError, Lease};
 
@@ -25,6 +25,7 @@ pub const SAGA: Saga = Saga {
         load_backup::STEP,
         swap_database::STEP,
         drop_replaced::STEP,
+        apply_config::NAME_STEP,
         copy_members::STEP,
         enforce::STEP,
         verify_login::STEP,

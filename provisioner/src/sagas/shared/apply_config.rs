@@ -2,7 +2,8 @@
 //!
 //! **Guarantee.** After it, every requested entry has its newest requested value: the step reads all requests when it
 //! runs, so one job may be repeated, be late or stand for several changes. An entry counts as applied only if its
-//! request is still the one that was written. Entries that were never requested through the admin API stay as they are.
+//! request is still the one that was written. Entries that were never requested through the admin API stay as they are,
+//! except for `tenant.name`, which is the tenant's name.
 
 use crate::sagas::saga::Step;
 use crate::sagas::{Context, StepError};
@@ -25,6 +26,20 @@ struct Entry {
     position: u64,
 }
 
+/// The entry that seeding makes with the tenant's name.
+pub const NAME: &str = "tenant.name";
+
+/// The step of a tenant that is created from the backup of another one: the copied entry has the other one's name.
+pub const NAME_STEP: Step = Step::new("apply_name", |context| Box::pin(apply_name(context)));
+
+async fn apply_name(context: &mut Context<'_>) -> Result<(), StepError> {
+    let table = format!("{}.tenant_config", sql::identifier(context.database())?);
+    let update = format!("UPDATE {table} SET config_value = ? WHERE config_key = ?");
+    let name = context.tenant.tenant_name.clone();
+    sqlx::query(&update).bind(name).bind(NAME).execute(context.session.connection()).await?;
+    Ok(())
+}
+
 /// It is not undone: it makes true what is decided already.
 pub const STEP: Step = Step::new("apply_config", |context| Box::pin(act(context)));
 
@@ -32,6 +47,10 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     // The move may have copied `tenant_config` already.
     if context.tenant.database.moving_to.is_some() {
         return Err(StepError::NotYet("the tenant's database is being moved".into()));
+    }
+    // The steps that provision the database make the table, and write the name that the tenant had when they began.
+    if context.tenant.state == TenantState::Provisioning {
+        return Err(StepError::NotYet("the tenant's database is being provisioned".into()));
     }
     let (database, owner) = (context.database().to_owned(), context.marker());
     match context.session.find_own(&database, &owner).await {
@@ -80,6 +99,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             .bind(&entry.description)
             .execute(context.session.connection())
             .await?;
+    }
+    if !entries.iter().any(|entry| entry.config_key == NAME) {
+        apply_name(context).await?;
     }
     for entry in &entries {
         sqlx::query(
