@@ -36,21 +36,26 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let schedules = Arc::new(ScheduleSettings::from_settings(settings)?);
     let ownership = Arc::new(Ownership::from_settings(settings)?);
+    let sign_ups = Allowance::from_settings(settings)?;
+    let trusted = Arc::new(TrustedProxies::from_settings(settings)?);
+    let turns = Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?));
+    let (patience, retention_days) = (settings.seconds("JOB_PATIENCE")?, settings.get("TENANT_RETENTION_DAYS")?);
+    let (needs_broker, notice) = (!settings.get::<bool>("START_WITHOUT_BROKER")?, settings.seconds("SHUTDOWN_NOTICE")?);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
-    start::system_database(&system_url).await?;
-    start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
     let pool = database::pool(&system_url, settings.get("CONTROL_PLANE_CONNECTIONS")?)
         .context("the setting SYSTEM_DB_URL is wrong")?;
+    start::system_database(&system_url).await?;
+    start::broker(&amqp, &topology, needs_broker).await?;
 
     let store = Store::new(pool);
     let health = Health::new(metrics);
-    let shutdown = Shutdown::on_signals(settings.seconds("SHUTDOWN_NOTICE")?)?;
+    let shutdown = Shutdown::on_signals(notice)?;
     shutdown.spawn(keys.clone().report_counts(store.pool().clone(), shutdown.clone()));
     let app = App {
         store: store.clone(),
         keys,
-        patience: settings.seconds("JOB_PATIENCE")?,
-        retention_days: settings.get("TENANT_RETENTION_DAYS")?,
+        patience,
+        retention_days,
         ownership,
         workers: Arc::new(Notify::new()),
         shutdown: shutdown.clone(),
@@ -60,9 +65,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         app: app.clone(),
         schedules: Arc::clone(&schedules),
         health: SystemHealth::new(app.clone(), polled.clone()),
-        sign_ups: Allowance::from_settings(settings)?,
-        trusted: Arc::new(TrustedProxies::from_settings(settings)?),
-        turns: Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?)),
+        sign_ups,
+        trusted,
+        turns,
         streams: Arc::new(Semaphore::new(STREAMS)),
     };
     schedule::register(store.pool()).await?;

@@ -34,14 +34,14 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let node = node_name(settings.get("NODE_NAME")?);
     let idle = settings.seconds("DATA_PLANE_IDLE")?;
     let budget = Budget {
-        connections: settings.get::<NonZeroU32>("DATA_PLANE_CONNECTIONS")?.get() as usize,
-        of_tenant: settings.get::<NonZeroU32>("DATA_PLANE_TENANT_CONNECTIONS")?.get() as usize,
+        connections: settings.get("DATA_PLANE_CONNECTIONS")?,
+        of_tenant: settings.get("DATA_PLANE_TENANT_CONNECTIONS")?,
         wait: Duration::from_millis(settings.get("DATA_PLANE_WAIT")?),
     };
     telemetry::names::tenants::limit(settings.get("METRIC_TENANTS")?);
     let trusted = Arc::new(TrustedProxies::from_settings(settings)?);
     let log_rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
-    let log_buffer = settings.get::<NonZeroU32>("ACCESS_LOG_BUFFER")?.get() as usize;
+    let log_buffer: usize = settings.get("ACCESS_LOG_BUFFER")?;
     let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
@@ -52,15 +52,16 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let options = database::options(&system_url).context("the setting SYSTEM_DB_URL is wrong")?;
     // The follower has one connection of its own, one writes reports and extends sessions, and one writes the access
     // log. The others look up sessions and members.
-    let lookups = settings.get::<NonZeroU32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.get().saturating_sub(3).max(1);
+    let lookups = settings.get::<u32>("DATA_PLANE_SYSTEM_CONNECTIONS")?.saturating_sub(3).max(1);
     let logs = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
+    let (needs_broker, notice) = (!settings.get::<bool>("START_WITHOUT_BROKER")?, settings.seconds("SHUTDOWN_NOTICE")?);
     start::system_database(&system_url).await?;
-    start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
+    start::broker(&amqp, &topology, needs_broker).await?;
 
     let health = Health::new(metrics);
-    let shutdown = Shutdown::on_signals(settings.seconds("SHUTDOWN_NOTICE")?)?;
+    let shutdown = Shutdown::on_signals(notice)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
     // Profiles share the pool, but may use only half of it, because looking up sessions is more important.

@@ -22,7 +22,6 @@ use kernel::process::telemetry;
 use kernel::store::Store;
 use kernel::{broker, start};
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -39,23 +38,20 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let limits = HttpLimits::from_settings(settings)?;
     let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
     let lease = settings.seconds("JOB_LEASE")?;
-    let measure = match settings.seconds("STORAGE_MEASURE_EVERY")? {
-        Duration::ZERO => return Err(wrong("STORAGE_MEASURE_EVERY", "at least 1 second").into()),
-        period => period,
-    };
+    let measure = settings.seconds("STORAGE_MEASURE_EVERY")?;
     let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
     sql::literal(&account_host).context("the setting TENANT_ACCOUNT_HOST is wrong")?;
-    let statistics = settings.get::<NonZeroU32>("STATISTICS_CONNECTIONS")?.get();
-    let checks = settings.get::<NonZeroU32>("HEALTH_CONNECTIONS")?.get();
-    let checked_every = Duration::from_secs(settings.get::<NonZeroU64>("HEALTH_EVERY")?.get());
+    let statistics: u32 = settings.get("STATISTICS_CONNECTIONS")?;
+    let checks: u32 = settings.get("HEALTH_CONNECTIONS")?;
+    let checked_every = settings.seconds("HEALTH_EVERY")?;
     let cache = DailyStatisticsCache::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
     let backups = BackupStore::from_settings(settings)?;
     let retention = Retention::from_settings(settings)?;
-    let backup_workers = settings.get::<NonZeroU32>("BACKUP_WORKERS")?.get();
-    let schema_workers = settings.get::<NonZeroU32>("SCHEMA_WORKERS")?.get();
+    let backup_workers: u32 = settings.get("BACKUP_WORKERS")?;
+    let schema_workers: u32 = settings.get("SCHEMA_WORKERS")?;
     let backup_before_purge = match settings.get("BACKUP_BEFORE_PURGE")? {
         true if backups.is_none() => {
             return Err(wrong("BACKUP_BEFORE_PURGE", "true needs a place for backups: the setting BACKUP_STORE").into());
@@ -67,9 +63,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // holds one for each of its connections to the database server.
     let of_server = 2 * (workers + backup_workers + schema_workers + COLLECTORS) + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
+    let needs_broker = !settings.get::<bool>("START_WITHOUT_BROKER")?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     start::system_database(&system_url).await?;
-    start::broker(&amqp, &topology, !settings.get::<bool>("START_WITHOUT_BROKER")?).await?;
+    start::broker(&amqp, &topology, needs_broker).await?;
     server::check_at_start(&servers).await?;
     let pool = database::pool(&system_url, connections).context("the setting SYSTEM_DB_URL is wrong")?;
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;

@@ -1,14 +1,17 @@
 //! The end of a tenant: deletion, restoration, purge.
 //!
 //! A deletion ends the service at once and touches no data; only a purge removes data, and a purge that has begun is
-//! always finished. A tenant cannot be restored while its purge is in progress: part of its data may be gone.
+//! always finished. A tenant cannot be restored while its purge is in progress: part of its data may be gone. The
+//! default tenant is neither deleted nor purged, because nodes route every unknown host and all old clients to it.
 
 use super::change::enforce;
 use super::operations::{Started, none_in_progress, start};
 use super::{Refusal, Write};
 use kernel::domain::{Command, Tenant, TenantId, TenantState};
+use kernel::http::Code;
 use kernel::jobs::JobKind;
 use kernel::store::UnitOfWork;
+use kernel::store::installation::{self, DefaultTenantUnknown};
 use std::time::Duration;
 
 /// Ends the service of a tenant.
@@ -28,6 +31,7 @@ impl Write for DeleteTenant {
     }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Tenant, Refusal> {
+        not_the_default(unit, &self.tenant_id).await?;
         let command = Command::Delete { reason: self.reason.clone(), retention_days: self.retention_days };
         let tenant = unit.execute(&self.tenant_id, actor, command).await?;
         // A retry of a failed tenant may be creating its database at this moment.
@@ -75,8 +79,20 @@ impl Write for PurgeTenant {
     }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Started, Refusal> {
+        not_the_default(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Purge).await?;
         none_in_progress(unit, &self.tenant_id).await?;
         start(unit, tenant, JobKind::Purge, self.patience).await
+    }
+}
+
+/// `tenant_is_default` for the default tenant. The answer stays true until the unit ends, because the command that
+/// names another default tenant locks that tenant too.
+async fn not_the_default(unit: &mut UnitOfWork, tenant_id: &TenantId) -> Result<(), Refusal> {
+    unit.tenant(tenant_id).await?;
+    match installation::default_tenant(unit.connection()).await {
+        Ok(default) if default == *tenant_id => Err(Code::TenantIsDefault.into()),
+        Ok(_) | Err(DefaultTenantUnknown::Invalid(_)) => Ok(()),
+        Err(DefaultTenantUnknown::Database(error)) => Err(error.into()),
     }
 }

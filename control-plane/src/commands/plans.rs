@@ -53,7 +53,7 @@ async fn enforce_all(unit: &mut UnitOfWork, plan_type: &str, patience: Duration)
     jobs::enqueue(unit.connection(), &jobs.collect::<Vec<_>>()).await.map(drop)
 }
 
-/// Removes a plan that no tenant has.
+/// Removes a plan that no tenant has, and that is not the one of new tenants.
 pub struct RemovePlan {
     pub plan_type: String,
 }
@@ -64,6 +64,10 @@ impl Write for RemovePlan {
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<(), Refusal> {
         if Plan::hold(unit.connection(), &self.plan_type).await?.is_none() {
             return Err(ApiError::from(Code::PlanNotFound).with("field", "plan_type").into());
+        }
+        if self.plan_type == Plan::DEFAULT {
+            let detail = "new tenants get this plan unless their creator names another one";
+            return Err(ApiError::from(Code::PlanInUse).with("detail", detail).into());
         }
         match count(unit, &self.plan_type).await? {
             0 => {}

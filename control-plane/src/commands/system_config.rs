@@ -70,8 +70,9 @@ async fn check_known(unit: &mut UnitOfWork, key: &SettingKey, value: &Value) -> 
             let id: Result<TenantId, _> = value.as_str().unwrap_or_default().parse();
             let Ok(id) = id else { return refuse("not a tenant id") };
             match unit.tenant(&id).await? {
-                Some(tenant) if !matches!(tenant.state, TenantState::Deleted | TenantState::Purged) => Ok(()),
-                _ => refuse("there is no such tenant"),
+                Some(tenant) if matches!(tenant.state, TenantState::Active | TenantState::Maintenance) => Ok(()),
+                Some(tenant) => refuse(&format!("the tenant is {}, so it could not serve", tenant.state)),
+                None => refuse("there is no such tenant"),
             }
         }
         _ => Ok(()),

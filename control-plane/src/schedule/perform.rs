@@ -17,12 +17,17 @@ pub async fn perform<W: Write>(app: &App, lease: &RoleLease, actor: &str, write:
         Err(Refusal::Command(CommandError::Rejected(Rejection::State(_)))) => Ok(0),
         Err(Refusal::Command(CommandError::Rejected(Rejection::DomainAbsent | Rejection::DomainPresent))) => Ok(0),
         Err(Refusal::Command(CommandError::DomainTaken(_))) => Ok(0),
-        Err(Refusal::Api(error)) if matches!(error.code(), Code::OperationInProgress | Code::DomainNotFound) => Ok(0),
+        Err(Refusal::Api(error)) if is_of_state(error.code()) => Ok(0),
         Err(Refusal::Command(CommandError::Database(error))) => Err(error.into()),
         Err(Refusal::Api(error)) if error.code() == Code::Conflict => Err(RunError::Lost),
         Err(Refusal::Api(error)) => Err(RunError::Refused(error.code().name())),
         Err(Refusal::Command(error)) => Err(RunError::Refused(error.to_string())),
     }
+}
+
+/// Whether a command was refused because of what the tenant is, or does, at present.
+fn is_of_state(code: Code) -> bool {
+    matches!(code, Code::OperationInProgress | Code::DomainNotFound | Code::TenantIsDefault)
 }
 
 /// A command that commits only while this process leads.

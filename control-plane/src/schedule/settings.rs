@@ -36,11 +36,8 @@ impl ScheduleSettings {
             let parsed = (!text.trim().is_empty()).then(|| text.parse::<Expression>());
             expressions.push(parsed.transpose().map_err(|reason| wrong(setting, reason))?);
         }
-        let days = |name| match settings.get::<u32>(name)? {
-            0 => Err(wrong(name, "at least 1 day")),
-            days => Ok(days),
-        };
-        let (key_days, operation_days) = (days("IDEMPOTENCY_KEY_DAYS")?, days("OPERATION_DAYS")?);
+        let (key_days, operation_days): (u32, u32) =
+            (settings.get("IDEMPOTENCY_KEY_DAYS")?, settings.get("OPERATION_DAYS")?);
         if operation_days < key_days {
             let reason = "a stored answer names its operation, so operations stay as long as IDEMPOTENCY_KEY_DAYS";
             return Err(wrong("OPERATION_DAYS", reason));
@@ -49,8 +46,8 @@ impl ScheduleSettings {
             expressions,
             key_days,
             operation_days,
-            run_days: days("SCHEDULE_RUN_DAYS")?,
-            access_log_days: days("ACCESS_LOG_DAYS")?,
+            run_days: settings.get("SCHEDULE_RUN_DAYS")?,
+            access_log_days: settings.get("ACCESS_LOG_DAYS")?,
             rotation_days: settings.get("ROTATION_MAX_AGE_DAYS")?,
             rotations_at_once: settings.get("ROTATIONS_AT_ONCE")?,
             audit_repair: settings.get("AUDIT_REPAIR")?,

@@ -76,11 +76,12 @@ codes! {
     DomainUnverified 409 "domain_unverified" "The domain does not have its TXT record" "域名尚未设置所需的 TXT 记录";
     DomainTaken 409 "domain_taken" "The domain belongs to another tenant" "域名已被其他租户占用";
     PlanInUse 409 "plan_in_use" "Tenants have this plan; give them another one first" "仍有租户使用该套餐，请先更换";
+    TenantIsDefault 409 "tenant_is_default" "The default tenant stays; name another one first" "请先指定其他默认租户";
     DomainPresent 409 "domain_exists" "The tenant has this domain already" "该租户已有此域名";
     InvalidState 409 "invalid_state" "The tenant's present state does not allow this" "租户当前状态不允许该操作";
     Conflict 409 "conflict" "Somebody else changed the same thing at the same time; try again" "数据同时被他人修改，请重试";
     OperationInProgress 409 "operation_in_progress" "An operation of this tenant is still in progress" "该租户有操作正在进行";
-    PreconditionFailed 412 "precondition_failed" "The tenant has another version than the request names" "租户版本与请求指定的版本不一致";
+    PreconditionFailed 412 "precondition_failed" "The tenant has another version" "租户版本与请求不符";
     TooLarge 413 "too_large" "The request is too large" "请求过大";
     UnsupportedMediaType 415 "unsupported_media_type" "The body must be application/json" "请求体必须为 application/json";
     IdempotencyMismatch 422 "idempotency_key_reused" "This Idempotency-Key was used for another request" "该 Idempotency-Key 已用于其他请求";

@@ -12,7 +12,7 @@
 
 use super::body::bounded;
 use super::slow::Watched;
-use crate::process::config::{ConfigError, Settings, wrong};
+use crate::process::config::{ConfigError, Settings};
 use crate::process::health::Health;
 use crate::process::shutdown::Shutdown;
 use crate::process::telemetry::names;
@@ -64,19 +64,11 @@ impl HttpLimits {
     /// # Errors
     /// Names the first setting that is wrong.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let seconds = |name| match settings.seconds(name)? {
-            Duration::ZERO => Err(wrong(name, "it must be at least 1 second")),
-            limit => Ok(limit),
-        };
-        let connections = match settings.get("HTTP_CONNECTIONS")? {
-            count @ 1..=Semaphore::MAX_PERMITS => count,
-            _ => return Err(wrong("HTTP_CONNECTIONS", "it must be at least 1")),
-        };
         Ok(Self {
-            header: seconds("HTTP_HEADER_TIMEOUT")?,
-            body: seconds("HTTP_BODY_TIMEOUT")?,
-            write: seconds("HTTP_WRITE_TIMEOUT")?,
-            connections,
+            header: settings.seconds("HTTP_HEADER_TIMEOUT")?,
+            body: settings.seconds("HTTP_BODY_TIMEOUT")?,
+            write: settings.seconds("HTTP_WRITE_TIMEOUT")?,
+            connections: settings.get("HTTP_CONNECTIONS")?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! If a setting is missing or wrong, the process stops and names it. It never shows the value, which may be a secret.
 
+use super::ranges;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -58,12 +59,14 @@ impl Settings {
         Self { values }
     }
 
-    /// A required setting of any type that can be parsed. The parser's error becomes the reason.
+    /// A required setting of any type that can be parsed. The parser's error becomes the reason. A number must be in
+    /// its range, which `ranges.rs` has.
     pub fn get<T: FromStr>(&self, name: &str) -> Result<T, ConfigError>
     where
         T::Err: Display,
     {
         let text = self.text(name)?.ok_or_else(|| ConfigError::Missing(name.into()))?;
+        ranges::check(name, &text)?;
         text.parse().map_err(|error: T::Err| wrong(name, error))
     }
 

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod failpoint;
 pub mod health;
+mod ranges;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;

@@ -11,7 +11,7 @@ use super::manifest::StoredBackup;
 use super::store::{BackupStore, Subject};
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::domain::TenantState;
-use kernel::process::config::{ConfigError, Settings, wrong};
+use kernel::process::config::{ConfigError, Settings};
 use kernel::store::Store;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -31,14 +31,7 @@ pub struct Retention {
 impl Retention {
     /// Reads `BACKUP_KEEP_DAYS` and `BACKUP_KEEP_LAST`.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let retention = Self { days: settings.get("BACKUP_KEEP_DAYS")?, last: settings.get("BACKUP_KEEP_LAST")? };
-        if retention.days == 0 {
-            return Err(wrong("BACKUP_KEEP_DAYS", "at least 1 day"));
-        }
-        if retention.last == 0 {
-            return Err(wrong("BACKUP_KEEP_LAST", "at least 1 backup"));
-        }
-        Ok(retention)
+        Ok(Self { days: settings.get("BACKUP_KEEP_DAYS")?, last: settings.get("BACKUP_KEEP_LAST")? })
     }
 
     /// Of backups in the order of time, those that are to be removed.

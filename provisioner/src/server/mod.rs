@@ -46,13 +46,13 @@ pub struct Server {
     dialect: OnceLock<Dialect>,
 }
 
+/// The most characters of a server's host: the columns that hold it have as many.
+const MOST_OF_HOST: usize = 200;
+
 impl Server {
     /// The servers of the settings `TENANT_DB_ADMIN_URL` and `TENANT_DB_ADMIN_URL_<NAME>`.
     pub fn from_settings(settings: &Settings) -> Result<Vec<Self>, ConfigError> {
         let turns: usize = settings.get("PROVISIONER_DDL_AT_ONCE")?;
-        if turns == 0 {
-            return Err(wrong("PROVISIONER_DDL_AT_ONCE", "at least 1"));
-        }
         let mut urls =
             vec![("main".to_owned(), "TENANT_DB_ADMIN_URL".to_owned(), settings.secret("TENANT_DB_ADMIN_URL")?)];
         for (suffix, url) in settings.secrets_by_suffix("TENANT_DB_ADMIN_URL_")? {
@@ -66,6 +66,9 @@ impl Server {
             }
             let admin = database::options(&url).map_err(|error| wrong(&setting, error))?;
             let (host, port) = (admin.get_host().to_owned(), admin.get_port());
+            if host.len() > MOST_OF_HOST {
+                return Err(wrong(&setting, format!("the host has more than {MOST_OF_HOST} characters")));
+            }
             let ddl_turns = Semaphore::new(turns);
             servers.push(Self { id, host, port, ddl_turns, setting, admin, dialect: OnceLock::new() });
         }

@@ -128,7 +128,25 @@ async fn the_system_configuration_is_typed_and_guarded() -> Result<()> {
     assert_eq!(put("system.multi_tenant_enabled", json!({"value": false})).await?.status, 200);
     served("default").await?;
     assert_eq!(put("system.multi_tenant_enabled", json!({"value": true})).await?.status, 200);
-    served("acme").await
+    served("acme").await?;
+
+    // The default tenant stays, and only a tenant that serves can become it.
+    let deleted = async |tenant: &str| admin.request("DELETE", &format!("/admin/tenants/{tenant}"), None, &[]).await;
+    let refused = deleted("default").await?;
+    assert_eq!((refused.status, refused.error()), (409, "tenant_is_default"), "{}", refused.text);
+    let default = json!({"value": "acme"});
+    admin.post("/admin/tenants/acme/suspend", json!({"reason": "unpaid"})).await?.expect::<Value>(200)?;
+    let refused = put("system.default_tenant", default.clone()).await?;
+    assert_eq!((refused.status, refused.error()), (422, "invalid_value"), "{}", refused.text);
+    admin.post("/admin/tenants/acme/resume", json!({})).await?.expect::<Value>(200)?;
+    assert_eq!(put("system.default_tenant", default).await?.status, 200);
+    assert_eq!(deleted("acme").await?.error(), "tenant_is_default");
+    assert_eq!(deleted("default").await?.status, 202);
+    // An older version has deleted the default tenant.
+    let older = "UPDATE saas_system_config SET config_value = 'default' WHERE config_key = 'system.default_tenant'";
+    sqlx::query(older).execute(&mut world::system(&stack).await?).await?;
+    assert_eq!(admin.post("/admin/tenants/default/purge", json!({})).await?.error(), "tenant_is_default");
+    Ok(())
 }
 
 async fn put(admin: &Admin, key: &str, body: Value) -> Result<harness::clients::Reply> {

@@ -121,6 +121,14 @@ async fn a_changed_plan_takes_effect_without_a_restart() -> Result<()> {
     let names = plans["plans"].as_array().map(|all| all.iter().map(|plan| plan["plan_type"].as_str()).collect());
     assert_eq!(names, Some(vec![Some("basic"), Some("enterprise"), Some("standard")]), "{plans}");
     assert_eq!(plans["plans"][0]["tenants"], json!(3));
+    // The plan of new tenants stays, also while no tenant has it.
+    for tenant in ["acme", "a-b", "default"] {
+        let standard = json!({"plan_type": "standard"});
+        let path = format!("/admin/tenants/{tenant}");
+        assert_eq!(admin.request("PATCH", &path, Some(standard), &[]).await?.status, 200);
+    }
+    let refused = admin.request("DELETE", "/admin/plans/basic", None, &[]).await?;
+    assert_eq!((refused.status, refused.error()), (409, "plan_in_use"), "{}", refused.text);
     bad_input(&admin).await?;
     world::idle(&stack).await?;
     invariants::check(&stack).await

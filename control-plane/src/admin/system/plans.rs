@@ -152,7 +152,7 @@ pub async fn put(State(app): State<App>, ApiPath(name): ApiPath<String>, caller:
     answer(&app, &caller, &put, done).await
 }
 
-/// Remove a plan that no tenant has.
+/// Remove a plan that no tenant has. The plan `basic`, which new tenants get, cannot be removed.
 #[utoipa::path(
     delete, path = "/admin/plans/{plan_type}", tag = "plans",
     params(("plan_type" = String, Path, pattern = "^[a-z0-9_-]{1,50}$")),

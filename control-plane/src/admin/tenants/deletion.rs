@@ -30,7 +30,7 @@ pub struct Deletion {
     responses(
         (status = 202, description = "The tenant", body = Tenant),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, operation_in_progress"),
+        (status = 409, description = "invalid_state, tenant_is_default, operation_in_progress"),
         (status = 422, description = "invalid_tenant_id, invalid_reason"),
     ),
 )]
@@ -73,7 +73,7 @@ pub async fn restore(State(app): State<App>, ApiPath(id): ApiPath<String>, calle
             headers(("Location" = String, description = "The operation")),
         ),
         (status = 404, description = "tenant_not_found"),
-        (status = 409, description = "invalid_state, operation_in_progress"),
+        (status = 409, description = "invalid_state, tenant_is_default, operation_in_progress"),
         (status = 422, description = "invalid_tenant_id"),
     ),
 )]
