@@ -45,7 +45,7 @@ impl Counting<'_> {
         let name = sql::identifier(&database).map_err(ServerError::from)?;
         let list = vec!["SELECT CAST(? AS DATE) AS day"; days.len()].join(" UNION ALL ");
         let orders = format!(
-            "SELECT d.day, COUNT(DISTINCT o.user_id), COUNT(DISTINCT o.order_bid),
+            "SELECT d.day, COUNT(DISTINCT CAST(o.user_id AS BINARY)), COUNT(DISTINCT o.order_bid),
                     COUNT(DISTINCT CASE WHEN o.status = 502 THEN o.order_bid END),
                     CAST(CAST(COALESCE(SUM(CASE WHEN o.status = 502 THEN o.paid_price END), 0)
                       AS DECIMAL(14,2)) AS CHAR),
@@ -133,7 +133,7 @@ async fn active_users(
 ) -> Result<BTreeMap<NaiveDate, u64>, CountError> {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(BTreeMap::new()) };
     let rows: Vec<(NaiveDate, i64)> = sqlx::query_as(
-        "SELECT DATE(created_at), COUNT(DISTINCT NULLIF(user_id, '')) FROM saas_access_logs
+        "SELECT DATE(created_at), COUNT(DISTINCT CAST(NULLIF(user_id, '') AS BINARY)) FROM saas_access_logs
          WHERE tenant_id = ? AND created_at >= ? AND created_at < ? + INTERVAL 1 DAY GROUP BY DATE(created_at)",
     )
     .bind(tenant_id.as_str())

@@ -73,10 +73,10 @@ async fn count_system(connection: &mut MySqlConnection, day: NaiveDate) -> Resul
          SELECT d.day,
              (SELECT COUNT(*) FROM saas_tenants WHERE status = 1 AND deleted = 0
                AND created_at < d.day + INTERVAL 1 DAY),
-             (SELECT COUNT(DISTINCT user_id) FROM user_info WHERE created < d.day + INTERVAL 1 DAY),
-             (SELECT COUNT(DISTINCT user_id) FROM saas_tenant_users
+             (SELECT COUNT(DISTINCT CAST(user_id AS BINARY)) FROM user_info WHERE created < d.day + INTERVAL 1 DAY),
+             (SELECT COUNT(DISTINCT user_key) FROM saas_tenant_users
               WHERE status = 1 AND deleted = 0 AND joined_at < d.day + INTERVAL 1 DAY),
-             (SELECT COUNT(DISTINCT NULLIF(user_id, '')) FROM saas_access_logs
+             (SELECT COUNT(DISTINCT CAST(NULLIF(user_id, '') AS BINARY)) FROM saas_access_logs
               WHERE created_at >= d.day AND created_at < d.day + INTERVAL 1 DAY),
              UTC_TIMESTAMP(6)
          FROM (SELECT CAST(? AS DATE) AS day) d

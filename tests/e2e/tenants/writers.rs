@@ -80,6 +80,17 @@ async fn writers_of_one_tenant_wait_for_each_other() -> Result<()> {
         assert_eq!(reply.status, 201, "{}", reply.text);
     }
     many_at_once(&admin, &ids, &ann).await?;
+    // The wait for another writer has an end, and the caller learns when to try again.
+    let mut other = world::system(&stack).await?;
+    let mut other = sqlx::Connection::begin(&mut other).await?;
+    sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = 'acme' FOR UPDATE")
+        .execute(&mut *other)
+        .await?;
+    let reply = put(&admin, &ids[0], "viewer", None).await?;
+    assert_eq!((reply.status, reply.error()), (503, "unavailable"), "{}", reply.text);
+    assert!(reply.header("retry-after").is_some());
+    other.rollback().await?;
+    assert_eq!(put(&admin, &ids[0], "viewer", None).await?.status, 200);
     invariants::check(&stack).await
 }
 
