@@ -1,8 +1,7 @@
-//! Pages of lists: where a page begins and ends, and the cursor of the next one, which is opaque to clients.
+//! Pages of lists: where a page begins and ends, and the cursor of the next one.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kernel::http::{ApiError, parse_limit};
+use kernel::http::{ApiError, cursor, parse_limit};
+use std::fmt;
 
 /// A page of a list whose rows are read in the order of their numbers.
 #[derive(Debug)]
@@ -13,13 +12,30 @@ pub struct Page {
     limit: u32,
 }
 
+/// The row of a list after which a page begins.
+struct Row {
+    /// The list. A cursor fits no other list.
+    list: char,
+    number: u64,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}{}", self.list, self.number)
+    }
+}
+
 impl Page {
-    /// Reads the query of a list. A cursor holds the `list` that it is of, and fits no other. Without a limit the page
-    /// has the first of `limits`, and never more rows than the second.
+    /// Reads the query of a list. Without a limit the page has the first of `limits`, and never more rows than the
+    /// second.
     pub fn parse(list: char, limit: Option<&str>, cursor: Option<&str>, limits: (u32, u32)) -> Result<Self, ApiError> {
         let limit = parse_limit(limit, limits.0, limits.1)?;
-        let number = |text: &str| decode(text)?.strip_prefix(list)?.parse().ok();
-        let after = cursor.map_or(Ok(0), |text| number(text).ok_or_else(foreign))?;
+        // No row has a number that a signed column could not hold.
+        let row = |text: &str| {
+            let number = text.strip_prefix(list)?.parse().ok()?;
+            i64::try_from(number).ok().map(|_| Row { list, number })
+        };
+        let after = cursor.map_or(Ok(0), |text| cursor::decode(text, row).map(|row| row.number))?;
         Ok(Self { list, after, limit })
     }
 
@@ -31,7 +47,7 @@ impl Page {
     /// The rows of the page, and the cursor of the next one if there is one.
     pub fn cut<T>(&self, mut rows: Vec<T>, number: impl Fn(&T) -> u64) -> (Vec<T>, Option<String>) {
         let next = cut(&mut rows, self.limit).then(|| rows.last()).flatten();
-        let next = next.map(|row| encode(&format!("{}{}", self.list, number(row))));
+        let next = next.map(|row| cursor::encode(&Row { list: self.list, number: number(row) }));
         (rows, next)
     }
 }
@@ -41,21 +57,6 @@ pub fn cut<T>(rows: &mut Vec<T>, limit: u32) -> bool {
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     more
-}
-
-/// The cursor with this text in it.
-pub fn encode(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(text)
-}
-
-/// The text in a cursor.
-pub fn decode(cursor: &str) -> Option<String> {
-    URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok())
-}
-
-/// `invalid_cursor`.
-pub fn foreign() -> ApiError {
-    ApiError::invalid("cursor", "cursor", "not a next_cursor of this list")
 }
 
 #[cfg(test)]
@@ -68,9 +69,9 @@ mod tests {
 
     #[test]
     fn a_cursor_begins_the_next_page_of_its_own_list() {
-        assert_eq!(page(Some(&encode("t7"))).unwrap().after, 7);
+        assert_eq!(page(Some(&cursor::encode(&"t7"))).unwrap().after, 7);
         assert_eq!(page(None).unwrap().after, 0);
-        for bad in ["", "7", "!!", "dDE=", &encode("x7")] {
+        for bad in ["", "7", "dDE=", &cursor::encode(&"x7"), &cursor::encode(&"t9223372036854775808")] {
             assert!(page(Some(bad)).is_err(), "{bad}");
         }
     }
@@ -79,7 +80,7 @@ mod tests {
     fn only_the_last_page_has_no_cursor() {
         let page = page(None).unwrap();
         assert_eq!(page.rows(), 3);
-        assert_eq!(page.cut(vec![1_u64, 2, 3], |n| *n), (vec![1, 2], Some(encode("t2"))));
+        assert_eq!(page.cut(vec![1_u64, 2, 3], |n| *n), (vec![1, 2], Some(cursor::encode(&"t2"))));
         assert_eq!(page.cut(vec![1_u64, 2], |n| *n), (vec![1, 2], None));
     }
 }

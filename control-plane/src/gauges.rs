@@ -25,12 +25,13 @@ pub async fn run(store: Store, backups: bool, health: Health, shutdown: Shutdown
     loop {
         let asked = tokio::time::timeout(EVERY, measure(&store, turn % SLOWLY == 0, backups, &mut kinds)).await;
         turn += 1;
-        let part = match asked {
-            Ok(Ok(())) => Part::Healthy,
-            Ok(Err(error)) => Part::Down(error.to_string()),
-            Err(_) => Part::Down("no answer within 2 s".into()),
-        };
-        health.report("system_database", part);
+        match asked {
+            Ok(Ok(())) => health.report("system_database", Part::Healthy),
+            Ok(Err(error)) => {
+                health.report_error("system_database", Part::Down(kernel::database::reason(&error)), &error);
+            }
+            Err(_) => health.report("system_database", Part::Down("it does not answer in time".into())),
+        }
         tokio::select! { () = tokio::time::sleep(EVERY) => {}, () = shutdown.requested() => return }
     }
 }

@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
     }
     let ended = match cli.role {
         Role::Serve => serve::serve(&settings).await.map(|()| ExitCode::SUCCESS),
-        Role::Ready => match settings.get("CONTROL_PLANE_LISTEN") {
+        Role::Ready => match settings.get("CONTROL_PLANE_INTERNAL_LISTEN") {
             Ok(address) => kernel::process::health::ask(address).await.map(|()| ExitCode::SUCCESS),
             Err(error) => Err(error.into()),
         },

@@ -54,9 +54,7 @@ pub async fn run(
         let ended = tokio::select! { ended = term => ended, () = shutdown.requested() => break };
         match ended {
             Ok(()) => waits.reset(),
-            Err(error) => {
-                health.report("relay", Part::Degraded(kernel::error::chain(&error)));
-            }
+            Err(error) => health.report_error("relay", Part::Degraded(error.to_string()), &error),
         }
         let pause = match role.is_held_by_another(store.pool()).await {
             true => Duration::from_secs(2),

@@ -1,7 +1,8 @@
 //! `control-plane serve` and `control-plane migrate`, each a straight line from the settings to the end.
 
-use crate::admin::{self, AdminState, Allowance};
+use crate::admin::{self, AdminState, Admission};
 use crate::app::App;
+use crate::commands::SignUpAllowance;
 use crate::health::{Broker, SystemHealth};
 use crate::ownership::Ownership;
 use crate::schedule::{self, Clock, ScheduleSettings};
@@ -10,7 +11,7 @@ use anyhow::Context;
 use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::crypto::KeyRing;
 use kernel::database::{self, engine, migrate};
-use kernel::http::{self, HttpLimits, TrustedProxies};
+use kernel::http::{self, HttpLimits};
 use kernel::process::config::Settings;
 use kernel::process::health::Health;
 use kernel::process::shutdown::Shutdown;
@@ -29,6 +30,7 @@ const STREAMS: usize = 64;
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "control-plane")?;
     let address: SocketAddr = settings.get("CONTROL_PLANE_LISTEN")?;
+    let internal: SocketAddr = settings.get("CONTROL_PLANE_INTERNAL_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let limits = HttpLimits::from_settings(settings)?;
     let amqp = broker::url(settings)?;
@@ -36,9 +38,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
     let schedules = Arc::new(ScheduleSettings::from_settings(settings)?);
     let ownership = Arc::new(Ownership::from_settings(settings)?);
-    let sign_ups = Allowance::from_settings(settings)?;
-    let trusted = Arc::new(TrustedProxies::from_settings(settings)?);
-    let turns = Arc::new(Semaphore::new(settings.get("CONTROL_PLANE_CONCURRENCY")?));
+    let sign_ups = SignUpAllowance::from_settings(settings)?;
+    let trusted = Arc::clone(&limits.trusted);
+    let admission = Admission::new(settings.get("CONTROL_PLANE_CONCURRENCY")?);
     let (patience, retention_days) = (settings.seconds("JOB_PATIENCE")?, settings.get("TENANT_RETENTION_DAYS")?);
     let (needs_broker, notice) = (!settings.get::<bool>("START_WITHOUT_BROKER")?, settings.seconds("SHUTDOWN_NOTICE")?);
     let system_url = settings.secret("SYSTEM_DB_URL")?;
@@ -67,7 +69,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         health: SystemHealth::new(app.clone(), polled.clone()),
         sign_ups,
         trusted,
-        turns,
+        admission,
         streams: Arc::new(Semaphore::new(STREAMS)),
     };
     schedule::register(store.pool()).await?;
@@ -75,6 +77,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if default.created {
         tracing::info!(tenant_id = %default.tenant_id, "created the default tenant");
     }
+    http::serve_internal(internal, &health, &limits).await?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(%address, "the admin API is served");
 

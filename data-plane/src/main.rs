@@ -31,10 +31,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Data node of the SaaS: finds the tenant of a request, checks the user, and answers from the tenant's own database.
 ///
 /// A node has the whole routing table in memory and follows the event log, so nodes can be started and stopped at any
-/// time and in any number. A node's account on the system database needs SELECT, and in addition INSERT, UPDATE and
-/// DELETE on saas_nodes (the node reports its position there), UPDATE (token_expired_at) on user_token (each use
-/// extends a session), and INSERT on saas_access_logs. A node logs in to each tenant's database as that tenant's own
-/// user.
+/// time and in any number. A node's account on the system database reads the tables that it routes and admits by, and
+/// writes to saas_nodes (the node reports its position there), user_token (each use extends a session) and
+/// saas_access_logs; deploy/sql/tables.sql grants these rights. A node logs in to each tenant's database as that
+/// tenant's own user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.
@@ -75,7 +75,7 @@ async fn main() -> ExitCode {
     }
     let ended = match role {
         Role::Serve => serve::serve(&settings).await,
-        Role::Ready => match settings.get("DATA_PLANE_LISTEN") {
+        Role::Ready => match settings.get("DATA_PLANE_INTERNAL_LISTEN") {
             Ok(address) => kernel::process::health::ask(address).await,
             Err(error) => Err(error.into()),
         },

@@ -14,7 +14,7 @@ use crate::sessions::{LegacySessions, Sessions, UsedSessions};
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::crypto::KeyRing;
-use kernel::http::{self, HttpLimits, TrustedProxies};
+use kernel::http::{self, HttpLimits};
 use kernel::process::config::Settings;
 use kernel::process::health::Health;
 use kernel::process::shutdown::Shutdown;
@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "data-plane")?;
     let address: SocketAddr = settings.get("DATA_PLANE_LISTEN")?;
+    let internal: SocketAddr = settings.get("DATA_PLANE_INTERNAL_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let limits = HttpLimits::from_settings(settings)?;
     let node = node_name(settings.get("NODE_NAME")?);
@@ -39,7 +40,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         wait: Duration::from_millis(settings.get("DATA_PLANE_WAIT")?),
     };
     telemetry::names::tenants::limit(settings.get("METRIC_TENANTS")?);
-    let trusted = Arc::new(TrustedProxies::from_settings(settings)?);
+    let trusted = Arc::clone(&limits.trusted);
     let log_rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
     let log_buffer: usize = settings.get("ACCESS_LOG_BUFFER")?;
     let amqp = broker::url(settings)?;
@@ -62,6 +63,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let health = Health::new(metrics);
     let shutdown = Shutdown::on_signals(notice)?;
+    http::serve_internal(internal, &health, &limits).await?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
     // Profiles share the pool, but may use only half of it, because looking up sessions is more important.
@@ -91,7 +93,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     };
     let name = format!("data-plane {node}");
     shutdown.spawn(listen(amqp, topology, Source::Events, name, health.clone(), shutdown.clone(), hear));
-    tokio::spawn(follower.run());
+    shutdown.spawn_to_the_end(follower.run());
     let node_id = format!("{:032x}", u128::from_be_bytes(kernel::crypto::tokens::random()));
     shutdown.spawn(used.run(reports.clone(), shutdown.clone()));
     let reporter = Reporter {

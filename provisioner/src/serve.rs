@@ -8,12 +8,10 @@ use crate::server::{self, Server};
 use crate::statistics::{Collecting, DailyStatisticsCache, Statistician};
 use crate::worker;
 use anyhow::Context;
-use axum::Router;
-use axum::middleware::from_fn;
 use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
 use kernel::crypto::KeyRing;
 use kernel::database::{self, sql};
-use kernel::http::{self, ApiError, Code, HttpLimits, edge};
+use kernel::http::{self, HttpLimits};
 use kernel::jobs::Lane;
 use kernel::process::config::{Settings, wrong};
 use kernel::process::health::Health;
@@ -143,9 +141,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         }
     }
     tracing::info!(%address, workers, "the provisioner works");
-    let router =
-        Router::new().merge(health.routes()).fallback(|| async { ApiError::from(Code::NotFound) }).layer(from_fn(edge));
-    http::serve(&shutdown, listener, router, &health, limits, deadline).await?;
+    http::serve(&shutdown, listener, http::internal_router(&health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
 }

@@ -106,6 +106,9 @@ impl State {
         let exports = [
             ("CONTROL_PLANE_URL", stack.control_plane_url().to_owned()),
             ("DATA_PLANE_URL", stack.data_planes[0].url().to_owned()),
+            ("CONTROL_PLANE_INTERNAL_URL", stack.control_planes[0].internal_url().to_owned()),
+            ("PROVISIONER_INTERNAL_URL", stack.provisioners[0].internal_url().to_owned()),
+            ("DATA_PLANE_INTERNAL_URL", stack.data_planes[0].internal_url().to_owned()),
             ("ADMIN_TOKEN", stack.admin_token.clone()),
             ("SYSTEM_DB_URL", urls.system.migrator),
             ("TENANT_DB_ADMIN_URL", urls.root),

@@ -1,8 +1,8 @@
 //! The caller of a request: the admin token, and the request's `Idempotency-Key` and `If-Match`.
 
 use super::AdminState;
+use super::admission::Turn;
 use super::precondition::IfMatch;
-use crate::app::App;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::request::Parts;
@@ -12,7 +12,8 @@ use kernel::http::{ApiError, Code, MAX_BODY, MAX_BULK_BODY, idempotency_key, is_
 use kernel::store::Idempotency;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use sqlx::MySqlPool;
+use std::net::{IpAddr, SocketAddr};
 
 /// A caller with a valid token that allows the request.
 pub struct Caller {
@@ -23,6 +24,10 @@ pub struct Caller {
     /// Which version of the tenant the request may change.
     pub if_match: Option<IfMatch>,
     body: axum::body::Bytes,
+    /// Who asks.
+    pub identity: Identity,
+    /// The request is in work until the handler is done.
+    _turn: Turn,
 }
 
 impl Caller {
@@ -41,9 +46,7 @@ impl FromRequest<AdminState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let actor = authenticate(&state.app, &parts.headers, &parts.method).await?;
-        Self::read(&parts, body, MAX_BODY, actor).await
+        Self::admit(request, state, MAX_BODY).await
     }
 }
 
@@ -54,51 +57,79 @@ impl FromRequest<AdminState> for BulkCaller {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let actor = authenticate(&state.app, &parts.headers, &parts.method).await?;
-        Caller::read(&parts, body, MAX_BULK_BODY, actor).await.map(Self)
+        Caller::admit(request, state, MAX_BULK_BODY).await.map(Self)
     }
 }
 
 impl Caller {
-    async fn read(parts: &Parts, body: Body, most: usize, actor: String) -> Result<Self, ApiError> {
+    async fn admit(request: Request, state: &AdminState, most: usize) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let identity = authenticate(state, &parts.headers, &parts.method).await?;
+        let turn = state.admission.caller()?;
+        Self::read(&parts, body, most, identity, turn).await
+    }
+
+    async fn read(
+        parts: &Parts,
+        body: Body,
+        most: usize,
+        identity: Identity,
+        turn: Turn,
+    ) -> Result<Self, ApiError> {
+        let actor = identity.actor();
+        let key = if parts.method == Method::POST { idempotency_key(&parts.headers)? } else { None };
+        let if_match = IfMatch::of(&parts.headers)?;
         let body = read_body(body, most).await?;
-        let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
-        if !body.is_empty() && !json {
+        if !body.is_empty() && !says_json(&parts.headers) {
             return Err(Code::UnsupportedMediaType.into());
         }
-        let key = if parts.method == Method::POST { idempotency_key(&parts.headers)? } else { None };
         let idempotency = key.map(|key| Idempotency {
             actor: actor.clone(),
             key,
             request_hash: request_hash(&parts.method, parts.uri.path(), &body),
         });
-        let if_match = IfMatch::of(&parts.headers)?;
-        Ok(Self { actor, idempotency, if_match, body })
+        Ok(Self { actor, idempotency, if_match, body, identity, _turn: turn })
     }
 }
 
-/// A caller without a token, where a request needs none.
-pub struct Stranger {
-    /// All strangers are one actor, `signup`.
-    pub caller: Caller,
-    /// The peer's, or the one that a trusted proxy names.
-    pub address: IpAddr,
+fn says_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_none_or(is_json)
 }
 
-impl FromRequest<AdminState> for Stranger {
-    type Rejection = ApiError;
+/// A caller without a token, where a request needs none. Nothing of the body has been read yet.
+pub struct Stranger {
+    /// The peer's, or the one that a trusted proxy names.
+    pub address: IpAddr,
+    /// The request's key, if it has one.
+    pub key: Option<String>,
+    parts: Parts,
+    body: Body,
+    turn: Turn,
+}
 
-    async fn from_request(request: Request, state: &AdminState) -> Result<Self, ApiError> {
+impl Stranger {
+    /// Checks what can be checked without the body.
+    pub fn of(state: &AdminState, request: Request) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let address = state.trusted.client(&parts.headers, peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let caller = Caller::read(&parts, body, MAX_BODY, "signup".into()).await?;
+        let address = state.trusted.client(&parts.headers, peer).ok_or_else(|| {
+            ApiError::from(Code::BadRequest).with("detail", "the proxy's X-Forwarded-For names no address")
+        })?;
+        let turn = state.admission.stranger(address)?;
+        if !says_json(&parts.headers) {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        let key = idempotency_key(&parts.headers)?;
         // Another stranger might choose the same short key.
-        if caller.idempotency.as_ref().is_some_and(|idempotency| idempotency.key.len() < 16) {
+        if key.as_ref().is_some_and(|key| key.len() < 16) {
             return Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "at least 16 characters"));
         }
-        Ok(Self { caller, address })
+        Ok(Self { address, key, parts, body, turn })
+    }
+
+    /// Reads the body.
+    pub async fn read(self) -> Result<Caller, ApiError> {
+        Caller::read(&self.parts, self.body, MAX_BODY, Identity::Stranger, self.turn).await
     }
 }
 
@@ -111,32 +142,99 @@ fn request_hash(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// Who asks.
+pub enum Identity {
+    /// The holder of the token with this id. It is the stored id, because the database would also find the id in other
+    /// letters, and one token must be one actor.
+    Token(String),
+    /// Anybody. All strangers are one actor.
+    Stranger,
+}
+
+impl Identity {
+    /// The actor whom events record.
+    pub fn actor(&self) -> String {
+        match self {
+            Self::Token(id) => format!("token:{id}"),
+            Self::Stranger => "signup".to_owned(),
+        }
+    }
+
+    /// Whether the identity is still valid.
+    pub async fn is_valid(&self, pool: &MySqlPool) -> Result<bool, sqlx::Error> {
+        match self {
+            Self::Token(id) => Ok(stored(pool, id).await?.is_some()),
+            Self::Stranger => Ok(true),
+        }
+    }
+}
+
 /// The token in `X-Admin-Token` or `Authorization: Bearer`: 401 when it is missing or not valid, 403 when it is valid
-/// and does not allow the method.
-pub(super) async fn authenticate(app: &App, headers: &HeaderMap, method: &Method) -> Result<String, ApiError> {
+/// and does not allow the method. What does not have the form of a token is refused without asking the database.
+pub(super) async fn authenticate(
+    state: &AdminState,
+    headers: &HeaderMap,
+    method: &Method,
+) -> Result<Identity, ApiError> {
     let token = presented(headers).ok_or(Code::Unauthenticated)?;
-    let (id, secret) = token.strip_prefix("adm_").and_then(|rest| rest.split_once('_')).ok_or(Code::Unauthenticated)?;
-    let row: Option<(Vec<u8>, String)> = sqlx::query_as(
-        "SELECT secret_hash, scopes FROM saas_admin_tokens
-         WHERE token_id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > UTC_TIMESTAMP(6))",
-    )
-    .bind(id)
-    .fetch_optional(app.store.pool())
-    .await
-    .map_err(|error| ApiError::database(&error))?;
-    let (hash, scopes) = row.ok_or(Code::Unauthenticated)?;
+    let (id, secret) = parts_of(token).ok_or(Code::Unauthenticated)?;
+    let _lookup = state.admission.lookup(token).await;
+    let stored = stored(state.app.store.pool(), id).await.map_err(|error| ApiError::database(&error))?;
+    let (id, hash, scopes) = stored.ok_or(Code::Unauthenticated)?;
     if !tokens::matches(&hash, secret) {
         return Err(Code::Unauthenticated.into());
     }
-    let allowed = scopes.split(' ').any(|scope| scope == "admin" || (scope == "read" && method == Method::GET));
-    if allowed { Ok(format!("token:{id}")) } else { Err(Code::AdminRequired.into()) }
+    state.admission.remember(token);
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let allowed = scopes.split(' ').any(|scope| scope == "admin" || (scope == "read" && reads));
+    if allowed { Ok(Identity::Token(id)) } else { Err(Code::AdminRequired.into()) }
+}
+
+/// Id, digest and scopes of the token with this id, while it is valid.
+async fn stored(pool: &MySqlPool, id: &str) -> Result<Option<(String, Vec<u8>, String)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT token_id, secret_hash, scopes FROM saas_admin_tokens
+         WHERE token_id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > UTC_TIMESTAMP(6))",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await
+}
+
+/// The id and the secret of `adm_<id>_<secret>`, as `control-plane token create` makes them.
+fn parts_of(token: &str) -> Option<(&str, &str)> {
+    let (id, secret) = token.strip_prefix("adm_")?.split_once('_')?;
+    let formed = id.len() == 12
+        && id.bytes().all(|b| b.is_ascii_hexdigit())
+        && secret.len() == 43
+        && secret.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    formed.then_some((id, secret))
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get("x-admin-token") {
         return value.to_str().ok();
     }
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    // A proxy may add credentials of another scheme.
+    headers.get_all(header::AUTHORIZATION).iter().find_map(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_the_form_of_a_token_is_looked_up() {
+        let secret = "x".repeat(43);
+        assert_eq!(parts_of(&format!("adm_0123456789ab_{secret}")), Some(("0123456789ab", secret.as_str())));
+        let long = "0".repeat(10_000);
+        for bad in ["", "adm_", "adm_x_y", "usr_0123456789ab_x", &format!("adm_0123456789ag_{secret}"), &long] {
+            assert_eq!(parts_of(bad), None, "{bad}");
+        }
+        assert_eq!(parts_of(&format!("adm_0123456789ab_{secret}x")), None);
+        assert_eq!(parts_of(&format!("adm_0123456789ab_{} ", &secret[1..])), None);
+    }
 }

@@ -3,6 +3,7 @@
 //! A handler parses what the client sends ([`parse`]), performs a command ([`crate::commands`]) or reads, and makes the
 //! answer ([`answer`]). A new route is a handler in one of the folders and a line in [`api`].
 
+mod admission;
 pub mod answer;
 mod auth;
 mod console;
@@ -14,13 +15,13 @@ mod system;
 mod tenants;
 mod users;
 
+pub use admission::Admission;
 pub use auth::{BulkCaller, Caller};
 pub use state::AdminState;
-pub use users::Allowance;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use kernel::http::openapi::{self, Api};
 use kernel::http::{ApiError, Code, MAX_BODY, edge};
@@ -39,7 +40,7 @@ pub fn router(state: AdminState, health: &Health) -> Router {
     routes
         .fallback(|| async { ApiError::from(Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(Code::MethodNotAllowed) })
-        .layer(from_fn_with_state(state.clone(), take_turn))
+        .layer(from_fn(bound))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
         .merge(health.routes())
@@ -147,11 +148,8 @@ pub fn document() -> Value {
     API.document(routes)
 }
 
-/// Bounds how many requests are in work, and how long each of them takes.
-async fn take_turn(State(state): State<AdminState>, request: Request, next: Next) -> Response {
-    let Ok(_turn) = state.turns.clone().try_acquire_owned() else {
-        return ApiError::from(Code::Unavailable).into_response();
-    };
+/// Bounds how long a request takes.
+async fn bound(request: Request, next: Next) -> Response {
     match tokio::time::timeout(DEADLINE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

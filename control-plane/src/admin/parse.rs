@@ -1,6 +1,5 @@
 //! What several handlers read from paths, bodies and headers. What does not parse is refused with 422 and its field.
 
-use axum::http::{HeaderMap, header};
 use kernel::domain::{DomainName, LONGEST_NAME, SettingKey, TenantId, UserId, VisibleText, host_in_ascii};
 use kernel::http::ApiError;
 
@@ -69,12 +68,6 @@ pub fn email(text: &str) -> Result<String, ApiError> {
     } else {
         Err(ApiError::invalid("email", "email", "an address is a name and a host, with an '@' between them"))
     }
-}
-
-/// Whether the client asks for this media type.
-pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accepted.is_some_and(|accepted| accepted.contains(media_type))
 }
 
 #[cfg(test)]

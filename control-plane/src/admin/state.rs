@@ -1,7 +1,8 @@
 //! What the handlers of the admin API use beside the [`App`].
 
-use super::users::Allowance;
+use super::admission::Admission;
 use crate::app::App;
+use crate::commands::SignUpAllowance;
 use crate::health::SystemHealth;
 use crate::schedule::ScheduleSettings;
 use axum::extract::FromRef;
@@ -16,11 +17,11 @@ pub struct AdminState {
     pub schedules: Arc<ScheduleSettings>,
     pub health: SystemHealth,
     /// How many strangers may sign up.
-    pub sign_ups: Allowance,
+    pub sign_ups: SignUpAllowance,
     /// The proxies whose headers name a client's address.
     pub trusted: Arc<TrustedProxies>,
     /// Bounds the requests in work.
-    pub turns: Arc<Semaphore>,
+    pub admission: Admission,
     /// Bounds the live streams: each asks the system database once a second.
     pub streams: Arc<Semaphore>,
 }

@@ -3,6 +3,7 @@
 //! A command is a [`Write`]: it runs in one unit of work and returns what its caller wants to know. The handlers of the
 //! admin API, the schedules and the command line perform the same commands, so each rule stands once.
 
+mod allowance;
 mod change;
 mod create;
 mod database;
@@ -19,6 +20,7 @@ mod tokens;
 mod unit;
 mod users;
 
+pub use allowance::SignUpAllowance;
 pub use change::ChangeTenant;
 pub use create::{CreateTenant, Created};
 pub use database::{MigrateSchema, MoveDatabase, RotateCredential};

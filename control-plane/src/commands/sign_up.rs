@@ -1,11 +1,12 @@
 //! Self sign-up: a user, a tenant, and the user as the tenant's admin, in one unit.
 
 use super::users::insert_user;
-use super::{CreateTenant, Created, IssueToken, IssuedToken, NewUser, Refusal, Write};
+use super::{CreateTenant, Created, IssueToken, IssuedToken, NewUser, Refusal, SignUpAllowance, Write};
 use chrono::{DateTime, Utc};
 use kernel::domain::{Command, Role, Tenant, UserId};
 use kernel::store::UnitOfWork;
 use serde::Serialize;
+use std::net::IpAddr;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -13,6 +14,9 @@ use uuid::Uuid;
 pub struct SignUp {
     pub user: NewUser,
     pub tenant: CreateTenant,
+    /// The stranger's address, for the allowance.
+    pub address: IpAddr,
+    pub allowance: SignUpAllowance,
 }
 
 /// What signing up gave.
@@ -33,6 +37,7 @@ impl Write for SignUp {
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<SignedUp, Refusal> {
         let Created { tenant, operation_id } = self.tenant.run(unit, actor).await?;
+        self.allowance.take(unit.connection(), self.address).await?;
         let user_id = insert_user(unit, &self.user).await?;
         let member = Command::ChangeMember { user_id: user_id.clone(), role: Role::Admin, permissions: None };
         unit.execute(&self.tenant.tenant_id, actor, member).await?;

@@ -35,7 +35,7 @@ pub async fn lead(clock: Clock, health: Health) {
         metrics::gauge!(names::SCHEDULER_IS_LEADER).set(0.0);
         match ended {
             Ok(()) => health.report("scheduler", Part::Healthy),
-            Err(error) => health.report("scheduler", Part::Degraded(chain(&error))),
+            Err(error) => health.report_error("scheduler", Part::Degraded(error.to_string()), &error),
         }
         tokio::select! { () = tokio::time::sleep(WAIT) => {}, () = app.shutdown.requested() => break }
     }

@@ -1,12 +1,13 @@
 //! What was counted, by day and tenant.
 
-use crate::cursor;
+use crate::cursor::cut;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use kernel::domain::TenantId;
-use kernel::http::ApiError;
+use kernel::http::{ApiError, cursor, parse_day};
 use kernel::statistics::Figures;
 use serde::Serialize;
 use sqlx::{FromRow, MySqlPool};
+use std::fmt;
 use utoipa::ToSchema;
 
 /// Which days, and of which tenants.
@@ -78,7 +79,7 @@ fn utc<S: serde::Serializer>(time: &NaiveDateTime, to: S) -> Result<S::Ok, S::Er
 /// Rows in the order of days and tenants, and the cursor of what follows them.
 pub async fn page(pool: &MySqlPool, days: &Days) -> Result<(Vec<TenantDay>, Option<String>), sqlx::Error> {
     let mut rows = rows(pool, days, days.after.as_ref(), days.limit + 1).await?;
-    let next = cursor::cut(&mut rows, days.limit).then(|| rows.last().map(cursor_of)).flatten();
+    let next = cut(&mut rows, days.limit).then(|| rows.last().map(TenantDay::cursor)).flatten();
     Ok((rows, next))
 }
 
@@ -158,18 +159,33 @@ pub async fn system_days(pool: &MySqlPool, days: &Days) -> Result<Vec<SystemDay>
         .collect())
 }
 
-fn cursor_of(row: &TenantDay) -> String {
-    cursor::encode(&format!("{}|{}", row.figures.stat_date, row.tenant_id))
+impl TenantDay {
+    fn cursor(&self) -> String {
+        cursor::encode(&Place { day: self.figures.stat_date, tenant_id: self.tenant_id.clone() })
+    }
+}
+
+/// The day and the tenant after which a page begins.
+#[derive(Debug, PartialEq)]
+struct Place {
+    day: NaiveDate,
+    tenant_id: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}|{}", self.day, self.tenant_id)
+    }
 }
 
 /// The day and the tenant in a cursor.
 pub fn parse_cursor(text: &str) -> Result<(NaiveDate, String), ApiError> {
-    let parts = |text: &str| {
+    let place = |text: &str| {
         let (day, id) = text.split_once('|')?;
         id.parse::<TenantId>().ok()?;
-        Some((day.parse().ok()?, id.to_owned()))
+        Some(Place { day: parse_day(day)?, tenant_id: id.to_owned() })
     };
-    cursor::decode(text).and_then(|text| parts(&text)).ok_or_else(cursor::foreign)
+    cursor::decode(text, place).map(|place| (place.day, place.tenant_id))
 }
 
 #[cfg(test)]
@@ -178,10 +194,10 @@ mod tests {
 
     #[test]
     fn a_cursor_names_a_day_and_a_tenant() {
-        let text = cursor::encode("2026-01-31|acme");
+        let text = cursor::encode(&"2026-01-31|acme");
         assert_eq!(parse_cursor(&text).unwrap(), ("2026-01-31".parse().unwrap(), "acme".to_owned()));
-        for bad in ["", "!", &cursor::encode("2026-01-31"), &cursor::encode("2026-01-31|A")] {
-            assert!(parse_cursor(bad).is_err(), "{bad}");
+        for bad in ["", "!", "2026-01-31", "2026-01-31|A", "+99999-01-01|acme", "2026-1-31|acme"] {
+            assert!(parse_cursor(&cursor::encode(&bad)).is_err(), "{bad}");
         }
     }
 }

@@ -18,8 +18,7 @@ use kernel::http::ApiError;
 const MOST_DAYS: i64 = 366;
 
 pub fn parse_day(text: &str, field: &'static str) -> Result<NaiveDate, ApiError> {
-    text.parse::<NaiveDate>()
-        .ok()
+    kernel::http::parse_day(text)
         .filter(|day| (2000..=9999).contains(&chrono::Datelike::year(day)))
         .ok_or_else(|| ApiError::invalid(field, field, "a day such as 2026-01-31"))
 }
@@ -42,7 +41,7 @@ mod tests {
     #[test]
     fn days_and_ranges_are_checked() {
         let day = |text| parse_day(text, "from").unwrap();
-        for bad in ["", "2026-1-1x", "2026-02-30", "1999-12-31", "yesterday", "2026-01-01T00:00:00Z"] {
+        for bad in ["", "2026-1-1", "+2026-01-01", "2026-02-30", "1999-12-31", "yesterday", "2026-01-01T00:00:00Z"] {
             assert_eq!(parse_day(bad, "from").unwrap_err().code().name(), "invalid_from", "{bad}");
         }
         assert!(check_range(day("2026-01-01"), day("2026-01-01")).is_ok());

@@ -15,9 +15,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::NaiveDateTime;
 use kernel::domain::{TenantId, UserId};
-use kernel::http::{ApiError, ApiJson, ApiQuery, idempotency_key, parse_limit};
+use kernel::http::{ApiError, ApiJson, ApiQuery, idempotency_key, parse_limit, parse_time};
 use serde::{Deserialize, Serialize};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Arguments, Row};
@@ -158,8 +158,9 @@ impl ListQuery {
             Ok(status) if (501..=505).contains(&status) => Ok(status),
             _ => Err(ApiError::invalid("status", "status", "a number from 501 to 505")),
         });
-        let from = self.from.map(|text| moment("from", &text));
-        let to = self.to.map(|text| moment("to", &text));
+        let moment = |text: &str, field| parse_time(text, field).map(|time| time.naive_utc());
+        let from = self.from.map(|text| moment(&text, "from"));
+        let to = self.to.map(|text| moment(&text, "to"));
         Ok(ListRequest {
             limit: parse_limit(self.limit.as_deref(), LIMIT.0, LIMIT.1)?,
             after: self.cursor.map(|text| Cursor::decode(&text)).transpose()?,
@@ -168,16 +169,6 @@ impl ListQuery {
             to: to.transpose()?,
         })
     }
-}
-
-fn moment(name: &'static str, text: &str) -> Result<NaiveDateTime, ApiError> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.with_timezone(&Utc).naive_utc())
-        // The column cannot store other years. Without this check the database would refuse them, with 500 as the
-        // answer.
-        .ok()
-        .filter(|time| (1000..=9999).contains(&chrono::Datelike::year(time)))
-        .ok_or_else(|| ApiError::invalid(name, name, "a time such as 2025-01-31T08:00:00Z"))
 }
 
 /// A statement of the list, and the one to use if the table does not have its index.

@@ -8,7 +8,7 @@
 use super::{Route, Table};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use kernel::domain::{Host, TenantId};
+use kernel::domain::{Host, TenantId, is_port};
 use kernel::http::{ApiError, Code, TrustedProxies};
 use kernel::store::installation::UnknownHost;
 use std::net::SocketAddr;
@@ -123,7 +123,7 @@ fn single<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r st
 fn host_name(host: &str) -> Result<TenantHint<'_>, ApiError> {
     let (name, port) = host.split_once(':').unwrap_or((host, "0"));
     let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
-    if port.len() <= 5 && port.parse::<u16>().is_ok() && !name.is_empty() && name.bytes().all(plain) {
+    if is_port(port) && !name.is_empty() && name.bytes().all(plain) {
         return Ok(TenantHint::PlainHost(name));
     }
     Host::parse(host).map(TenantHint::Host).map_err(|_| Code::InvalidHost.into())

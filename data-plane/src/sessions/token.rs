@@ -8,6 +8,7 @@
 use axum::extract::Query;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
+use kernel::http::without_mark;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -17,19 +18,19 @@ const TOKEN: HeaderName = HeaderName::from_static("token");
 pub fn in_request(parts: &Parts) -> Option<Cow<'_, str>> {
     let headers = &parts.headers;
     let in_headers = bearer(headers).or_else(|| own_header(headers)).or_else(|| cookie(headers));
-    in_headers.map(Cow::Borrowed).or_else(|| query(parts)).filter(|token| !token.is_empty())
+    in_headers.or_else(|| query(parts)).filter(|token| !token.is_empty())
 }
 
 /// The token of a request to the legacy API.
 pub fn in_legacy_request<'r>(parts: &'r Parts, body: &[u8]) -> Option<Cow<'r, str>> {
     let headers = &parts.headers;
-    let given = |token: &&str| !token.is_empty();
-    let borrowed = |token: Option<&'r str>| token.filter(given).map(Cow::Borrowed);
-    borrowed(cookie(headers))
-        .or_else(|| query(parts).filter(|token| !token.is_empty()))
-        .or_else(|| borrowed(own_header(headers)))
-        .or_else(|| in_body(body).filter(|token| !token.is_empty()))
-        .or_else(|| borrowed(bearer(headers)))
+    let given = |token: &Cow<'_, str>| !token.is_empty();
+    cookie(headers)
+        .filter(given)
+        .or_else(|| query(parts).filter(given))
+        .or_else(|| own_header(headers).filter(given))
+        .or_else(|| in_body(body).filter(given))
+        .or_else(|| bearer(headers).filter(given))
 }
 
 fn query(parts: &Parts) -> Option<Cow<'static, str>> {
@@ -44,27 +45,31 @@ struct Body {
 }
 
 fn in_body<'r>(body: &[u8]) -> Option<Cow<'r, str>> {
-    serde_json::from_slice::<Body>(body).ok().map(|body| body.token.into())
+    serde_json::from_slice::<Body>(without_mark(body)).ok().map(|body| body.token.into())
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+// A value that is not ASCII is still the one that the client sent, so it counts, and belongs to no session.
+
+fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get_all(header::AUTHORIZATION).iter().find_map(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned().into())
     })
 }
 
-fn own_header(headers: &HeaderMap) -> Option<&str> {
-    headers.get(TOKEN)?.to_str().ok().map(str::trim)
+fn own_header(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    Some(String::from_utf8_lossy(headers.get(TOKEN)?.as_bytes().trim_ascii()))
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers.get_all(header::COOKIE).iter().find_map(|value| {
-        let pairs = value.to_str().ok()?.split(';');
-        pairs
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(name, _)| name.trim() == "token")
-            .map(|(_, token)| token.trim())
+/// The cookie `token`, with or without the quotes that RFC 6265 allows. What other cookies contain does not matter.
+fn cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        (name == b"token").then(|| String::from_utf8_lossy(bare))
     })
 }
 
@@ -103,7 +108,10 @@ mod tests {
             ("", vec![("token", "")], None),
             ("", vec![("cookie", "xtoken=abc; tokens=def")], None),
             ("", vec![("cookie", "token=")], None),
-            ("", vec![("token", "tök")], None),
+            ("", vec![("token", "tök")], Some("tök")),
+            ("", vec![("authorization", "Bearer tök"), ("cookie", "token=abc")], Some("tök")),
+            ("", vec![("cookie", "name=Zoë; token=abc")], Some("abc")),
+            ("", vec![("cookie", "odd; token=\"abc\"")], Some("abc")),
             ("?token=", vec![], None),
             ("?xtoken=a", vec![], None),
             ("", vec![], None),

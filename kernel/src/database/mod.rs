@@ -9,5 +9,6 @@ pub mod sql;
 pub mod tls;
 
 pub use options::{
-    ACQUIRE_TIMEOUT, connect, is_contention, is_deadlock, is_duplicate, is_unreachable, number, options, pool, text,
+    ACQUIRE_TIMEOUT, connect, is_contention, is_deadlock, is_duplicate, is_unreachable, number, options, pool, reason,
+    text,
 };

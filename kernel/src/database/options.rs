@@ -116,3 +116,19 @@ pub fn is_unreachable(error: &sqlx::Error) -> bool {
         _ => matches!(number(error), Some(1053 | 1040 | 1203 | 1226 | 1077 | 1927 | 2006 | 2013)),
     }
 }
+
+/// Why a database did not do what was asked, in our own words. Clients and health pages show this; the words of the
+/// database itself stand in the log.
+pub fn reason(error: &sqlx::Error) -> String {
+    let reason = match error {
+        sqlx::Error::PoolTimedOut => "it does not answer in time",
+        error if is_unreachable(error) => match tls::reason(error) {
+            Some(reason) => return format!("it cannot be trusted: {reason}"),
+            None => "it cannot be reached",
+        },
+        error if is_contention(error) => "another transaction holds what is needed",
+        error if matches!(number(error), Some(1044 | 1045 | 1142 | 1143 | 1370)) => "it refuses the account",
+        _ => "it refuses a statement",
+    };
+    reason.to_owned()
+}

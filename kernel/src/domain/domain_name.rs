@@ -145,7 +145,7 @@ impl Host {
         if let Some(rest) = header.strip_prefix('[') {
             let (address, port) = rest.split_once(']').ok_or(InvalidDomain::Malformed)?;
             address.parse::<std::net::Ipv6Addr>().map_err(|_| InvalidDomain::Malformed)?;
-            check_port(port.strip_prefix(':').unwrap_or(port))?;
+            check_port(if port.is_empty() { port } else { port.strip_prefix(':').ok_or(InvalidDomain::Malformed)? })?;
             return Ok(Self::Unroutable);
         }
         let (name, port) = header.split_once(':').unwrap_or((header, ""));
@@ -158,12 +158,13 @@ impl Host {
     }
 }
 
+/// Whether the text is the number of a port, in digits alone.
+pub fn is_port(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
 fn check_port(port: &str) -> Result<(), InvalidDomain> {
-    if port.is_empty() || (port.len() <= 5 && port.parse::<u16>().is_ok()) {
-        Ok(())
-    } else {
-        Err(InvalidDomain::Malformed)
-    }
+    if port.is_empty() || is_port(port) { Ok(()) } else { Err(InvalidDomain::Malformed) }
 }
 
 #[cfg(test)]
@@ -225,7 +226,11 @@ mod tests {
         assert_eq!(Host::parse("127.0.0.1:80"), Ok(Host::Unroutable));
         assert_eq!(Host::parse("[::1]:80"), Ok(Host::Unroutable));
         assert_eq!(Host::parse("localhost"), Ok(Host::Unroutable));
-        for bad in ["", "a.com:x", "a.com:99999", "a b.com", "[zz]", "a.com:80:80", "*.a.com"] {
+        for bad in ["", "a.com:x", "a.com:99999", "a b.com", "[zz]", "[::1]80", "[::1]:+80", "a.com:+80", "a.com:80:80"]
+        {
+            assert!(Host::parse(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["*.a.com"] {
             assert!(Host::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -21,7 +21,7 @@ mod user;
 mod visible_text;
 
 pub use command::{Command, Rejection};
-pub use domain_name::{DomainName, Host, InvalidDomain, host_in_ascii};
+pub use domain_name::{DomainName, Host, InvalidDomain, host_in_ascii, is_port};
 pub use event::{DeletionCertificate, RecordedEvent, Repair, RestoredFrom, TenantEvent};
 pub use exact_number::inexact_number;
 pub use position::{Position, Version};

@@ -28,9 +28,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let kind =
-            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
             return Err(Code::UnsupportedMediaType.into());
         }
         parse_json(&read_body(request.into_body(), MAX_BODY).await?).map(Self)
@@ -121,14 +119,15 @@ pub fn is_json(kind: &HeaderValue) -> bool {
 /// The header `Idempotency-Key`, if the request has one.
 ///
 /// # Errors
-/// 422 if it is not 1 to 255 printable ASCII characters.
+/// 422 if it is not 1 to 255 printable ASCII characters, or if there are several.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().unwrap_or_default();
-    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+    if values.next().is_none() && (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(Some(key.to_owned()))
     } else {
-        Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "1 to 255 printable ASCII characters"))
+        Err(ApiError::invalid("idempotency_key", "Idempotency-Key", "one value of 1 to 255 printable ASCII characters"))
     }
 }
 
@@ -139,6 +138,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
 /// fields in the order of their declaration, and the contract does not promise that order. So is a number that would be
 /// stored as another one.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let bytes = without_mark(bytes);
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::invalid("body", "body", "a JSON object is expected, not a list"));
     }
@@ -156,6 +156,11 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         }
         None => Ok(value),
     }
+}
+
+/// The text without the byte order mark that some programs write before it. A parser of JSON may ignore it (RFC 8259).
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// The extractor of a query string.
@@ -202,5 +207,7 @@ mod tests {
         assert!(field("{").contains(r#""field": String("body")"#));
         assert!(field(r#"{"name": "x"} y"#).contains("body"));
         assert!(field(r#" ["x"]"#).contains("not a list"));
+        assert!(field("\u{feff}[]").contains("not a list"));
+        assert_eq!(parse_json::<Body>("\u{feff}{\"name\": \"x\"}".as_bytes()).unwrap().name, "x");
     }
 }

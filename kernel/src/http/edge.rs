@@ -1,12 +1,13 @@
 //! The outermost layer of both APIs. It gives every request an id, measures it, writes errors in the caller's language,
-//! and turns a panic into a 500. If a library refuses a request in its own words (because a path is not UTF-8), this
-//! layer turns that into an error of the contract, so clients see no other errors.
+//! lets no cache store an answer that is meant for one caller, and turns a panic into a 500. If a library refuses a
+//! request in its own words (because a path is not UTF-8), this layer turns that into an error of the contract, so
+//! clients see no other errors.
 
 use super::body::{announces_too_much, refuse_body};
 use super::{ApiError, Code, Language};
 use crate::process::telemetry::{names, traces};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, StatusCode, header, header::HeaderName};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, header::HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -46,7 +47,7 @@ pub async fn edge(mut request: Request, next: Next) -> Response {
         tenant_id = tracing::field::Empty,
         position = tracing::field::Empty,
     );
-    traces::follow(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
+    traces::follow_client(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
     let of_tenant = OfTenant::default();
     let _in_flight = InFlight::begin();
     request.extensions_mut().insert(id.clone());
@@ -71,9 +72,23 @@ pub async fn edge(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    protect(response.headers_mut());
     measure(&method, route.as_ref(), &response, began);
     of_tenant.measure(&response, began);
     response
+}
+
+/// What an answer depends on beside its address: who asks, for which tenant, and in what form.
+const VARY: &str = "Accept, Accept-Language, Authorization, Cookie, Token, X-Admin-Token, X-Tenant-ID, Tenant-ID";
+
+/// Lets no cache store an answer, and no browser guess its type. A handler that has set one of these headers knows
+/// better.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in
+        [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::VARY, VARY)]
+    {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }
 
 /// The tenant of a request, for the metrics of tenants. The handler that finds the tenant sets it.
@@ -139,6 +154,7 @@ fn measure(method: &axum::http::Method, route: Option<&MatchedPath>, response: &
     let route = route.map_or_else(|| "unmatched".into(), |route| route.as_str().to_owned());
     let method = match method.as_str() {
         "GET" => "GET",
+        "HEAD" => "HEAD",
         "POST" => "POST",
         "PUT" => "PUT",
         "PATCH" => "PATCH",

@@ -1,5 +1,6 @@
 //! The language of messages: English, unless the caller prefers Chinese.
 
+use super::list::entries;
 use axum::http::{HeaderMap, header};
 
 /// A language that messages exist in.
@@ -15,21 +16,15 @@ pub enum Language {
 impl Language {
     /// The supported language with the highest weight in `Accept-Language`.
     pub fn of(headers: &HeaderMap) -> Self {
-        let Some(header) = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()) else {
-            return Self::English;
-        };
         let mut best = (0.0, Self::English);
-        for entry in header.split(',') {
-            let mut parts = entry.split(';');
-            let tag = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-            let weight: f32 = parts.find_map(|p| p.trim().strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
-            let language = match tag.split('-').next() {
-                Some("zh") => Self::Chinese,
-                Some("en" | "*") => Self::English,
+        for entry in entries(headers, header::ACCEPT_LANGUAGE) {
+            let language = match entry.value.split('-').next() {
+                Some(tag) if tag.eq_ignore_ascii_case("zh") => Self::Chinese,
+                Some(tag) if tag.eq_ignore_ascii_case("en") || tag == "*" => Self::English,
                 _ => continue,
             };
-            if weight > best.0 {
-                best = (weight, language);
+            if entry.weight > best.0 {
+                best = (entry.weight, language);
             }
         }
         best.1
@@ -46,7 +41,8 @@ mod tests {
         assert_eq!(of("zh-CN,zh;q=0.9,en;q=0.8"), Language::Chinese);
         assert_eq!(of("en-US,en;q=0.9,zh;q=0.8"), Language::English);
         assert_eq!(of("de, zh;q=0.3"), Language::Chinese);
-        assert_eq!(of("fr;q=x"), Language::English);
+        assert_eq!(of("fr;q=x, zh"), Language::Chinese);
+        assert_eq!(of("en;q=0.5, zh;q=NaN, zh;q=2"), Language::English);
         assert_eq!(Language::of(&HeaderMap::new()), Language::English);
     }
 }

@@ -37,21 +37,37 @@ impl TrustedProxies {
 
     /// The address of the client: the peer, or the address that a trusted proxy names. In `X-Forwarded-For` this is the
     /// first one from the right that is not a trusted proxy. Any client can write the addresses further left.
+    ///
+    /// `None` if the address that counts cannot be read: the proxy's own would be that of all its clients.
     pub fn client(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
         let mut client = peer?.ip().to_canonical();
         if !self.contain(peer) {
             return Some(client);
         }
-        let named = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let named: Vec<&str> = named.flat_map(|value| value.split(',')).collect();
-        for text in named.into_iter().rev() {
-            let Ok(address) = text.trim().parse::<IpAddr>() else { break };
-            client = address.to_canonical();
+        let lines = headers.get_all(FORWARDED_FOR).iter();
+        let entries: Vec<&[u8]> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
+        for entry in entries.into_iter().rev().map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
+            client = address(entry)?.to_canonical();
             if !self.0.iter().any(|block| block.contains(&client)) {
                 break;
             }
         }
         Some(client)
+    }
+}
+
+/// An address, which some proxies write with the port, and some in brackets.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+/// The network that counts as one client: an address of IPv4, and the 2^64 addresses of IPv6 that a client has.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 
@@ -71,19 +87,32 @@ mod tests {
     #[test]
     fn only_a_trusted_proxy_names_the_client() {
         let trusted = TrustedProxies::parse("10.0.0.0/8").unwrap();
-        let client = |peer: &str, forwarded: &[&'static str]| {
+        let client = |peer: &str, forwarded: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in forwarded {
-                headers.append("x-forwarded-for", HeaderValue::from_static(value));
+                headers.append("x-forwarded-for", HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
-            trusted.client(&headers, Some(peer.parse().unwrap())).unwrap().to_string()
+            let client = trusted.client(&headers, Some(peer.parse().unwrap()));
+            client.map_or_else(|| "unknown".to_owned(), |client| client.to_string())
         };
         assert_eq!(client("203.0.113.9:1", &["1.1.1.1"]), "203.0.113.9");
         assert_eq!(client("10.0.0.1:1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1:1", &["198.51.100.7"]), "198.51.100.7");
         assert_eq!(client("10.0.0.1:1", &["6.6.6.6, 198.51.100.7, 10.0.0.2"]), "198.51.100.7");
         assert_eq!(client("10.0.0.1:1", &["6.6.6.6", "198.51.100.7"]), "198.51.100.7");
-        assert_eq!(client("10.0.0.1:1", &["6.6.6.6, nonsense"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1:1", &["6.6.6.6, nonsense"]), "unknown");
+        assert_eq!(client("10.0.0.1:1", &["nonsense, \u{e9}, 198.51.100.7, "]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1:1", &["198.51.100.7:4711"]), "198.51.100.7");
+        assert_eq!(client("10.0.0.1:1", &["[2001:db8::1]:443, [fd00::1]"]), "fd00::1");
+        assert_eq!(client("10.0.0.1:1", &["[2001:db8::1]:443"]), "2001:db8::1");
         assert_eq!(client("[::ffff:10.0.0.1]:1", &["2001:db8::1"]), "2001:db8::1");
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

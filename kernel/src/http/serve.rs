@@ -1,16 +1,20 @@
 //! Serves HTTP to untrusted clients, within limits on what each of them may cost.
 //!
 //! **Guarantees.** At most [`HttpLimits::connections`] connections are open; further ones wait in the queue of the
-//! system. A client has [`HttpLimits::header`] to send the head of a request (an idle connection is closed after the
-//! same time), then [`HttpLimits::body`] for the whole body, and must take something of the answer at least every
-//! [`HttpLimits::write`]. A head larger than [`MAX_HEAD`] is refused (431). When the process is asked to stop, idle
-//! connections close at once, and busy ones after their current answer.
+//! system. One address has at most [`HttpLimits::of_address`] of them, unless it is a trusted proxy; further ones are
+//! closed at once. A client has [`HttpLimits::header`] to send the head of a request (an idle connection is closed
+//! after the same time, by either version of HTTP), then [`HttpLimits::body`] for the whole body, and must take
+//! something of the answer at least every [`HttpLimits::write`]. A head larger than [`MAX_HEAD`] is refused (431). When
+//! the process is asked to stop, idle connections close at once, and busy ones after their current answer.
 //!
 //! **Design note.** `axum::serve` sets none of these limits and has no option for them, so this module has the same
 //! loop with limits. hyper does not bound the bytes before it knows the version of HTTP, nor a client that reads
 //! nothing. The stream below it does ([`super::slow`]).
 
+use super::activity::{Activity, Working};
+use super::addresses::Addresses;
 use super::body::bounded;
+use super::proxies::TrustedProxies;
 use super::slow::Watched;
 use crate::process::config::{ConfigError, Settings};
 use crate::process::health::Health;
@@ -46,7 +50,7 @@ const PING: Duration = Duration::from_secs(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The limits on a client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpLimits {
     /// Longest time to send the head of a request, and longest time that a connection is idle.
     pub header: Duration,
@@ -56,10 +60,14 @@ pub struct HttpLimits {
     pub write: Duration,
     /// The most open connections.
     pub connections: usize,
+    /// The most open connections of one address.
+    pub of_address: usize,
+    /// The proxies, whose connections are those of many clients.
+    pub trusted: Arc<TrustedProxies>,
 }
 
 impl HttpLimits {
-    /// Reads the settings `HTTP_*`.
+    /// Reads the settings `HTTP_*` and `TRUSTED_PROXIES`.
     ///
     /// # Errors
     /// Names the first setting that is wrong.
@@ -69,6 +77,8 @@ impl HttpLimits {
             body: settings.seconds("HTTP_BODY_TIMEOUT")?,
             write: settings.seconds("HTTP_WRITE_TIMEOUT")?,
             connections: settings.get("HTTP_CONNECTIONS")?,
+            of_address: settings.get("HTTP_CONNECTIONS_PER_ADDRESS")?,
+            trusted: Arc::new(TrustedProxies::from_settings(settings)?),
         })
     }
 }
@@ -76,7 +86,7 @@ impl HttpLimits {
 /// Serves `router` until the process is asked to stop. Then requests and tasks have time until `deadline` to end.
 ///
 /// # Errors
-/// If the server's own task panics.
+/// If the server's own task panics, or one that [`Shutdown::spawn`] has started.
 pub async fn serve(
     shutdown: &Shutdown,
     listener: TcpListener,
@@ -107,13 +117,17 @@ pub async fn serve(
         tracing::warn!("the deadline passed while work was still running; the work is repeatable and will be repeated");
     }
     tracing::info!("stopped");
+    if shutdown.has_failed() {
+        return Err(std::io::Error::other("a task of the process has panicked"));
+    }
     Ok(())
 }
 
 /// Accepts connections until the process is asked to stop, then waits until the last connection has ended.
-async fn accept(listener: TcpListener, router: Router, limits: HttpLimits, shutdown: Shutdown) {
+pub(super) async fn accept(listener: TcpListener, router: Router, limits: HttpLimits, shutdown: Shutdown) {
     let builder = Arc::new(builder(&limits));
     let room = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Arc::new(Addresses::new(limits.of_address, Arc::clone(&limits.trusted)));
     let connections = TaskTracker::new();
     loop {
         let place = tokio::select! {
@@ -131,13 +145,19 @@ async fn accept(listener: TcpListener, router: Router, limits: HttpLimits, shutd
                 continue;
             }
         };
+        let Some(of_address) = addresses.admit(peer) else {
+            metrics::counter!(names::HTTP_CONNECTIONS_CUT).increment(1);
+            tracing::debug!(%peer, "a connection was closed: its address has as many as it may");
+            continue;
+        };
         let (builder, router, shutdown) = (Arc::clone(&builder), router.clone(), shutdown.clone());
+        let limits = limits.clone();
         connections.spawn(async move {
             let open = metrics::gauge!(names::HTTP_CONNECTIONS);
             open.increment(1);
-            one(&builder, stream, peer, router, limits, &shutdown).await;
+            one(&builder, stream, peer, router, &limits, &shutdown).await;
             open.decrement(1);
-            drop(place);
+            drop((place, of_address));
         });
     }
     drop(listener);
@@ -164,18 +184,22 @@ async fn one(
     stream: TcpStream,
     peer: std::net::SocketAddr,
     router: Router,
-    limits: HttpLimits,
+    limits: &HttpLimits,
     shutdown: &Shutdown,
 ) {
     // Answers are written as a whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let began = Arc::new(AtomicBool::new(false));
     let watched = Watched::new(stream, Arc::clone(&began), limits.header, limits.write);
+    let activity = Activity::default();
+    let (requests, body_limit) = (activity.clone(), limits.body);
     let service = tower::service_fn(move |request: Request<_>| {
         began.store(true, Ordering::Relaxed);
-        let mut request = request.map(|body| bounded(Body::new(body), limits.body));
+        let busy = requests.begin();
+        let mut request = request.map(|body| bounded(Body::new(body), body_limit));
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().call(request)
+        let answer = router.clone().call(request);
+        async move { answer.await.map(|answer| answer.map(|body| Working::new(body, busy))) }
     });
     let serving = builder.serve_connection(TokioIo::new(watched), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
@@ -184,6 +208,15 @@ async fn one(
         () = shutdown.requested() => {
             serving.as_mut().graceful_shutdown();
             serving.await
+        }
+        () = activity.idle(limits.header) => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = serving.as_mut() => ended,
+                // A client of HTTP/2 that does not acknowledge the end is not waited for.
+                () = activity.idle(limits.header) => Ok(()),
+                () = shutdown.requested() => serving.await,
+            }
         }
     };
     if let Err(error) = ended {

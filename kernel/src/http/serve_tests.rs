@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const LIMIT: Duration = Duration::from_millis(300);
 const CUT: Duration = Duration::from_secs(20);
 
+/// The most connections of one address.
+const OF_ADDRESS: usize = 100;
+
 /// More than the buffers of both ends can hold.
 const LARGE: usize = 64 << 20;
 
@@ -30,7 +33,8 @@ async fn start(connections: usize) -> (SocketAddr, Shutdown, tokio::task::JoinHa
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
-    let limits = HttpLimits { header: LIMIT, body: LIMIT, write: LIMIT, connections };
+    let trusted = Arc::default();
+    let limits = HttpLimits { header: LIMIT, body: LIMIT, write: LIMIT, connections, of_address: OF_ADDRESS, trusted };
     let served = shutdown.clone();
     let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
     let server = tokio::spawn(async move {
@@ -184,5 +188,45 @@ async fn an_idle_server_does_not_skip_the_drain() {
         let limits = HttpLimits::from_settings(&Settings::from_pairs([])).unwrap();
         serve(&shutdown, listener, Router::new(), &health, limits, Duration::from_secs(5)).await.unwrap();
         assert!(ended.load(Ordering::SeqCst), "a task was not waited for");
+    }
+}
+
+/// A client of HTTP/2 that asks once, and then only stays connected.
+const ONE_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \x00\x00\x00\x04\x00\x00\x00\x00\x00\
+    \x00\x00\x06\x01\x05\x00\x00\x00\x01\x82\x84\x86\x41\x01a";
+
+#[tokio::test]
+async fn an_idle_connection_of_http_2_is_closed() {
+    let (address, ..) = start(100).await;
+    let began = Instant::now();
+    let said = rest(&mut connect(address, ONE_REQUEST).await).await;
+    assert!(said.contains("hello") && began.elapsed() >= LIMIT, "{said:?} after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn one_address_has_a_bound_of_connections() {
+    let (address, ..) = start(1000).await;
+    let mut open = Vec::new();
+    for _ in 0..OF_ADDRESS {
+        open.push(connect(address, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await);
+    }
+    // The connections are accepted in their order, so this is one too many.
+    let said = rest(&mut connect(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await).await;
+    assert_eq!(said, "");
+    drop(open);
+}
+
+#[tokio::test]
+async fn no_answer_is_stored_by_a_cache_or_guessed_by_a_browser() {
+    let (address, ..) = start(100).await;
+    for path in ["/", "/nothing", "/body"] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let said = rest(&mut connect(address, head.as_bytes()).await).await.to_ascii_lowercase();
+        for header in
+            ["cache-control: no-store", "x-content-type-options: nosniff", "vary: accept, accept-language, auth"]
+        {
+            assert!(said.contains(header), "{path}: {said}");
+        }
     }
 }

@@ -102,7 +102,8 @@ impl Settings {
     fn text(&self, name: &str) -> Result<Option<String>, ConfigError> {
         if let Some(path) = self.values.get(&format!("{name}_FILE")).map(PathBuf::from) {
             return match std::fs::read_to_string(&path) {
-                Ok(text) => Ok(Some(text.trim_end().to_owned())),
+                // Some editors write a byte order mark, which no value begins with.
+                Ok(text) => Ok(Some(text.trim_start_matches('\u{feff}').trim_end().to_owned())),
                 Err(source) => Err(ConfigError::File { name: name.into(), path, source }),
             };
         }
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn secrets_can_come_from_files() {
         let path = std::env::temp_dir().join(format!("kernel-config-{}", std::process::id()));
-        std::fs::write(&path, "hidden\n").unwrap();
+        std::fs::write(&path, "\u{feff}hidden\r\n").unwrap();
         let with_file = settings(&[("AMQP_URL_FILE", path.to_str().unwrap())]);
         assert_eq!(with_file.secret("AMQP_URL").unwrap().expose_secret(), "hidden");
         std::fs::remove_file(&path).unwrap();

@@ -1,14 +1,20 @@
 //! `/livez`, `/readyz` and `/metrics`, the same in every process.
 //!
+//! Every listener answers `/livez` and `/readyz`. Only the internal listener ([`crate::http::serve_internal`]) answers
+//! `/metrics`, because metrics name tenants. The reasons in `/readyz` are our own words, because strangers can read
+//! them: the log has what a database said.
+//!
 //! A process is *live* if it answers at all. It is *ready* for work if it has started, is not stopping, and none of its
 //! required parts is down. A part that fails but is not required (the broker, because everything also polls) is
 //! reported as degraded, and the process stays ready.
 
+use crate::error::chain;
 use crate::process::telemetry::names;
 use anyhow::{Context, ensure};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
@@ -65,6 +71,15 @@ impl Health {
 
     /// Reports the state of a part. Logs every change once.
     pub fn report(&self, part: &'static str, now: Part) {
+        self.change(part, now, None);
+    }
+
+    /// Reports a part that failed with `cause`. The cause is only logged.
+    pub fn report_error(&self, part: &'static str, now: Part, cause: &dyn std::error::Error) {
+        self.change(part, now, Some(chain(cause)));
+    }
+
+    fn change(&self, part: &'static str, now: Part, cause: Option<String>) {
         let before = self.lock().parts.insert(part, now.clone());
         metrics::gauge!(names::COMPONENT_HEALTHY, "component" => part).set(u8::from(now == Part::Healthy));
         if before.as_ref() != Some(&now) {
@@ -72,9 +87,9 @@ impl Health {
                 Part::Healthy if before.is_none() => {}
                 Part::Healthy => tracing::info!(part, "works again"),
                 Part::Degraded(reason) => {
-                    tracing::warn!(part, reason, "does not work; the process continues without it")
+                    tracing::warn!(part, reason, cause, "does not work; the process continues without it")
                 }
-                Part::Down(reason) => tracing::error!(part, reason, "does not work"),
+                Part::Down(reason) => tracing::error!(part, reason, cause, "does not work"),
             }
         }
     }
@@ -84,9 +99,14 @@ impl Health {
         serde_json::json!(self.lock().parts)
     }
 
-    /// The routes `/livez`, `/readyz` and `/metrics`.
+    /// The routes `/livez` and `/readyz`.
     pub fn routes(&self) -> Router {
         api().with_state(self.clone()).into()
+    }
+
+    /// The routes of the internal listener: `/livez`, `/readyz` and `/metrics`.
+    pub fn internal_routes(&self) -> Router {
+        self.routes().merge(Router::new().route("/metrics", get(render_metrics)).with_state(self.clone()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Report> {
@@ -122,9 +142,9 @@ pub async fn ask(mut address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The routes with their OpenAPI descriptions.
+/// The routes of every listener, with their OpenAPI descriptions.
 pub fn api() -> OpenApiRouter<Health> {
-    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(render_metrics))
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz))
 }
 
 /// The process answers.
@@ -153,8 +173,6 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
 }
 
 /// Measurements, in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses(
-    (status = 200, description = "Measurements", body = String, content_type = "text/plain")))]
 async fn render_metrics(State(health): State<Health>) -> impl IntoResponse {
     ([("content-type", "text/plain; version=0.0.4")], health.metrics.render())
 }

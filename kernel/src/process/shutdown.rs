@@ -2,6 +2,8 @@
 //! notice period in which the load balancer notices that. Then it takes no new work, and the running work has time
 //! until a deadline.
 
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +14,7 @@ use tokio_util::task::TaskTracker;
 pub struct Shutdown {
     leaving: CancellationToken,
     stop: CancellationToken,
+    failed: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -50,11 +53,16 @@ impl Shutdown {
         self.stop.is_cancelled()
     }
 
-    /// Asks the process to stop, as a signal would. A task calls this when it fails and the process is useless without
-    /// it.
-    pub fn request(&self) {
+    /// Asks the process to stop, as a signal would.
+    #[cfg(test)]
+    pub(crate) fn request(&self) {
         self.leaving.cancel();
         self.stop.cancel();
+    }
+
+    /// Whether a task has panicked. The process then ends, and not as if it had been asked to.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_cancelled()
     }
 
     /// Spawns a task that the process waits for before it ends. The task must end by itself after
@@ -63,12 +71,49 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(task);
+        self.tasks.spawn(self.clone().watch(task));
+    }
+
+    /// Spawns a task that ends with the process.
+    pub fn spawn_to_the_end<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        tokio::spawn(self.clone().watch(task));
+    }
+
+    /// Runs a task. The process is of no use without one that has panicked, so it stops, and its supervisor starts it
+    /// again.
+    async fn watch(self, task: impl Future<Output = ()> + Send) {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            tracing::error!("a task of the process has panicked; the process stops");
+            self.failed.cancel();
+            self.leaving.cancel();
+            self.stop.cancel();
+        }
     }
 
     /// Waits until all spawned tasks have ended.
     pub(crate) async fn tasks_ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_stops_the_process_as_a_failure() {
+        let shutdown = Shutdown::default();
+        shutdown.spawn(async {});
+        shutdown.spawn(async { panic!("a fault") });
+        shutdown.requested().await;
+        assert!(shutdown.has_failed());
+        shutdown.tasks_ended().await;
+        let stopped = Shutdown::default();
+        stopped.request();
+        assert!(stopped.is_requested() && !stopped.has_failed());
     }
 }

@@ -5,6 +5,7 @@
 
 use super::UnitOfWork;
 use crate::database::is_duplicate;
+use sqlx::MySqlExecutor;
 
 /// The key of a request, and what identifies the request.
 #[derive(Clone, Debug)]
@@ -37,6 +38,17 @@ pub enum Claim {
     Answered(StoredAnswer),
     /// The key was used before for another request.
     Mismatch,
+}
+
+/// Whether a request of this caller with this key was answered before.
+pub async fn is_answered(executor: impl MySqlExecutor<'_>, actor: &str, key: &str) -> Result<bool, sqlx::Error> {
+    let answered: Option<(i32,)> =
+        sqlx::query_as("SELECT 1 FROM saas_idempotency_keys WHERE actor = ? AND idempotency_key = ?")
+            .bind(actor)
+            .bind(key)
+            .fetch_optional(executor)
+            .await?;
+    Ok(answered.is_some())
 }
 
 impl UnitOfWork {

@@ -31,7 +31,7 @@ mod verify;
 pub use append::{CommandError, UnitOfWork};
 pub use compare::Difference;
 pub use fold::{At, FoldError};
-pub use idempotency::{Claim, Idempotency, StoredAnswer};
+pub use idempotency::{Claim, Idempotency, StoredAnswer, is_answered};
 pub use nodes::Nodes;
 pub use plans::Plan;
 pub use read::{EventRow, Heads, TenantFilter};

@@ -49,8 +49,12 @@ pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, 
                 EVERY
             }
             Err(error) => {
-                let reason = format!("database server {}: {}", server.id, kernel::error::chain(&error));
-                health.report("database_servers", Part::Degraded(reason));
+                let reason = match &error {
+                    Unfit::Database(cause) | Unfit::Lacks(engine::Unfit::Database(cause)) => database::reason(cause),
+                    unfit => unfit.to_string(),
+                };
+                let part = Part::Degraded(format!("database server {}: {reason}", server.id));
+                health.report_error("database_servers", part, &error);
                 waits.next_wait()
             }
         };
@@ -74,6 +78,7 @@ enum Unfit {
 async fn check(server: &Server, store: &Store) -> Result<(), Unfit> {
     let mut connection = database::connect(&server.admin).await?;
     let (dialect, version) = engine::check(&mut connection).await?;
+    engine::check_accounts(&mut connection).await?;
     if let Some(database) = open_to_all(&mut connection).await? {
         return Err(Unfit::OpenToAll(database));
     }

@@ -2,7 +2,23 @@
 
 use crate::world::{self, SOON};
 use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+
+/// Texts in cursors that no list has issued, and that a database would refuse or take for something else.
+const CRAFTED: [&str; 10] = [
+    "3000000000000000000|1",
+    "-99999999999999999|1",
+    "1|+1",
+    "+99999-01-01|acme",
+    "2026-1-1|acme",
+    "t+1",
+    "u18446744073709551615",
+    "m9223372036854775808",
+    "h01",
+    "1|99999999999999999999",
+];
 
 #[tokio::test]
 async fn the_admin_api_names_the_field_of_bad_input() -> Result<()> {
@@ -64,6 +80,13 @@ async fn the_admin_api_names_the_field_of_bad_input() -> Result<()> {
         let reply = admin.request(method, path, None, &[]).await?;
         assert_eq!((reply.status, reply.error()), (status, code), "{method} {path}: {}", reply.text);
     }
+    for list in ["/admin/tenants", "/admin/users", "/admin/tenants/default/users", "/admin/health", "/admin/stats"] {
+        for crafted in CRAFTED {
+            let cursor = URL_SAFE_NO_PAD.encode(crafted);
+            let reply = admin.request("GET", &format!("{list}?cursor={cursor}"), None, &[]).await?;
+            assert_eq!((reply.status, reply.error()), (422, "invalid_cursor"), "{list} {crafted}: {}", reply.text);
+        }
+    }
     let large = json!({"tenant_id": "good", "tenant_name": "x".repeat(100_000)});
     assert_eq!(admin.post("/admin/tenants", large).await?.status, 413);
     let key = [("Idempotency-Key", "a b")];
@@ -121,7 +144,7 @@ async fn the_tenant_api_refuses_bad_requests_by_code() -> Result<()> {
     let admin = stack.admin();
     admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
     admin.create_active_tenant("other", Some("other.example.com"), SOON).await?;
-    let (_, member) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
+    let (user, member) = world::user(&admin, "ann", &[("acme", "admin")]).await?;
     let api = stack.tenant_api(0);
     world::served(&api, "acme.example.com", &member).await?;
     let bearer = format!("Bearer {member}");
@@ -160,5 +183,28 @@ async fn the_tenant_api_refuses_bad_requests_by_code() -> Result<()> {
         assert!(reply.json["request_id"].is_string());
     }
     assert_eq!(api.request("DELETE", "/api/orders", &[auth]).await?.status, 405);
+    let lists = ["orders", "shifus", "activities", "coupons"].map(|list| format!("/api/users/{user}/{list}"));
+    for list in ["/api/orders".to_owned()].iter().chain(&lists) {
+        for crafted in CRAFTED {
+            let path = format!("{list}?cursor={}", URL_SAFE_NO_PAD.encode(crafted));
+            let reply = api.request("GET", &path, &[("Host", "acme.example.com"), auth]).await?;
+            assert_eq!((reply.status, reply.error()), (422, "invalid_cursor"), "{list} {crafted}: {}", reply.text);
+        }
+    }
+    for (query, code) in [("from=2016-12-31T23:59:60Z", "invalid_from"), ("to=%2B99999-01-01T00:00:00Z", "invalid_to")]
+    {
+        let path = format!("/api/orders?{query}");
+        let reply = api.request("GET", &path, &[("Host", "acme.example.com"), auth]).await?;
+        assert_eq!((reply.status, reply.error()), (422, code), "{query}: {}", reply.text);
+    }
+    // A plus sign that the client did not encode arrives as a blank.
+    let path = "/api/orders?from=2025-01-31T08:00:00+08:00";
+    assert_eq!(api.request("GET", path, &[("Host", "acme.example.com"), auth]).await?.status, 200);
+    // A cookie beside ours has letters that are not ASCII, as some applications write them.
+    let cookies = format!("name=Zo\u{eb}; token=\"{member}\"");
+    let reply = api.request("GET", "/api/orders", &[("Host", "acme.example.com:+80"), auth]).await?;
+    assert_eq!((reply.status, reply.error()), (400, "invalid_host"), "{}", reply.text);
+    let reply = api.request("GET", "/api/orders", &[("Host", "acme.example.com"), ("Cookie", &cookies)]).await?;
+    assert_eq!(reply.status, 200, "{}", reply.text);
     Ok(())
 }

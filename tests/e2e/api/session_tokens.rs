@@ -148,7 +148,7 @@ async fn a_session_token_expires_after_its_latest_use() -> Result<()> {
     }
     // Three hundred uses cost a few writes and no look-up.
     let count = async |name: &str| -> Result<f64> {
-        let metrics = api.request("GET", "/metrics", &[]).await?.text;
+        let metrics = stack.data_planes[0].metrics().await?;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.with_context(|| format!("{name} among the metrics"))
     };

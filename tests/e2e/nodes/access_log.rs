@@ -114,7 +114,7 @@ async fn log_rows_wait_for_the_database_or_are_counted() -> Result<()> {
 }
 
 async fn dropped(stack: &Stack) -> Result<u64> {
-    let text = reqwest::get(format!("{}/metrics", stack.data_planes[0].url())).await?.text().await?;
+    let text = stack.data_planes[0].metrics().await?;
     let line = text.lines().find(|line| line.starts_with("access_log_dropped_total{reason=\"buffer\"}"));
     Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0))
 }

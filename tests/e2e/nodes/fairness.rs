@@ -2,7 +2,6 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::clients::TenantApi;
 use harness::load::{Answered, Load};
 use harness::stack::Stack;
 use harness::wait;
@@ -81,7 +80,7 @@ async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
         0,
         "the database server ended the statement before the node answered"
     );
-    assert_eq!(ended(&api).await?, 0, "the node had to end no request");
+    assert_eq!(ended(&stack).await?, 0, "the node had to end no request");
 
     let asking = tokio::spawn({
         let (api, token) = (api.clone(), token.clone());
@@ -91,7 +90,7 @@ async fn a_statement_ends_at_its_limit_or_with_its_client() -> Result<()> {
     asking.abort();
     // The limit is far longer than this, so the node has ended the statement.
     wait_for(&mut root, "its end", 0).await?;
-    wait::until(SOON, "the node to end the request", async || ended(&api).await.ok().filter(|ended| *ended == 1))
+    wait::until(SOON, "the node to end the request", async || ended(&stack).await.ok().filter(|ended| *ended == 1))
         .await?;
     sqlx::raw_sql(
         "DROP VIEW ai_shifu_tenant_slow.order_orders;
@@ -111,8 +110,8 @@ async fn wait_for(root: &mut MySqlConnection, what: &str, running: i64) -> Resul
 }
 
 /// The number of statements that this node has ended.
-async fn ended(api: &TenantApi) -> Result<u64> {
-    let metrics = api.request("GET", "/metrics", &[]).await?.text;
+async fn ended(stack: &Stack) -> Result<u64> {
+    let metrics = stack.data_planes[0].metrics().await?;
     let line = metrics.lines().find_map(|line| line.strip_prefix("tenant_statements_ended_total "));
     line.map_or(Ok(0), |value| value.parse().context("a number"))
 }

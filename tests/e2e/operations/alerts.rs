@@ -191,9 +191,9 @@ async fn alerts_fire_and_end_in_a_real_prometheus() -> Result<()> {
 
     let mut stack = world::start("alerts").await?;
     let targets = [
-        ("control-plane", stack.control_planes[0].url().to_owned()),
-        ("provisioner", stack.provisioners[0].url().to_owned()),
-        ("data-plane", stack.data_planes[0].url().to_owned()),
+        ("control-plane", stack.control_planes[0].internal_url().to_owned()),
+        ("provisioner", stack.provisioners[0].internal_url().to_owned()),
+        ("data-plane", stack.data_planes[0].internal_url().to_owned()),
     ];
     let targets: Vec<(&str, &str)> = targets.iter().map(|(job, url)| (*job, url.as_str())).collect();
     let (_process, url) = prometheus(stack.dir(), &targets).await?;

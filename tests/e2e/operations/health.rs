@@ -6,7 +6,7 @@ use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::clients::Admin;
 use harness::servers::Server;
-use harness::stack::{Broker, Stack, StackOptions};
+use harness::stack::{Broker, Service, Stack, StackOptions};
 use harness::wait;
 use serde_json::{Value, json};
 
@@ -158,6 +158,9 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     shows(&admin, "healthy", "").await?;
     stack.mariadb.as_mut().context("an own MariaDB")?.kill9()?;
     shows(&admin, "critical", "the system database does not answer").await?;
+    for service in [&stack.control_planes[0], &stack.provisioners[0], &stack.data_planes[0]] {
+        says_nothing_of_a_database(service).await?;
+    }
     stack.mariadb.as_mut().context("an own MariaDB")?.restart().await?;
     shows(&admin, "healthy", "").await?;
     let stranger = admin.with_token("adm_x_y").request("GET", "/admin/health", None, &[]).await?;
@@ -172,6 +175,20 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     let health = shows(&admin, "degraded", "1 jobs failed in the last 10 minutes").await?;
     ensure!(health["jobs"]["failed"] == 1 && health["tenant_summary"]["total"] == 2, "{health}");
     Ok(())
+}
+
+/// Strangers can read `/readyz`, so it shows none of the words of a database or of the system.
+async fn says_nothing_of_a_database(service: &Service) -> Result<()> {
+    wait::until_ok(SOON, "a part to be unhealthy", async || {
+        let ready: Value = reqwest::get(format!("{}/readyz", service.url())).await?.json().await?;
+        let parts = ready["parts"].as_object().context("parts")?;
+        ensure!(parts.values().any(|part| part["status"] != "healthy"), "{} reports {ready}", service.name());
+        for word in ["os error", "error communicating", "error returned", "sqlx", "127.0.0.1"] {
+            ensure!(!ready.to_string().contains(word), "{} reports {ready}", service.name());
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Pages of one tenant each contain every tenant once.

@@ -2,7 +2,6 @@
 
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
-use harness::clients::TenantApi;
 use harness::install::{self, Tool};
 use harness::stack::Stack;
 use harness::wait;
@@ -62,15 +61,15 @@ async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String
     }
     stack.run(harness::stack::Role::ControlPlane, &["schedule", "run", "daily-statistics"], &Vec::new()).await?;
     let _: serde_json::Value = admin.get("/admin/health").await?;
-    let urls = [
-        ("control-plane", stack.control_planes[0].url().to_owned()),
-        ("provisioner", stack.provisioners[0].url().to_owned()),
-        ("data-plane", stack.data_planes[0].url().to_owned()),
+    let services = [
+        ("control-plane", &stack.control_planes[0]),
+        ("provisioner", &stack.provisioners[0]),
+        ("data-plane", &stack.data_planes[0]),
     ];
     let found = wait::until_ok(SOON, "every metric to appear", async || {
         let mut found = BTreeMap::new();
-        for (service, url) in &urls {
-            let text = TenantApi::new(url).request("GET", "/metrics", &[]).await?.text;
+        for (service, process) in &services {
+            let text = process.metrics().await?;
             let exposed: BTreeSet<String> = samples(&text)?.into_iter().map(|(name, ..)| name).collect();
             for metric in
                 names::ALL.iter().filter(|metric| metric.of.contains(service) && !SELDOM.contains(&metric.name))
@@ -98,7 +97,8 @@ async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String
 
 #[tokio::test]
 async fn every_process_exposes_exactly_its_listed_metrics() -> Result<()> {
-    let (_stack, found) = expositions("metrics").await?;
+    let (stack, found) = expositions("metrics").await?;
+    public_listeners_show_no_metrics(&stack).await?;
     for (service, text) in &found {
         let known: BTreeMap<&str, _> = names::ALL
             .iter()
@@ -129,6 +129,24 @@ async fn every_process_exposes_exactly_its_listed_metrics() -> Result<()> {
         .filter_map(|line| line.split("tenant_id=\"").nth(1)?.split('"').next())
         .collect();
     assert_eq!(of_tenants, BTreeSet::from(["acme", "other"]));
+    Ok(())
+}
+
+/// Anybody can reach the public listeners, and metrics name tenants.
+async fn public_listeners_show_no_metrics(stack: &Stack) -> Result<()> {
+    for service in [&stack.control_planes[0], &stack.data_planes[0]] {
+        let name = service.name();
+        let status = async |url: &str, path: &str| {
+            Ok::<_, anyhow::Error>(reqwest::get(format!("{url}{path}")).await?.status().as_u16())
+        };
+        assert_eq!(status(service.url(), "/metrics").await?, 404, "{name}");
+        for url in [service.url(), service.internal_url()] {
+            for path in ["/livez", "/readyz"] {
+                assert_eq!(status(url, path).await?, 200, "{name} {url}{path}");
+            }
+        }
+        assert_eq!(status(service.internal_url(), "/admin/tenants").await?, 404, "{name}");
+    }
     Ok(())
 }
 

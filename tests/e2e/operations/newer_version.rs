@@ -52,7 +52,7 @@ async fn rows_of_a_newer_version_stop_no_process() -> Result<()> {
         }
         let api = stack.tenant_api(0);
         wait::until_ok(SOON, "the node to be past it and to serve", async || {
-            let metrics = api.request("GET", "/metrics", &[]).await?.text;
+            let metrics = stack.data_planes[0].metrics().await?;
             let position =
                 metrics.lines().find_map(|line| line.strip_prefix("node_position ")).context("node_position")?;
             ensure!(position.parse::<i64>()? > head, "the node is at {position}");

@@ -5,7 +5,7 @@ use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::clients::balancer::Balancer;
 use harness::load::{Answered, Asker, Load};
-use harness::stack::{self, Role, Service};
+use harness::stack::{self, Env, Role, Service};
 use harness::stack::{Stack, StackOptions, service_dir};
 use harness::{paths, wait};
 use serde_json::json;
@@ -190,8 +190,7 @@ async fn a_node_is_not_ready_before_it_stops_serving() -> Result<()> {
     .await?;
     let reply = api.request("GET", "/api/orders", &[]).await?;
     assert_eq!((reply.status, reply.error()), (401, "unauthenticated"), "the node that is leaving still answers");
-    let output =
-        stack.output(Role::DataPlane, &["ready"], &vec![("DATA_PLANE_LISTEN".to_owned(), address(&stack)?)]).await?;
+    let output = stack.output(Role::DataPlane, &["ready"], &internal(&stack)).await?;
     ensure!(
         output.status.code() == Some(1) && String::from_utf8_lossy(&output.stderr).contains("not ready"),
         "{output:?}"
@@ -199,12 +198,12 @@ async fn a_node_is_not_ready_before_it_stops_serving() -> Result<()> {
     stack.data_planes[0].process().ended(SOON).await?;
     ensure!(began.elapsed() >= Duration::from_secs(3), "the service ended after {:?}", began.elapsed());
     stack.data_planes[0].restart(&[]).await?;
-    let output =
-        stack.output(Role::DataPlane, &["ready"], &vec![("DATA_PLANE_LISTEN".to_owned(), address(&stack)?)]).await?;
+    let output = stack.output(Role::DataPlane, &["ready"], &internal(&stack)).await?;
     ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
 
-fn address(stack: &Stack) -> Result<String> {
-    Ok(stack.data_planes[0].url().trim_start_matches("http://").to_owned())
+fn internal(stack: &Stack) -> Env {
+    let address = stack.data_planes[0].internal_url().trim_start_matches("http://").to_owned();
+    vec![(Role::DataPlane.internal_listen_variable().to_owned(), address)]
 }

@@ -62,9 +62,9 @@ async fn no_secret_is_in_a_log_event_message_or_answer() -> Result<()> {
     answers.push(
         admin.with_token(&format!("{}x", stack.admin_token)).request("GET", "/admin/tenants", None, &[]).await?.text,
     );
-    for path in ["/metrics", "/readyz"] {
-        answers.push(admin.request("GET", path, None, &[]).await?.text);
-        answers.push(api.request("GET", path, &[]).await?.text);
+    for service in [&stack.control_planes[0], &stack.provisioners[0], &stack.data_planes[0]] {
+        answers.push(service.metrics().await?);
+        answers.push(reqwest::get(format!("{}/readyz", service.url())).await?.text().await?);
     }
 
     let mut canaries = vec![

@@ -190,10 +190,14 @@ async fn refused(stack: &Stack, (role, command, changes, words): &Case) -> Resul
     let began = Instant::now();
     // A free port, in case the service starts after all.
     let mut env = changes.clone();
-    env.extend(
-        ["CONTROL_PLANE_LISTEN", "PROVISIONER_LISTEN", "DATA_PLANE_LISTEN"]
-            .map(|name| (name.to_owned(), "127.0.0.1:0".to_owned())),
-    );
+    let listeners = [
+        "CONTROL_PLANE_LISTEN",
+        "CONTROL_PLANE_INTERNAL_LISTEN",
+        "PROVISIONER_LISTEN",
+        "DATA_PLANE_LISTEN",
+        "DATA_PLANE_INTERNAL_LISTEN",
+    ];
+    env.extend(listeners.map(|name| (name.to_owned(), "127.0.0.1:0".to_owned())));
     let output = tokio::time::timeout(BOUND, stack.output(*role, &[command], &env))
         .await
         .with_context(|| format!("{} {command} with {changes:?} does not end", role.binary()))??;

@@ -1,6 +1,7 @@
 //! All servers speak TLS only, with certificates of private authorities, and everything works. The services refuse any
 //! certificate that is not for the very host and not of a trusted authority.
 
+use super::traces;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
 use harness::servers::certificates::{Authority, Certificates};
@@ -26,7 +27,13 @@ async fn everything_works_by_tls_alone() -> Result<()> {
         redis: messages.certificate("redis", &["127.0.0.1"])?,
         trusted,
     };
-    let stack = Stack::start(options.with_certificates(certificates)).await?;
+    let collector = messages.certificate("collector", &["127.0.0.1"])?;
+    let (collector, spans) = traces::receiver_by_tls(&collector).await?;
+    let options = options
+        .with_certificates(certificates)
+        .with_env("control-plane", "OTLP_ENDPOINT", collector)
+        .with_env("control-plane", "OTEL_BSP_SCHEDULE_DELAY", "200");
+    let stack = Stack::start(options).await?;
     ensure!(stack.urls.amqp.starts_with("amqps://") && stack.urls.redis.starts_with("rediss://"));
 
     let admin = stack.admin();
@@ -39,6 +46,7 @@ async fn everything_works_by_tls_alone() -> Result<()> {
     });
     assert_eq!(world::order_bids(&served.await?), ["o-1"]);
     all_parts_healthy(&stack).await?;
+    wait::until(SOON, "spans at the collector", async || spans.lock().ok()?.first().map(drop)).await?;
     let encrypted: (i64,) = sqlx::query_as(
         "SELECT COUNT(*) FROM information_schema.processlist
          WHERE USER NOT IN ('root', 'system user', 'event_scheduler')",

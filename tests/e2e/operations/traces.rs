@@ -5,17 +5,23 @@ use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
+use harness::clients::TenantApi;
+use harness::servers::certificates::Certificate;
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use tokio_rustls::TlsAcceptor;
 
 /// A span as the collector received it.
 #[derive(Clone, Debug)]
-struct Received {
+pub struct Received {
     service: String,
     name: String,
     trace: Vec<u8>,
@@ -25,7 +31,33 @@ struct Received {
     attributes: BTreeMap<String, String>,
 }
 
-type Spans = Arc<Mutex<Vec<Received>>>;
+pub type Spans = Arc<Mutex<Vec<Received>>>;
+
+/// The same collector behind TLS.
+pub async fn receiver_by_tls(certificate: &Certificate) -> Result<(String, Spans)> {
+    let (plain, spans) = receiver().await?;
+    let behind = plain.trim_start_matches("http://").to_owned();
+    let chain = CertificateDer::pem_file_iter(&certificate.certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(&certificate.key)?;
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("https://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            tokio::spawn(async move {
+                let mut client = acceptor.accept(stream).await?;
+                let mut server = tokio::net::TcpStream::connect(behind).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    Ok((address, spans))
+}
 
 /// A collector that stores the spans it receives.
 async fn receiver() -> Result<(String, Spans)> {
@@ -77,6 +109,8 @@ async fn one_trace_follows_a_tenant_through_every_process() -> Result<()> {
         options =
             options.with_env(service, "OTLP_ENDPOINT", &address).with_env(service, "OTEL_BSP_SCHEDULE_DELAY", "200");
     }
+    // Of the traces that begin at a node, it records hardly any. It still records its part of all others.
+    options = options.with_env("data-plane", "OTLP_SAMPLE", "0.001");
     let stack = Stack::start(options).await?;
     let admin = stack.admin();
     let caller = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -125,5 +159,20 @@ async fn one_trace_follows_a_tenant_through_every_process() -> Result<()> {
     for received in of_trace.iter().filter(|span| span.name == "invalidate") {
         ensure!(published.contains(received.parent.as_slice()), "the relay published what the node received");
     }
+    a_caller_does_not_decide_what_is_recorded(&stack.tenant_api(0), &spans).await
+}
+
+/// A caller chooses the ids that the ratio would record, and the flag that says so.
+async fn a_caller_does_not_decide_what_is_recorded(api: &TenantApi, spans: &Spans) -> Result<()> {
+    let traces: Vec<String> = (1..=50).map(|n| format!("{n:032x}")).collect();
+    for trace in &traces {
+        let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+        api.request("GET", "/api/orders", &[("traceparent", &traceparent)]).await?;
+    }
+    // Spans are sent five times a second.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let all = spans.lock().expect("unharmed");
+    let recorded = all.iter().filter(|span| traces.contains(&hex::encode(&span.trace))).count();
+    ensure!(recorded <= 5, "{recorded} of 50 requests are recorded");
     Ok(())
 }

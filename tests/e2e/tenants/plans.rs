@@ -85,9 +85,8 @@ async fn a_changed_plan_takes_effect_without_a_restart() -> Result<()> {
     assert_eq!(used["limits"], expected);
     let used: Value = admin.get("/admin/tenants/a-b/limits").await?;
     assert_eq!((&used["storage"]["over_limit"], &used["limits"]["max_connections"]), (&json!(false), &json!(50)));
-    let provisioner = TenantApi::new(stack.provisioners[0].url());
     wait::until_ok(SOON, "the report", async || {
-        let metrics = provisioner.request("GET", "/metrics", &[]).await?.text;
+        let metrics = stack.provisioners[0].metrics().await?;
         ensure!(metrics.contains("tenants_over_storage{server=\"main\"} 1"), "no metric");
         ensure!(stack.provisioners[0].log_text().contains("uses more storage"), "no line in the log");
         Ok(())

@@ -58,6 +58,15 @@ impl Role {
             Self::DataPlane => "DATA_PLANE_LISTEN",
         }
     }
+
+    /// The setting of the listener for health and metrics. The provisioner has no other listener.
+    pub fn internal_listen_variable(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "CONTROL_PLANE_INTERNAL_LISTEN",
+            Self::Provisioner => "PROVISIONER_LISTEN",
+            Self::DataPlane => "DATA_PLANE_INTERNAL_LISTEN",
+        }
+    }
 }
 
 /// Environment variables in the order in which they are given. A later one replaces an earlier one.
@@ -66,6 +75,7 @@ pub type Env = Vec<(String, String)>;
 pub struct Service {
     process: Process,
     url: String,
+    internal_url: String,
 }
 
 impl Service {
@@ -74,15 +84,24 @@ impl Service {
         private_dir(dir)?;
         let name = role.process_name(index);
         // The port stays the same after a restart, so that printed addresses stay valid.
-        let port: u16 = remembered(&dir.join(format!("{name}.port")), ports::free)?;
-        let listen = format!("127.0.0.1:{port}");
+        let address = |of: &str| {
+            let port: u16 = remembered(&dir.join(format!("{name}{of}.port")), ports::free)?;
+            Ok::<_, anyhow::Error>(format!("127.0.0.1:{port}"))
+        };
+        let listen = address("")?;
+        let internal = if role == Role::Provisioner { listen.clone() } else { address("-internal")? };
         let launch = with_env(Launch::new(&name, binary(role, profile)?, dir), env)
             .env(role.listen_variable(), &listen)
+            .env(role.internal_listen_variable(), &internal)
             .args(["serve"]);
         if let Some(mut left) = Process::attach(launch.clone())? {
             left.kill9()?;
         }
-        Ok(Self { process: Process::start(launch)?, url: format!("http://{listen}") })
+        Ok(Self {
+            process: Process::start(launch)?,
+            url: format!("http://{listen}"),
+            internal_url: format!("http://{internal}"),
+        })
     }
 
     /// Waits until the service is ready. The error of a service that never is contains the end of its log.
@@ -102,6 +121,17 @@ impl Service {
     /// The address of the service, such as `http://127.0.0.1:20123`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The address of the internal listener, for health and metrics.
+    pub fn internal_url(&self) -> &str {
+        &self.internal_url
+    }
+
+    /// What the service measures, as Prometheus reads it.
+    pub async fn metrics(&self) -> Result<String> {
+        let response = crate::http().build()?.get(format!("{}/metrics", self.internal_url)).send().await?;
+        Ok(response.error_for_status()?.text().await?)
     }
 
     pub fn log(&self) -> PathBuf {

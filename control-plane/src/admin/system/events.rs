@@ -2,8 +2,9 @@
 //!
 //! A stream reads the store and nothing else, so it shows what is committed; the bell of an append only makes it read
 //! at once. The id of each message is the event's place in the stream, and a client that reconnects sends it as
-//! `Last-Event-ID`: it misses no event and gets none twice.
+//! `Last-Event-ID`: it misses no event and gets none twice. A stream ends within [`CHECK`] of the end of its token.
 
+use crate::admin::auth::Identity;
 use crate::admin::{AdminState, Caller, parse, read};
 use crate::app::App;
 use axum::Json;
@@ -13,17 +14,19 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use kernel::domain::{Position, TenantId};
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, accepts, parse_limit};
 use kernel::store::EventRow;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 /// Events read at once by a stream.
 const BATCH: u32 = 100;
+/// How often a stream checks that its token is still valid.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// Query of both lists of events.
 #[derive(Deserialize, IntoParams)]
@@ -84,9 +87,9 @@ pub async fn all(
     State(state): State<AdminState>,
     ApiQuery(page): ApiQuery<Page>,
     headers: HeaderMap,
-    _: Caller,
+    caller: Caller,
 ) -> Result<Response, ApiError> {
-    respond(state, Log::All, &page, &headers).await
+    respond(state, Log::All, &page, &headers, caller).await
 }
 
 /// Events of one tenant, after a version.
@@ -114,24 +117,33 @@ pub async fn of_tenant(
     ApiPath(id): ApiPath<String>,
     ApiQuery(page): ApiQuery<Page>,
     headers: HeaderMap,
-    _: Caller,
+    caller: Caller,
 ) -> Result<Response, ApiError> {
     let id = parse::tenant_id(&id)?;
     read::tenant(&state.app, &id).await?;
-    respond(state, Log::Of(id), &page, &headers).await
+    respond(state, Log::Of(id), &page, &headers, caller).await
 }
 
-async fn respond(state: AdminState, log: Log, page: &Page, headers: &HeaderMap) -> Result<Response, ApiError> {
+async fn respond(
+    state: AdminState,
+    log: Log,
+    page: &Page,
+    headers: &HeaderMap,
+    caller: Caller,
+) -> Result<Response, ApiError> {
     let number = |text: &str, field: &str| {
         text.parse::<u64>().map_err(|_| ApiError::invalid("after", field, "a position or version, from 0"))
     };
     let after = page.after.as_deref().map_or(Ok(0), |text| number(text, "after"))?;
     let limit = parse_limit(page.limit.as_deref(), 100, 1000)?;
-    if parse::accepts(headers, "text/event-stream") {
-        let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    if accepts(headers, "text/event-stream") {
+        // An id that is not text is no number either.
+        let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
         let after = last.map_or(Ok(after), |text| number(text, "Last-Event-ID"))?;
         let open = state.streams.clone().try_acquire_owned().map_err(|_| Code::TooManyRequests)?;
-        return Ok(live(Live { app: state.app, log, after, read: VecDeque::new(), _open: open }));
+        let (identity, checked) = (caller.identity, Instant::now());
+        let read = VecDeque::new();
+        return Ok(live(Live { app: state.app, log, after, read, identity, checked, _open: open }));
     }
     let events = log.read(&state.app, after, limit).await?;
     Ok(Json(Events { events }).into_response())
@@ -142,12 +154,30 @@ struct Live {
     log: Log,
     after: u64,
     read: VecDeque<EventRow>,
+    identity: Identity,
+    /// When the token was last found valid.
+    checked: Instant,
     _open: OwnedSemaphorePermit,
+}
+
+impl Live {
+    /// Whether the token was valid within the last [`CHECK`]; asks the system database otherwise.
+    async fn may_continue(&mut self) -> bool {
+        if self.checked.elapsed() < CHECK {
+            return true;
+        }
+        self.checked = Instant::now();
+        self.identity.is_valid(self.app.store.pool()).await.unwrap_or(false)
+    }
 }
 
 fn live(start: Live) -> Response {
     let stream = stream::unfold(start, |mut live| async move {
         loop {
+            // The client connects again, and is answered 401 if its token has ended.
+            if !live.may_continue().await {
+                return None;
+            }
             if let Some(event) = live.read.pop_front() {
                 live.after = live.log.place(&event);
                 let message = Event::default().id(live.after.to_string()).event(&event.kind).json_data(&event).ok()?;

@@ -88,8 +88,11 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     let tenants = question.parse()?;
-    match tokio::time::timeout(PATIENCE, authenticate(&state.app, &headers, &Method::GET)).await {
-        Ok(Ok(_)) => Ok(Json(state.health.report(&tenants).await)),
+    match tokio::time::timeout(PATIENCE, authenticate(&state, &headers, &Method::GET)).await {
+        Ok(Ok(_)) => {
+            let _turn = state.admission.caller()?;
+            Ok(Json(state.health.report(&tenants).await))
+        }
         Ok(Err(error)) if !matches!(error.code(), Code::Unavailable | Code::Internal) => Err(error),
         Ok(Err(_)) | Err(_) => Ok(Json(state.health.critical())),
     }

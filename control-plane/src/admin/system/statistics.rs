@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{NaiveDate, Utc};
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_limit};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, accepts, parse_limit};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -90,7 +90,7 @@ pub async fn history(
     let csv = match question.format.as_deref() {
         Some("csv") => true,
         Some("json") => false,
-        None => parse::accepts(&headers, "text/csv"),
+        None => accepts(&headers, "text/csv"),
         Some(_) => return Err(ApiError::invalid("format", "format", "json or csv")),
     };
     if csv {

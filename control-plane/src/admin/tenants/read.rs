@@ -7,9 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use chrono::DateTime;
 use kernel::domain::{Position, Tenant, TenantId, TenantState};
-use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
+use kernel::http::{ApiError, ApiPath, ApiQuery, Code, parse_time};
 use kernel::store::{At, FoldError, TenantFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -111,20 +110,18 @@ fn parse_status(text: &str) -> Result<(Option<i16>, Option<TenantState>), ApiErr
     }
 }
 
-/// A moment of the past: a position or a time.
+/// A moment of the past: a position, or a time by RFC 3339.
 fn parse_at(text: &str) -> Result<At, ApiError> {
     if let Ok(position) = text.parse() {
         return Ok(At::Position(Position(position)));
     }
-    // A `+` that the client did not write as %2B arrives as a blank, which no time contains.
-    let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-    time.map(|time| At::Time(time.to_utc()))
-        .map_err(|_| ApiError::invalid("at", "at", "a position, or an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+    parse_time(text, "at").map(At::Time)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     #[test]
     fn moments_are_positions_or_times() {

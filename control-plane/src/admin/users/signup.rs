@@ -5,18 +5,21 @@
 //!
 //! **Guarantees.** Nothing happens unless `system.tenant_signup_enabled` is true. User, tenant, membership and token
 //! are one unit, done once per `Idempotency-Key`. An address and the whole installation have a number of sign-ups an
-//! hour. The answer never says whether a user exists: rows of other users are not read. It does say that a tenant id is
-//! taken, as its subdomain does. A stranger brings no domain: it might belong to another tenant.
+//! hour. Strangers have turns of their own, and what can be refused without the body is refused before it is read, so
+//! strangers who send slowly delay no administrator. The answer never says whether a user exists: rows of other users
+//! are not read. It does say that a tenant id is taken, as its subdomain does. A stranger brings no domain: it might
+//! belong to another tenant.
 
 use super::create::check_user;
 use crate::admin::answer::{Answer, answer};
-use crate::admin::auth::Stranger;
+use crate::admin::auth::{Identity, Stranger};
 use crate::admin::{AdminState, parse};
+use crate::app::App;
 use crate::commands::{self, CreateTenant, NewUser, SignedUp};
-use axum::extract::State;
+use axum::extract::{Request, State};
 use kernel::domain::TenantId;
 use kernel::http::{ApiError, Code};
-use kernel::store::{Plan, installation};
+use kernel::store::{Plan, installation, is_answered};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -67,13 +70,19 @@ pub struct SignUp {
         (status = 503, description = "unavailable"),
     ),
 )]
-pub async fn sign_up(State(state): State<AdminState>, stranger: Stranger) -> Result<Answer, ApiError> {
+pub async fn sign_up(State(state): State<AdminState>, request: Request) -> Result<Answer, ApiError> {
     let app = &state.app;
+    let stranger = Stranger::of(&state, request)?;
     if !installation::allows_sign_up(app.store.pool()).await? {
         return Err(Code::NotFound.into());
     }
-    state.sign_ups.take(stranger.address)?;
-    let SignUp { tenant_id, tenant_name: name_of_tenant, username, name, email, mobile } = stranger.caller.json()?;
+    let address = stranger.address;
+    // A request that was answered before gets its answer, even if nothing is left of the allowance.
+    if !is_repeated(app, stranger.key.as_deref()).await? {
+        state.sign_ups.check(app.store.pool(), address).await?;
+    }
+    let caller = stranger.read().await?;
+    let SignUp { tenant_id, tenant_name: name_of_tenant, username, name, email, mobile } = caller.json()?;
     let user = check_user(NewUser { username, name, email, mobile })?;
     if user.email.is_empty() {
         return Err(ApiError::invalid("email", "email", "an address is needed"));
@@ -86,5 +95,14 @@ pub async fn sign_up(State(state): State<AdminState>, stranger: Stranger) -> Res
         ownership: None,
         patience: app.patience,
     };
-    answer(app, &stranger.caller, &commands::SignUp { user, tenant }, Answer::accepted).await
+    let sign_up = commands::SignUp { user, tenant, address, allowance: state.sign_ups };
+    answer(app, &caller, &sign_up, Answer::accepted).await
+}
+
+/// Whether a request with this key was answered before.
+async fn is_repeated(app: &App, key: Option<&str>) -> Result<bool, sqlx::Error> {
+    match key {
+        Some(key) => is_answered(app.store.pool(), &Identity::Stranger.actor(), key).await,
+        None => Ok(false),
+    }
 }

@@ -45,7 +45,6 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/api/legacy/shifu/{shifu_id}", about: About::Old, rows: true },
     Route { method: "GET", path: "/livez", about: About::Process, rows: false },
     Route { method: "GET", path: "/readyz", about: About::Process, rows: false },
-    Route { method: "GET", path: "/metrics", about: About::Process, rows: false },
 ];
 
 /// Fails if the node has a route that is not in [`ROUTES`]. The router makes the OpenAPI document from its routes, so

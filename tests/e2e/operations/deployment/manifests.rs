@@ -60,6 +60,7 @@ async fn the_manifests_are_valid_and_keep_the_rules() -> Result<()> {
             deployments.insert(name);
             for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 ensure!(container[probe]["httpGet"]["path"].is_string(), "{name} has no {probe}");
+                ensure!(container[probe]["httpGet"]["port"] == "internal", "{name}: the {probe} asks the public port");
             }
             let setting = |name: &str| -> Result<u64> {
                 let map = of_kind("ConfigMap");
@@ -73,7 +74,10 @@ async fn the_manifests_are_valid_and_keep_the_rules() -> Result<()> {
         }
     }
     assert_eq!(deployments, Role::ALL.map(Role::binary).into());
-    for (kind, of) in [("Service", &deployments), ("PodDisruptionBudget", &deployments)] {
+    // While the system database is away no control plane is ready, and `GET /admin/health` must be reachable then.
+    let mut services = deployments.clone();
+    services.insert("control-plane-health");
+    for (kind, of) in [("Service", &services), ("PodDisruptionBudget", &deployments)] {
         let named: BTreeSet<&str> = of_kind(kind).iter().filter_map(|one| one["metadata"]["name"].as_str()).collect();
         assert_eq!(&named, of, "{kind}");
     }
@@ -94,8 +98,13 @@ async fn the_manifests_are_valid_and_keep_the_rules() -> Result<()> {
     for (of, more) in [("control-plane", None), ("data-plane", None), ("provisioner", Some("443"))] {
         let expected: BTreeSet<String> = inner.into_iter().chain(more).map(str::to_owned).collect();
         assert_eq!(ports(of, "egress"), expected, "the ways out of {of}");
-        assert_eq!(ports(of, "ingress"), ["http".to_owned()].into(), "the ways into {of}");
+        let public = if of == "provisioner" { None } else { Some("http".to_owned()) };
+        let expected: BTreeSet<String> = public.into_iter().chain(["internal".to_owned()]).collect();
+        assert_eq!(ports(of, "ingress"), expected, "the ways into {of}");
     }
+    let health = of_kind("Service").into_iter().find(|service| service["metadata"]["name"] == "control-plane-health");
+    ensure!(health.is_some_and(|service| service["spec"]["publishNotReadyAddresses"] == true), "health while unready");
+    ensure!(shared.contains("TRUSTED_PROXIES"), "behind an ingress controller all strangers would have one address");
     let scaled: BTreeSet<&str> = of_kind("HorizontalPodAutoscaler")
         .iter()
         .filter_map(|one| one["spec"]["scaleTargetRef"]["name"].as_str())
