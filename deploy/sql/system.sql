@@ -12,20 +12,19 @@ CREATE DATABASE IF NOT EXISTS `ai_shifu_system` CHARACTER SET utf8mb4 COLLATE ut
 
 -- This account runs `control-plane migrate` and `control-plane rebuild`.
 CREATE USER IF NOT EXISTS 'migrator'@'@HOST@';
-ALTER USER 'migrator'@'@HOST@' IDENTIFIED BY '@MIGRATOR_PASSWORD@';
+ALTER USER 'migrator'@'@HOST@' IDENTIFIED BY '@MIGRATOR_PASSWORD@' PASSWORD EXPIRE NEVER;
 GRANT ALL PRIVILEGES ON `ai\_shifu\_system`.* TO 'migrator'@'@HOST@';
 
--- The control plane.
+-- The control plane. tables.sql also lets it change and remove rows, except events.
 CREATE USER IF NOT EXISTS 'control'@'@HOST@';
-ALTER USER 'control'@'@HOST@' IDENTIFIED BY '@CONTROL_PASSWORD@';
-GRANT SELECT, INSERT, UPDATE, DELETE ON `ai\_shifu\_system`.* TO 'control'@'@HOST@';
+ALTER USER 'control'@'@HOST@' IDENTIFIED BY '@CONTROL_PASSWORD@' PASSWORD EXPIRE NEVER;
+GRANT SELECT, INSERT ON `ai\_shifu\_system`.* TO 'control'@'@HOST@';
 
--- The provisioners.
+-- The provisioners. tables.sql also lets them change and remove rows, except events.
 CREATE USER IF NOT EXISTS 'provisioner_system'@'@HOST@';
-ALTER USER 'provisioner_system'@'@HOST@' IDENTIFIED BY '@PROVISIONER_SYSTEM_PASSWORD@';
-GRANT SELECT, INSERT, UPDATE, DELETE ON `ai\_shifu\_system`.* TO 'provisioner_system'@'@HOST@';
+ALTER USER 'provisioner_system'@'@HOST@' IDENTIFIED BY '@PROVISIONER_SYSTEM_PASSWORD@' PASSWORD EXPIRE NEVER;
+GRANT SELECT, INSERT ON `ai\_shifu\_system`.* TO 'provisioner_system'@'@HOST@';
 
--- The data nodes read everything. nodes.sql grants what they write, because it names tables that the migrations create.
+-- The data nodes. tables.sql grants what they read and write, because it names tables that the migrations create.
 CREATE USER IF NOT EXISTS 'node'@'@HOST@';
-ALTER USER 'node'@'@HOST@' IDENTIFIED BY '@NODE_PASSWORD@';
-GRANT SELECT ON `ai\_shifu\_system`.* TO 'node'@'@HOST@';
+ALTER USER 'node'@'@HOST@' IDENTIFIED BY '@NODE_PASSWORD@' PASSWORD EXPIRE NEVER;

@@ -5,7 +5,7 @@
 -- accounts.sh replaces each @NAME@ by a secret or an address.
 
 CREATE USER IF NOT EXISTS 'provisioner'@'@HOST@';
-ALTER USER 'provisioner'@'@HOST@' IDENTIFIED BY '@PROVISIONER_PASSWORD@';
+ALTER USER 'provisioner'@'@HOST@' IDENTIFIED BY '@PROVISIONER_PASSWORD@' PASSWORD EXPIRE NEVER;
 -- The provisioner needs CONNECTION ADMIN to end the sessions of an account that it replaces. MariaDB and MySQL spell
 -- this right differently: MariaDB reads the first comment and MySQL the second. Backups save the text of routines,
 -- which MySQL shows only with SHOW_ROUTINE; MariaDB has it in the schema mysql. A server that writes a binary log

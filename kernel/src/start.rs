@@ -35,7 +35,7 @@ pub enum StartError {
     /// The database does not exist, or the account may not use it.
     #[error(
         "{0} has no database with the name in the URL, or none for this account; \
-         create it, then run `control-plane migrate`"
+         create it, then run `control-plane migrate` and deploy/sql/tables.sql"
     )]
     NoDatabase(String),
     /// The server is too old, or lacks a feature.
@@ -67,6 +67,7 @@ pub async fn system_database(url: &SecretString) -> Result<(), StartError> {
 pub async fn database_server(name: &str, options: &MySqlConnectOptions) -> Result<Dialect, StartError> {
     let mut connection = connect(name, options).await?;
     let (dialect, _) = engine::check(&mut connection).await.map_err(|unfit| StartError::Unfit(name.into(), unfit))?;
+    engine::check_accounts(&mut connection).await.map_err(|unfit| StartError::Unfit(name.into(), unfit))?;
     Ok(dialect)
 }
 
@@ -118,12 +119,14 @@ pub async fn broker(url: &SecretString, topology: &Topology, needed: bool) -> Re
             BrokerError::Untrusted(reason) => return Err(StartError::Untrusted(name(), reason)),
             BrokerError::Denied => return Err(StartError::Denied(name())),
             BrokerError::Refused(_) | BrokerError::WrongTopology => return Err(StartError::Broker(name(), error)),
-            BrokerError::Timeout | BrokerError::Failed(_) | BrokerError::Cancelled => {}
+            BrokerError::Timeout | BrokerError::Failed(_) | BrokerError::Cancelled | BrokerError::Full => {}
         }
         if Instant::now() + PAUSE >= until {
             let why = crate::error::chain(&error);
-            if needed {
-                return Err(StartError::Unreachable(name(), why));
+            match error {
+                BrokerError::Full if needed => return Err(StartError::Broker(name(), error)),
+                _ if needed => return Err(StartError::Unreachable(name(), why)),
+                _ => {}
             }
             tracing::warn!(why, "starting without the broker (START_WITHOUT_BROKER)");
             return Ok(());

@@ -53,6 +53,9 @@ drifts! {
     UserMissing "user_missing" "the tenant's database user is missing" Some("created again with the stored password");
     PasswordDiffers "password_differs"
         "the stored credential cannot log in" Some("the user was given the stored password");
+    PasswordExpires "password_expires"
+        "the password of the tenant's database user has expired or will expire"
+        Some("the user was given the stored password, which never expires");
     GrantsDiffer "grants_differ"
         "the tenant's database user has other rights than those on its rows" Some("granted again");
     LimitDiffers "limit_differs"

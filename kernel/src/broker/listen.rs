@@ -38,8 +38,9 @@ pub enum Heard<'a> {
     },
 }
 
-/// Listens until the process is asked to stop, and reports the health of the part `broker`. A wrong topology ends the
-/// process, because a queue that silently loses messages must not go unnoticed.
+/// Listens until the process is asked to stop, and reports the health of the part `broker`. A broker that refuses us,
+/// for whatever reason, ends no process: everything that listens also polls, and subscribes again once the broker lets
+/// it.
 pub async fn listen(
     url: SecretString,
     topology: Topology,
@@ -74,14 +75,8 @@ pub async fn listen(
             Err::<(), _>(BrokerError::Cancelled)
         };
         let ended = tokio::select! { ended = session => ended, () = shutdown.requested() => return };
-        match ended.err().unwrap_or(BrokerError::Cancelled) {
-            error @ BrokerError::WrongTopology => {
-                health.report("broker", Part::Down(error.to_string()));
-                shutdown.request();
-                return;
-            }
-            error => health.report("broker", Part::Degraded(error.to_string())),
-        }
+        let error = ended.err().unwrap_or(BrokerError::Cancelled);
+        health.report_error("broker", Part::Degraded(error.to_string()), &error);
         tokio::select! { () = tokio::time::sleep(waits.next_wait()) => {}, () = shutdown.requested() => return }
     }
 }

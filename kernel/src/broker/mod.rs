@@ -33,6 +33,12 @@ pub enum BrokerError {
     /// A queue or exchange of ours exists with other settings. An operator must act, because messages would be lost.
     #[error("the broker has a queue or exchange of our name with other settings; delete it or set another AMQP_PREFIX")]
     WrongTopology,
+    /// The broker has no room for another queue, exchange or connection of ours.
+    #[error(
+        "a limit of the broker is reached (queues or connections of the vhost or user, as in \
+         `rabbitmqctl list_vhost_limits`); raise it or remove what is not needed"
+    )]
+    Full,
     /// The broker refuses the login.
     #[error("the broker refuses the user, password or vhost of AMQP_URL")]
     Denied,
@@ -53,6 +59,8 @@ pub enum BrokerError {
 impl From<lapin::Error> for BrokerError {
     fn from(error: lapin::Error) -> Self {
         match error.kind() {
+            // RabbitMQ has one code for both. Its text says which arguments differ.
+            lapin::ErrorKind::ProtocolError(amqp) if is_full(amqp.get_id(), amqp.get_message().as_str()) => Self::Full,
             lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == 406 => Self::WrongTopology,
             // Access refused, or not allowed, which is also the answer for a vhost that does not exist.
             lapin::ErrorKind::ProtocolError(amqp) if matches!(amqp.get_id(), 403 | 530) => Self::Denied,
@@ -63,6 +71,12 @@ impl From<lapin::Error> for BrokerError {
             _ => Self::Failed(error),
         }
     }
+}
+
+/// Whether a refusal names a limit. `queue limit in vhost '/' (3) is reached`, `access to vhost '/' refused for user
+/// 'u': connection limit (5) is reached`.
+fn is_full(code: u16, text: &str) -> bool {
+    matches!(code, 405 | 406 | 530) && text.contains(" limit ")
 }
 
 /// Waits for `future`, at most for [`BROKER_TIMEOUT`].
@@ -108,4 +122,25 @@ async fn connect(url: &SecretString, name: &str) -> Result<Connection, BrokerErr
     let trusted = OwnedTLSConfig { identity: None, cert_chain: tls::policy().authorities().map(str::to_owned) };
     let runtime = lapin::runtime::default_runtime()?;
     bounded(Connection::connect_with_config(url.as_str(), properties, trusted, runtime)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_no_wrong_topology_and_no_wrong_password() {
+        for text in [
+            "PRECONDITION_FAILED - cannot declare queue 'provisioner.jobs': queue limit in vhost '/' (3) is reached",
+            "NOT_ALLOWED - access to vhost '/' refused for user 'u': connection limit (5) is reached",
+        ] {
+            assert!(is_full(if text.starts_with("PRE") { 406 } else { 530 }, text), "{text}");
+        }
+        for (code, text) in [
+            (406, "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'provisioner.jobs' in vhost '/'"),
+            (530, "NOT_ALLOWED - vhost nowhere not found"),
+        ] {
+            assert!(!is_full(code, text), "{text}");
+        }
+    }
 }

@@ -47,6 +47,9 @@ pub enum MigrateError {
     /// A migration is not applied yet.
     #[error("migration {0} is not applied; run `control-plane migrate`")]
     Pending(i64),
+    /// The account has no rights on the tables.
+    #[error("the account has no rights on the tables; run deploy/sql/tables.sql there")]
+    NoRights,
     /// A statement of a migration failed.
     #[error("migration {version} failed")]
     Statement {
@@ -79,9 +82,11 @@ pub async fn run(connection: &mut MySqlConnection) -> Result<Vec<i64>, MigrateEr
 /// Checks that the system database has every migration of this program, unchanged. Services call this, because they
 /// never migrate themselves.
 pub async fn verify(connection: &mut MySqlConnection) -> Result<(), MigrateError> {
-    let applied = applied(connection).await.or_else(|error| {
+    let applied = applied(connection).await.or_else(|error| match crate::database::number(&error) {
         // An empty database does not have the table yet.
-        if crate::database::number(&error) == Some(1146) { Ok(Vec::new()) } else { Err(error) }
+        Some(1146) => Ok(Vec::new()),
+        Some(1142) => Err(MigrateError::NoRights),
+        _ => Err(error.into()),
     })?;
     match pending(&applied, true)?.first() {
         Some(migration) => Err(MigrateError::Pending(migration.version)),

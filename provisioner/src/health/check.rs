@@ -108,6 +108,7 @@ fn failed(tenant_id: &str, error: &sqlx::Error) -> Finding {
         }
         Some(1045 | 1698) => "the login of the tenant's user was refused".into(),
         Some(3118 | 4151) => "the account of the tenant's user is locked".into(),
+        Some(1820 | 1862) => "the password of the tenant's user has expired; an audit with repair mends that".into(),
         Some(1044 | 1049) => "the database is not there".into(),
         Some(1142 | 1143) => "the tenant's user may not read its tables".into(),
         Some(1146) => "a table is missing".into(),

@@ -65,6 +65,12 @@ impl Account<'_> {
             Dialect::MySql => format!("IDENTIFIED WITH {plugin} AS {hash}"),
         };
         let limits = format!("WITH MAX_USER_CONNECTIONS {}", self.max_connections);
+        // No person changes this password: a rotation does. The server's policy for people's passwords does not apply.
+        let policy = match session.dialect {
+            Dialect::MariaDb => "PASSWORD EXPIRE NEVER",
+            Dialect::MySql => "PASSWORD EXPIRE NEVER PASSWORD HISTORY 0 PASSWORD REUSE INTERVAL 0 DAY",
+        };
+        let lock = format!("{policy} {lock}");
         match session.execute(&format!("CREATE USER {name} {identified} {limits} {lock}")).await {
             Ok(()) => {}
             // An earlier attempt has created the user. CREATE USER IF NOT EXISTS would leave it its old password.

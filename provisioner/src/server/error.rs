@@ -66,6 +66,7 @@ impl ServerError {
     /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
+            Self::Database(error) if mentions(error, "--strict-password-validation") => false,
             Self::Database(error) => jobs::is_transient(error) || !is_known_to_last(error),
             Self::LockHeld { .. } | Self::SessionsRemain { .. } | Self::NotDropped { .. } => true,
             // A restore or a move may be bringing it back.
@@ -91,6 +92,17 @@ impl ServerError {
                 "database server {server} lets only SUPER make triggers and functions: \
                  set log_bin_trust_function_creators = 1 there"
             ),
+            Some(1290) if mentions(error, "--strict-password-validation") => format!(
+                "database server {server} takes no hashes of passwords, because a plugin checks their strength: \
+                 set strict_password_validation = OFF there"
+            ),
+            Some(1290) if mentions(error, "--read-only") || mentions(error, "--super-read-only") => {
+                format!("database server {server} is read only (read_only = ON)")
+            }
+            Some(1819) => format!(
+                "database server {server} checks the strength of passwords, and refuses the hash of a generated one: \
+                 exempt accounts with hashes from the check, or remove it"
+            ),
             Some(1205 | 1213 | 1020) => format!("database server {server} is busy with the same rows or tables"),
             Some(number) => format!("database server {server} refused a statement (error {number})"),
             None => format!("database server {server} gave an answer that was not understood"),
@@ -98,12 +110,32 @@ impl ServerError {
     }
 }
 
+/// Whether the server's message names an option.
+fn mentions(error: &sqlx::Error, option: &str) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.message().contains(option))
+}
+
 /// Every other error is tried again: the number of attempts is bounded, while a wrong verdict would be final.
 fn is_known_to_last(error: &sqlx::Error) -> bool {
     matches!(
         database::number(error),
         Some(
-            1021 | 1041 | 1114 | 1005 | 1030 | 3 | 1044 | 1045 | 1142 | 1227 | 1410 | 1418 | 1419 | 1064 | 1102 | 1049
+            1021 | 1041
+                | 1114
+                | 1005
+                | 1030
+                | 3
+                | 1044
+                | 1045
+                | 1142
+                | 1227
+                | 1410
+                | 1418
+                | 1419
+                | 1064
+                | 1102
+                | 1049
+                | 1819
         )
     )
 }

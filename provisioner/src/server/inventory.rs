@@ -46,6 +46,8 @@ pub struct UserSeen {
     pub plugin: String,
     /// The hash that the server stores instead of its password.
     pub hash: Vec<u8>,
+    /// Its password has expired or will expire.
+    pub expires: bool,
     pub rights: BTreeSet<Right>,
 }
 
@@ -112,12 +114,17 @@ impl Session {
                 "SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true'),
                         CAST(COALESCE(JSON_VALUE(Priv, '$.max_user_connections'), '0') AS SIGNED),
                         IF(JSON_EXISTS(Priv, '$.auth_or'), 'several', COALESCE(JSON_VALUE(Priv, '$.plugin'), '')),
-                        COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '')
+                        COALESCE(JSON_VALUE(Priv, '$.authentication_string'), ''),
+                        COALESCE(JSON_VALUE(Priv, '$.password_last_changed'), '1') = '0'
+                          OR CASE COALESCE(JSON_VALUE(Priv, '$.password_lifetime'), '-1') WHEN '0' THEN FALSE
+                             WHEN '-1' THEN @@GLOBAL.default_password_lifetime > 0 ELSE TRUE END
                  FROM mysql.global_priv WHERE LOCATE(?, User) = 1"
             }
             Dialect::MySql => {
                 "SELECT User, Host, account_locked = 'Y', CAST(max_user_connections AS SIGNED), plugin,
-                        COALESCE(authentication_string, '') FROM mysql.user WHERE LOCATE(?, User) = 1"
+                        COALESCE(authentication_string, ''), password_expired = 'Y'
+                          OR COALESCE(password_lifetime, @@GLOBAL.default_password_lifetime) > 0
+                 FROM mysql.user WHERE LOCATE(?, User) = 1"
             }
         };
         let mut users = Vec::new();
@@ -129,6 +136,7 @@ impl Session {
                 max_connections: u32::try_from(row.try_get_unchecked::<i64, _>(3)?).unwrap_or(0),
                 plugin: text(&row, 4)?,
                 hash: row.try_get_unchecked(5)?,
+                expires: row.try_get_unchecked::<i64, _>(6)? != 0,
                 rights: BTreeSet::new(),
             });
         }

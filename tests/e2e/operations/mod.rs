@@ -1,5 +1,6 @@
 //! What an operator relies on: starts, upgrades, outages, keys, metrics, repairs, and the files of `deploy/`.
 
+mod accounts;
 mod alerts;
 pub mod audit;
 mod deployment;

@@ -33,6 +33,43 @@ async fn tenants_are_provisioned_without_the_broker() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_broker_that_refuses_a_queue_ends_no_process() -> Result<()> {
+    let mut options = harness::stack::StackOptions::for_test("broker-full")?;
+    options.broker = Broker::Own;
+    let mut stack = Stack::start(options).await?;
+    let admin = stack.admin();
+    // The services come back to a broker with room for the shared queues, and for no queue of their own.
+    let broker = stack.rabbitmq.as_ref().context("an own broker")?;
+    broker.control(&["set_vhost_limits", "--vhost", "/", "{\"max-queues\": 3}"]).await?;
+    broker.control(&["close_all_connections", "the test"]).await?;
+    for part in ["control-plane", "data-plane"] {
+        wait::until_ok(SOON, "the service to report the broker", async || {
+            let service = if part == "data-plane" { &stack.data_planes[0] } else { &stack.control_planes[0] };
+            let ready: serde_json::Value = reqwest::get(format!("{}/readyz", service.url())).await?.json().await?;
+            let broker = &ready["parts"]["broker"];
+            ensure!(broker["status"] == "degraded" && broker["reason"].to_string().contains("limit"), "{ready}");
+            Ok(())
+        })
+        .await?;
+    }
+    admin.create_active_tenant("acme", Some("acme.example.com"), SOON).await?;
+    let (_, token) = world::user(&admin, "ann", &[("acme", "user")]).await?;
+    world::served(&stack.tenant_api(0), "acme.example.com", &token).await?;
+    for service in stack.services() {
+        ensure!(service.is_alive(), "{} has ended", service.name());
+    }
+    let broker = stack.rabbitmq.as_ref().context("an own broker")?;
+    broker.control(&["clear_vhost_limits", "--vhost", "/"]).await?;
+    wait::until_ok(SOON, "the broker to be used again", async || {
+        let url = stack.data_planes[0].url();
+        let ready: serde_json::Value = reqwest::get(format!("{url}/readyz")).await?.json().await?;
+        ensure!(ready["parts"]["broker"]["status"] == "healthy", "{ready}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn tenants_are_served_without_redis() -> Result<()> {
     let mut stack = world::start("redis-gone").await?;
     let admin = stack.admin();
@@ -106,7 +143,7 @@ async fn a_node_without_system_database_serves_known_tenants() -> Result<()> {
     let head =
         world::number(&mut system, "SELECT CAST(position AS SIGNED) FROM saas_heads WHERE name = 'events'").await?;
     wait::until(SOON, "the node to be at the head", async || {
-        let metrics = api.request("GET", "/metrics", &[]).await.ok()?.text;
+        let metrics = stack.data_planes[0].metrics().await.ok()?;
         metrics.lines().any(|line| line == format!("node_position {head}")).then_some(())
     })
     .await?;

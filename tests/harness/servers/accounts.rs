@@ -6,9 +6,9 @@
 //! | account | on the system database | on the tenants' databases |
 //! |---|---|---|
 //! | `migrator` | everything | nothing |
-//! | `control` | rows | nothing |
-//! | `provisioner_system` | rows | nothing |
-//! | `node` | reading; rows of `saas_nodes`, ends of sessions, new rows of the access log | nothing: nodes use the tenants' accounts |
+//! | `control` | rows; of events only new ones | nothing |
+//! | `provisioner_system` | rows; of events only new ones | nothing |
+//! | `node` | reading some tables; rows of `saas_nodes`, ends of sessions, the access log | nothing |
 //! | `provisioner` | nothing | everything, the making of users, and reading the list of users |
 
 use anyhow::{Context, Result};
@@ -85,12 +85,12 @@ pub async fn ensure(server: &MariaDb) -> Result<SystemUrls> {
 
 /// Grants rights on single tables, which exist only after the migrations.
 pub async fn ensure_on_tables(server: &MariaDb) -> Result<()> {
-    run(server, "nodes.sql", NODES, None).await
+    run(server, "tables.sql", TABLES, None).await
 }
 
 const SYSTEM: &str = include_str!("../../../deploy/sql/system.sql");
 const TENANTS: &str = include_str!("../../../deploy/sql/tenants.sql");
-const NODES: &str = include_str!("../../../deploy/sql/nodes.sql");
+const TABLES: &str = include_str!("../../../deploy/sql/tables.sql");
 
 /// Does what `accounts.sh` does in production.
 async fn run(server: &MariaDb, file: &str, sql: &str, passwords: Option<&Passwords>) -> Result<()> {

@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::certificates::Certificate;
@@ -54,14 +54,20 @@ impl RabbitMq {
     pub async fn delete_exclusive_queues(&self) -> Result<usize> {
         let code = "length([rabbit_amqqueue:delete(Q, false, false, <<\"tests\">>) || Q <- rabbit_amqqueue:list(), \
                     amqqueue:get_exclusive_owner(Q) =/= none]).";
+        let text = self.control(&["eval", code]).await?;
+        text.parse().with_context(|| format!("rabbitmqctl said: {text}"))
+    }
+
+    /// Runs a command of `rabbitmqctl`, and returns what it printed.
+    pub async fn control(&self, args: &[&str]) -> Result<String> {
         let home = install::rabbitmq_home().context("RabbitMQ is not installed")?;
         let broker = self.process.launch().command();
         let mut control = tokio::process::Command::new(home.join("sbin/rabbitmqctl"));
-        control.args(["eval", code]).env_clear();
+        control.args(args).env_clear();
         control.envs(broker.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let output = control.output().await.context("run rabbitmqctl")?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        text.parse().with_context(|| format!("rabbitmqctl said: {text} {}", String::from_utf8_lossy(&output.stderr)))
+        ensure!(output.status.success(), "rabbitmqctl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }
 

@@ -10,6 +10,7 @@
 //! | InnoDB as the tables' engine: transactions | everything |
 //! | sessions that read committed rows, and row locks for them | positions without a gap |
 //! | a log of changes that can be replayed in that isolation (not `binlog_format=STATEMENT`) | every write |
+//! | grants on patterns of databases, accounts with hashes of passwords | tenants' servers only |
 //! | one member that takes all writes | row locks and named locks, which other members do not know |
 //! | named locks (`GET_LOCK`) | one migration at a time, one worker for a tenant |
 
@@ -55,6 +56,14 @@ pub enum Unfit {
     /// Without `SKIP LOCKED`, workers would wait for each other.
     #[error("it lacks SELECT ... FOR UPDATE SKIP LOCKED")]
     SkipLocked,
+    /// A pattern in a grant would be taken literally, so that no right of a tenant or of the administrator would apply.
+    #[error("it takes names of databases in grants literally: set partial_revokes = OFF")]
+    PartialRevokes,
+    /// The server would refuse the hashes of generated passwords.
+    #[error(
+        "a plugin checks the strength of passwords and refuses their hashes: set strict_password_validation = OFF"
+    )]
+    StrictPasswords,
     /// A query of the check failed.
     #[error("a query of the check failed")]
     Database(#[from] sqlx::Error),
@@ -72,6 +81,30 @@ pub async fn check(connection: &mut MySqlConnection) -> Result<(Dialect, String)
     }
     named_locks(connection).await?;
     Ok(known)
+}
+
+/// Checks what a server of tenants' databases needs beyond [`check`]: that their accounts can be made.
+pub async fn check_accounts(connection: &mut MySqlConnection) -> Result<(), Unfit> {
+    let variables: Vec<(String, String)> = sqlx::query_as(
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('partial_revokes', 'strict_password_validation')",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let variables = variables.into_iter().collect();
+    if is_on(&variables, "partial_revokes") {
+        return Err(Unfit::PartialRevokes);
+    }
+    // MariaDB has the variable on by default, and it has an effect only beside a plugin.
+    let (plugins,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM information_schema.PLUGINS
+         WHERE PLUGIN_TYPE = 'PASSWORD VALIDATION' AND PLUGIN_STATUS = 'ACTIVE'",
+    )
+    .fetch_one(connection)
+    .await?;
+    if plugins > 0 && is_on(&variables, "strict_password_validation") {
+        return Err(Unfit::StrictPasswords);
+    }
+    Ok(())
 }
 
 /// The variables that show the features. Each server has some of them.

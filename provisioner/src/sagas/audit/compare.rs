@@ -141,6 +141,9 @@ fn of_account(ours: &Ours<'_>, expected: &Expected, presence: Presence, user: &U
             detail.iter().filter(|(_, rights)| !rights.is_empty()).map(|(a, b)| format!("{a}{b}")).collect();
         found.add(Drift::GrantsDiffer, &subject, detail.join("; "));
     }
+    if user.expires {
+        found.add(Drift::PasswordExpires, &subject, "the server's policy for passwords applies to it");
+    }
     if let Stored::Password(password) = &expected.password {
         if user.plugin != password_hash::plugin(ours.dialect) {
             found.add(Drift::PasswordDiffers, &subject, "it authenticates in another way");
@@ -217,6 +220,7 @@ mod tests {
             max_connections: 20,
             plugin: "mysql_native_password".into(),
             hash: password_hash::hash(Dialect::MariaDb, &"secret".into()).into_bytes(),
+            expires: false,
             rights: rights("ai_shifu_tenant_acme"),
         };
         Inventory {

@@ -85,7 +85,7 @@ async fn one(context: &mut Context<'_>, present: &Present, finding: &Finding) ->
         }
         Drift::LimitDiffers => context.account(&in_use).limit(context.session).await?,
         Drift::GrantsDiffer => regrant(context, present, &in_use).await?,
-        Drift::UserMissing | Drift::PasswordDiffers => {
+        Drift::UserMissing | Drift::PasswordDiffers | Drift::PasswordExpires => {
             if let Stored::Password(password) = &expected.password {
                 remake(context, presence, &in_use, password).await?;
             }

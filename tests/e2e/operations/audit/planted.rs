@@ -49,9 +49,18 @@ async fn every_planted_drift_is_found_and_repaired_if_safe() -> Result<()> {
             "{whose}: {repaired:?}"
         );
     }
-    for id in
-        ["d-locked", "d-limit", "d-wild", "d-table", "d-lacks", "d-global", "d-no-user", "d-password", "d-credential"]
-    {
+    for id in [
+        "d-locked",
+        "d-limit",
+        "d-wild",
+        "d-table",
+        "d-lacks",
+        "d-global",
+        "d-no-user",
+        "d-password",
+        "d-credential",
+        "d-expires",
+    ] {
         let mut login = world::login(&stack, id).await?.connect().await.with_context(|| format!("{id} logs in"))?;
         login.execute("SELECT COUNT(*) FROM order_orders").await?;
         let others = login.execute("SELECT COUNT(*) FROM `ai_shifu_tenant_default`.order_orders").await;
@@ -88,6 +97,7 @@ impl World {
             ("grants_differ", "d-global", true),
             ("user_missing", "d-no-user", true),
             ("password_differs", "d-password", true),
+            ("password_expires", "d-expires", true),
             ("user_left", "d-second", true),
             ("user_left", "d-host", true),
             ("user_left", "d-purged", true),
@@ -150,6 +160,7 @@ impl World {
             format!("GRANT PROCESS ON *.* TO {}", name("d-global").await?),
             format!("DROP USER {}", name("d-no-user").await?),
             format!("ALTER USER {} IDENTIFIED BY 'somebody else knows it'", name("d-password").await?),
+            format!("ALTER USER {} PASSWORD EXPIRE INTERVAL 90 DAY", name("d-expires").await?),
             format!("CREATE USER '{}'@'10.9.8.7'", user("d-host").await?),
             "DROP DATABASE `ai_shifu_tenant_d-database`".into(),
             "DROP TABLE `ai_shifu_tenant_d-tables`.tenant_statistics".into(),

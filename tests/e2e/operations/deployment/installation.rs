@@ -69,7 +69,7 @@ async fn the_steps_of_the_compose_file_start_an_installation() -> Result<()> {
     accounts("tenants.sql").await?;
     let migrator: Env = vec![("SYSTEM_DB_URL_FILE".to_owned(), secrets.join("migrator_db_url").display().to_string())];
     stack.run(Role::ControlPlane, &["migrate"], &migrator).await?;
-    accounts("nodes.sql").await?;
+    accounts("tables.sql").await?;
 
     stack.start_services().await?;
     let admin = stack.admin();
