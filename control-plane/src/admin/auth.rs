@@ -69,13 +69,7 @@ impl Caller {
         Self::read(&parts, body, most, identity, turn).await
     }
 
-    async fn read(
-        parts: &Parts,
-        body: Body,
-        most: usize,
-        identity: Identity,
-        turn: Turn,
-    ) -> Result<Self, ApiError> {
+    async fn read(parts: &Parts, body: Body, most: usize, identity: Identity, turn: Turn) -> Result<Self, ApiError> {
         let actor = identity.actor();
         let key = if parts.method == Method::POST { idempotency_key(&parts.headers)? } else { None };
         let if_match = IfMatch::of(&parts.headers)?;

@@ -60,9 +60,7 @@ pub enum Unfit {
     #[error("it takes names of databases in grants literally: set partial_revokes = OFF")]
     PartialRevokes,
     /// The server would refuse the hashes of generated passwords.
-    #[error(
-        "a plugin checks the strength of passwords and refuses their hashes: set strict_password_validation = OFF"
-    )]
+    #[error("a plugin checks the strength of passwords and refuses their hashes: set strict_password_validation = OFF")]
     StrictPasswords,
     /// A query of the check failed.
     #[error("a query of the check failed")]
