@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::commands::{MemberPut, Membership, PutMembers};
 use axum::extract::State;
 use axum::http::StatusCode;
-use kernel::domain::{Role, TenantId, UserId};
+use kernel::domain::{TenantId, UserId};
 use kernel::http::{ApiError, ApiPath, Code};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,13 +29,13 @@ pub struct NewMembers {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewMember {
-    #[schema(value_type = UserId)]
+    /// A user id. Like the role and the permissions, a wrong one is refused in the row of this user.
     user_id: String,
-    #[schema(value_type = Role)]
+    /// `admin`, `user` or `viewer`.
+    #[schema(example = "user")]
     role: String,
-    /// An object for the application, of at most 8,192 bytes as JSON and 16 levels deep.
+    /// Null, or an object for the application, of at most 8,192 bytes as JSON and 16 levels deep.
     #[serde(default)]
-    #[schema(value_type = Object, nullable)]
     permissions: Option<Value>,
 }
 
