@@ -18,7 +18,7 @@ const GOAL: f64 = 0.5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: 32,000 requests, for figures"]
-async fn writers_of_one_tenant_are_half_as_fast_as_of_many() -> Result<()> {
+async fn writers_of_one_tenant_reach_half_the_rate_of_many() -> Result<()> {
     let stack = Stack::start(world::without_nodes("many-writers")?).await?;
     let admin = stack.admin();
     let (one, many) = (["one"], (0..WRITERS).map(|n| format!("many-{n}")).collect::<Vec<_>>());
