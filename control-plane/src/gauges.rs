@@ -73,7 +73,7 @@ async fn measure(
     metrics::gauge!(names::RELAY_LAG_EVENTS).set(head.saturating_sub(cursor) as f64);
     metrics::gauge!(names::RELAY_LAG_SECONDS).set(oldest.unwrap_or(0).max(0) as f64 / 1e6);
     let open: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT kind, status, COUNT(*) FROM saas_operations WHERE status IN ('pending', 'running')
+        "SELECT kind, status, COUNT(*) FROM saas_operations FORCE INDEX (idx_open) WHERE due_at IS NOT NULL
          GROUP BY kind, status",
     )
     .fetch_all(store.pool())
@@ -85,12 +85,11 @@ async fn measure(
         metrics::gauge!(names::JOBS_OPEN, "kind" => kind.clone(), "status" => status.clone()).set(*count as f64);
     }
     let (overdue, oldest): (i64, Option<i64>) = sqlx::query_as(
-        "SELECT CAST(COALESCE(SUM(GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
-                         < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
+        "SELECT CAST(COALESCE(SUM(due_at < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
                 CAST(MAX(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))) AS SIGNED)
-         FROM saas_operations WHERE status IN ('pending', 'running') AND NOT FIND_IN_SET(kind, ?)",
+         FROM saas_operations FORCE INDEX (idx_open) WHERE due_at IS NOT NULL AND NOT FIND_IN_SET(lane, ?)",
     )
-    .bind(kernel::jobs::kinds_that_queue())
+    .bind(kernel::jobs::lanes_that_queue())
     .fetch_one(store.pool())
     .await?;
     metrics::gauge!(names::JOBS_OVERDUE).set(overdue as f64);

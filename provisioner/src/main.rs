@@ -2,6 +2,7 @@
 
 mod backup;
 mod commands;
+mod dispatch;
 mod exit;
 mod health;
 mod legacy;

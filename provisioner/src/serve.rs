@@ -2,17 +2,16 @@
 //! server.
 
 use crate::backup::{BackupStore, Retention};
+use crate::dispatch::{Crews, Dispatcher};
 use crate::health::Checker;
 use crate::sagas::Tools;
 use crate::server::{self, Server};
 use crate::statistics::{Collecting, DailyStatisticsCache, Statistician};
-use crate::worker;
 use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
 use kernel::crypto::KeyRing;
 use kernel::database::{self, sql};
 use kernel::http::{self, HttpLimits};
-use kernel::jobs::Lane;
 use kernel::process::config::{Settings, wrong};
 use kernel::process::health::Health;
 use kernel::process::shutdown::Shutdown;
@@ -25,16 +24,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-/// Workers that collect statistics; one uses as many connections as the setting `STATISTICS_CONNECTIONS` allows.
-const COLLECTORS: u32 = 1;
-
 /// Works on jobs until SIGTERM.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = telemetry::init(settings, "provisioner")?;
     let address: SocketAddr = settings.get("PROVISIONER_LISTEN")?;
     let deadline = settings.seconds("SHUTDOWN_DEADLINE")?;
     let limits = HttpLimits::from_settings(settings)?;
-    let workers: u32 = settings.get("PROVISIONER_WORKERS")?;
     let lease = settings.seconds("JOB_LEASE")?;
     let measure = settings.seconds("STORAGE_MEASURE_EVERY")?;
     let amqp = broker::url(settings)?;
@@ -48,8 +43,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let cache = DailyStatisticsCache::new(settings.optional_secret("REDIS_URL")?.as_ref())?;
     let backups = BackupStore::from_settings(settings)?;
     let retention = Retention::from_settings(settings)?;
-    let backup_workers: u32 = settings.get("BACKUP_WORKERS")?;
-    let schema_workers: u32 = settings.get("SCHEMA_WORKERS")?;
+    let crews = Crews::from_settings(settings, backups.is_some())?;
     let backup_before_purge = match settings.get("BACKUP_BEFORE_PURGE")? {
         true if backups.is_none() => {
             return Err(wrong("BACKUP_BEFORE_PURGE", "true needs a place for backups: the setting BACKUP_STORE").into());
@@ -59,7 +53,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let servers = Server::from_settings(settings)?;
     // A worker holds one connection while it records a step and another one while it renews its lease. A collection
     // holds one for each of its connections to the database server.
-    let of_server = 2 * (workers + backup_workers + schema_workers + COLLECTORS) + statistics + 4;
+    let of_server = 2 * crews.of_server() + statistics + 4;
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let needs_broker = !settings.get::<bool>("START_WITHOUT_BROKER")?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
@@ -89,6 +83,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(ring_relay(store.clone(), amqp, topology, shutdown.clone()));
     shutdown.spawn(telemetry::watch_system_database(store.pool().clone(), shutdown.clone()));
     shutdown.spawn(keys.clone().report_counts(store.pool().clone(), shutdown.clone()));
+    let mut dispatcher = Dispatcher::new(store.clone(), doorbell);
     let servers: Arc<[Arc<Server>]> = servers.into_iter().map(Arc::new).collect();
     for (server, [counts, checks_requested]) in servers.iter().cloned().zip(asked) {
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
@@ -121,26 +116,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             backup_before_purge,
             collecting: Collecting { connections: statistics, cache: cache.clone() },
         });
-        let of_backups = if backups.is_some() { backup_workers } else { 0 };
-        let lanes = [
-            (Lane::Ordinary, workers),
-            (Lane::Migrations, schema_workers),
-            (Lane::Backups, of_backups),
-            (Lane::Collections, COLLECTORS),
-        ]
-        .into_iter();
-        for (number, lane) in lanes.flat_map(|(lane, count)| (0..count).map(move |_| lane)).enumerate() {
-            let owner = format!("{}:{number}:{}", std::process::id(), uuid::Uuid::new_v4());
-            let doorbell = match lane {
-                Lane::Ordinary => Arc::clone(&doorbell),
-                // No person waits for these jobs, so their workers only poll.
-                Lane::Backups | Lane::Migrations | Lane::Collections => Arc::new(Notify::new()),
-            };
-            let worker = worker::Worker { tools: Arc::clone(&tools), lane, owner, lease, doorbell };
-            shutdown.spawn(worker.run(shutdown.clone()));
-        }
+        dispatcher.start_workers(crews, &tools, lease, &shutdown);
     }
-    tracing::info!(%address, workers, "the provisioner works");
+    shutdown.spawn(dispatcher.run(shutdown.clone()));
+    tracing::info!(%address, workers = crews.of_server(), "the provisioner works");
     http::serve(&shutdown, listener, http::internal_router(&health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())

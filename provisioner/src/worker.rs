@@ -23,22 +23,22 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 use uuid::Uuid;
 
-/// How often a worker checks for jobs when no message wakes it.
-const POLL: Duration = Duration::from_secs(1);
 /// How long before the end of its lease a worker drops the work.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// A worker of one lane of a database server.
+/// A worker of a database server.
 pub struct Worker {
     pub tools: Arc<Tools>,
-    /// Which jobs it claims.
-    pub lane: Lane,
+    /// Which jobs it claims, in the order of their urgency.
+    pub lanes: &'static [Lane],
     /// Its name in leases.
     pub owner: String,
     /// Length of its leases.
     pub lease: Duration,
     /// Notified when there may be work.
     pub doorbell: Arc<Notify>,
+    /// Wakes the task that notifies the workers.
+    pub dispatcher: Arc<Notify>,
 }
 
 impl Worker {
@@ -69,54 +69,60 @@ impl Worker {
         };
         Ok(Self {
             tools: Arc::new(tools),
-            lane: Lane::Ordinary,
+            lanes: &[],
             owner: format!("{name}:{}:{}", std::process::id(), Uuid::new_v4()),
             lease: settings.seconds("JOB_LEASE")?,
-            doorbell: Arc::new(Notify::new()),
+            doorbell: Arc::default(),
+            dispatcher: Arc::default(),
         })
     }
 
     /// Works until the process must stop. The worker first finishes the job that it works on, or gives it back if its
-    /// lane allows that.
+    /// kind allows that.
     pub async fn run(self, shutdown: Shutdown) {
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
         while !shutdown.is_requested() {
-            let pool = self.tools.store.pool();
-            let wait = match jobs::claim(pool, &self.tools.server.id, self.lane, &self.owner, self.lease).await {
+            match self.claim().await {
                 Ok(Some(lease)) => {
                     waits.reset();
                     // There may be more jobs, so the next worker wakes.
                     self.doorbell.notify_one();
-                    if self.lane.is_interruptible() {
-                        tokio::select! {
-                            () = self.work(lease.clone()) => {}
-                            () = shutdown.requested() => {
-                                let stopped = "the worker was asked to stop";
-                                let _ = lease.retry_after(pool, Duration::ZERO, stopped, lease.undoing).await;
-                            }
-                        }
-                    } else {
-                        self.work(lease).await;
-                    }
-                    continue;
+                    self.work_unless_stopped(lease, &shutdown).await;
+                    // The job may be due again soon, and others may have waited for its tenant.
+                    self.dispatcher.notify_one();
                 }
                 Ok(None) => {
                     waits.reset();
-                    jobs::next_due(pool, &self.tools.server.id, self.lane)
-                        .await
-                        .ok()
-                        .flatten()
-                        .map_or(POLL, |due| due.min(POLL))
+                    tokio::select! { () = self.doorbell.notified() => {}, () = shutdown.requested() => {} }
                 }
                 Err(error) => {
                     tracing::warn!(cause = %error, "jobs cannot be claimed");
-                    waits.next_wait()
+                    tokio::select! { () = tokio::time::sleep(waits.next_wait()) => {}, () = shutdown.requested() => {} }
                 }
-            };
-            tokio::select! {
-                () = self.doorbell.notified() => {}
-                () = tokio::time::sleep(wait.max(Duration::from_millis(10))) => {}
-                () = shutdown.requested() => {}
+            }
+        }
+    }
+
+    /// Takes a due job of the first of the worker's lanes that has one.
+    async fn claim(&self) -> Result<Option<Lease>, sqlx::Error> {
+        for lane in self.lanes {
+            let pool = self.tools.store.pool();
+            if let Some(lease) = jobs::claim(pool, &self.tools.server.id, *lane, &self.owner, self.lease).await? {
+                return Ok(Some(lease));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn work_unless_stopped(&self, lease: Lease, shutdown: &Shutdown) {
+        if !lease.kind.waits_for_its_server() {
+            return self.work(lease).await;
+        }
+        tokio::select! {
+            () = self.work(lease.clone()) => {}
+            () = shutdown.requested() => {
+                let (pool, stopped) = (self.tools.store.pool(), "the worker was asked to stop");
+                let _ = lease.retry_after(pool, Duration::ZERO, stopped, lease.undoing).await;
             }
         }
     }

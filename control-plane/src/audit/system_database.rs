@@ -18,7 +18,7 @@ pub async fn findings(connection: &mut MySqlConnection) -> Result<Vec<Finding>, 
             "SELECT d.tenant_id FROM saas_tenant_databases d JOIN saas_tenant_snapshots s ON s.tenant_id = d.tenant_id
              WHERE s.has_database = 1 AND (d.db_username = '' OR d.db_password_encrypted = '')
                AND NOT EXISTS (SELECT 1 FROM saas_operations o WHERE o.tenant_id = d.tenant_id
-                               AND o.status IN ('pending', 'running'))"
+                               AND o.due_at IS NOT NULL)"
                 .to_owned(),
         ),
         (
@@ -31,10 +31,10 @@ pub async fn findings(connection: &mut MySqlConnection) -> Result<Vec<Finding>, 
         (
             Drift::JobStuck,
             format!(
-                "SELECT o.tenant_id FROM saas_operations o
-                 WHERE o.status IN ('pending', 'running') AND o.tenant_id <> ''
-                     AND GREATEST(o.next_attempt_at, COALESCE(o.lease_until, o.next_attempt_at))
-                         < UTC_TIMESTAMP(6) - INTERVAL {STUCK_SECONDS} SECOND"
+                "SELECT o.tenant_id FROM saas_operations o FORCE INDEX (idx_open)
+                 WHERE o.due_at < UTC_TIMESTAMP(6) - INTERVAL {STUCK_SECONDS} SECOND AND o.tenant_id <> ''
+                   AND NOT FIND_IN_SET(o.lane, '{}')",
+                kernel::jobs::lanes_that_queue()
             ),
         ),
     ];

@@ -36,8 +36,8 @@ impl Write for PutPlan {
     }
 }
 
-/// Enqueues a job for every tenant of the plan that may log in. The job that lets one of the others log in again reads
-/// the plan then.
+/// Enqueues a job, in the lane of bulk work, for every tenant of the plan that may log in. The job that lets one of the
+/// others log in again reads the plan then.
 async fn enforce_all(unit: &mut UnitOfWork, plan_type: &str, patience: Duration) -> Result<(), sqlx::Error> {
     let tenants: Vec<(String, String)> = sqlx::query_as(
         "SELECT tenant_id, server_id FROM saas_tenant_snapshots
@@ -48,7 +48,7 @@ async fn enforce_all(unit: &mut UnitOfWork, plan_type: &str, patience: Duration)
     .await?;
     let jobs = tenants.into_iter().filter_map(|(tenant_id, server)| {
         let tenant_id: TenantId = tenant_id.parse().ok()?;
-        Some(NewJob::for_tenant(JobKind::Enforce, &tenant_id, server, patience))
+        Some(NewJob::for_tenant(JobKind::Enforce, &tenant_id, server, patience).in_bulk())
     });
     jobs::enqueue(unit.connection(), &jobs.collect::<Vec<_>>()).await.map(drop)
 }

@@ -38,23 +38,23 @@ pub async fn relay(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
 
 pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     let states: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT status, COUNT(*) FROM saas_operations
-         WHERE status IN ('pending', 'running') OR finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY GROUP BY status",
+        "SELECT status, COUNT(*) FROM saas_operations FORCE INDEX (idx_open) WHERE due_at IS NOT NULL GROUP BY status
+         UNION ALL
+         SELECT status, COUNT(*) FROM saas_operations FORCE INDEX (idx_finished)
+         WHERE finished_at > UTC_TIMESTAMP(6) - INTERVAL 1 DAY GROUP BY status",
     )
     .fetch_all(pool)
     .await?;
     let (overdue, retried, failed): (i64, i64, i64) = sqlx::query_as(&format!(
-        "SELECT CAST(COALESCE(SUM(status IN ('pending', 'running') AND NOT FIND_IN_SET(kind, ?)
-                         AND GREATEST(next_attempt_at, COALESCE(lease_until, next_attempt_at))
-                             < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
-                CAST(COALESCE(SUM(status IN ('pending', 'running') AND attempts >= 3 AND error IS NOT NULL
-                         AND NOT FIND_IN_SET(kind, ?)
+        "SELECT CAST(COALESCE(SUM(NOT FIND_IN_SET(lane, ?)
+                         AND due_at < UTC_TIMESTAMP(6) - INTERVAL {OVERDUE_SECONDS} SECOND), 0) AS SIGNED),
+                CAST(COALESCE(SUM(attempts >= 3 AND error IS NOT NULL AND NOT FIND_IN_SET(kind, ?)
                          AND created_at < UTC_TIMESTAMP(6) - INTERVAL {RETRIED_SECONDS} SECOND), 0) AS SIGNED),
-                CAST(COALESCE(SUM(status = 'failed'
-                         AND finished_at > UTC_TIMESTAMP(6) - INTERVAL {FAILED_MINUTES} MINUTE), 0) AS SIGNED)
-         FROM saas_operations WHERE status IN ('pending', 'running', 'failed')"
+                (SELECT COUNT(*) FROM saas_operations FORCE INDEX (idx_finished)
+                 WHERE status = 'failed' AND finished_at > UTC_TIMESTAMP(6) - INTERVAL {FAILED_MINUTES} MINUTE)
+         FROM saas_operations FORCE INDEX (idx_open) WHERE due_at IS NOT NULL"
     ))
-    .bind(kernel::jobs::kinds_that_queue())
+    .bind(kernel::jobs::lanes_that_queue())
     .bind(kernel::jobs::kinds_that_wait_for_a_server())
     .fetch_one(pool)
     .await?;

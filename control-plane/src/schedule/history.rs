@@ -75,8 +75,8 @@ async fn operations(app: &App, lease: &RoleLease, days: u32) -> Result<u64, RunE
         let mut tx = app.store.pool().begin().await?;
         lease.hold(&mut tx).await?;
         let ended: Vec<(String,)> = sqlx::query_as(
-            "SELECT operation_id FROM saas_operations WHERE status IN ('succeeded', 'failed')
-               AND finished_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?",
+            "SELECT operation_id FROM saas_operations FORCE INDEX (idx_finished)
+             WHERE status IN ('succeeded', 'failed') AND finished_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?",
         )
         .bind(days)
         .bind(BATCH)

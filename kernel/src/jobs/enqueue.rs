@@ -1,6 +1,6 @@
 //! Enqueueing jobs, one or many, in the transaction of their reason.
 
-use super::JobKind;
+use super::{JobKind, Lane};
 use crate::domain::TenantId;
 use crate::process::telemetry::traces;
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
@@ -15,6 +15,7 @@ const BATCH: usize = 500;
 pub struct NewJob {
     id: Uuid,
     kind: JobKind,
+    lane: Lane,
     tenant_id: Option<TenantId>,
     server: String,
     patience: Duration,
@@ -32,13 +33,19 @@ impl NewJob {
     /// A job for a server and for no tenant. A failing job is tried again for `patience`.
     pub fn for_server(kind: JobKind, server: impl Into<String>, patience: Duration) -> Self {
         let (id, server) = (Uuid::now_v7(), server.into());
-        Self { id, kind, tenant_id: None, server, patience, schema_version: None, backup_of: None }
+        Self { id, kind, lane: kind.lane(), tenant_id: None, server, patience, schema_version: None, backup_of: None }
     }
 
     /// Gives the job the id that its request was made with.
     #[must_use]
     pub fn with_id(self, id: Uuid) -> Self {
         Self { id, ..self }
+    }
+
+    /// Lets the job wait in the lane of bulk work, because it is one of many that were requested at once.
+    #[must_use]
+    pub fn in_bulk(self) -> Self {
+        Self { lane: Lane::Bulk, ..self }
     }
 
     /// Leaves the job to workers that know the tenant schema `version`: an older program would find nothing to do.
@@ -60,7 +67,7 @@ pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Resul
     let traceparent = traces::current();
     for jobs in jobs.chunks(BATCH) {
         let mut insert = QueryBuilder::<MySql>::new(
-            "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, schema_version, traceparent, status,
+            "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, lane, schema_version, traceparent, status,
                                           next_attempt_at, give_up_at, created_at) ",
         );
         insert.push_values(jobs, |mut row, job| {
@@ -68,6 +75,7 @@ pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Resul
                 .push_bind(job.tenant_id.as_ref().map_or("", TenantId::as_str))
                 .push_bind(&job.server)
                 .push_bind(job.kind.as_str())
+                .push_bind(job.lane.as_str())
                 .push_bind(job.schema_version)
                 .push_bind(&traceparent)
                 .push("'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL ")

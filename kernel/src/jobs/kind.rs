@@ -5,39 +5,48 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A line of workers of a database server. A worker takes jobs of one lane only, so that slow jobs do not hold up
-/// others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// Jobs that a person or a tenant waits for.
-    Ordinary,
-    /// Backups and restore tests, which take long.
-    Backups,
-    /// Migrations of the tenants' schema, which are requested for all tenants at once.
-    Migrations,
-    /// Collections of statistics, which wait for a server for as long as it is away.
-    Collections,
+macro_rules! lanes {
+    ($($name:ident $word:literal $length:ident $what:literal;)*) => {
+        /// A queue of jobs of a database server. Each worker takes the jobs of its own lanes only, so that urgent jobs
+        /// never wait for slow ones.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Lane {
+            $(#[doc = $what] $name,)*
+        }
+
+        impl Lane {
+            /// Every lane.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word in `saas_operations.lane`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            fn length(self) -> Length {
+                match self { $(Self::$name => Length::$length,)* }
+            }
+        }
+    };
 }
 
-impl Lane {
-    /// Whether many jobs of the lane wait as a matter of course. In the other lanes a job that waits for long shows
-    /// that no worker is running.
-    fn queues(self) -> bool {
-        match self {
-            Self::Ordinary => false,
-            Self::Backups | Self::Migrations | Self::Collections => true,
-        }
-    }
+/// Whether many jobs of a lane wait as a matter of course.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// A job that waits for long shows that no worker is running.
+    Short,
+    /// Jobs wait for each other, for hours if there are many.
+    Queues,
+}
 
-    /// Whether a job of the lane waits for a server that is away, however long that takes: its retries are no failure.
-    fn waits_for_its_server(self) -> bool {
-        self == Self::Collections
-    }
-
-    /// Whether a worker that is asked to stop gives the job back in the middle instead of finishing it.
-    pub fn is_interruptible(self) -> bool {
-        self == Self::Collections
-    }
+lanes! {
+    Access "access" Short "Jobs that open or close a tenant. Workers of their own take them, which do nothing else.";
+    Ordinary "ordinary" Short "Other jobs that a person waits for, and that last for seconds.";
+    Long "long" Queues "Jobs that copy or remove all data of a tenant.";
+    Bulk "bulk" Queues "Jobs that are requested for many tenants at once, and audits.";
+    Migrations "migrations" Queues "Migrations of the tenants' schema, which are requested for all tenants at once.";
+    Backups "backups" Queues "Backups and restore tests, which take long.";
+    Collections "collections" Queues "Collections of statistics, which wait for a server for as long as it is away.";
 }
 
 /// Whether a job of the kind keeps other operations of its tenant from being requested until it ends.
@@ -67,9 +76,15 @@ macro_rules! kinds {
                 match self { $(Self::$name => $word,)* }
             }
 
-            /// Which workers take it.
+            /// In which lane it waits, unless the code that requests it says otherwise.
             pub fn lane(self) -> Lane {
                 match self { $(Self::$name => Lane::$lane,)* }
+            }
+
+            /// Whether it waits for a server that is away, however long that takes: its retries are no failure. A worker
+            /// that is asked to stop gives such a job back in the middle instead of finishing it.
+            pub fn waits_for_its_server(self) -> bool {
+                self == Self::Collect
             }
 
             fn others(self) -> Others {
@@ -81,16 +96,16 @@ macro_rules! kinds {
 
 kinds! {
     Provision "provision" Ordinary BlocksOthers "Makes a tenant's database, user, schema and first rows.";
-    Enforce "enforce" Ordinary LetsOthers "Makes the tenant's account at its server agree with the tenant's state.";
+    Enforce "enforce" Access LetsOthers "Makes the tenant's account at its server agree with the tenant's state.";
     Configure "configure" Ordinary LetsOthers "Writes a tenant's requested configuration into its database.";
-    Purge "purge" Ordinary BlocksOthers "Removes a tenant's database, user and rows.";
+    Purge "purge" Long BlocksOthers "Removes a tenant's database, user and rows.";
     Rotate "rotate" Ordinary BlocksOthers "Replaces the credential of a tenant's database without a failed request.";
-    Move "move" Ordinary BlocksOthers "Moves a tenant's database to another server.";
+    Move "move" Long BlocksOthers "Moves a tenant's database to another server.";
     Migrate "migrate" Migrations LetsOthers "Brings a tenant's database to a newer schema.";
-    Audit "audit" Ordinary LetsOthers "Compares a tenant, or all tenants of a server, with what the events say.";
-    Restore "restore" Ordinary BlocksOthers "Replaces a tenant's database by one of its backups.";
-    RestoreNew "restore_new" Ordinary BlocksOthers "Makes a new tenant from a backup.";
-    RestoreElsewhere "restore_elsewhere" Ordinary BlocksOthers "Restores a tenant, whose server is lost, on another server.";
+    Audit "audit" Bulk LetsOthers "Compares a tenant, or all tenants of a server, with what the events say.";
+    Restore "restore" Long BlocksOthers "Replaces a tenant's database by one of its backups.";
+    RestoreNew "restore_new" Long BlocksOthers "Makes a new tenant from a backup.";
+    RestoreElsewhere "restore_elsewhere" Long BlocksOthers "Restores a tenant, whose server is lost, on another server.";
     Backup "backup" Backups LetsOthers "Takes a backup of a tenant or of the system database.";
     RestoreTest "restore_test" Backups LetsOthers "Loads a tenant's newest backup beside the tenant and compares the two.";
     Collect "collect" Collections LetsOthers "Counts the statistics of all tenants of a server.";
@@ -109,20 +124,21 @@ impl fmt::Display for JobKind {
     }
 }
 
-/// The kinds that a worker of `lane` takes (`None`: all kinds), for `FIND_IN_SET`.
-pub(super) fn kinds_of(lane: Option<Lane>) -> String {
-    list(|kind| lane.is_none_or(|lane| kind.lane() == lane))
+/// Every kind that this program knows, for `FIND_IN_SET`.
+pub(super) fn known_kinds() -> String {
+    list(|_| true)
 }
 
-/// The kinds of which many jobs wait at once, as the backups of all tenants do, for `FIND_IN_SET`. A job of any other
-/// kind that waits for long shows that no worker is running.
-pub fn kinds_that_queue() -> String {
-    list(|kind| kind.lane().queues())
+/// The lanes in which many jobs wait at once, as the backups of all tenants do, for `FIND_IN_SET`. A job of any other
+/// lane that waits for long shows that no worker is running.
+pub fn lanes_that_queue() -> String {
+    let lanes = Lane::ALL.iter().filter(|lane| lane.length() == Length::Queues);
+    lanes.map(|lane| lane.as_str()).collect::<Vec<_>>().join(",")
 }
 
 /// The kinds whose retries show nothing but that their server is away, for `FIND_IN_SET`.
 pub fn kinds_that_wait_for_a_server() -> String {
-    list(|kind| kind.lane().waits_for_its_server())
+    list(JobKind::waits_for_its_server)
 }
 
 /// The kinds that do not keep other operations of their tenant from being requested, for `NOT FIND_IN_SET`. A kind that
@@ -152,22 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_in_exactly_one_lane() {
-        let lanes = [Lane::Ordinary, Lane::Backups, Lane::Migrations, Lane::Collections];
-        let mut of_lanes: Vec<String> = lanes
-            .iter()
-            .flat_map(|lane| kinds_of(Some(*lane)).split(',').map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        let mut all: Vec<String> = kinds_of(None).split(',').map(str::to_owned).collect();
-        of_lanes.sort();
-        all.sort();
-        assert_eq!(of_lanes, all);
-        assert_eq!(all.len(), JobKind::ALL.len());
+    fn words_of_lanes_are_unique_and_fit_their_column() {
+        let words: std::collections::HashSet<_> = Lane::ALL.iter().map(|lane| lane.as_str()).collect();
+        assert_eq!(words.len(), Lane::ALL.len());
+        for word in words {
+            assert!(word.len() <= 16 && word.chars().all(|c| c.is_ascii_lowercase()), "{word}");
+        }
+    }
+
+    #[test]
+    fn no_job_that_may_take_long_opens_or_closes_a_tenant() {
+        let access: Vec<_> = JobKind::ALL.iter().filter(|kind| kind.lane() == Lane::Access).collect();
+        assert_eq!(access, [&JobKind::Enforce]);
     }
 
     #[test]
     fn lists_for_sql_are_made_from_the_table() {
-        assert_eq!(kinds_that_queue(), "migrate,backup,restore_test,collect");
+        assert_eq!(lanes_that_queue(), "long,bulk,migrations,backups,collections");
         assert_eq!(kinds_that_wait_for_a_server(), "collect");
         assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,backup,restore_test,collect");
     }

@@ -6,12 +6,14 @@
 //! Times are the database's. A job ends `succeeded` or `failed` with a reason; while its steps are being undone it is
 //! still `running`, because it has left something behind.
 
+mod claim;
 mod enqueue;
 mod kind;
 mod lease;
 mod operation;
 
+pub use claim::{CLAIM, Due, claim, claim_one, due};
 pub use enqueue::{NewJob, enqueue};
-pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_queue, kinds_that_wait_for_a_server};
-pub use lease::{JobError, Lease, StepRecord, claim, claim_one, is_transient, next_due};
+pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_wait_for_a_server, lanes_that_queue};
+pub use lease::{JobError, Lease, StepRecord, is_transient};
 pub use operation::{Operation, Step, active_operation, find, give_up};

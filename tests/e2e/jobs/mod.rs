@@ -1,7 +1,9 @@
 //! The work of the provisioner: sagas, and the schedules that request them.
 
 mod backups;
+mod claims;
 mod kill_points;
+mod lanes;
 mod lives;
 mod moves;
 mod rotation;
