@@ -1,10 +1,11 @@
 //! Rebuilds the projections from the log in shadow tables, compares them with the live ones, and replaces the rows if
 //! requested.
 //!
-//! **Guarantees.** The code of an append fills the shadows. Both sides are compared at one position: the last events,
-//! the comparison and the swap are one transaction under the lock of the head, in which no other transaction appends.
-//! Readers continue to read the live tables all the time, and see the swap as one change. If the tables still differ
-//! after the swap, it is rolled back. The shadows are dropped at the end, even after a failure, and the next rebuild
+//! **Guarantees.** The code of an append fills the shadows. Both sides are compared at one position, in one snapshot of
+//! the database: appends go on meanwhile. Only a repair takes the lock of the head, in which no other transaction
+//! appends: for the last events, and for the comparison and the swap of those tables that differ. Readers continue to
+//! read the live tables all the time, and see the swap as one change. If a table still differs after the swap, it is
+//! rolled back. The shadows are dropped at the end, even after a failure, and the next rebuild
 //! drops those of a killed one.
 //!
 //! **Design note.** Almost all events are applied in batches without any lock, so few events remain for the end. Rows
@@ -19,10 +20,14 @@ use super::{projections, read};
 use crate::database;
 use crate::domain::Position;
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{Connection, MySqlConnection, Row};
+use sqlx::{Connection, Executor, MySqlConnection, Row};
 
 /// Events that are read at once. An event has at most 64 KB.
 const BATCH: u32 = 200;
+
+/// Begins a transaction that reads everything as it is now.
+const SNAPSHOT: &str =
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT";
 
 /// Why nothing was rebuilt. The live tables are unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -105,32 +110,67 @@ async fn rebuild_locked(connection: &mut MySqlConnection, repair: bool) -> Resul
             break;
         }
     }
-    let mut tx = connection.begin().await?;
-    let head = lock_head(&mut tx).await?.position;
-    while position < head {
-        position = match apply_batch(&mut tx, position).await? {
-            (reached, 1..) => reached,
-            (_, 0) => return Err(RebuildError::Gap(position.next())),
-        };
+    let (position, tables) = compare_in_snapshot(connection, position).await?;
+    let differing = |table: &Difference| table.differences > 0;
+    if repair && tables.iter().any(differing) {
+        swap_differing(connection, position, &tables).await?;
     }
+    Ok(Rebuilt { position, tables })
+}
+
+/// Brings the shadows from `position` to the head of a snapshot and compares all tables there, without any lock.
+/// Returns the position of the head.
+async fn compare_in_snapshot(
+    connection: &mut MySqlConnection,
+    position: Position,
+) -> Result<(Position, Vec<Difference>), RebuildError> {
+    connection.execute(sqlx::raw_sql(SNAPSHOT)).await?;
+    let (head,): (u64,) =
+        sqlx::query_as("SELECT position FROM saas_heads WHERE name = 'events'").fetch_one(&mut *connection).await?;
+    let position = apply_until(connection, position, Position(head)).await?;
     let mut tables = Vec::with_capacity(PROJECTIONS.len());
     for projection in &PROJECTIONS {
-        let difference = compare(&mut tx, projection).await?;
-        if repair && difference.differences > 0 {
+        tables.push(compare(connection, projection).await?);
+    }
+    crate::process::failpoint::hit("rebuild.compared").await;
+    connection.execute("COMMIT").await?;
+    Ok((position, tables))
+}
+
+/// Replaces the rows of the tables that differ, in one transaction under the lock of the head.
+async fn swap_differing(
+    connection: &mut MySqlConnection,
+    position: Position,
+    tables: &[Difference],
+) -> Result<(), RebuildError> {
+    let mut tx = connection.begin().await?;
+    let head = lock_head(&mut tx).await?.position;
+    apply_until(&mut tx, position, head).await?;
+    for (projection, found) in PROJECTIONS.iter().zip(tables) {
+        if found.differences > 0 {
             swap(&mut tx, projection).await?;
             if compare(&mut tx, projection).await?.differences > 0 {
                 return Err(RebuildError::NotEqual(projection.table));
             }
         }
-        tables.push(difference);
     }
     crate::process::failpoint::hit("rebuild.before_commit").await;
-    if repair {
-        tx.commit().await?
-    } else {
-        tx.rollback().await?
+    Ok(tx.commit().await?)
+}
+
+/// Applies the events up to `head` to the shadows.
+async fn apply_until(
+    connection: &mut MySqlConnection,
+    mut position: Position,
+    head: Position,
+) -> Result<Position, RebuildError> {
+    while position < head {
+        position = match apply_batch(connection, position).await? {
+            (reached, 1..) => reached,
+            (_, 0) => return Err(RebuildError::Gap(position.next())),
+        };
     }
-    Ok(Rebuilt { position, tables })
+    Ok(position)
 }
 
 /// Applies the next events to the shadows. Returns the position reached and the number of events.
