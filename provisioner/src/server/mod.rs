@@ -27,8 +27,14 @@ use kernel::database;
 use kernel::process::config::{ConfigError, Settings, wrong};
 use sqlx::MySqlConnection;
 use sqlx::mysql::MySqlConnectOptions;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// A server that was waited for in vain is not waited for again within this time.
+const AWAY: Duration = Duration::from_secs(30);
+/// A connection that fails sooner than this was refused, which costs no time.
+const REFUSED: Duration = Duration::from_secs(1);
 
 /// A registered database server.
 pub struct Server {
@@ -44,6 +50,8 @@ pub struct Server {
     setting: String,
     admin: MySqlConnectOptions,
     dialect: OnceLock<Dialect>,
+    /// When a connection was last waited for in vain.
+    away_since: Mutex<Option<Instant>>,
 }
 
 /// The most characters of a server's host: the columns that hold it have as many.
@@ -69,8 +77,8 @@ impl Server {
             if host.len() > MOST_OF_HOST {
                 return Err(wrong(&setting, format!("the host has more than {MOST_OF_HOST} characters")));
             }
-            let ddl_turns = Semaphore::new(turns);
-            servers.push(Self { id, host, port, ddl_turns, setting, admin, dialect: OnceLock::new() });
+            let (ddl_turns, dialect, away_since) = (Semaphore::new(turns), OnceLock::new(), Mutex::default());
+            servers.push(Self { id, host, port, ddl_turns, setting, admin, dialect, away_since });
         }
         Ok(servers)
     }
@@ -102,6 +110,20 @@ impl Server {
         Ok(database::connect(&self.admin).await?)
     }
 
+    /// Connects as [`Server::connect`] does. A server that did not answer a moment ago counts as unreachable at once, so
+    /// that work for many tenants does not wait for a lost server once for each of them.
+    pub async fn connect_unless_away(&self) -> Result<MySqlConnection, ServerError> {
+        let since = *self.away_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_some_and(|since| since.elapsed() < AWAY) {
+            return Err(sqlx::Error::PoolTimedOut.into());
+        }
+        let began = Instant::now();
+        let connected = self.connect().await;
+        let in_vain = connected.is_err() && began.elapsed() > REFUSED;
+        *self.away_since.lock().unwrap_or_else(PoisonError::into_inner) = in_vain.then(Instant::now);
+        connected
+    }
+
     /// Its id, host and port, as events record them.
     pub fn address(&self) -> (String, String, u16) {
         (self.id.clone(), self.host.clone(), self.port)
@@ -115,5 +137,27 @@ impl Server {
     /// Options for a login as the administrator, in `database`.
     pub fn administrator(&self, database: &str) -> MySqlConnectOptions {
         self.admin.clone().database(database)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lost_server_is_waited_for_once_and_not_for_each_tenant() {
+        // It accepts connections and never answers, like a stopped process.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let admin = MySqlConnectOptions::new().host("127.0.0.1").port(port).username("root");
+        let (ddl_turns, dialect, away_since) = (Semaphore::new(1), OnceLock::new(), Mutex::default());
+        let (id, host, setting) = ("lost".to_owned(), "127.0.0.1".to_owned(), "TENANT_DB_ADMIN_URL_LOST".to_owned());
+        let server = Server { id, host, port, ddl_turns, setting, admin, dialect, away_since };
+        let began = Instant::now();
+        for _ in 0..5 {
+            let refused = server.connect_unless_away().await;
+            assert!(matches!(refused, Err(ServerError::Database(error)) if database::is_unreachable(&error)));
+        }
+        assert!(began.elapsed() < 2 * database::ACQUIRE_TIMEOUT, "{:?}", began.elapsed());
     }
 }

@@ -29,7 +29,17 @@ impl Session {
 
     /// Connects and takes the lock of this name, for work that belongs to no tenant.
     pub async fn open_as(server: &Server, lock: &str) -> Result<Self, ServerError> {
-        let mut connection = server.connect().await?;
+        let connection = server.connect().await?;
+        Self::on(server, connection, lock).await
+    }
+
+    /// Like [`Session::open`], but a server that did not answer a moment ago is not waited for.
+    pub async fn open_unless_away(server: &Server, tenant_id: &TenantId) -> Result<Self, ServerError> {
+        let connection = server.connect_unless_away().await?;
+        Self::on(server, connection, &format!("tenant:{tenant_id}")).await
+    }
+
+    async fn on(server: &Server, mut connection: MySqlConnection, lock: &str) -> Result<Self, ServerError> {
         let dialect = server.learn_dialect(&mut connection).await?;
         let mut session = Self { connection, dialect };
         session.lock(lock).await?;

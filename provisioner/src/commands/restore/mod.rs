@@ -12,6 +12,7 @@ mod work;
 use super::setup::Setup;
 use crate::backup::{BackupError, Subject, choose, next_steps, restore_system};
 use crate::exit::{self, FAILED};
+use crate::server::Server;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use kernel::domain::{InvisibleText, LONGEST_NAME, TenantId, TenantState, VisibleText};
@@ -19,7 +20,7 @@ use kernel::process::config::Settings;
 use serde::Serialize;
 use std::process::ExitCode;
 use uuid::Uuid;
-use work::work;
+use work::{work, worker};
 
 /// The actor of the events that these commands append.
 const ACTOR: &str = "restore";
@@ -126,13 +127,14 @@ async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCod
         (None, None) => in_place::request(&setup, &source, &subject, &stored, patience).await?,
         (None, Some(server)) => {
             let wanted = recover::Wanted { server, at: options.at, abandon: options.abandon };
-            let operation_id = recover::request(settings, &setup, &source, &stored, wanted).await?;
+            let servers = Server::from_settings(settings)?;
+            let operation_id = recover::request(settings, &setup, &servers, &source, &stored, wanted).await?;
             (source.clone(), operation_id, server.clone())
         }
         (Some(new_id), _) => as_new::request(settings, &setup, new_id, &source, &stored, patience, &options).await?,
     };
     eprintln!("restoring the backup {} of {subject}: operation {operation_id}", stored.manifest.backup_id);
-    let ended = work(settings, &setup, &server_id, operation_id).await?;
+    let ended = work(&setup, &worker(settings, &setup, &server_id).await?, operation_id).await?;
     if let Some(error) = ended {
         eprintln!("provisioner: the restore failed: {error}");
         return Ok(ExitCode::from(FAILED));

@@ -6,7 +6,7 @@
 
 use super::ACTOR;
 use super::request::enqueue;
-use super::work::work;
+use super::work::{work, worker};
 use crate::backup::{BackupError, BackupJob, StoredBackup, Subject, choose};
 use crate::commands::setup::Setup;
 use crate::exit::{self, FAILED};
@@ -41,13 +41,14 @@ pub struct Wanted<'a> {
 pub async fn request(
     settings: &Settings,
     setup: &Setup,
+    servers: &[Server],
     id: &TenantId,
     stored: &StoredBackup,
     wanted: Wanted<'_>,
 ) -> Result<Uuid, BackupError> {
     Server::named(settings, wanted.server)?;
     if !wanted.abandon {
-        refuse_if_present(settings, setup, id, wanted.server).await?;
+        refuse_if_present(servers, setup, id, wanted.server).await?;
     }
     let mut unit = setup.store.begin().await?;
     let tenant = unit.tenant(id).await?.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
@@ -112,11 +113,11 @@ async fn end_stuck_operation(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -
 
 /// Refuses if the lost server answers and has the tenant's database: a move loses nothing, and a backup lacks what is
 /// newer.
-async fn refuse_if_present(settings: &Settings, setup: &Setup, id: &TenantId, wanted: &str) -> Result<(), BackupError> {
+async fn refuse_if_present(servers: &[Server], setup: &Setup, id: &TenantId, wanted: &str) -> Result<(), BackupError> {
     let Some(tenant) = setup.store.tenant(id).await? else { return Ok(()) };
-    let former = Server::from_settings(settings)?.into_iter().find(|server| server.id == tenant.database.server);
+    let former = servers.iter().find(|server| server.id == tenant.database.server);
     let Some(former) = former.filter(|former| former.id != wanted) else { return Ok(()) };
-    let mut connection = match former.connect().await {
+    let mut connection = match former.connect_unless_away().await {
         Ok(connection) => connection,
         Err(ServerError::Database(error)) if database::is_unreachable(&error) => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -169,6 +170,8 @@ pub async fn all(
         .execute(setup.store.pool())
         .await?;
     let tenants = on(setup, lost).await?;
+    // One of each for all tenants: both remember that the lost server does not answer.
+    let (servers, worker) = (Server::from_settings(settings)?, worker(settings, setup, wanted.server).await?);
     let mut requests = Vec::new();
     // All jobs are requested before this command works on the first one, so that the workers of the server share them.
     for id in &tenants {
@@ -176,7 +179,7 @@ pub async fn all(
         let requesting = async {
             let stored = choose(&setup.backups, &subject, wanted.at).await?;
             stored.open(&setup.keys)?;
-            let operation_id = request(settings, setup, id, &stored, wanted).await?;
+            let operation_id = request(settings, setup, &servers, id, &stored, wanted).await?;
             Ok::<_, BackupError>((stored, operation_id))
         };
         requests.push(requesting.await);
@@ -185,7 +188,7 @@ pub async fn all(
     for (number, (tenant_id, request)) in (1..).zip(tenants.into_iter().zip(requests)) {
         let (stored, operation_id, error) = match request {
             Ok((stored, operation_id)) => {
-                let ended = work(settings, setup, wanted.server, operation_id).await;
+                let ended = work(setup, &worker, operation_id).await;
                 (Some(stored), Some(operation_id), ended.unwrap_or_else(|error| Some(chain(&error))))
             }
             Err(error) => (None, None, Some(chain(&error))),

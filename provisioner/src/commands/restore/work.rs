@@ -11,18 +11,16 @@ use uuid::Uuid;
 /// How often the job is polled while another worker has it.
 const POLL: Duration = Duration::from_millis(200);
 
+/// The worker of this command for jobs of the server.
+pub async fn worker(settings: &Settings, setup: &Setup, server_id: &str) -> Result<Worker, BackupError> {
+    let (store, keys, installation) = (setup.store.clone(), setup.keys.clone(), setup.installation().await?);
+    Ok(Worker::in_command("restore", settings, store, keys, installation, server_id)?)
+}
+
 /// Works on the job until it has ended, or waits while another worker does. Returns why it failed, or `None` if it
 /// succeeded.
-pub async fn work(
-    settings: &Settings,
-    setup: &Setup,
-    server_id: &str,
-    operation_id: Uuid,
-) -> Result<Option<String>, BackupError> {
-    let installation = setup.installation().await?;
-    let worker =
-        Worker::in_command("restore", settings, setup.store.clone(), setup.keys.clone(), installation, server_id)?;
-    let pool = setup.store.pool();
+pub async fn work(setup: &Setup, worker: &Worker, operation_id: Uuid) -> Result<Option<String>, BackupError> {
+    let (pool, server_id) = (setup.store.pool(), &worker.tools.server.id);
     loop {
         let operation = jobs::find(&mut *pool.acquire().await?, operation_id).await?;
         let operation = operation.ok_or_else(|| {

@@ -48,7 +48,7 @@ async fn former(context: &Context<'_>) -> Option<Session> {
         return None;
     }
     let server = context.tools.servers.iter().find(|server| server.id == *id)?;
-    match Session::open(server, &context.tenant.tenant_id).await {
+    match Session::open_unless_away(server, &context.tenant.tenant_id).await {
         Ok(session) => Some(session),
         Err(error) => {
             tracing::warn!(server = id, cause = %chain(&error), "the tenant's server does not answer: it is given up");
