@@ -11,7 +11,7 @@ use kernel::store::installation::{self, Switches};
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{MySql, MySqlConnection, Row};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,13 @@ use std::time::Duration;
 pub const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Longest wait for a query that reads every tenant.
-const FULL_LOAD_TIMEOUT: Duration = Duration::from_secs(20);
+pub const FULL_LOAD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The events of one page of changes.
+const EVENTS: u64 = 5_000;
+
+/// With more events than this, reading all tenants is cheaper.
+const MOST_EVENTS: u64 = 100_000;
 
 /// The two numbers of tenants that one query reads. Only two sizes, so that there are only two prepared statements.
 const CHUNK: usize = 500;
@@ -54,15 +60,30 @@ pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError>
     Ok(Heads { events: Position(of("events")), sessions: of("sessions"), users: of("users") })
 }
 
-/// The tenants that have events in `(after, until]`.
+/// The tenants that have events in `(after, until]`, read in pages, so that a node that is far behind needs no statement
+/// longer than another. `None`: more than `most` tenants, or more events than are worth reading; then all tenants are
+/// to be read.
 pub async fn changed_tenants(
     connection: &mut MySqlConnection,
     after: Position,
     until: Position,
-) -> Result<Vec<TenantId>, LoadError> {
+    most: usize,
+) -> Result<Option<Vec<TenantId>>, LoadError> {
+    if until.0.saturating_sub(after.0) > MOST_EVENTS {
+        return Ok(None);
+    }
     let query = "SELECT DISTINCT tenant_id FROM saas_events WHERE position > ? AND position <= ?";
-    let rows = bounded(sqlx::query(query).bind(after.0).bind(until.0).fetch_all(connection)).await?;
-    Ok(rows.iter().filter_map(|row| row.try_get::<&str, _>(0).ok()?.parse().ok()).collect())
+    let (mut changed, mut after) = (BTreeSet::new(), after.0);
+    while after < until.0 {
+        let end = until.0.min(after + EVENTS);
+        let rows = bounded(sqlx::query(query).bind(after).bind(end).fetch_all(&mut *connection)).await?;
+        changed.extend(rows.iter().filter_map(|row| row.try_get::<&str, _>(0).ok()?.parse::<TenantId>().ok()));
+        if changed.len() > most {
+            return Ok(None);
+        }
+        after = end;
+    }
+    Ok(Some(changed.into_iter().collect()))
 }
 
 /// The switches of the installation.
