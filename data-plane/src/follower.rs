@@ -141,12 +141,18 @@ impl Follower {
     async fn refresh_on(&mut self, connection: Option<MySqlConnection>) -> Result<(), LoadError> {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => load::bounded(database::connect(&self.options)).await?,
+            None => load::bounded(self.connect()).await?,
         };
         self.catch_up(&mut connection).await?;
         // The connection is used again only if every answer was read to its end.
         self.connection = Some(connection);
         Ok(())
+    }
+
+    async fn connect(&self) -> Result<MySqlConnection, sqlx::Error> {
+        let mut connection = database::connect(&self.options).await?;
+        database::limit_statements(&mut connection, load::FULL_LOAD_TIMEOUT).await?;
+        Ok(connection)
     }
 
     async fn catch_up(&mut self, connection: &mut MySqlConnection) -> Result<(), LoadError> {
@@ -157,24 +163,27 @@ impl Follower {
         // If the head went back, the system database was restored from a backup, and nothing in memory is certain any
         // more.
         let restored = head.events < position;
-        let touched = if restored || !self.loaded || head.events == position {
-            Vec::new()
+        // `None`: everything is read.
+        let touched = if restored || !self.loaded {
+            None
         } else {
-            load::changed_tenants(connection, position, head.events).await?
+            load::changed_tenants(connection, position, head.events, FULL_LOAD_FROM).await?
         };
         // Plans are set before the routes of tenants that were just given one.
         let limited = self.routing.change(|table| table.set_plans(plans));
         if limited > 0 && self.loaded {
             tracing::info!(tenants = limited, "the limits of tenants have changed with their plans");
         }
-        let changes = if restored || !self.loaded || touched.len() > FULL_LOAD_FROM {
-            let routes = load::all_tenants(connection).await?;
-            self.routing.change(|table| table.replace(routes))
-        } else if touched.is_empty() {
-            Changes::default()
-        } else {
-            let routes = load::tenants(connection, &touched).await?;
-            self.routing.change(|table| table.update(&touched, routes))
+        let changes = match touched {
+            None => {
+                let routes = load::all_tenants(connection).await?;
+                self.routing.change(|table| table.replace(routes))
+            }
+            Some(touched) if touched.is_empty() => Changes::default(),
+            Some(touched) => {
+                let routes = load::tenants(connection, &touched).await?;
+                self.routing.change(|table| table.update(&touched, routes))
+            }
         };
         self.invalidate(&changes, restored);
         if restored {

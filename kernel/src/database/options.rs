@@ -1,7 +1,8 @@
 //! Connections to database servers, and the meaning of their errors.
 //!
 //! Every session reads committed rows (no gap locks, no stale snapshot) and waits at most 5 s for a lock, so a process
-//! that was stopped while it held a lock cannot block the others for long. Statement logging is off, because SQLx would
+//! that was stopped while it held a lock cannot block the others for long. The server itself ends a statement of a pool
+//! after [`POOL_LIMIT`]. Statement logging is off, because SQLx would
 //! log the text of `CREATE USER` statements.
 
 use crate::database::tls;
@@ -22,6 +23,10 @@ const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_EN
                        SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600, \
                        NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
                        SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// The server's own limit on a statement of a pool. The caller has given up long before, but only the server can end the
+/// statement. Work that takes longer has a connection of its own.
+const POOL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Parses a `mysql://` URL, under the rule of [`crate::database::tls`].
 ///
@@ -51,7 +56,12 @@ pub fn pool(url: &SecretString, max: u32) -> Result<MySqlPool, sqlx::Error> {
     Ok(MySqlPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| Box::pin(begin_session(connection)))
+        .after_connect(|connection, _| {
+            Box::pin(async {
+                connection.execute(format!("{SESSION}; {}", limit(POOL_LIMIT)).as_str()).await?;
+                Ok(())
+            })
+        })
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })
@@ -75,6 +85,19 @@ async fn begin_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Err
     Ok(())
 }
 
+/// Sets the server's own limit on each further statement of a session that is not a pool's. When the client gives up,
+/// the statement ends soon after.
+pub async fn limit_statements(connection: &mut MySqlConnection, limit: Duration) -> Result<(), sqlx::Error> {
+    connection.execute(self::limit(limit).as_str()).await.map(drop)
+}
+
+/// The limit has one name on MariaDB (`/*M!`) and another on MySQL (`/*!50708`, which MariaDB skips). On MySQL it covers
+/// reading statements only; a writing statement waits for nothing but locks.
+fn limit(limit: Duration) -> String {
+    let (seconds, millis) = (limit.as_secs_f64(), limit.as_millis());
+    format!("SET SESSION /*M! max_statement_time = {seconds} */ /*!50708 max_execution_time = {millis} */")
+}
+
 /// Reads text from the server's own lists (`SHOW ...`, `information_schema`), which MySQL 8 declares as binary.
 pub fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
     row.try_get_unchecked(column)
@@ -95,10 +118,10 @@ pub fn is_duplicate(error: &sqlx::Error) -> bool {
     number(error) == Some(1062)
 }
 
-/// Whether another transaction was in the way: a deadlock, a lock wait timeout, or a row that has changed since it was
-/// read.
+/// Whether the server was too busy for a statement that may succeed later: another transaction was in the way (a
+/// deadlock, a lock wait timeout, a row that has changed since it was read), or the statement has used up its time.
 pub fn is_contention(error: &sqlx::Error) -> bool {
-    is_deadlock(error) || number(error) == Some(1205)
+    is_deadlock(error) || matches!(number(error), Some(1205 | 1969 | 3024))
 }
 
 /// Whether two transactions waited for each other, or a row has changed since it was read. The same transaction

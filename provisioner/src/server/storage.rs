@@ -8,6 +8,7 @@
 //! would open every table of every tenant, which takes a hundred times as long.
 
 use super::{Dialect, Server, ServerError};
+use kernel::database;
 use kernel::error::chain;
 use kernel::lease::{LeaseError, Role, RoleLease};
 use kernel::process::shutdown::Shutdown;
@@ -115,6 +116,7 @@ async fn begin(role: &Role, server: &Server, store: &Store, period: Duration) ->
 /// Bytes of files by database.
 async fn sizes(server: &Server) -> Result<HashMap<String, u64>, ServerError> {
     let mut connection = server.connect().await?;
+    database::limit_statements(&mut connection, LIMIT).await?;
     let dialect = server.learn_dialect(&mut connection).await?;
     // One list, two names. A name is `database/table`, the database in the file system's spelling: ours have no letter
     // that is spelled otherwise but `-`, `@002d`.
