@@ -96,31 +96,25 @@ impl Store {
         rows.iter().map(event_row).collect()
     }
 
-    /// The tenants that have events in `(after, until]`.
-    pub async fn touched(&self, after: Position, until: Position) -> Result<Vec<TenantId>, sqlx::Error> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT DISTINCT tenant_id FROM saas_events WHERE position > ? AND position <= ?")
-                .bind(after.0)
-                .bind(until.0)
-                .fetch_all(self.pool())
-                .await?;
-        Ok(rows.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
-    }
-
     /// The current state of the tenant.
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, sqlx::Error> {
         snapshot(&mut *self.pool().acquire().await?, &tables::LIVE, id).await
     }
 
-    /// At most `limit` deleted tenants whose retention has passed by the clock of the database.
-    pub async fn expired(&self, limit: u32) -> Result<Vec<TenantId>, sqlx::Error> {
+    /// At most `limit` deleted tenants whose retention has passed by the clock of the database, those that wait for
+    /// longest first. A tenant with an open job is not among them, unless the job is of a kind in the list `harmless`:
+    /// purges that do not end hold up no others.
+    pub async fn expired(&self, limit: u32, harmless: &str) -> Result<Vec<TenantId>, sqlx::Error> {
         let rows: Vec<(String,)> = sqlx::query_as(
             "SELECT s.tenant_id FROM saas_tenants t JOIN saas_tenant_snapshots s ON s.tenant_id = t.tenant_id
              WHERE t.deleted = 1 AND s.status = 0 AND s.state = 'deleted'
                AND STR_TO_DATE(LEFT(JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.purge_after')), 19), '%Y-%m-%dT%H:%i:%s')
                    <= UTC_TIMESTAMP()
-             LIMIT ?",
+               AND NOT EXISTS (SELECT 1 FROM saas_operations o
+                               WHERE o.tenant_id = s.tenant_id AND o.due_at IS NOT NULL AND NOT FIND_IN_SET(o.kind, ?))
+             ORDER BY JSON_UNQUOTE(JSON_EXTRACT(s.snapshot, '$.purge_after')) LIMIT ?",
         )
+        .bind(harmless)
         .bind(limit)
         .fetch_all(self.pool())
         .await?;
