@@ -66,13 +66,14 @@ pub fn presence(tenant: &Tenant) -> Presence {
 /// One tenant, as it is now.
 pub async fn one(tools: &Tools, tenant_id: &TenantId) -> Result<Option<Expected>, sqlx::Error> {
     let Some(tenant) = tools.store.tenant(tenant_id).await? else { return Ok(None) };
-    let rows = StoredRows::read(tools, Some(tenant_id)).await?;
+    let rows = StoredRows::read(tools, Of::Tenant(tenant_id)).await?;
     Ok(Some(rows.expected(tools, tenant)))
 }
 
-/// All tenants of the installation, on all servers.
+/// All tenants of the installation, on all servers. Only the credentials of those on the server of `tools` are read and
+/// opened: nothing is compared of the others.
 pub async fn all(tools: &Tools) -> Result<Vec<Expected>, sqlx::Error> {
-    let rows = StoredRows::read(tools, None).await?;
+    let rows = StoredRows::read(tools, Of::Server(&tools.server.id)).await?;
     let (mut all, mut after) = (Vec::new(), Position(0));
     loop {
         let page = tools.store.tenants(&TenantFilter { after, limit: PAGE, ..TenantFilter::default() }).await?;
@@ -87,6 +88,14 @@ pub async fn all(tools: &Tools) -> Result<Vec<Expected>, sqlx::Error> {
     }
 }
 
+/// Whose rows are read.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    Tenant(&'a TenantId),
+    /// The credentials of tenants on this server; the other rows of all tenants.
+    Server(&'a str),
+}
+
 /// The rows beside the tenants, by tenant.
 struct StoredRows {
     credentials: BTreeMap<String, (String, String)>,
@@ -96,11 +105,15 @@ struct StoredRows {
 }
 
 impl StoredRows {
-    async fn read(tools: &Tools, only: Option<&TenantId>) -> Result<Self, sqlx::Error> {
-        let (pool, only) = (tools.store.pool(), only.map(TenantId::as_str));
+    async fn read(tools: &Tools, of: Of<'_>) -> Result<Self, sqlx::Error> {
+        let pool = tools.store.pool();
+        let (only, server) = match of {
+            Of::Tenant(tenant_id) => (Some(tenant_id.as_str()), None),
+            Of::Server(server) => (None, Some(server)),
+        };
         // The jobs are read first: if one ends meanwhile, the rest is newer than needed and not older.
         let busy: Vec<(String,)> = sqlx::query_as(
-            "SELECT DISTINCT tenant_id FROM saas_operations WHERE status IN ('pending', 'running') AND kind <> 'audit'
+            "SELECT DISTINCT tenant_id FROM saas_operations WHERE due_at IS NOT NULL AND kind <> 'audit'
                AND (? IS NULL OR tenant_id = ?)",
         )
         .bind(only)
@@ -108,11 +121,14 @@ impl StoredRows {
         .fetch_all(pool)
         .await?;
         let credentials: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT tenant_id, db_username, db_password_encrypted FROM saas_tenant_databases
-             WHERE ? IS NULL OR tenant_id = ?",
+            "SELECT d.tenant_id, d.db_username, d.db_password_encrypted FROM saas_tenant_databases d
+             JOIN saas_tenant_snapshots s ON s.tenant_id = d.tenant_id
+             WHERE (? IS NULL OR d.tenant_id = ?) AND (? IS NULL OR s.server_id = ?)",
         )
         .bind(only)
         .bind(only)
+        .bind(server)
+        .bind(server)
         .fetch_all(pool)
         .await?;
         let rotations: Vec<(String,)> =

@@ -10,7 +10,8 @@ use super::expected::{self, Expected};
 use crate::sagas::{StepError, Tools};
 use crate::server::account::{self, Account};
 use crate::server::inventory::{Inventory, Scope};
-use crate::server::{Marker, Session};
+use crate::server::{Marker, ServerError, Session};
+use kernel::database;
 use kernel::audit::{self, Audit, Drift, Finding, Row};
 use kernel::domain::TenantId;
 use kernel::jobs::{self, JobError, Lease};
@@ -21,6 +22,7 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
     let audit = audit::of_job(tools.store.pool(), lease.operation_id).await.map_err(JobError::from)?;
     let audit = audit.ok_or(StepError::Unfit("the job belongs to no audit"))?;
     let mut session = Session::open_as(&tools.server, &format!("audit:{}", tools.server.id)).await?;
+    database::limit_statements(session.connection(), super::SURVEY_DEADLINE).await.map_err(ServerError::from)?;
     let prefix = account::prefix(&tools.installation);
     let seen = session.inventory(Scope { users: &prefix, database: None }).await?;
     let open = session.open_to_all().await?;
