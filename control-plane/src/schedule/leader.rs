@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// A leader that does not renew its lease for so long loses the role.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often the leader checks for due slots.
-const CHECK: Duration = Duration::from_millis(500);
+/// How often the leader checks for due slots and requested runs.
+const CHECK: Duration = Duration::from_secs(1);
 /// How often another process tries to become the leader.
 const WAIT: Duration = Duration::from_secs(2);
 /// Longest time for one run: a run requests slow work, it does none.
@@ -45,12 +45,16 @@ pub async fn lead(clock: Clock, health: Health) {
 async fn work(clock: &Clock, lease: &RoleLease, health: &Health) -> Result<(), RunError> {
     let app = &clock.app;
     loop {
+        let slots = runs::slots(app.store.pool()).await?;
+        let mut has_run = slots.has_open_run;
         for schedule in &SCHEDULES {
-            if let Some(expression) = clock.settings.expression(schedule) {
-                runs::give_due_slot_its_run(&app.store, lease, schedule, expression).await?;
+            let expression = clock.settings.expression(schedule);
+            if let Some(slot) = expression.and_then(|expression| slots.due(schedule, expression)) {
+                runs::give_slot_its_run(&app.store, lease, schedule, slot).await?;
+                has_run = true;
             }
         }
-        while let Some(run) = runs::claim(&app.store, lease).await? {
+        while has_run && let Some(run) = runs::claim(&app.store, lease).await? {
             kernel::process::failpoint::hit("schedule.claimed").await;
             let ended = match find(&run.schedule) {
                 Some(schedule) => one(clock, lease, schedule, &run).await?,

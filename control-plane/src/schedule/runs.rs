@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::store::{Store, UnitOfWork};
 use serde::Serialize;
 use sqlx::{FromRow, MySqlConnection, MySqlPool};
+use std::collections::HashMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -77,19 +78,43 @@ pub async fn register(pool: &MySqlPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Inserts a run for the newest slot that has come, unless it has one.
-pub async fn give_due_slot_its_run(
+/// What the clock needs to know, read by one statement.
+pub struct Slots {
+    /// The newest slot of each schedule that has had its run.
+    last: HashMap<String, DateTime<Utc>>,
+    /// The time by the clock of the database.
+    now: DateTime<Utc>,
+    /// Whether a run waits or was left unfinished.
+    pub has_open_run: bool,
+}
+
+/// Reads the slots of all schedules.
+pub async fn slots(pool: &MySqlPool) -> Result<Slots, sqlx::Error> {
+    let rows: Vec<(String, NaiveDateTime, NaiveDateTime, bool)> = sqlx::query_as(
+        "SELECT name, last_slot, UTC_TIMESTAMP(6),
+                EXISTS (SELECT 1 FROM saas_schedule_runs WHERE status IN ('pending', 'running')) FROM saas_schedules",
+    )
+    .fetch_all(pool)
+    .await?;
+    let (now, has_open_run) = rows.first().map_or((NaiveDateTime::MIN, false), |row| (row.2, row.3));
+    let last = rows.into_iter().map(|(name, last, ..)| (name, last.and_utc())).collect();
+    Ok(Slots { last, now: now.and_utc(), has_open_run })
+}
+
+impl Slots {
+    /// The newest slot of the schedule that has come, unless it has had its run.
+    pub fn due(&self, schedule: &Schedule, expression: &Expression) -> Option<DateTime<Utc>> {
+        expression.due(*self.last.get(schedule.name)?, self.now)
+    }
+}
+
+/// Inserts a run for a slot that has come, unless it has one.
+pub async fn give_slot_its_run(
     store: &Store,
     lease: &RoleLease,
     schedule: &Schedule,
-    expression: &Expression,
+    slot: DateTime<Utc>,
 ) -> Result<(), RunError> {
-    let (last, now): (NaiveDateTime, NaiveDateTime) =
-        sqlx::query_as("SELECT last_slot, UTC_TIMESTAMP(6) FROM saas_schedules WHERE name = ?")
-            .bind(schedule.name)
-            .fetch_one(store.pool())
-            .await?;
-    let Some(slot) = expression.due(last.and_utc(), now.and_utc()) else { return Ok(()) };
     let mut tx = store.pool().begin().await?;
     lease.hold(&mut tx).await?;
     let moved = sqlx::query("UPDATE saas_schedules SET last_slot = ? WHERE name = ? AND last_slot < ?")
