@@ -39,6 +39,16 @@ impl Page {
         Ok(Self { list, after, limit })
     }
 
+    /// The first page of a list.
+    pub fn first(list: char, limit: u32) -> Self {
+        Self { list, after: 0, limit }
+    }
+
+    /// The page after this one, of a list whose rows have no number.
+    pub fn next(self) -> Self {
+        Self { after: self.after + u64::from(self.limit), ..self }
+    }
+
     /// How many rows to read: one more than the page has, which shows whether another page follows.
     pub fn rows(&self) -> u32 {
         self.limit + 1
@@ -48,6 +58,13 @@ impl Page {
     pub fn cut<T>(&self, mut rows: Vec<T>, number: impl Fn(&T) -> u64) -> (Vec<T>, Option<String>) {
         let next = cut(&mut rows, self.limit).then(|| rows.last()).flatten();
         let next = next.map(|row| cursor::encode(&Row { list: self.list, number: number(row) }));
+        (rows, next)
+    }
+
+    /// The same for a list whose rows have no number: their place in the list is their number.
+    pub fn cut_by_place<T>(&self, mut rows: Vec<T>) -> (Vec<T>, Option<String>) {
+        let more = cut(&mut rows, self.limit);
+        let next = more.then(|| encode(&format!("{}{}", self.list, self.after + u64::from(self.limit))));
         (rows, next)
     }
 }
@@ -82,5 +99,7 @@ mod tests {
         assert_eq!(page.rows(), 3);
         assert_eq!(page.cut(vec![1_u64, 2, 3], |n| *n), (vec![1, 2], Some(cursor::encode(&"t2"))));
         assert_eq!(page.cut(vec![1_u64, 2], |n| *n), (vec![1, 2], None));
+        assert_eq!(page.cut_by_place(vec!["a", "b", "c"]), (vec!["a", "b"], Some(encode("t2"))));
+        assert_eq!(page.next().cut_by_place(vec!["c"]), (vec!["c"], None));
     }
 }

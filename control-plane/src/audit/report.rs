@@ -1,13 +1,16 @@
 //! The outcome of an audit.
 
+use crate::cursor::Page;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::audit::{Drift, PATIENCE};
 use serde::Serialize;
 use sqlx::{MySqlConnection, Row};
 use utoipa::ToSchema;
 
-/// Most findings that are reported.
-const MOST: u32 = 1000;
+/// The letter of the cursors of findings.
+pub const LIST: char = 'f';
+/// Most findings of one page.
+pub const MOST: u32 = 1000;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -51,30 +54,32 @@ pub struct Report {
     pub tenants_passed_over: u64,
     /// Tenants that are still being checked one by one, because the survey found a difference.
     pub tenants_left: u64,
-    /// Differences that are left, and those that were repaired.
+    /// How many differences are left, on all pages.
+    pub differences_left: u64,
+    /// A page of the differences: first those that are left, then those that were repaired.
     pub findings: Vec<Finding>,
+    /// Where the next page of findings begins.
+    #[serde(skip)]
+    pub next_cursor: Option<String>,
 }
 
-impl Report {
-    /// Differences that are left.
-    pub fn left(&self) -> usize {
-        self.findings.iter().filter(|finding| !finding.repaired).count()
-    }
-}
-
-pub async fn newest(connection: &mut MySqlConnection) -> Result<Option<Report>, sqlx::Error> {
+pub async fn newest(connection: &mut MySqlConnection, page: &Page) -> Result<Option<Report>, sqlx::Error> {
     let row: Option<(String,)> =
         sqlx::query_as("SELECT audit_id FROM saas_audits ORDER BY created_at DESC, audit_id DESC LIMIT 1")
             .fetch_optional(&mut *connection)
             .await?;
     match row {
-        Some((audit_id,)) => of(connection, &audit_id).await,
+        Some((audit_id,)) => of(connection, &audit_id, page).await,
         None => Ok(None),
     }
 }
 
-/// The audit of this id.
-pub async fn of(connection: &mut MySqlConnection, audit_id: &str) -> Result<Option<Report>, sqlx::Error> {
+/// The audit of this id, with a page of its findings.
+pub async fn of(
+    connection: &mut MySqlConnection,
+    audit_id: &str,
+    page: &Page,
+) -> Result<Option<Report>, sqlx::Error> {
     let audit: Option<(String, bool, NaiveDateTime, bool)> = sqlx::query_as(
         "SELECT requested_by, repair <> 0, created_at, created_at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND
          FROM saas_audits WHERE audit_id = ?",
@@ -84,38 +89,26 @@ pub async fn of(connection: &mut MySqlConnection, audit_id: &str) -> Result<Opti
     .fetch_optional(&mut *connection)
     .await?;
     let Some((requested_by, repair, created_at, is_old)) = audit else { return Ok(None) };
-    let mut findings = found(connection, audit_id).await?;
-    let jobs: Vec<Job> = sqlx::query_as(
-        "SELECT j.server_id, j.tenant_id, j.compared, j.passed_over, COALESCE(o.status, 'failed'), o.error,
-                o.finished_at
-         FROM saas_audit_jobs j LEFT JOIN saas_operations o ON o.operation_id = j.operation_id WHERE j.audit_id = ?",
-    )
+    let is_open = is_open(is_old);
+    let (jobs, open, left, unsuccessful, failed, compared, passed_over, ended_at): Jobs = sqlx::query_as(&format!(
+        "SELECT COUNT(*), CAST(COALESCE(SUM({is_open}), 0) AS SIGNED),
+                CAST(COALESCE(SUM({is_open} AND j.tenant_id <> ''), 0) AS SIGNED),
+                CAST(COALESCE(SUM(COALESCE(o.status, 'failed') <> 'succeeded'), 0) AS SIGNED),
+                CAST(COALESCE(SUM(COALESCE(o.status, 'failed') <> 'succeeded' AND NOT {is_open}), 0) AS SIGNED),
+                CAST(COALESCE(SUM(IF(j.tenant_id = '', j.compared, 0)), 0) AS SIGNED),
+                CAST(COALESCE(SUM(j.passed_over), 0) AS SIGNED), MAX(o.finished_at)
+         FROM saas_audit_jobs j LEFT JOIN saas_operations o ON o.operation_id = j.operation_id WHERE j.audit_id = ?"
+    ))
     .bind(audit_id)
-    .fetch_all(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    let (mut open, mut compared, mut passed_over, mut left, mut incomplete) = (false, 0, 0, 0, jobs.is_empty());
-    let mut ended_at = None;
-    for (server, tenant_id, surveyed, over, status, error, finished) in jobs {
-        let (survey, ended) = (tenant_id.is_empty(), !matches!(status.as_str(), "pending" | "running"));
-        ended_at = ended_at.max(finished);
-        passed_over += u64::from(over);
-        if survey {
-            compared += u64::from(surveyed);
-        }
-        // A server whose provisioner is away does not keep the audit open for ever.
-        let given_up = survey && is_old && status == "pending";
-        if !(ended || given_up) {
-            open = true;
-            left += u64::from(!survey);
-        } else if status != "succeeded" {
-            let detail = error.unwrap_or_else(|| "no provisioner took the job up".into());
-            let kind = Drift::ServerNotSeen;
-            let subject = if survey { server.clone() } else { tenant_id.clone() };
-            findings.push(Finding { kind, server, tenant_id, subject, what: kind.what(), detail, repaired: false });
-        }
-        incomplete |= status != "succeeded";
-    }
-    let status = match (open, incomplete) {
+    let found: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM saas_audit_findings WHERE audit_id = ? AND outcome <> 'repaired'")
+            .bind(audit_id)
+            .fetch_one(&mut *connection)
+            .await?;
+    let (findings, next_cursor) = page.cut_by_place(findings(connection, audit_id, &is_open, page).await?);
+    let status = match (open > 0, unsuccessful > 0 || jobs == 0) {
         (true, _) => "running",
         (false, true) => "incomplete",
         (false, false) => "done",
@@ -126,24 +119,51 @@ pub async fn of(connection: &mut MySqlConnection, audit_id: &str) -> Result<Opti
         repair,
         status,
         created_at: created_at.and_utc(),
-        ended_at: ended_at.filter(|_| !open).map(|time| time.and_utc()),
-        tenants_compared: compared,
-        tenants_passed_over: passed_over,
-        tenants_left: left,
+        ended_at: ended_at.filter(|_| open == 0).map(|time| time.and_utc()),
+        tenants_compared: compared.unsigned_abs(),
+        tenants_passed_over: passed_over.unsigned_abs(),
+        tenants_left: left.unsigned_abs(),
+        differences_left: (found + failed).unsigned_abs(),
         findings,
+        next_cursor,
     }))
 }
 
-/// Server, tenant, tenants compared and passed over, status, error, end.
-type Job = (String, String, u32, u32, String, Option<String>, Option<NaiveDateTime>);
+/// Jobs in all, open ones, open ones of tenants, unsuccessful ones, failed ones, tenants compared and passed over, end.
+type Jobs = (i64, i64, i64, i64, i64, i64, i64, Option<NaiveDateTime>);
 
-async fn found(connection: &mut MySqlConnection, audit_id: &str) -> Result<Vec<Finding>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT kind, server_id, tenant_id, subject, detail, outcome = 'repaired' FROM saas_audit_findings
-         WHERE audit_id = ? ORDER BY outcome, tenant_id, kind, subject LIMIT ?",
-    )
+/// Whether a job of an audit is still awaited. A server whose provisioner is away does not keep an old audit open.
+fn is_open(is_old: bool) -> String {
+    let given_up = if is_old { "j.tenant_id = '' AND o.status = 'pending'" } else { "FALSE" };
+    format!("(COALESCE(o.status, 'failed') IN ('pending', 'running') AND NOT ({given_up}))")
+}
+
+/// A page of the stored findings. A job that failed is a finding too: its server or tenant was not examined.
+async fn findings(
+    connection: &mut MySqlConnection,
+    audit_id: &str,
+    is_open: &str,
+    page: &Page,
+) -> Result<Vec<Finding>, sqlx::Error> {
+    let rows = sqlx::query(&format!(
+        "SELECT kind, server_id, tenant_id, subject, detail, outcome = 'repaired' FROM (
+           SELECT CONVERT(kind USING utf8mb4) AS kind, CONVERT(server_id USING utf8mb4) AS server_id,
+                  CONVERT(tenant_id USING utf8mb4) AS tenant_id, subject, detail,
+                  CONVERT(outcome USING utf8mb4) AS outcome
+           FROM saas_audit_findings WHERE audit_id = ?
+           UNION ALL
+           SELECT '{not_seen}', CONVERT(j.server_id USING utf8mb4), CONVERT(j.tenant_id USING utf8mb4),
+                  CONVERT(IF(j.tenant_id = '', j.server_id, j.tenant_id) USING utf8mb4),
+                  COALESCE(o.error, 'no provisioner took the job up'), 'found'
+           FROM saas_audit_jobs j LEFT JOIN saas_operations o ON o.operation_id = j.operation_id
+           WHERE j.audit_id = ? AND COALESCE(o.status, 'failed') <> 'succeeded' AND NOT {is_open}) differences
+         ORDER BY outcome, tenant_id, kind, server_id, subject LIMIT ? OFFSET ?",
+        not_seen = Drift::ServerNotSeen.as_str()
+    ))
     .bind(audit_id)
-    .bind(MOST)
+    .bind(audit_id)
+    .bind(page.rows())
+    .bind(page.after)
     .fetch_all(connection)
     .await?;
     rows.iter()

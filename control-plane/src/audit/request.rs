@@ -1,11 +1,16 @@
 //! A request for an audit: a job for each database server. While an audit is in work, every request is answered with
-//! it.
+//! it. What the system database alone shows, a job that no worker takes, is found and stored by the request itself.
 
-use super::report::{self, Report};
+use super::report::{self, LIST, MOST, Report};
 use crate::commands::{Refusal, Write};
-use kernel::audit::{PATIENCE, enqueue};
+use crate::cursor::Page;
+use kernel::audit::{Drift, Finding, PATIENCE, Row, enqueue};
+use kernel::jobs;
 use kernel::store::{UnitOfWork, servers};
 use uuid::Uuid;
+
+/// A job that has been due for so long without a lease waits for a worker that is not there.
+const STUCK_SECONDS: u32 = 300;
 
 pub struct RequestAudit {
     /// Whether what is safe is repaired.
@@ -34,7 +39,7 @@ impl Write for RequestAudit {
             Some((audit_id,)) => audit_id,
             None => new(unit, actor, self.repair).await?,
         };
-        Ok(report::of(unit.connection(), &audit_id).await?)
+        Ok(report::of(unit.connection(), &audit_id, &Page::first(LIST, MOST)).await?)
     }
 }
 
@@ -58,5 +63,26 @@ async fn new(unit: &mut UnitOfWork, actor: &str, repair: bool) -> Result<String,
     for server in servers::ids(unit.connection()).await? {
         enqueue(unit.connection(), &audit_id, &server, None).await?;
     }
+    store_stuck_jobs(unit, &audit_id).await?;
     Ok(audit_id)
+}
+
+/// Stores a finding for each tenant with a job that no worker takes, by the index of open jobs.
+async fn store_stuck_jobs(unit: &mut UnitOfWork, audit_id: &str) -> Result<(), sqlx::Error> {
+    let stuck: Vec<(String, String)> = sqlx::query_as(&format!(
+        "SELECT tenant_id, server_id FROM saas_operations FORCE INDEX (idx_open)
+         WHERE due_at < UTC_TIMESTAMP(6) - INTERVAL {STUCK_SECONDS} SECOND AND tenant_id <> ''
+           AND NOT FIND_IN_SET(lane, ?) LIMIT {MOST}"
+    ))
+    .bind(jobs::lanes_that_queue())
+    .fetch_all(unit.connection())
+    .await?;
+    for (tenant_id, server) in stuck {
+        let detail = format!("no worker of server {server} takes it");
+        let finding = Finding { kind: Drift::JobStuck, subject: tenant_id.clone(), detail };
+        // Of no server: no survey compares it.
+        let row = Row { audit_id, server: "", tenant: &tenant_id };
+        kernel::audit::store(unit.connection(), row, &[finding]).await?;
+    }
+    Ok(())
 }

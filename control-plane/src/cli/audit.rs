@@ -1,9 +1,10 @@
 //! `control-plane audit`: everything that can be compared with the events, in one command.
 
 use super::{FOUND, system_options, system_pool};
-use crate::audit::report::{self, Finding, Report};
-use crate::audit::{RequestAudit, system_database};
+use crate::audit::RequestAudit;
+use crate::audit::report::{self, Finding, LIST, MOST, Report};
 use crate::commands::perform;
+use crate::cursor::Page;
 use anyhow::Context;
 use clap::Args;
 use kernel::audit::Drift;
@@ -55,23 +56,31 @@ pub async fn run(settings: &Settings, options: &Options) -> anyhow::Result<ExitC
     let audit_id = requested.context("the audit has no row")?.audit_id;
     let mut report = wait(&pool, &audit_id, Duration::from_secs(options.wait)).await?;
 
-    let more = system_database::findings(&mut *pool.acquire().await?).await?;
-    system_database::add(&mut report.findings, more);
+    let mut page = Page::first(LIST, MOST);
+    while report.next_cursor.is_some() {
+        page = page.next();
+        let more = report::of(&mut *pool.acquire().await?, &audit_id, &page).await?.context("the audit is gone")?;
+        report.findings.extend(more.findings);
+        report.next_cursor = more.next_cursor;
+    }
     for table in rebuild(&system, options.repair).await?.tables.iter().filter(|table| table.differences > 0) {
         report.findings.push(projection(table, options.repair));
         if options.repair {
             record(&store, table).await?;
+        } else {
+            report.differences_left += 1;
         }
     }
     print(&report, options.json);
-    Ok(if report.left() == 0 && report.status == "done" { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+    Ok(if report.differences_left == 0 && report.status == "done" { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 
 /// Waits for the end of the audit, and says on standard error how far it is.
 async fn wait(pool: &MySqlPool, audit_id: &str, limit: Duration) -> anyhow::Result<Report> {
     let (begun, mut said) = (Instant::now(), String::new());
     loop {
-        let report = report::of(&mut *pool.acquire().await?, audit_id).await?.context("the audit is gone")?;
+        let report = report::of(&mut *pool.acquire().await?, audit_id, &Page::first(LIST, MOST)).await?;
+        let report = report.context("the audit is gone")?;
         if report.status != "running" {
             return Ok(report);
         }
@@ -149,7 +158,7 @@ fn print(report: &Report, as_json: bool) {
         report.status,
         report.tenants_compared,
         report.tenants_passed_over,
-        report.left(),
-        report.findings.len() - report.left()
+        report.differences_left,
+        report.findings.iter().filter(|finding| finding.repaired).count()
     );
 }
