@@ -3,7 +3,7 @@
 use crate::admin::{self, AdminState, Admission};
 use crate::app::App;
 use crate::commands::SignUpAllowance;
-use crate::health::{Broker, SystemHealth};
+use crate::health::{Broker, Census, SystemHealth};
 use crate::ownership::Ownership;
 use crate::schedule::{self, Clock, ScheduleSettings};
 use crate::{gauges, relay};
@@ -62,11 +62,11 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         workers: Arc::new(Notify::new()),
         shutdown: shutdown.clone(),
     };
-    let polled = Broker::default();
+    let (polled, census) = (Broker::default(), Census::default());
     let state = AdminState {
         app: app.clone(),
         schedules: Arc::clone(&schedules),
-        health: SystemHealth::new(app.clone(), polled.clone()),
+        health: SystemHealth::new(app.clone(), polled.clone(), census.clone()),
         sign_ups,
         trusted,
         admission,
@@ -98,6 +98,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shutdown.clone(),
         hear,
     ));
+    shutdown.spawn(census.keep(store.clone(), shutdown.clone()));
     shutdown.spawn(polled.watch(amqp.clone(), topology.clone(), shutdown.clone()));
     shutdown.spawn(ring_on(Arc::clone(&app.workers), DOORBELL_JOBS, amqp.clone(), topology.clone(), shutdown.clone()));
     shutdown.spawn(relay::run(store.clone(), amqp, topology, doorbell, health.clone(), shutdown.clone()));

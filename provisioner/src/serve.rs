@@ -72,8 +72,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let doorbell = Arc::new(Notify::new());
     let ring = Arc::clone(&doorbell);
-    let asked: Vec<_> = servers.iter().map(|_| [(); 2].map(|()| Arc::new(Notify::new()))).collect();
-    let questions = asked.concat();
+    let asked: Vec<Arc<Notify>> = servers.iter().map(|_| Arc::default()).collect();
+    let questions = asked.clone();
     let hear = move |_: Heard<'_>| {
         ring.notify_one();
         questions.iter().for_each(|server| server.notify_one());
@@ -85,13 +85,13 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn(keys.clone().report_counts(store.pool().clone(), shutdown.clone()));
     let mut dispatcher = Dispatcher::new(store.clone(), doorbell);
     let servers: Arc<[Arc<Server>]> = servers.into_iter().map(Arc::new).collect();
-    for (server, [counts, checks_requested]) in servers.iter().cloned().zip(asked) {
+    for (server, asked) in servers.iter().cloned().zip(asked) {
         shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
         let statistician = Statistician {
             store: store.clone(),
             server: Arc::clone(&server),
             installation: installation.clone(),
-            asked: counts,
+            asked,
         };
         shutdown.spawn(statistician.run(shutdown.clone()));
         let checker = Checker {
@@ -100,7 +100,6 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             server: Arc::clone(&server),
             connections: checks as usize,
             every: checked_every,
-            asked: checks_requested,
         };
         shutdown.spawn(checker.run(shutdown.clone()));
         shutdown.spawn(server::keep_measured(Arc::clone(&server), store.clone(), measure, shutdown.clone()));

@@ -3,12 +3,14 @@
 //! **Rules.** `critical`: the system database does not answer, so nothing can be changed. `degraded`: anything else
 //! that an operator should check, each with a sentence in `reasons`. `healthy`: no reason. What cannot be known is not
 //! called healthy. All requests within [`FRESH`] share one answer, except for its page of tenants. The workers check
-//! the tenants' databases, in a round that is requested when the newest one is older than [`rounds::FRESH_SECONDS`].
+//! the tenants' databases in rounds, every `HEALTH_EVERY` seconds. The answer shows what the newest round found and how
+//! old it is; it waits for no round, and its price does not grow with the number of tenants.
 //!
 //! The endpoint also answers while the system database is away. No caller can be authenticated then, so the answer says
 //! no more than that.
 
 mod broker;
+mod census;
 mod nodes;
 mod rounds;
 mod system;
@@ -16,6 +18,7 @@ mod tenants;
 mod work;
 
 pub use broker::Broker;
+pub use census::Census;
 pub use nodes::{FORGOTTEN_MINUTES, GONE_SECONDS};
 pub use tenants::Tenants;
 
@@ -36,12 +39,13 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 pub struct SystemHealth {
     app: App,
     broker: Broker,
+    census: Census,
     newest: Arc<Mutex<Option<(Instant, Value)>>>,
 }
 
 impl SystemHealth {
-    pub fn new(app: App, broker: Broker) -> Self {
-        Self { app, broker, newest: Arc::default() }
+    pub fn new(app: App, broker: Broker, census: Census) -> Self {
+        Self { app, broker, census, newest: Arc::default() }
     }
 
     /// The answer while the system database is away.
@@ -80,7 +84,7 @@ impl SystemHealth {
         match &*newest {
             Some((at, answer)) if at.elapsed() < FRESH => Some(answer.clone()),
             _ => {
-                let assembled = tokio::time::timeout(PATIENCE + rounds::WAIT, self.assemble()).await;
+                let assembled = tokio::time::timeout(PATIENCE, self.assemble()).await;
                 let answer = assembled.ok().and_then(Result::ok);
                 *newest = answer.clone().map(|answer| (Instant::now(), answer));
                 answer
@@ -91,9 +95,8 @@ impl SystemHealth {
     async fn assemble(&self) -> Result<Value, sqlx::Error> {
         let app = &self.app;
         let pool = app.store.pool();
-        let system_database = system::check(app).await?;
-        let rounds = rounds::renew(app).await?;
-        let tenants = tenants::summary(pool).await?;
+        let system_database = system::check(app, &self.census).await?;
+        let rounds = rounds::newest(pool).await?;
         let nodes = nodes::check(app).await?;
         let relay = work::relay(pool).await?;
         let jobs = work::jobs(pool).await?;
@@ -106,8 +109,8 @@ impl SystemHealth {
             "tenant_databases": [],
         });
         for (name, part) in [
-            ("tenant_summary", tenants),
-            ("database_servers", rounds),
+            ("tenant_summary", rounds.tenants),
+            ("database_servers", rounds.servers),
             ("connection_pools", nodes),
             ("relay", relay),
             ("broker", broker),

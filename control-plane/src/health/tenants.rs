@@ -1,13 +1,10 @@
-//! What the workers' newest checks of the tenant databases found.
+//! A page of what the newest checks of the tenant databases found.
 
-use super::Part;
+use super::rounds::STALE;
 use crate::cursor::Page;
 use chrono::NaiveDateTime;
 use serde_json::{Value, json};
 use sqlx::MySqlPool;
-
-/// A check that is older says nothing of the present.
-const STALE_SECONDS: u32 = 180;
 
 /// Which tenants a caller wants to see.
 #[derive(Debug)]
@@ -15,35 +12,6 @@ pub struct Tenants {
     pub page: Page,
     /// Only tenants whose database has this status.
     pub status: Option<&'static str>,
-}
-
-/// Tenants that are to be served, with the status of the newest check.
-fn from_checks() -> String {
-    format!(
-        "FROM (SELECT s.created_position AS position, s.tenant_id, t.tenant_name, t.database_name, s.server_id,
-                   h.reason, h.response_us, h.total_orders, h.total_study_records, h.checked_at,
-                   CASE WHEN h.checked_at IS NULL OR h.checked_at < UTC_TIMESTAMP(6) - INTERVAL {STALE_SECONDS} SECOND
-                        THEN 'unknown' ELSE h.status END AS status
-               FROM saas_tenant_snapshots s JOIN saas_tenants t ON t.tenant_id = s.tenant_id
-               LEFT JOIN saas_tenant_health h ON h.tenant_id = s.tenant_id WHERE s.status IN (1, 2)) checks"
-    )
-}
-
-pub async fn summary(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
-    let count = format!("SELECT CONVERT(status USING utf8mb4), COUNT(*) {} GROUP BY status", from_checks());
-    let rows: Vec<(String, i64)> = sqlx::query_as(&count).fetch_all(pool).await?;
-    let of = |status: &str| rows.iter().find(|(name, _)| name == status).map_or(0, |(_, count)| *count);
-    let (healthy, unhealthy, unknown) = (of("healthy"), of("unhealthy"), of("unknown"));
-    let mut reasons = Vec::new();
-    if unhealthy > 0 {
-        reasons.push(format!("{unhealthy} tenant databases are not healthy"));
-    }
-    if unknown > 0 {
-        reasons.push(format!("{unknown} tenant databases were not checked lately"));
-    }
-    let total = healthy + unhealthy + unknown;
-    let value = json!({"total": total, "healthy": healthy, "unhealthy": unhealthy, "unknown": unknown});
-    Ok(Part::new(value, reasons))
 }
 
 type Row = (
@@ -60,16 +28,29 @@ type Row = (
     String,
 );
 
-/// A page in the order of the tenants' creation, and where the next one begins.
+/// A page in the order of the tenants' creation, and where the next one begins. How many orders and study records a
+/// tenant has is what the newest statistics say: no check counts them.
 pub async fn page(
     pool: &MySqlPool,
     Tenants { page, status }: &Tenants,
 ) -> Result<(Value, Option<String>), sqlx::Error> {
+    let of_check = format!("CASE WHEN h.checked_at IS NULL OR {STALE} THEN 'unknown' ELSE h.status END");
+    let counted = |column: &str| {
+        format!(
+            "(SELECT d.{column} FROM saas_tenant_daily_statistics d WHERE d.tenant_id = s.tenant_id
+              ORDER BY d.stat_date DESC LIMIT 1)"
+        )
+    };
     let select = format!(
-        "SELECT position, tenant_id, tenant_name, database_name, server_id, reason, response_us, total_orders,
-                total_study_records, checked_at, CONVERT(status USING utf8mb4)
-         {} WHERE position > ? AND (? IS NULL OR status = ?) ORDER BY position LIMIT ?",
-        from_checks()
+        "SELECT s.created_position, s.tenant_id, t.tenant_name, t.database_name, s.server_id, h.reason, h.response_us,
+                {}, {}, h.checked_at, CONVERT({of_check} USING utf8mb4)
+         FROM saas_tenant_snapshots s JOIN saas_tenants t ON t.tenant_id = s.tenant_id
+         LEFT JOIN saas_tenant_health h ON h.tenant_id = s.tenant_id
+         LEFT JOIN saas_health_rounds r ON r.server_id = s.server_id
+         WHERE s.status IN (1, 2) AND s.created_position > ? AND (? IS NULL OR {of_check} = ?)
+         ORDER BY s.created_position LIMIT ?",
+        counted("total_orders"),
+        counted("total_study_records")
     );
     let rows: Vec<Row> =
         sqlx::query_as(&select).bind(page.after).bind(*status).bind(*status).bind(page.rows()).fetch_all(pool).await?;

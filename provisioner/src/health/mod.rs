@@ -1,8 +1,8 @@
-//! Checks the tenants' databases: rounds over all databases of a server, at intervals and whenever the control plane
-//! requests one.
+//! Checks the tenants' databases: rounds over all databases of a server, at intervals, and whenever a control plane of
+//! an older version requests one.
 //!
-//! **Guarantees.** A database is healthy if the tenant's own user could log in just now, with the stored password, and
-//! read an order and a study record: what a node needs, and nothing else. Each check has a deadline, so one that hangs
+//! **Guarantees.** A database is healthy if the tenant's own user could log in to it just now, with the stored password.
+//! A check sends no statement, so it costs the server one login for each tenant and round. Each check has a deadline, so one that hangs
 //! does not hold up the others. When a server does not answer, the round records that for all its tenants at once
 //! instead of checking one after the other. One process at a time does the rounds of a server: it holds the lease
 //! `health:SERVER`, and every write of a round renews that lease in its transaction, so a process that was paused can
@@ -19,10 +19,9 @@ use kernel::process::shutdown::Shutdown;
 use kernel::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
-/// Without a doorbell, the checker polls for requested rounds this often.
-const POLL: Duration = Duration::from_millis(500);
+/// How often the checker asks whether a round is due: one was requested, or the process that did the rounds is gone.
+const POLL: Duration = Duration::from_secs(5);
 /// A round that records nothing for so long has lost its lease.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -43,21 +42,19 @@ pub struct Checker {
     pub connections: usize,
     /// Time between two rounds that were not requested.
     pub every: Duration,
-    /// Rung when the control plane may have requested a round.
-    pub asked: Arc<Notify>,
 }
 
 impl Checker {
     /// Checks until the process is asked to stop.
     pub async fn run(self, shutdown: Shutdown) {
         let role = Role::of_server("health", &self.server.id, LEASE);
-        let mut waits = Waits::new(POLL, Duration::from_secs(10));
+        let mut waits = Waits::new(Duration::from_millis(500), Duration::from_secs(10));
         while !shutdown.is_requested() {
             let wait = match self.begin(&role).await {
                 Ok(Some(lease)) => {
                     let done = tokio::select! { done = self.round(lease) => done, () = shutdown.requested() => return };
                     match done {
-                        Ok(()) => POLL,
+                        Ok(()) => self.poll(),
                         Err(error) => {
                             tracing::warn!(cause = %error, "a round of checks of the tenant databases was broken off");
                             waits.next_wait()
@@ -66,16 +63,16 @@ impl Checker {
                 }
                 Ok(None) => {
                     waits.reset();
-                    POLL
+                    self.poll()
                 }
                 Err(_) => waits.next_wait(),
             };
-            tokio::select! {
-                () = self.asked.notified() => {}
-                () = tokio::time::sleep(wait) => {}
-                () = shutdown.requested() => {}
-            }
+            tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => {} }
         }
+    }
+
+    fn poll(&self) -> Duration {
+        POLL.min(self.every)
     }
 
     /// Begins a round, if one is due and no other process is doing one.
@@ -92,7 +89,6 @@ impl Checker {
             Some((false,)) => return Ok(None),
             None => {
                 self.request_first().await?;
-                return Ok(None);
             }
         }
         let Some(mut lease) = role.take(pool).await? else { return Ok(None) };

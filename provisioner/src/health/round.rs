@@ -8,12 +8,14 @@ use kernel::process::telemetry::names;
 use sqlx::QueryBuilder;
 use std::sync::OnceLock;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Longest time for the server itself to answer.
 const PROBE: Duration = Duration::from_secs(2);
 /// Most findings in one statement.
-const BATCH: usize = 100;
+const BATCH: usize = 500;
+/// Findings are recorded at least this often, also when they come slowly: recording renews the lease.
+const RECORD_EVERY: Duration = Duration::from_secs(5);
 
 impl Checker {
     pub(super) async fn round(&self, mut lease: RoleLease) -> Result<(), LeaseError> {
@@ -24,22 +26,37 @@ impl Checker {
         }
         let (mut healthy, mut unhealthy) = (0_u32, 0_u32);
         let checks = futures::stream::iter(patients.into_iter().map(|patient| self.unless_away(patient, &away)));
-        let mut findings = checks.buffer_unordered(self.connections).ready_chunks(BATCH).boxed();
-        while let Some(batch) = findings.next().await {
-            let sick = batch.iter().filter(|finding| finding.reason.is_some()).count();
+        let mut findings = checks.buffer_unordered(self.connections).boxed();
+        let (mut batch, mut record_at) = (Vec::with_capacity(BATCH), Instant::now() + RECORD_EVERY);
+        loop {
+            let next = timeout_at(record_at, findings.next()).await;
+            let (is_last, is_late) = (matches!(next, Ok(None)), next.is_err());
+            batch.extend(next.ok().flatten());
+            if !(is_last || is_late || batch.len() == BATCH) {
+                continue;
+            }
+            let sick = batch.iter().filter(|finding: &&Finding| finding.reason.is_some()).count();
             unhealthy += u32::try_from(sick).unwrap_or(u32::MAX);
             healthy += u32::try_from(batch.len() - sick).unwrap_or(u32::MAX);
             self.record(&mut lease, &batch).await?;
+            batch.clear();
+            record_at = Instant::now() + RECORD_EVERY;
+            if is_last {
+                break;
+            }
         }
         let reason = away.get();
         let mut tx = self.store.pool().begin().await?;
         lease.renew(&mut *tx).await?;
         sqlx::query(
             "UPDATE saas_health_rounds SET ended_at = UTC_TIMESTAMP(6), done_began_at = began_at,
-               lease_until = NULL, reason = ?
+               lease_until = NULL, reason = ?, period_seconds = ?, healthy = ?, unhealthy = ?
              WHERE server_id = ?",
         )
         .bind(reason)
+        .bind(u32::try_from(self.every.as_secs()).unwrap_or(u32::MAX))
+        .bind(healthy)
+        .bind(unhealthy)
         .bind(&self.server.id)
         .execute(&mut *tx)
         .await?;
@@ -103,8 +120,7 @@ impl Checker {
         let mut tx = self.store.pool().begin().await?;
         lease.renew(&mut *tx).await?;
         let mut insert = QueryBuilder::new(
-            "INSERT INTO saas_tenant_health
-                 (tenant_id, server_id, status, reason, response_us, total_orders, total_study_records, checked_at) ",
+            "INSERT INTO saas_tenant_health (tenant_id, server_id, status, reason, response_us, checked_at) ",
         );
         insert.push_values(findings, |mut row, finding| {
             row.push_bind(&finding.tenant_id)
@@ -112,16 +128,16 @@ impl Checker {
                 .push_bind(if finding.reason.is_none() { "healthy" } else { "unhealthy" })
                 .push_bind(&finding.reason)
                 .push_bind(finding.response.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)))
-                .push_bind(finding.counts.map(|(orders, _)| orders))
-                .push_bind(finding.counts.map(|(_, studies)| studies))
                 .push("UTC_TIMESTAMP(6)");
         });
         insert.push(
             " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), status = VALUES(status), reason = VALUES(reason),
-               response_us = VALUES(response_us), total_orders = VALUES(total_orders),
-               total_study_records = VALUES(total_study_records), checked_at = VALUES(checked_at)",
+               response_us = VALUES(response_us), checked_at = VALUES(checked_at)",
         );
-        insert.build().execute(&mut *tx).await?;
+        if !findings.is_empty() {
+            // Without a prepared statement, because each number of rows would be one of its own.
+            insert.build().persistent(false).execute(&mut *tx).await?;
+        }
         sqlx::query(
             "UPDATE saas_health_rounds SET lease_until = UTC_TIMESTAMP(6) + INTERVAL ? SECOND WHERE server_id = ?",
         )
