@@ -145,20 +145,29 @@ async fn findings(
     is_open: &str,
     page: &Page,
 ) -> Result<Vec<Finding>, sqlx::Error> {
+    // Both parts of a UNION need one collation.
+    let text = |value: &str| format!("CONVERT({value} USING utf8mb4) COLLATE utf8mb4_unicode_ci");
     let rows = sqlx::query(&format!(
         "SELECT kind, server_id, tenant_id, subject, detail, outcome = 'repaired' FROM (
-           SELECT CONVERT(kind USING utf8mb4) AS kind, CONVERT(server_id USING utf8mb4) AS server_id,
-                  CONVERT(tenant_id USING utf8mb4) AS tenant_id, subject, detail,
-                  CONVERT(outcome USING utf8mb4) AS outcome
+           SELECT {} AS kind, {} AS server_id, {} AS tenant_id, {} AS subject, {} AS detail, {} AS outcome
            FROM saas_audit_findings WHERE audit_id = ?
            UNION ALL
-           SELECT '{not_seen}', CONVERT(j.server_id USING utf8mb4), CONVERT(j.tenant_id USING utf8mb4),
-                  CONVERT(IF(j.tenant_id = '', j.server_id, j.tenant_id) USING utf8mb4),
-                  COALESCE(o.error, 'no provisioner took the job up'), 'found'
+           SELECT {}, {}, {}, {}, {}, {}
            FROM saas_audit_jobs j LEFT JOIN saas_operations o ON o.operation_id = j.operation_id
            WHERE j.audit_id = ? AND COALESCE(o.status, 'failed') <> 'succeeded' AND NOT {is_open}) differences
          ORDER BY outcome, tenant_id, kind, server_id, subject LIMIT ? OFFSET ?",
-        not_seen = Drift::ServerNotSeen.as_str()
+        text("kind"),
+        text("server_id"),
+        text("tenant_id"),
+        text("subject"),
+        text("detail"),
+        text("outcome"),
+        text(&format!("'{}'", Drift::ServerNotSeen.as_str())),
+        text("j.server_id"),
+        text("j.tenant_id"),
+        text("IF(j.tenant_id = '', j.server_id, j.tenant_id)"),
+        text("COALESCE(o.error, 'no provisioner took the job up')"),
+        text("'found'"),
     ))
     .bind(audit_id)
     .bind(audit_id)

@@ -85,7 +85,14 @@ impl SystemHealth {
             Some((at, answer)) if at.elapsed() < FRESH => Some(answer.clone()),
             _ => {
                 let assembled = tokio::time::timeout(PATIENCE, self.assemble()).await;
-                let answer = assembled.ok().and_then(Result::ok);
+                let answer = match assembled {
+                    Ok(Ok(answer)) => Some(answer),
+                    Ok(Err(error)) => {
+                        tracing::warn!(cause = %error, "the health of the system cannot be read");
+                        None
+                    }
+                    Err(_) => None,
+                };
                 *newest = answer.clone().map(|answer| (Instant::now(), answer));
                 answer
             }

@@ -17,13 +17,13 @@ pub struct Rounds {
     pub tenants: Part,
 }
 
-type Row = (String, Option<String>, Option<NaiveDateTime>, Option<i64>, bool, u32, u32);
+type Row = (String, Option<String>, Option<NaiveDateTime>, Option<i64>, bool, i64, i64);
 
 /// Reads the newest rounds of the servers with tenants that are to be served.
 pub async fn newest(pool: &MySqlPool) -> Result<Rounds, sqlx::Error> {
     let rows: Vec<Row> = sqlx::query_as(&format!(
         "SELECT s.server_id, r.reason, r.ended_at, TIMESTAMPDIFF(SECOND, r.ended_at, UTC_TIMESTAMP(6)), {STALE},
-                COALESCE(r.healthy, 0), COALESCE(r.unhealthy, 0)
+                CAST(COALESCE(r.healthy, 0) AS SIGNED), CAST(COALESCE(r.unhealthy, 0) AS SIGNED)
          FROM saas_database_servers s LEFT JOIN saas_health_rounds r ON r.server_id = s.server_id
          WHERE EXISTS (SELECT 1 FROM saas_tenant_snapshots t WHERE t.server_id = s.server_id AND t.status IN (1, 2))
          ORDER BY s.server_id"

@@ -65,7 +65,10 @@ impl Checker {
                     waits.reset();
                     self.poll()
                 }
-                Err(_) => waits.next_wait(),
+                Err(error) => {
+                    tracing::debug!(cause = %error, "a round of checks of the tenant databases was not begun");
+                    waits.next_wait()
+                }
             };
             tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => {} }
         }

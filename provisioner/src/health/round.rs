@@ -5,7 +5,7 @@ use super::{Checker, LEASE};
 use futures::StreamExt;
 use kernel::lease::{LeaseError, RoleLease};
 use kernel::process::telemetry::names;
-use sqlx::QueryBuilder;
+use sqlx::{MySql, QueryBuilder};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -119,24 +119,9 @@ impl Checker {
     async fn record(&self, lease: &mut RoleLease, findings: &[Finding]) -> Result<(), LeaseError> {
         let mut tx = self.store.pool().begin().await?;
         lease.renew(&mut *tx).await?;
-        let mut insert = QueryBuilder::new(
-            "INSERT INTO saas_tenant_health (tenant_id, server_id, status, reason, response_us, checked_at) ",
-        );
-        insert.push_values(findings, |mut row, finding| {
-            row.push_bind(&finding.tenant_id)
-                .push_bind(&self.server.id)
-                .push_bind(if finding.reason.is_none() { "healthy" } else { "unhealthy" })
-                .push_bind(&finding.reason)
-                .push_bind(finding.response.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)))
-                .push("UTC_TIMESTAMP(6)");
-        });
-        insert.push(
-            " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), status = VALUES(status), reason = VALUES(reason),
-               response_us = VALUES(response_us), checked_at = VALUES(checked_at)",
-        );
         if !findings.is_empty() {
             // Without a prepared statement, because each number of rows would be one of its own.
-            insert.build().persistent(false).execute(&mut *tx).await?;
+            insert(findings, &self.server.id).build().persistent(false).execute(&mut *tx).await?;
         }
         sqlx::query(
             "UPDATE saas_health_rounds SET lease_until = UTC_TIMESTAMP(6) + INTERVAL ? SECOND WHERE server_id = ?",
@@ -147,4 +132,24 @@ impl Checker {
         .await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// The statement that stores findings, of which there is at least one.
+fn insert<'a>(findings: &'a [Finding], server: &'a str) -> QueryBuilder<'a, MySql> {
+    let mut insert = QueryBuilder::new(
+        "INSERT INTO saas_tenant_health (tenant_id, server_id, status, reason, response_us, checked_at) ",
+    );
+    insert.push_values(findings, |mut row, finding| {
+        row.push_bind(&finding.tenant_id)
+            .push_bind(server)
+            .push_bind(if finding.reason.is_none() { "healthy" } else { "unhealthy" })
+            .push_bind(&finding.reason)
+            .push_bind(finding.response.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)))
+            .push("UTC_TIMESTAMP(6)");
+    });
+    insert.push(
+        " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), status = VALUES(status), reason = VALUES(reason),
+           response_us = VALUES(response_us), checked_at = VALUES(checked_at)",
+    );
+    insert
 }

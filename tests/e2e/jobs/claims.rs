@@ -68,6 +68,20 @@ async fn rows_read(connection: &mut MySqlConnection) -> Result<i64> {
     Ok(reads(connection).await? - before)
 }
 
+/// Every session of a pool has the server's own limit on statements, and a session of its own can be given another.
+async fn the_server_ends_statements(session: &mut MySqlConnection) -> Result<()> {
+    let limits = "SHOW SESSION VARIABLES WHERE Variable_name IN ('max_statement_time', 'max_execution_time')";
+    let rows = session.fetch_all(limits).await?;
+    let limits = rows.iter().map(|row| Ok(kernel::database::text(row, 1)?.parse::<f64>()?));
+    ensure!(limits.collect::<Result<Vec<f64>>>()?.iter().any(|limit| *limit > 0.0), "a pool has no limit");
+    kernel::database::limit_statements(session, Duration::from_millis(100)).await?;
+    let tables = (0..9).map(|number| format!("saas_schema_migrations t{number}")).collect::<Vec<_>>().join(", ");
+    let endless = session.execute(format!("SELECT MAX(CONCAT(t0.version, t8.version)) FROM {tables}").as_str()).await;
+    let ended = endless.err().context("the server let a statement go on")?;
+    ensure!(kernel::database::is_contention(&ended), "{ended}");
+    Ok(kernel::database::limit_statements(session, Duration::from_secs(30)).await?)
+}
+
 #[tokio::test]
 async fn a_claim_costs_the_same_whatever_waits_or_is_over() -> Result<()> {
     let mut options = StackOptions::for_test("claims")?;
@@ -76,6 +90,7 @@ async fn a_claim_costs_the_same_whatever_waits_or_is_over() -> Result<()> {
     let mut system = world::system(&stack).await?;
     let pool = kernel::database::pool(&SecretString::from(stack.urls.system.migrator.clone()), WORKERS as u32 + 2)?;
     let mut session = pool.acquire().await?;
+    the_server_ends_statements(&mut session).await?;
     plant(&mut system, "few", 1, false).await?;
     time_of_claims(&pool).await?;
     let few = (time_of_claims(&pool).await?, rows_read(&mut session).await?);

@@ -39,8 +39,8 @@ async fn what_opens_or_closes_a_tenant_waits_for_no_other_work() -> Result<()> {
     .await?;
 
     let login = world::login(&stack, "acme").await?;
-    for (what, may_log_in) in [("suspend", false), ("resume", true)] {
-        let reply = admin.post(&format!("/admin/tenants/acme/{what}"), json!({})).await?;
+    for (what, body, may_log_in) in [("suspend", json!({"reason": "unpaid"}), false), ("resume", json!({}), true)] {
+        let reply = admin.post(&format!("/admin/tenants/acme/{what}"), body).await?;
         ensure!(reply.status == 200, "{}", reply.text);
         wait::until(SOON, &format!("the server to follow the {what}"), async || {
             (login.connect().await.is_ok() == may_log_in).then_some(())

@@ -3,6 +3,7 @@
 mod access_log;
 mod answers;
 mod fairness;
+mod far_behind;
 mod matrix;
 mod neighbours;
 mod positions;
