@@ -110,11 +110,8 @@ impl Dispatcher {
 
     /// Wakes workers until the process is asked to stop.
     pub async fn run(self, shutdown: Shutdown) {
-        let lanes: Vec<(String, Lane)> = self
-            .groups
-            .iter()
-            .flat_map(|group| group.lanes.iter().map(|lane| (group.server.clone(), *lane)))
-            .collect();
+        let lanes: Vec<(String, Lane)> =
+            self.groups.iter().flat_map(|group| group.lanes.iter().map(|lane| (group.server.clone(), *lane))).collect();
         let mut waits = Waits::new(Duration::from_millis(200), Duration::from_secs(10));
         while !shutdown.is_requested() {
             let wait = match jobs::due(self.store.pool(), &lanes).await {
@@ -162,7 +159,8 @@ mod tests {
     fn every_lane_has_a_worker_whatever_the_settings() {
         for number in 1..20 {
             for lane in Lane::ALL {
-                let workers: u32 = crews(number).groups().iter().filter(|(_, of)| of.contains(lane)).map(|(n, _)| n).sum();
+                let workers: u32 =
+                    crews(number).groups().iter().filter(|(_, of)| of.contains(lane)).map(|(n, _)| n).sum();
                 assert!(workers > 0, "{number}: {}", lane.as_str());
             }
         }

@@ -75,11 +75,7 @@ pub async fn newest(connection: &mut MySqlConnection, page: &Page) -> Result<Opt
 }
 
 /// The audit of this id, with a page of its findings.
-pub async fn of(
-    connection: &mut MySqlConnection,
-    audit_id: &str,
-    page: &Page,
-) -> Result<Option<Report>, sqlx::Error> {
+pub async fn of(connection: &mut MySqlConnection, audit_id: &str, page: &Page) -> Result<Option<Report>, sqlx::Error> {
     let audit: Option<(String, bool, NaiveDateTime, bool)> = sqlx::query_as(
         "SELECT requested_by, repair <> 0, created_at, created_at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND
          FROM saas_audits WHERE audit_id = ?",

@@ -98,8 +98,7 @@ async fn choose(
     let claimed_at = Instant::now();
     let mut tx = pool.begin().await?;
     let choosing = which.iter().fold(sqlx::query_as(choice), |query, value| query.bind(*value));
-    let row: Option<Row> =
-        choosing.bind(known_kinds()).bind(migrate::tenant_schema()).fetch_optional(&mut *tx).await?;
+    let row: Option<Row> = choosing.bind(known_kinds()).bind(migrate::tenant_schema()).fetch_optional(&mut *tx).await?;
     let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt, traceparent)) = row else {
         return Ok(Chosen::Nothing);
     };
@@ -147,12 +146,11 @@ async fn another_is_running(connection: &mut MySqlConnection, tenant_id: &str) -
         .bind(tenant_id)
         .execute(&mut *connection)
         .await?;
-    let (running,): (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM saas_operations WHERE busy_tenant = ? AND lease_until > UTC_TIMESTAMP(6)",
-    )
-    .bind(tenant_id)
-    .fetch_one(connection)
-    .await?;
+    let (running,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM saas_operations WHERE busy_tenant = ? AND lease_until > UTC_TIMESTAMP(6)")
+            .bind(tenant_id)
+            .fetch_one(connection)
+            .await?;
     Ok(running > 0)
 }
 

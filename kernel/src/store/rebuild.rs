@@ -26,8 +26,7 @@ use sqlx::{Connection, Executor, MySqlConnection, Row};
 const BATCH: u32 = 200;
 
 /// Begins a transaction that reads everything as it is now.
-const SNAPSHOT: &str =
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT";
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION WITH CONSISTENT SNAPSHOT";
 
 /// Why nothing was rebuilt. The live tables are unchanged.
 #[derive(Debug, thiserror::Error)]

@@ -99,7 +99,10 @@ async fn a_claim_costs_the_same_whatever_waits_or_is_over() -> Result<()> {
     system.execute("ANALYZE TABLE saas_operations").await?;
     time_of_claims(&pool).await?;
     let many = (time_of_claims(&pool).await?, rows_read(&mut session).await?);
-    eprintln!("a claim: {:?}, {} rows read; with 200,000 ended and 10,000 due jobs: {:?}, {} rows", few.0, few.1, many.0, many.1);
+    eprintln!(
+        "a claim: {:?}, {} rows read; with 200,000 ended and 10,000 due jobs: {:?}, {} rows",
+        few.0, few.1, many.0, many.1
+    );
     ensure!(many.1 <= few.1 + 10 && many.1 < 30, "{} rows are read for one claim", many.1);
     ensure!(many.0 < 4 * few.0, "{:?} instead of {:?}", many.0, few.0);
 

@@ -34,7 +34,9 @@ fn rate(statements: &[(String, String, String)]) -> f64 {
 /// Prints what is sent most often.
 fn print_most(statements: &[(String, String, String)]) {
     let mut counts = std::collections::BTreeMap::new();
-    for (_, command, text) in statements.iter().filter(|(_, command, _)| matches!(command.as_str(), "Query" | "Execute")) {
+    for (_, command, text) in
+        statements.iter().filter(|(_, command, _)| matches!(command.as_str(), "Query" | "Execute"))
+    {
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         *counts.entry(format!("{command} {}", words.chars().take(100).collect::<String>())).or_insert(0) += 1;
     }

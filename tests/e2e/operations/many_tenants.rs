@@ -78,7 +78,11 @@ async fn health_and_audits_show_what_is_stored_of_10_000_tenants() -> Result<()>
     stack.provisioners[0].stop().await?;
     let (_, health) = timed(&admin, "/admin/health?limit=1000").await?;
     assert_eq!(health["tenant_databases"].as_array().map(Vec::len), Some(1000));
-    ensure!(health["next_cursor"].is_string() && health["tenant_summary"]["total"] == 2, "{}", health["tenant_summary"]);
+    ensure!(
+        health["next_cursor"].is_string() && health["tenant_summary"]["total"] == 2,
+        "{}",
+        health["tenant_summary"]
+    );
     let page: Value = admin.get("/admin/health?status=healthy").await?;
     ensure!(page["tenant_databases"].as_array().is_some_and(|all| all.len() <= 2), "{page}");
 
@@ -99,11 +103,16 @@ async fn health_and_audits_show_what_is_stored_of_10_000_tenants() -> Result<()>
         });
         insert.build().execute(&mut system).await?;
     }
-    system.execute("UPDATE saas_operations SET status = 'succeeded', finished_at = UTC_TIMESTAMP(6) WHERE kind = 'audit'")
+    system
+        .execute("UPDATE saas_operations SET status = 'succeeded', finished_at = UTC_TIMESTAMP(6) WHERE kind = 'audit'")
         .await?;
     let before = world::number(&mut system, "SELECT COUNT(*) FROM saas_audits").await?;
     let (_, shown) = timed(&admin, "/admin/audit").await?;
-    ensure!(shown["audit"]["status"] == "done" && shown["differences_left"] == FINDINGS, "{}", shown["audit"]["status"]);
+    ensure!(
+        shown["audit"]["status"] == "done" && shown["differences_left"] == FINDINGS,
+        "{}",
+        shown["audit"]["status"]
+    );
     let (mut seen, mut cursor) = (BTreeSet::new(), String::new());
     loop {
         let page: Value = admin.get(&format!("/admin/audit?limit=999{cursor}")).await?;

@@ -43,13 +43,14 @@ fn samples(text: &str) -> Result<Vec<Sample>> {
 
 /// A stack in which everything that is measured has happened, and the metrics of each kind of process.
 async fn expositions(name: &str) -> Result<(Stack, BTreeMap<&'static str, String>)> {
-    let stack =
-        Stack::start(
-            harness::stack::StackOptions::for_test(name)?
-                .with_env("data-plane", "METRIC_TENANTS", "1")
-                .with_env("provisioner", "HEALTH_EVERY", "1"),
-        )
-        .await?;
+    let stack = Stack::start(
+        harness::stack::StackOptions::for_test(name)?.with_env("data-plane", "METRIC_TENANTS", "1").with_env(
+            "provisioner",
+            "HEALTH_EVERY",
+            "1",
+        ),
+    )
+    .await?;
     let admin = stack.admin();
     for id in ["acme", "other-1", "other-2"] {
         admin.create_active_tenant(id, None, SOON).await?;

@@ -215,14 +215,21 @@ async fn a_rebuild_beside_live_services_compares_one_position() -> Result<()> {
     let ((), positions) = futures::future::try_join(busy, looking).await?;
     // While a check compares, events are appended.
     let (held, points) = world::held_at("rebuild.compared")?;
-    let holding = vec![("FAILPOINTS".to_owned(), points), ("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
+    let holding =
+        vec![("FAILPOINTS".to_owned(), points), ("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
     let check = stack.output(Role::ControlPlane, &["rebuild", "--check"], &holding);
     let renaming = async {
         let mut system = world::system(&stack).await?;
         wait::until(SOON, "the shadows", async || shadows(&mut system).await.ok().filter(|count| *count == 7)).await?;
         for _ in 0..20 {
-            admin.request("PATCH", "/admin/tenants/t-0", Some(json!({"tenant_name": "D"})), &[]).await?.expect::<Value>(200)?;
-            admin.request("PATCH", "/admin/tenants/t-0", Some(json!({"tenant_name": "E"})), &[]).await?.expect::<Value>(200)?;
+            admin
+                .request("PATCH", "/admin/tenants/t-0", Some(json!({"tenant_name": "D"})), &[])
+                .await?
+                .expect::<Value>(200)?;
+            admin
+                .request("PATCH", "/admin/tenants/t-0", Some(json!({"tenant_name": "E"})), &[])
+                .await?
+                .expect::<Value>(200)?;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         held.close()?;
