@@ -1,5 +1,5 @@
-//! How many users and memberships there are. The counts grow with the installation, so a task of its own counts, seldom,
-//! and no request does.
+//! How many users and memberships there are. Counting takes longer as the installation grows, so a task of its own
+//! counts, seldom, and no request does.
 
 use chrono::{DateTime, Utc};
 use kernel::process::shutdown::Shutdown;

@@ -60,8 +60,8 @@ pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError>
     Ok(Heads { events: Position(of("events")), sessions: of("sessions"), users: of("users") })
 }
 
-/// The tenants that have events in `(after, until]`, read in pages, so that a node that is far behind needs no statement
-/// longer than another. `None`: more than `most` tenants, or more events than are worth reading; then all tenants are
+/// The tenants that have events in `(after, until]`, read in pages, so that a node that is far behind needs no longer
+/// statement than another. `None`: more than `most` tenants, or more events than are worth reading; then all tenants are
 /// to be read.
 pub async fn changed_tenants(
     connection: &mut MySqlConnection,
