@@ -61,8 +61,8 @@ pub async fn heads(connection: &mut MySqlConnection) -> Result<Heads, LoadError>
 }
 
 /// The tenants that have events in `(after, until]`, read in pages, so that a node that is far behind needs no longer
-/// statement than another. `None`: more than `most` tenants, or more events than are worth reading; then all tenants are
-/// to be read.
+/// statement than another. `None`: more than `most` tenants, or more events than are worth reading; then all tenants
+/// are to be read.
 pub async fn changed_tenants(
     connection: &mut MySqlConnection,
     after: Position,

@@ -24,8 +24,8 @@ const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_EN
                        NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
                        SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// The server's own limit on a statement of a pool. The caller has given up long before, but only the server can end the
-/// statement. Work that takes longer has a connection of its own.
+/// The server's own limit on a statement of a pool. The caller has given up long before, but only the server can end
+/// the statement. Work that takes longer has a connection of its own.
 const POOL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Parses a `mysql://` URL, under the rule of [`crate::database::tls`].
@@ -91,8 +91,8 @@ pub async fn limit_statements(connection: &mut MySqlConnection, limit: Duration)
     connection.execute(self::limit(limit).as_str()).await.map(drop)
 }
 
-/// The limit has one name on MariaDB (`/*M!`) and another on MySQL (`/*!50708`, which MariaDB skips). On MySQL it covers
-/// reading statements only; a writing statement waits for nothing but locks.
+/// The limit has one name on MariaDB (`/*M!`) and another on MySQL (`/*!50708`, which MariaDB skips). On MySQL it
+/// covers reading statements only; a writing statement waits for nothing but locks.
 fn limit(limit: Duration) -> String {
     let (seconds, millis) = (limit.as_secs_f64(), limit.as_millis());
     format!("SET SESSION /*M! max_statement_time = {seconds} */ /*!50708 max_execution_time = {millis} */")

@@ -36,8 +36,8 @@ pub const CLAIM: &str = select_job!("FORCE INDEX (idx_claim)", "server_id = ? AN
 
 /// Takes the job of `server` that has been due for longest in `lane`, if there is one. Jobs whose owner's lease has run
 /// out are due again. A tenant's jobs are done one at a time, because each needs the tenant's lock at the database
-/// server; those of no tenant do not wait for each other. Jobs of a kind, or for a tenant schema, that this program does
-/// not know are left to the newer ones that asked for them.
+/// server; those of no tenant do not wait for each other. Jobs of a kind, or for a tenant schema, that this program
+/// does not know are left to the newer ones that asked for them.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,

@@ -81,8 +81,8 @@ macro_rules! kinds {
                 match self { $(Self::$name => Lane::$lane,)* }
             }
 
-            /// Whether it waits for a server that is away, however long that takes: its retries are no failure. A worker
-            /// that is asked to stop gives such a job back in the middle instead of finishing it.
+            /// Whether it waits for a server that is away, however long that takes: its retries are no failure. A
+            /// worker that is asked to stop gives such a job back in the middle instead of finishing it.
             pub fn waits_for_its_server(self) -> bool {
                 self == Self::Collect
             }

@@ -2,11 +2,11 @@
 //! an older version requests one.
 //!
 //! **Guarantees.** A database is healthy if the tenant's own user could log in to it just now, with the stored password.
-//! A check sends no statement, so it costs the server one login for each tenant and round. Each check has a deadline, so one that hangs
-//! does not hold up the others. When a server does not answer, the round records that for all its tenants at once
-//! instead of checking one after the other. One process at a time does the rounds of a server: it holds the lease
-//! `health:SERVER`, and every write of a round renews that lease in its transaction, so a process that was paused can
-//! record nothing after another has taken over.
+//! A check sends no statement, so it costs the server one login for each tenant and round. Each check has a deadline,
+//! so one that hangs does not hold up the others. When a server does not answer, the round records that for all its
+//! tenants at once instead of checking one after the other. One process at a time does the rounds of a server: it holds
+//! the lease `health:SERVER`, and every write of a round renews that lease in its transaction, so a process that was
+//! paused can record nothing after another has taken over.
 
 mod check;
 mod round;

@@ -110,8 +110,8 @@ impl Server {
         Ok(database::connect(&self.admin).await?)
     }
 
-    /// Connects as [`Server::connect`] does. A server that did not answer a moment ago counts as unreachable at once, so
-    /// that work for many tenants does not wait for a lost server once for each of them.
+    /// Connects as [`Server::connect`] does. A server that did not answer a moment ago counts as unreachable at once,
+    /// so that work for many tenants does not wait for a lost server once for each of them.
     pub async fn connect_unless_away(&self) -> Result<MySqlConnection, ServerError> {
         let since = *self.away_since.lock().unwrap_or_else(PoisonError::into_inner);
         if since.is_some_and(|since| since.elapsed() < AWAY) {

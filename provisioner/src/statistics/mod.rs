@@ -1,6 +1,6 @@
 //! Counting tenants. [`count`] is the SQL of one tenant, for the jobs of the kind `collect` and for [`live`], which
-//! answers questions for the present figures of one tenant. [`publish`](mod@publish) adds up the system's day and stores
-//! it in Redis too.
+//! answers questions for the present figures of one tenant. [`publish`](mod@publish) adds up the system's day and
+//! stores it in Redis too.
 //!
 //! **Bound.** A collection uses [`Collecting::connections`] connections to its database server, and the answers use four
 //! more, however many tenants there are: the administrator's account reads every tenant by its full name, so a

@@ -127,7 +127,8 @@ async fn a_claim_costs_the_same_whatever_waits_or_is_over() -> Result<()> {
         let insert = format!(
             "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, lane, status, next_attempt_at,
                                           give_up_at, created_at)
-             VALUES (UUID(), '{tenant}', 'main', 'enforce', 'access', 'pending', UTC_TIMESTAMP(6) - INTERVAL {age} SECOND,
+             VALUES (UUID(), '{tenant}', 'main', 'enforce', 'access', 'pending',
+                     UTC_TIMESTAMP(6) - INTERVAL {age} SECOND,
                      UTC_TIMESTAMP(6) + INTERVAL 1 HOUR, UTC_TIMESTAMP(6))"
         );
         system.execute(insert.as_str()).await?;

@@ -56,7 +56,8 @@ async fn what_opens_or_closes_a_tenant_waits_for_no_other_work() -> Result<()> {
     let changed = admin.request("PUT", "/admin/plans/basic", Some(plan), &[]).await?;
     ensure!(changed.status == 200, "{}", changed.text);
     let lanes: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT lane, COUNT(*) FROM saas_operations WHERE kind = 'enforce' AND tenant_id = 'acme' GROUP BY lane ORDER BY lane",
+        "SELECT lane, COUNT(*) FROM saas_operations WHERE kind = 'enforce' AND tenant_id = 'acme'
+         GROUP BY lane ORDER BY lane",
     )
     .fetch_all(&mut system)
     .await?;

@@ -24,7 +24,8 @@ async fn a_node_that_is_far_behind_catches_up() -> Result<()> {
     let plant = format!(
         "START TRANSACTION;
          INSERT INTO saas_events (position, tenant_id, version, event_id, event_type, occurred_at, actor, data, hash)
-         SELECT h.position + n, CONCAT('ghost-', n % 7), n, UUID(), 'tenant.teleported', UTC_TIMESTAMP(6), 'test', '{{}}', h.hash
+         SELECT h.position + n, CONCAT('ghost-', n % 7), n, UUID(), 'tenant.teleported', UTC_TIMESTAMP(6), 'test',
+                '{{}}', h.hash
          FROM saas_heads h JOIN (SELECT 1 + a.d + 10 * b.d + 100 * c.d + 1000 * e.d + 10000 * f.d AS n
              FROM {digits} a JOIN {digits} b JOIN {digits} c JOIN {digits} e JOIN {digits} f) numbers
          WHERE h.name = 'events' AND n <= {EVENTS};

@@ -21,7 +21,8 @@ async fn plant(system: &mut MySqlConnection) -> Result<()> {
     let digits = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4
                    UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
     let numbers = format!(
-        "SELECT a.d + 10 * b.d + 100 * c.d + 1000 * e.d AS n FROM {digits} a JOIN {digits} b JOIN {digits} c JOIN {digits} e"
+        "SELECT a.d + 10 * b.d + 100 * c.d + 1000 * e.d AS n
+         FROM {digits} a JOIN {digits} b JOIN {digits} c JOIN {digits} e"
     );
     let tenants = format!(
         "INSERT INTO saas_tenants (tenant_id, tenant_name, database_name, status, plan_type)
@@ -146,7 +147,8 @@ async fn a_hundred_stuck_purges_hold_up_no_other() -> Result<()> {
                  (SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4
                   UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) a JOIN
                  (SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4
-                  UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) b) numbers",
+                  UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) b
+               ) numbers",
         )
         .await?;
     system
