@@ -1,8 +1,8 @@
 //! The workers of a process, by lanes, and the task that wakes them.
 //!
-//! **Guarantees.** What opens or closes a tenant waits for no other work: workers of its own take it ([`crews`]). Moves,
-//! restores and purges, bulk work, migrations, backups and collections each have workers of their own too, so none of
-//! them can hold up another. Bulk work uses at most half of the workers that do ordinary jobs.
+//! **Guarantees.** What opens or closes a tenant waits for no other work: workers of its own take it ([`Crews`]).
+//! Moves, restores and purges, bulk work, migrations, backups and collections each have workers of their own too, so
+//! none of them can hold up another. Bulk work uses at most half of the workers that do ordinary jobs.
 //!
 //! An idle worker sends no statement. One task for the whole process finds out, by one statement for all its servers,
 //! in which lanes a job is due, and wakes a worker of each. It does so when a message of the broker or a worker of this

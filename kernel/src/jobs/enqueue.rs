@@ -68,7 +68,7 @@ pub async fn enqueue(connection: &mut MySqlConnection, jobs: &[NewJob]) -> Resul
     for jobs in jobs.chunks(BATCH) {
         let mut insert = QueryBuilder::<MySql>::new(
             "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, lane, schema_version, traceparent,
-                                          status,                                           next_attempt_at, give_up_at, created_at) ",
+                                          status, next_attempt_at, give_up_at, created_at) ",
         );
         insert.push_values(jobs, |mut row, job| {
             row.push_bind(job.id.to_string())

@@ -1,7 +1,7 @@
 //! Checks the tenants' databases: rounds over all databases of a server, at intervals, and whenever a control plane of
 //! an older version requests one.
 //!
-//! **Guarantees.** A database is healthy if the tenant's own user could log in to it just now, with the stored password.
+//! **Guarantees.** A database is healthy if the tenant's own user could just log in to it with the stored password.
 //! A check sends no statement, so it costs the server one login for each tenant and round. Each check has a deadline,
 //! so one that hangs does not hold up the others. When a server does not answer, the round records that for all its
 //! tenants at once instead of checking one after the other. One process at a time does the rounds of a server: it holds
