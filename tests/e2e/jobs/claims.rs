@@ -13,23 +13,22 @@ const WORKERS: usize = 8;
 const EACH: usize = 25;
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Inserts so many jobs (a multiple of 1,000), each of a tenant of its own.
-async fn plant(system: &mut MySqlConnection, prefix: &str, thousands: u32, ended: bool) -> Result<()> {
+/// Inserts so many jobs, each of a tenant of its own.
+async fn plant(system: &mut MySqlConnection, prefix: &str, count: u32, ended: bool) -> Result<()> {
     let digits = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4
                    UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
     let (status, finished) = if ended { ("succeeded", "UTC_TIMESTAMP(6)") } else { ("pending", "NULL") };
-    for thousand in 0..thousands {
-        let insert = format!(
-            "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, lane, next_attempt_at,
-                                          give_up_at, created_at, finished_at)
-             SELECT UUID(), CONCAT('{prefix}-', {thousand} * 1000 + a.d + 10 * b.d + 100 * c.d), 'main', 'enforce',
-                    '{status}', 'access', UTC_TIMESTAMP(6) - INTERVAL 1 HOUR + INTERVAL a.d SECOND,
-                    UTC_TIMESTAMP(6) + INTERVAL 1 HOUR, UTC_TIMESTAMP(6) - INTERVAL 1 HOUR, {finished}
-             FROM {digits} a JOIN {digits} b JOIN {digits} c"
-        );
-        system.execute(insert.as_str()).await?;
-    }
-    Ok(())
+    let insert = format!(
+        "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, status, lane, next_attempt_at,
+                                      give_up_at, created_at, finished_at)
+         SELECT UUID(), CONCAT('{prefix}-', n), 'main', 'enforce', '{status}', 'access',
+                UTC_TIMESTAMP(6) - INTERVAL 1 HOUR + INTERVAL n MOD 10 SECOND, UTC_TIMESTAMP(6) + INTERVAL 1 HOUR,
+                UTC_TIMESTAMP(6) - INTERVAL 1 HOUR, {finished}
+         FROM (SELECT a.d + 10 * b.d + 100 * c.d + 1000 * e.d + 10000 * f.d + 100000 * g.d AS n
+               FROM {digits} a JOIN {digits} b JOIN {digits} c JOIN {digits} e JOIN {digits} f
+               JOIN (SELECT 0 d UNION ALL SELECT 1) g) numbers WHERE n < {count}"
+    );
+    Ok(system.execute(insert.as_str()).await.map(drop)?)
 }
 
 /// The middle time of a claim, while eight workers claim at once.
@@ -94,11 +93,11 @@ async fn a_claim_costs_the_same_whatever_waits_or_is_over() -> Result<()> {
     let pool = kernel::database::pool(&SecretString::from(stack.urls.system.migrator.clone()), WORKERS as u32 + 2)?;
     let mut session = pool.acquire().await?;
     the_server_ends_statements(&mut session).await?;
-    plant(&mut system, "few", 1, false).await?;
+    plant(&mut system, "few", 1_000, false).await?;
     time_of_claims(&pool).await?;
     let few = (time_of_claims(&pool).await?, rows_read(&mut session).await?);
-    plant(&mut system, "over", 200, true).await?;
-    plant(&mut system, "waiting", 10, false).await?;
+    plant(&mut system, "over", 200_000, true).await?;
+    plant(&mut system, "waiting", 10_000, false).await?;
     system.execute("ANALYZE TABLE saas_operations").await?;
     time_of_claims(&pool).await?;
     let many = (time_of_claims(&pool).await?, rows_read(&mut session).await?);
