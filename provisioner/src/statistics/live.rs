@@ -19,7 +19,7 @@ use tokio::time::timeout;
 /// Questions taken at once.
 const AT_ONCE: u32 = 16;
 /// Connections to the database server, at most.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 2;
 /// Longest time for one count. The request does not wait longer.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Without a doorbell, the worker polls this often: a request waits for the answer.

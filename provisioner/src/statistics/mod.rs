@@ -2,7 +2,7 @@
 //! answers questions for the present figures of one tenant. [`publish`](mod@publish) adds up the system's day and
 //! stores it in Redis too.
 //!
-//! **Bound.** A collection uses [`Collecting::connections`] connections to its database server, and the answers use 4
+//! **Bound.** A collection uses [`Collecting::connections`] connections to its database server, and the answers use 2
 //! more, however many tenants there are: the administrator's account reads every tenant by its full name, so a
 //! connection serves one tenant after the other.
 
