@@ -64,8 +64,8 @@ impl Page {
     /// The same for a list whose rows have no number: their place in the list is their number.
     pub fn cut_by_place<T>(&self, mut rows: Vec<T>) -> (Vec<T>, Option<String>) {
         let more = cut(&mut rows, self.limit);
-        let next = more.then(|| encode(&format!("{}{}", self.list, self.after + u64::from(self.limit))));
-        (rows, next)
+        let next = Row { list: self.list, number: self.after + u64::from(self.limit) };
+        (rows, more.then(|| cursor::encode(&next)))
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(page.rows(), 3);
         assert_eq!(page.cut(vec![1_u64, 2, 3], |n| *n), (vec![1, 2], Some(cursor::encode(&"t2"))));
         assert_eq!(page.cut(vec![1_u64, 2], |n| *n), (vec![1, 2], None));
-        assert_eq!(page.cut_by_place(vec!["a", "b", "c"]), (vec!["a", "b"], Some(encode("t2"))));
+        assert_eq!(page.cut_by_place(vec!["a", "b", "c"]), (vec!["a", "b"], Some(cursor::encode(&"t2"))));
         assert_eq!(page.next().cut_by_place(vec!["c"]), (vec!["c"], None));
     }
 }
