@@ -213,8 +213,11 @@ async fn one(
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = serving.as_mut() => ended,
-                // A client of HTTP/2 that does not acknowledge the end is not waited for.
-                () = activity.idle(limits.header) => Ok(()),
+                // A client of HTTP/2 that does not acknowledge the end is waited for no longer than this.
+                () = async {
+                    tokio::time::sleep(limits.header).await;
+                    activity.idle(limits.header).await;
+                } => Ok(()),
                 () = shutdown.requested() => serving.await,
             }
         }

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_millis(300);
 const CUT: Duration = Duration::from_secs(20);
 
 /// The most connections of one address.
-const OF_ADDRESS: usize = 100;
+const OF_ADDRESS: usize = 30;
 
 /// More than the buffers of both ends can hold.
 const LARGE: usize = 64 << 20;
