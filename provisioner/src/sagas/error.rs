@@ -81,7 +81,8 @@ impl From<BackupError> for StepError {
 impl From<TableError> for StepError {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::At { source, .. } | TableError::Database(source) => source.into(),
+            TableError::At { doing, source } => Self::Server(ServerError::Doing { doing, source }),
+            TableError::Database(source) => source.into(),
             TableError::Name(error) => error.into(),
             error => Self::Permanent(error.to_string()),
         }

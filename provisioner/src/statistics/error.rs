@@ -40,6 +40,6 @@ impl CountError {
 
     /// Whether the connection to the server is gone.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Server(ServerError::Database(error)) if kernel::database::is_unreachable(error))
+        matches!(self, Self::Server(error) if error.database().is_some_and(kernel::database::is_unreachable))
     }
 }

@@ -6,10 +6,9 @@ use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
 use super::shared::backup_job::{AboutServer, backups, of_server};
 use super::{StepError, Tools};
 use crate::backup::load;
-use crate::backup::{BackupError, Subject, catalogue, choose};
+use crate::backup::{Subject, catalogue, choose};
 use crate::server::{Marker, Session};
 use kernel::domain::Tenant;
-use kernel::error::chain;
 use kernel::jobs::{JobError, Lease};
 use kernel::process::failpoint;
 
@@ -18,13 +17,13 @@ pub const SAGA: Saga =
 
 async fn act(tools: &Tools, lease: &Lease) -> Result<EndedBy, StepError> {
     if let AboutServer::Tenant(tenant) = of_server(tools, lease).await? {
-        test(tools, &tenant).await?;
+        test(tools, &tenant, lease.last_attempt).await?;
     }
     Ok(EndedBy::Engine)
 }
 
 /// Loads the tenant's newest backup into a database of its own, compares, and drops it.
-async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
+async fn test(tools: &Tools, tenant: &Tenant, last_attempt: bool) -> Result<(), StepError> {
     let backups = backups(tools)?;
     let subject = Subject::Tenant(tenant.tenant_id.clone());
     let backup = choose(backups, &subject, None).await?;
@@ -49,10 +48,13 @@ async fn test(tools: &Tools, tenant: &Tenant) -> Result<(), StepError> {
     };
     session.close().await;
     let pool = tools.store.pool();
+    let loaded = loaded.map_err(StepError::from);
     let verdict = match &loaded {
         Ok(()) => Some(None),
-        Err(error @ (BackupError::Damaged(_) | BackupError::NotEqual(_))) => Some(Some(chain(error))),
-        Err(_) => None,
+        Err(StepError::Job(_)) => None,
+        // Another attempt follows, and perhaps loads the backup.
+        Err(error) if error.may_pass() && !last_attempt => None,
+        Err(error) => Some(Some(error.reason(&tools.server.id))),
     };
     if let Some(error) = verdict {
         catalogue::tested(pool, &backup.manifest, error.as_deref()).await.map_err(JobError::from)?;

@@ -3,6 +3,7 @@
 use super::{back_up, files, options, run};
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
+use harness::servers::mysql;
 use harness::stack::Role;
 use harness::stack::Stack;
 use serde_json::json;
@@ -20,6 +21,10 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
     for tenant in ["acme", "beta"] {
         admin.create_active_tenant(tenant, None, SOON).await?;
     }
+    // A load of this table will fail, where the server can be told to refuse it.
+    let refuses = mysql::selected().is_none();
+    let mut root = world::root(&stack).await?;
+    root.execute("CREATE TABLE ai_shifu_tenant_default.keyless (id INT)").await?;
     let control = async |args: &[&str]| stack.run(Role::ControlPlane, args, &Vec::new()).await;
     let asked = control(&["schedule", "run", "backup"]).await?;
     ensure!(asked.contains("\"items\":4"), "three tenants and the system database: {asked}");
@@ -39,11 +44,25 @@ async fn schedules_take_test_and_prune_backups() -> Result<()> {
     let mut bytes = fs::read(&data)?;
     bytes[100] ^= 1;
     fs::write(&data, &bytes)?;
+    if refuses {
+        root.execute("SET GLOBAL innodb_force_primary_key = 1").await?;
+    }
     control(&["schedule", "run", "restore-test"]).await?;
     world::idle(&stack).await?;
+    if refuses {
+        // A restore gives up at once, and the tenant is in service again.
+        let failed = run(&stack, &["restore", "default"], &[]).await?.expect(1)?;
+        ensure!(failed.errors.contains("keyless") && failed.errors.contains("1173"), "{}", failed.errors);
+        ensure!(admin.tenant("default").await?.state == "active", "the tenant stays in maintenance");
+        root.execute("SET GLOBAL innodb_force_primary_key = 0").await?;
+        let (error,): (String,) = sqlx::query_as("SELECT test_error FROM saas_backups WHERE tenant_id = 'default'")
+            .fetch_one(&mut system)
+            .await?;
+        ensure!(error.contains("keyless") && error.contains("1173"), "{error}");
+    }
     let tested =
         "SELECT COUNT(*) FROM saas_backups WHERE tested_at IS NOT NULL AND test_error IS NULL AND tenant_id <> ''";
-    ensure!(world::number(&mut system, tested).await? == 2);
+    ensure!(world::number(&mut system, tested).await? == if refuses { 1 } else { 2 });
     let (error,): (String,) =
         sqlx::query_as("SELECT test_error FROM saas_backups WHERE tenant_id = 'beta'").fetch_one(&mut system).await?;
     ensure!(error.contains(&beta), "{error}");
