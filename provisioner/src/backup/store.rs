@@ -12,7 +12,7 @@ use super::error::{BackupError, InStore};
 use futures::TryStreamExt;
 use kernel::domain::TenantId;
 use kernel::process::config::{ConfigError, Settings, wrong};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -125,6 +125,8 @@ impl BackupStore {
                     .with_bucket_name(bucket)
                     // Not every compatible server has bulk deletes, and few objects are removed.
                     .with_disable_bulk_delete(true)
+                    // A bucket with Object Lock refuses what has no checksum.
+                    .with_checksum_algorithm(Checksum::SHA256)
                     .with_region(region)
                     .with_access_key_id(settings.secret("BACKUP_S3_ACCESS_KEY_ID")?.expose_secret())
                     .with_secret_access_key(settings.secret("BACKUP_S3_SECRET_ACCESS_KEY")?.expose_secret());

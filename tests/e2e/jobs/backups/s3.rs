@@ -1,5 +1,5 @@
 //! A store that is compatible with S3. The test uses a double of the few calls that the services make: it holds
-//! objects in memory and requires signatures.
+//! objects in memory and requires signatures and checksums.
 
 use super::{FOUND, REFUSED, assert_equal, killed_at, odd_tenant, run, sums};
 use crate::world;
@@ -32,6 +32,11 @@ async fn call(State(bucket): State<Shared>, request: Request) -> Response<Body> 
     let signed = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !signed.starts_with("AWS4-HMAC-SHA256 Credential=backup-account/") {
         return answer(StatusCode::FORBIDDEN, b"<Error><Code>AccessDenied</Code></Error>".to_vec());
+    }
+    let checksum = parts.headers.get("x-amz-checksum-sha256").map_or(0, |value| value.as_bytes().len());
+    // As a bucket with Object Lock does. 32 bytes in base64 have 44 letters.
+    if parts.method == "PUT" && checksum != 44 {
+        return answer(StatusCode::BAD_REQUEST, b"<Error><Code>InvalidRequest</Code></Error>".to_vec());
     }
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     let query: HashMap<String, String> = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
