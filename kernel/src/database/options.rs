@@ -17,12 +17,16 @@ use url::Url;
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first statements of every session, in one round trip: those that SQLx would send in a round trip of its own, and
-/// ours. `wait_timeout` releases the locks (`GET_LOCK` too) of a client that has vanished.
-const SESSION: &str = "SET sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION'), \
+/// ours. `wait_timeout` releases the locks (`GET_LOCK` too) of a client that has vanished. No global value of the
+/// server leaves a statement uncommitted or cuts its answer.
+const SESSION: &str = "SET sql_mode = CONCAT('STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO', \
+                       /*M!100600 ',NO_AUTO_CREATE_USER', */ ',PIPES_AS_CONCAT,NO_ENGINE_SUBSTITUTION'), \
                        time_zone = '+00:00', SESSION innodb_lock_wait_timeout = 5, \
                        SESSION lock_wait_timeout = 5, SESSION wait_timeout = 600, \
+                       SESSION autocommit = 1, SESSION completion_type = 0, SESSION sql_safe_updates = 0, \
+                       SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, \
                        NAMES utf8mb4 COLLATE utf8mb4_unicode_ci; \
-                       SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+                       SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE";
 
 /// The server's own limit on a statement of a pool. The caller has given up long before, but only the server can end
 /// the statement. Work that takes longer has a connection of its own.

@@ -7,7 +7,7 @@
 //!
 //! There is one exception to bound values: rows that are copied in bulk between servers. A statement that contains the
 //! values of a thousand rows is what dumps consist of, and twice as fast. [`push_value`] writes such values, for
-//! sessions that began with [`COPY_SESSION`].
+//! sessions that began with [`COPY_MODE`].
 
 use std::fmt;
 
@@ -51,11 +51,44 @@ pub fn literal(text: &str) -> Result<Sql, Unquotable> {
     }
 }
 
-/// The first statement of a session that gets text from [`push_value`]. In this `sql_mode` a backslash escapes, no
-/// value is cut to fit, an id may be 0 and a date may be zero. The time zone is UTC, so that a TIMESTAMP keeps its
-/// value.
-pub const COPY_SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', \
-                                SESSION time_zone = '+00:00'";
+/// The mode of a session that copies. A backslash escapes, no value is cut to fit, an id may be 0 and a date may be
+/// zero.
+pub const COPY_MODE: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
+
+/// The mode in which rows of a table with computed columns are written. The rows may have come from a session without
+/// strict mode, in which the server makes a computed value fit.
+pub const LENIENT_MODE: &str = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
+
+/// The statements after [`COPY_MODE`] that begin a session which copies. They set everything that a copy depends on, so
+/// that no global value of the server changes what is read or written: an answer is never cut, names in definitions are
+/// quoted, nothing ends a long statement or an idle transaction, no check refuses a row that the original has, and a
+/// definition means what it says. The time zone is UTC, so that a TIMESTAMP keeps its value.
+///
+/// Each server reads its own comments. Before version 10.8, MariaDB has `explicit_defaults_for_timestamp` for the whole
+/// server only. The privileged settings of MySQL are in [`MYSQL_COPY_SETTINGS`].
+pub const COPY_SESSION: &str = "SET SESSION time_zone = '+00:00', SESSION autocommit = 1, SESSION completion_type = 0, \
+    SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION sql_safe_updates = 0, \
+    SESSION sql_auto_is_null = 0, SESSION sql_quote_show_create = 1, SESSION foreign_key_checks = 0, \
+    SESSION unique_checks = 1 \
+    /*!80000 , SESSION max_execution_time = 0 */ \
+    /*M!100600 , SESSION max_statement_time = 0, SESSION idle_transaction_timeout = 0, \
+    SESSION idle_readonly_transaction_timeout = 0, SESSION idle_write_transaction_timeout = 0, \
+    SESSION check_constraint_checks = 0, SESSION innodb_strict_mode = 0, SESSION sql_if_exists = 0, \
+    SESSION alter_algorithm = 'DEFAULT', SESSION old_mode = '' */ \
+    /*M!100804 , SESSION explicit_defaults_for_timestamp = 1 */; SET SESSION TRANSACTION READ WRITE";
+
+/// What else the session of a copy needs on MySQL, where an account without SESSION_VARIABLES_ADMIN may read these
+/// settings and not change them. Without the first one, only a table that strict mode would not make cannot come back.
+pub const MYSQL_COPY_SETTINGS: [(&str, i64); 5] = [
+    (MYSQL_STRICT_TABLES, 0),
+    ("explicit_defaults_for_timestamp", 1),
+    ("sql_require_primary_key", 0),
+    ("sql_generate_invisible_primary_key", 0),
+    ("show_gipk_in_create_table_and_information_schema", 1),
+];
+
+/// Whether MySQL refuses definitions that it could make fit.
+pub const MYSQL_STRICT_TABLES: &str = "innodb_strict_mode";
 
 /// Appends a value of the server's text protocol as a literal of the same bytes.
 ///
@@ -69,7 +102,10 @@ pub fn push_value(statement: &mut String, value: Option<&[u8]>, form: Form) {
     };
     let text = std::str::from_utf8(bytes).ok().filter(|_| form != Form::Bytes);
     match text {
-        Some(number) if form == Form::Number && is_number(number) => statement.push_str(number),
+        // A bare -0 is a whole number, which has no sign. As text it is read as the number of the column's type.
+        Some(number) if form == Form::Number && is_number(number) && !is_negative_zero(number) => {
+            statement.push_str(number);
+        }
         Some(text) => {
             statement.push('\'');
             let mut rest = text;
@@ -111,6 +147,10 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'e' | b'E' | b'+'))
 }
 
+fn is_negative_zero(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| rest.bytes().all(|b| matches!(b, b'0' | b'.')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +187,8 @@ mod tests {
             statement
         };
         assert_eq!(literal(b"-12.50", Form::Number), "-12.50");
+        assert_eq!(literal(b"-0.00", Form::Number), "'-0.00'");
+        assert_eq!(literal(b"-0.01", Form::Number), "-0.01");
         assert_eq!(literal(b"1 OR 1=1", Form::Number), "'1 OR 1=1'");
         assert_eq!(literal(b"", Form::Number), "''");
         assert_eq!(literal("o'\\学\0 ".as_bytes(), Form::Text), r"'o''\\学\0 '");

@@ -11,7 +11,8 @@
 use super::error::BackupError;
 use super::manifest::TableContent;
 use super::sink::Sink;
-use crate::server::MARKER_TABLE;
+use super::store::Subject;
+use crate::server::{Dialect, MARKER_TABLE};
 use crate::tables::Doing;
 use crate::tables::compare::sum;
 use crate::tables::definition::read_definition;
@@ -21,10 +22,11 @@ use crate::tables::session::{self, begin_copying, statement_limit};
 use crate::tables::stored_objects::StoredObject;
 use crate::tables::transfer::{Range, TableTransfer};
 use futures::StreamExt;
-use kernel::database::sql;
+use kernel::database::{self, sql};
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Executor, MySqlConnection};
 
-/// The ending of tables that a command creates and drops while it runs.
+/// The ending of tables of the system database that a command creates and drops while it runs.
 const PASSING: &str = "__rebuild";
 
 /// The table that marks a system database as being restored.
@@ -37,11 +39,14 @@ pub const MIGRATIONS: &str = "saas_schema_migrations";
 /// client of the server takes them for comments.
 const OBJECT: &str = "-- object ";
 
+/// The beginning of the line of a statement that has line breaks, which only names can have, as JSON. No client may
+/// take a part of it for a statement.
+const STATEMENT: &str = "-- statement ";
+
 /// Prepares a session for reading or writing a dump of `database`.
 pub async fn begin(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
     begin_copying(connection).await?;
-    let session =
-        format!("SET SESSION foreign_key_checks = 0, SESSION unique_checks = 0; USE {}", sql::identifier(database)?);
+    let session = format!("SET SESSION unique_checks = 0; USE {}", sql::identifier(database)?);
     connection.execute(sqlx::raw_sql(&session)).await.doing(|| format!("opening the database {database}"))?;
     Ok(())
 }
@@ -56,20 +61,43 @@ pub async fn begin_snapshot(connection: &mut MySqlConnection) -> Result<chrono::
     Ok(now.and_utc())
 }
 
-/// The tables that a dump holds. Refuses a database with anything that is neither an ordinary table nor a stored
-/// object, because the backup would lose it.
-pub async fn tables(connection: &mut MySqlConnection, database: &str) -> Result<Tables, BackupError> {
+/// The tables that a dump holds: all but views, and those that the product itself makes beside its data on a server of
+/// this dialect.
+pub async fn tables(
+    connection: &mut MySqlConnection,
+    database: &str,
+    subject: &Subject,
+    dialect: &str,
+) -> Result<Tables, BackupError> {
+    let is_ours = |name: &str| match subject {
+        Subject::System => name == RESTORING || name.ends_with(PASSING),
+        Subject::Tenant(_) => name == MARKER_TABLE && dialect == Dialect::MySql.as_str(),
+    };
     let mut tables = schema::read(connection, database).await?;
-    tables.retain(|name, table| {
-        name != MARKER_TABLE && name != RESTORING && !name.ends_with(PASSING) && table.kind != "VIEW"
-    });
-    match tables.iter().find(|(_, table)| table.kind != "BASE TABLE") {
-        Some((name, table)) => Err(BackupError::Refused(format!(
-            "{name} in {database} is a {}, which a backup cannot hold",
-            table.kind.to_lowercase()
-        ))),
-        None => Ok(tables),
+    tables.retain(|name, table| table.kind != "VIEW" && !is_ours(name));
+    Ok(tables)
+}
+
+/// Locks the tables of which no snapshot shows one moment, until the returned connection is closed. Writers of these
+/// tables wait meanwhile.
+pub async fn lock(
+    options: &MySqlConnectOptions,
+    database: &str,
+    tables: &Tables,
+) -> Result<Option<MySqlConnection>, BackupError> {
+    let mut list = Vec::new();
+    // A table without an engine cannot be opened.
+    for (name, _) in tables.iter().filter(|(_, table)| !table.has_snapshots() && !table.engine.is_empty()) {
+        list.push(format!("{}.{} READ", sql::identifier(database)?, sql::identifier(name)?));
     }
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let locking = || format!("locking the tables of {database} that have no snapshots");
+    let mut connection = database::connect(options).await.doing(locking)?;
+    connection.execute("SET SESSION wait_timeout = 86400").await.doing(locking)?;
+    connection.execute(sqlx::raw_sql(&format!("LOCK TABLES {}", list.join(", ")))).await.doing(locking)?;
+    Ok(Some(connection))
 }
 
 pub async fn write_object(object: &StoredObject, sink: &mut Sink) -> Result<(), BackupError> {
@@ -77,10 +105,31 @@ pub async fn write_object(object: &StoredObject, sink: &mut Sink) -> Result<(), 
     sink.statement(&format!("{OBJECT}{json}")).await
 }
 
-/// The stored object in a line of a dump, if it is one.
-pub fn object(line: &str) -> Result<Option<StoredObject>, BackupError> {
-    let json = line.strip_prefix(OBJECT).map(serde_json::from_str).transpose();
-    json.map_err(|_| BackupError::Damaged("an object in the backup cannot be read".into()))
+async fn write_statement(statement: &str, sink: &mut Sink) -> Result<(), BackupError> {
+    if !statement.contains('\n') {
+        return sink.statement(statement).await;
+    }
+    let json = serde_json::to_string(statement).map_err(std::io::Error::from)?;
+    sink.statement(&format!("{STATEMENT}{json}")).await
+}
+
+/// What a line of a dump holds.
+pub enum Line {
+    Object(StoredObject),
+    Statement(String),
+}
+
+impl Line {
+    pub fn read(line: String) -> Result<Self, BackupError> {
+        let parsed = if let Some(json) = line.strip_prefix(OBJECT) {
+            serde_json::from_str(json).map(Self::Object)
+        } else if let Some(json) = line.strip_prefix(STATEMENT) {
+            serde_json::from_str(json).map(Self::Statement)
+        } else {
+            Ok(Self::Statement(line))
+        };
+        parsed.map_err(|_| BackupError::Damaged("a line of the backup cannot be read".into()))
+    }
 }
 
 /// Rows and checksum of a table, in the snapshot of the session.
@@ -99,19 +148,57 @@ pub async fn write(
 ) -> Result<(), BackupError> {
     let limit = statement_limit(connection).await?;
     let definition = read_definition(connection, name).await?;
-    // Quoted text has no line break, because the server writes \n there. Elsewhere a line break is a blank.
-    sink.statement(&definition.replace('\n', " ")).await?;
+    write_statement(&on_one_line(&definition), sink).await?;
     let transfer = TableTransfer::of_table(name, table)?;
+    if let Some([begin, _]) = transfer.modes() {
+        sink.statement(begin).await?;
+    }
     let mut inserts = Inserts::new(&transfer, limit);
     let query = transfer.read("TRUE");
     let mut rows = sqlx::raw_sql(&query).fetch(connection);
     while let Some(row) = rows.next().await {
         if let Some(batch) = inserts.add(&row.doing(|| format!("reading {name}"))?)? {
-            sink.statement(&batch.statement).await?;
+            write_statement(&batch.statement, sink).await?;
         }
     }
-    match inserts.finish() {
-        Some(batch) => sink.statement(&batch.statement).await,
+    if let Some(batch) = inserts.finish() {
+        write_statement(&batch.statement, sink).await?;
+    }
+    match transfer.modes() {
+        Some([_, end]) => sink.statement(end).await,
         None => Ok(()),
+    }
+}
+
+/// A definition with a blank for each line break, except in names. Other quoted text has no line break, because the
+/// server writes \n there.
+fn on_one_line(definition: &str) -> String {
+    let mut quote = None;
+    let mut escaped = false;
+    let one_line = definition.chars().map(|letter| {
+        match (quote, letter) {
+            (None, '\'' | '`') => quote = Some(letter),
+            (Some('\''), '\\') if !escaped => {
+                escaped = true;
+                return letter;
+            }
+            (Some(open), _) if open == letter && !escaped => quote = None,
+            _ => {}
+        }
+        escaped = false;
+        if letter == '\n' && quote.is_none() { ' ' } else { letter }
+    });
+    one_line.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_one_line;
+
+    #[test]
+    fn line_breaks_stay_in_names_only() {
+        let definition = "CREATE TABLE `a\nb``\n` (\n `c` INT COMMENT 'it''s \\' `\\n',\n `d\ne` INT\n)";
+        let expected = "CREATE TABLE `a\nb``\n` (  `c` INT COMMENT 'it''s \\' `\\n',  `d\ne` INT )";
+        assert_eq!(on_one_line(definition), expected);
     }
 }

@@ -21,8 +21,8 @@ pub enum BackupError {
     /// The loaded data is not what the backup says.
     #[error("{0}")]
     NotEqual(String),
-    /// A stored object was created or changed while the backup was taken.
-    #[error("views, routines, triggers or events of {0} were changed while its backup was taken")]
+    /// A table or a stored object was created or changed while the backup was taken.
+    #[error("tables, views, routines, triggers or events of {0} were changed while its backup was taken")]
     Changed(String),
     /// The backup store failed.
     #[error("{doing} failed")]

@@ -11,15 +11,15 @@ use super::manifest::Manifest;
 use super::sink::Sink;
 use super::store::{BackupStore, Subject};
 use crate::server::{Dialect, Found, Marker, Server, find};
-use crate::tables::Doing;
-use crate::tables::stored_objects;
+use crate::tables::schema::Table;
+use crate::tables::{Doing, fitness, stored_objects};
 use chrono::Utc;
 use kernel::crypto::{DataKey, KeyRing};
 use kernel::database::{self, migrate};
 use kernel::domain::{Position, Tenant};
 use kernel::store::Store;
+use sqlx::Connection;
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{Connection, MySqlConnection};
 
 /// Takes backups.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub struct Taker<'a> {
 /// A database that is backed up.
 struct Original {
     subject: Subject,
-    connection: MySqlConnection,
+    options: MySqlConnectOptions,
     database: String,
     server: String,
     schema_version: u32,
@@ -58,9 +58,10 @@ impl Taker<'_> {
                 )));
             }
         };
+        let _ = tokio::time::timeout(database::ACQUIRE_TIMEOUT, connection.close()).await;
         self.take(Original {
             subject: Subject::Tenant(tenant.tenant_id.clone()),
-            connection,
+            options: server.administrator(&database),
             database,
             server: server.id.clone(),
             schema_version: marker.schema,
@@ -71,11 +72,10 @@ impl Taker<'_> {
     /// Takes a backup of the system database.
     pub async fn system(&self, options: &MySqlConnectOptions) -> Result<Manifest, BackupError> {
         let database = options.get_database().unwrap_or_default().to_owned();
-        let connection = database::connect(options).await.doing(|| "connecting to the system database".into())?;
         let schema_version = migrate::SYSTEM.iter().map(|migration| migration.version).max().unwrap_or(0);
         self.take(Original {
             subject: Subject::System,
-            connection,
+            options: options.clone(),
             database,
             server: "system".into(),
             schema_version: u32::try_from(schema_version).unwrap_or(0),
@@ -84,7 +84,8 @@ impl Taker<'_> {
     }
 
     async fn take(&self, original: Original) -> Result<Manifest, BackupError> {
-        let Original { subject, mut connection, database, server, schema_version } = original;
+        let Original { subject, options, database, server, schema_version } = original;
+        let mut connection = database::connect(&options).await.doing(|| format!("connecting to {database}"))?;
         let (dialect, server_version) =
             Dialect::of(&mut connection).await.doing(|| "asking the server's version".into())?.map_err(|version| {
                 BackupError::Refused(format!(
@@ -92,6 +93,8 @@ impl Taker<'_> {
                 ))
             })?;
         dump::begin(&mut connection, &database).await?;
+        let before = dump::tables(&mut connection, &database, &subject, dialect.as_str()).await?;
+        let locked = dump::lock(&options, &database, &before).await?;
         // Read before the snapshot, so that the snapshot contains the effect of these events.
         let (position,): (u64,) = sqlx::query_as("SELECT position FROM saas_heads WHERE name = 'events'")
             .fetch_one(self.store.pool())
@@ -99,9 +102,16 @@ impl Taker<'_> {
         let taken_at = dump::begin_snapshot(&mut connection).await?;
         let backup_id = format!("{}-{:08x}", taken_at.format("%Y%m%dT%H%M%SZ"), rand::random::<u32>());
         let key = DataKey::generate();
-        let mut sink = Sink::new(self.backups.write_data(&subject, &backup_id), &key, &backup_id)?;
-        let present = dump::tables(&mut connection, &database).await?;
+        let present = dump::tables(&mut connection, &database, &subject, dialect.as_str()).await?;
+        let unlocked = |(name, table): (&String, &Table)| {
+            !table.has_snapshots() && before.get(name).is_none_or(Table::has_snapshots)
+        };
+        if present.iter().any(unlocked) {
+            return Err(BackupError::Changed(database));
+        }
         let objects = stored_objects::read(&mut connection, &database).await?;
+        fitness::check(&mut connection, dialect, &database, &present, &objects).await?;
+        let mut sink = Sink::new(self.backups.write_data(&subject, &backup_id), &key, &backup_id)?;
         let mut tables = Vec::new();
         let dumped = async {
             for object in &objects.all {
@@ -124,7 +134,9 @@ impl Taker<'_> {
             sink.abort().await;
             return Err(error);
         }
-        let _ = tokio::time::timeout(database::ACQUIRE_TIMEOUT, connection.close()).await;
+        for connection in locked.into_iter().chain([connection]) {
+            let _ = tokio::time::timeout(database::ACQUIRE_TIMEOUT, connection.close()).await;
+        }
         kernel::process::failpoint::hit("backup.before_finish").await;
         let stored = sink.finish().await?;
         kernel::process::failpoint::hit("backup.before_manifest").await;

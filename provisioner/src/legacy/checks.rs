@@ -5,7 +5,7 @@ use super::LegacyError;
 use super::error::is_denied;
 use super::mapping::{MAPPED, REFERENCES};
 use super::members::FIT;
-use super::table_plan::TablePlan;
+use super::table_plan::{Change, NullColumn, TablePlan};
 use crate::tables::TableError;
 use kernel::database::{self, sql};
 use serde::Serialize;
@@ -52,7 +52,8 @@ pub enum Kind {
 pub async fn refusals(
     connection: &mut MySqlConnection,
     tables: &[TablePlan],
-    nulls: &[(String, String)],
+    nulls: &[NullColumn],
+    changes: &mut Vec<Change>,
 ) -> Result<Vec<String>, LegacyError> {
     let mut refusals = Vec::new();
     for plan in tables {
@@ -68,16 +69,19 @@ pub async fn refusals(
     if !refusals.is_empty() {
         return Ok(refusals);
     }
-    for (table, column) in nulls {
+    for NullColumn { table, from: column, to, may_be_relaxed } in nulls {
         let (name, quoted) = (sql::identifier(table)?, sql::identifier(column)?);
         let (rows, ids) = count(connection, &format!("{name} t WHERE t.{quoted} IS NULL"), "t.id", NAMED).await?;
-        if rows > 0 {
+        if rows > 0 && *may_be_relaxed {
+            changes.push(Change::Relax { table: table.clone(), column: to.clone() });
+        } else if rows > 0 {
             refusals.push(format!(
                 "{table}.{column} is NULL in {rows} rows (id {}), where the new schema has none",
                 ids.join(", ")
             ));
         }
     }
+    unsayable(connection, tables, &mut refusals).await?;
     for plan in tables.iter().filter(|plan| plan.mapped.is_some() && plan.table.ends_with("_structs")) {
         // In the new schema it is unique by a collation that ignores case and trailing blanks, whatever the source's
         // is.
@@ -92,6 +96,32 @@ pub async fn refusals(
         }
     }
     Ok(refusals)
+}
+
+/// The new tables have text in UTF-8, which cannot say every character of every other character set.
+async fn unsayable(
+    connection: &mut MySqlConnection,
+    tables: &[TablePlan],
+    refusals: &mut Vec<String>,
+) -> Result<(), LegacyError> {
+    for plan in tables.iter().filter(|plan| plan.mapped.is_some()) {
+        for column in plan.columns.iter().filter(|column| column.column.is_foreign_text()) {
+            let charset = column.column.charset.as_deref().unwrap_or_default();
+            let (table, name) = (sql::identifier(&plan.table)?, sql::identifier(&column.from)?);
+            let again = format!("CONVERT(CONVERT(t.{name} USING utf8mb4) USING {})", sql::identifier(charset)?);
+            let from = format!("{table} t WHERE CAST(t.{name} AS BINARY) <> CAST({again} AS BINARY)");
+            let (rows, ids) = count(connection, &from, "t.id", NAMED).await?;
+            if rows > 0 {
+                refusals.push(format!(
+                    "{}.{} has characters of {charset} that UTF-8 cannot say in {rows} rows (id {})",
+                    plan.table,
+                    column.from,
+                    ids.join(", ")
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Everything odd about the rows, with the keys of the first `named` rows of each problem. Reads every row.

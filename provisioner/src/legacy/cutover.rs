@@ -1,10 +1,12 @@
 //! `cutover`: all steps of the change as one command: plan, backup, import, sync, a last pass with the source locked,
 //! verify, switch, health.
 //!
-//! Until the switch the old system is the one in use, whatever fails. The command locks the source from the last pass
-//! until the switch is recorded, so no client writes between them. Clients that waited for the lock write when it ends,
-//! and those rows are in the old database only. The command therefore compares the source once more and names such
-//! tables. Stop the old application before the last pass.
+//! Until the switch the old system is the one in use, whatever fails. From the last pass until the switch the default
+//! tenant is in maintenance and its accounts are locked, so that no node writes to it, and the command checks that its
+//! locks are alive before it switches. The command locks the source from the last pass until the switch is recorded, so
+//! no client writes between them. Clients that waited for the lock write when it ends, and those rows are in the old
+//! database only. The command therefore compares the source once more and names such tables. Stop the old application
+//! before the last pass.
 
 use super::checks::NAMED;
 use super::destination::Destination;
@@ -18,6 +20,7 @@ use super::table_plan::TablePlans;
 use super::verify::{self, Report};
 use super::{LegacyError, next_keys, plan, source_dump, switch, sync};
 use crate::tables::Doing;
+use kernel::process::failpoint;
 use kernel::store::Nodes;
 use serde::Serialize;
 use std::fmt;
@@ -118,31 +121,14 @@ async fn steps(
     let synced = sync::run(source, destination, &import, &plans, false, PASSES, request.jobs).await?;
     done.done("sync", began, synced);
 
-    let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), request.jobs).await?;
-    let began = Instant::now();
-    let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
-    let pass = sync::pass(destination, &plans, &mut sets, true).await?;
-    next_keys::copy(source, destination, &plans).await?;
-    done.done("last pass, the source locked", began, format!("{} rows", pass.rows));
-
-    let began = Instant::now();
-    let report = verify::compare_all(destination, &plans, &mut sets, snapshot.how, Direction::Forward).await?;
-    drop(sets);
-    if !report.equal {
-        snapshot.release().await;
-        done.wrong = Some(report.to_string());
-        done.verification = Some(report);
+    let shut = switch::shut(destination).await?;
+    let last = last_pass(source, destination, request, &plans, &shut, done).await;
+    let reopened = shut.reopen().await;
+    last?;
+    reopened?;
+    if !done.switched {
         return Ok(());
     }
-    done.done("verify, the source locked", began, "source and destination are equal");
-
-    let began = Instant::now();
-    record_switch(destination, &plans, &report).await?;
-    done.verification = Some(report);
-    done.switched = true;
-    done.done("switch", began, "the new system is the one in use");
-    snapshot.release().await;
-
     let began = Instant::now();
     let health = health(destination).await?;
     done.done("health", began, health);
@@ -164,6 +150,48 @@ async fn steps(
             late.join(", ")
         ));
     }
+    Ok(())
+}
+
+/// The last pass, the comparison and the switch: while the source is locked, and no node can write to the new system.
+async fn last_pass(
+    source: &Source,
+    destination: &Destination,
+    request: &ImportRequest,
+    plans: &TablePlans,
+    shut: &switch::Shut<'_>,
+    done: &mut CutOver,
+) -> Result<(), LegacyError> {
+    sync::refuse_foreign_rows(destination, plans).await?;
+    let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), request.jobs).await?;
+    let began = Instant::now();
+    let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
+    let pass = sync::pass(destination, plans, &mut sets, true).await?;
+    next_keys::copy(source, destination, plans).await?;
+    done.done("last pass, the source locked", began, format!("{} rows", pass.rows));
+
+    let began = Instant::now();
+    let report = verify::compare_all(destination, plans, &mut sets, snapshot.how, Direction::Forward).await?;
+    drop(sets);
+    if !report.equal {
+        snapshot.release().await;
+        done.wrong = Some(report.to_string());
+        done.verification = Some(report);
+        return Ok(());
+    }
+    done.done("verify, the source locked", began, "source and destination are equal");
+
+    let began = Instant::now();
+    failpoint::hit("legacy.before_switch").await;
+    // A lost lock means that the comparison is no longer true.
+    snapshot.verify_held().await?;
+    destination.verify_alone().await?;
+    shut.unlock().await?;
+    record_switch(destination, plans, &report).await?;
+    done.verification = Some(report);
+    done.switched = true;
+    done.done("switch", began, "the new system is the one in use");
+    snapshot.release().await;
     Ok(())
 }
 

@@ -72,6 +72,7 @@ fn column(name: String, kind: &str, nullable: bool) -> Column {
         data_type: data_type.to_owned(),
         column_type: lower.clone(),
         nullable,
+        charset: None,
         octets,
         characters,
         precision: (data_type == "decimal").then_some((first.unwrap_or(10), second.unwrap_or(0))),

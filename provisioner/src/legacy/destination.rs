@@ -5,10 +5,12 @@
 //! ownership marker of this installation's default tenant.
 
 use super::LegacyError;
+use super::error::is_denied;
 use super::mapping::TargetDatabase;
 use super::source::Source;
 use super::table_plan::{Change, TablePlan};
-use crate::server::{self, Dialect, Found, Marker, Server};
+use crate::server::account::{self, Account};
+use crate::server::{self, Dialect, Found, Marker, Server, Session};
 use crate::tables::Doing;
 use crate::tables::definition::{define, read_definition};
 use crate::tables::schema;
@@ -20,7 +22,8 @@ use kernel::domain::{Tenant, TenantState};
 use kernel::process::config::Settings;
 use kernel::store::{Store, installation};
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{Executor, MySqlConnection};
+use sqlx::{Connection, Executor, MySqlConnection};
+use tokio::sync::Mutex;
 
 /// Connections of the pool. A few suffice, because the migrator appends events one after the other.
 const POOL: u32 = 3;
@@ -32,8 +35,13 @@ pub struct Destination {
     pub tenant: Tenant,
     system: MySqlConnectOptions,
     tenant_options: MySqlConnectOptions,
+    /// The database server of the default tenant.
+    server: Server,
+    installation: String,
+    /// The host part of the tenant's accounts.
+    account_host: String,
     /// Holds the lock until it is dropped.
-    _guard: MySqlConnection,
+    guard: Mutex<MySqlConnection>,
 }
 
 impl Destination {
@@ -41,7 +49,8 @@ impl Destination {
     pub async fn open(settings: &Settings) -> Result<Self, LegacyError> {
         let url = settings.secret("SYSTEM_DB_URL")?;
         let system = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
-        let servers = Server::from_settings(settings)?;
+        let mut servers = Server::from_settings(settings)?;
+        let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
         let mut guard = database::connect(&system)
             .await
             .map_err(|error| refused("the system database (SYSTEM_DB_URL) cannot be reached", &error))?;
@@ -60,15 +69,65 @@ impl Destination {
         let pool = database::pool(&url, POOL)?;
         let store = Store::new(pool);
         let tenant = default_tenant(&store).await?;
-        let server = servers.iter().find(|server| server.id == tenant.database.server).ok_or_else(|| {
+        servers.retain(|server| server.id == tenant.database.server);
+        let server = servers.pop().ok_or_else(|| {
             LegacyError::Refused(format!(
                 "the default tenant is on the database server {}, which no setting TENANT_DB_ADMIN_URL names",
                 tenant.database.server
             ))
         })?;
         let tenant_options = server.administrator(&tenant.database.name);
-        check_ownership(&store, &tenant, server).await?;
-        Ok(Self { store, tenant, system, tenant_options, _guard: guard })
+        let installation = installation::installation_id(store.pool()).await?;
+        check_ownership(&installation, &tenant, &server).await?;
+        let guard = Mutex::new(guard);
+        Ok(Self { store, tenant, system, tenant_options, server, installation, account_host, guard })
+    }
+
+    /// Fails if the lock of this migrator was lost with its connection, for then another one may be at work.
+    pub async fn verify_alone(&self) -> Result<(), LegacyError> {
+        self.guard.lock().await.ping().await.map_err(|_| {
+            LegacyError::Stopped(
+                "the lock of this command was lost meanwhile: the connection to the system database that held it \
+                 has ended"
+                    .into(),
+            )
+        })
+    }
+
+    /// Locks the default tenant's accounts at its server and ends their sessions, so that no node can write to it.
+    pub async fn lock_out(&self) -> Result<(), LegacyError> {
+        let mut session = self.session().await?;
+        for username in account::usernames(&self.installation, &self.tenant.tenant_id) {
+            self.account(&username, 0).lock_out(&mut session).await?;
+        }
+        session.close().await;
+        Ok(())
+    }
+
+    /// Opens the account in use again, unless the tenant may not log in any more.
+    pub async fn unlock(&self) -> Result<(), LegacyError> {
+        let tenant_id = &self.tenant.tenant_id;
+        let state = self.store.tenant(tenant_id).await?.map(|tenant| tenant.state);
+        if !matches!(state, Some(TenantState::Active | TenantState::Maintenance)) {
+            return Ok(());
+        }
+        let in_use: String = sqlx::query_scalar("SELECT db_username FROM saas_tenant_databases WHERE tenant_id = ?")
+            .bind(tenant_id.as_str())
+            .fetch_one(self.store.pool())
+            .await?;
+        let most = self.store.connections_of(&self.tenant).await?;
+        let mut session = self.session().await?;
+        self.account(&in_use, most).unlock(&mut session).await?;
+        session.close().await;
+        Ok(())
+    }
+
+    async fn session(&self) -> Result<Session, LegacyError> {
+        Ok(Session::open_as(&self.server, &format!("legacy:{}", self.tenant.tenant_id)).await?)
+    }
+
+    fn account<'a>(&'a self, username: &'a str, max_connections: u32) -> Account<'a> {
+        Account { username, host: &self.account_host, database: &self.tenant.database.name, max_connections }
     }
 
     /// Connects a session that writes values without loss.
@@ -79,7 +138,6 @@ impl Destination {
         };
         let mut connection = database::connect(options).await.doing(|| "connecting to the destination".into())?;
         begin_copying(&mut connection).await?;
-        connection.execute("SET SESSION foreign_key_checks = 0").await?;
         Ok(connection)
     }
 
@@ -126,9 +184,17 @@ impl Destination {
 
     /// Makes the changes that the tenant's database needs. Each may be made again.
     pub async fn change(&self, source: &Source, changes: &[Change]) -> Result<(), LegacyError> {
-        let mut connection = self.connect(TargetDatabase::Tenant).await?;
+        let mut tenant = self.connect(TargetDatabase::Tenant).await?;
+        let mut system = self.connect(TargetDatabase::System).await?;
         let mut reader = source.connect().await?;
         for change in changes {
+            let of_system = matches!(change, Change::Widen { target: TargetDatabase::System, .. });
+            let connection = if of_system { &mut system } else { &mut tenant };
+            let not_understood = |table: &str, column: &str| {
+                LegacyError::Stopped(format!(
+                    "the definition of {table}.{column} in the new database is not understood"
+                ))
+            };
             let statement = match change {
                 Change::Create { table } => {
                     let create = read_definition(&mut reader, table).await?;
@@ -138,22 +204,37 @@ impl Destination {
                     let (name, quoted) = (sql::identifier(table)?, sql::identifier(column)?);
                     format!("ALTER TABLE {name} ADD COLUMN {quoted} {definition}")
                 }
-                Change::Widen { table, column, column_type } => {
-                    let line = widened(&read_definition(&mut connection, table).await?, column, column_type)
-                        .ok_or_else(|| {
-                            LegacyError::Stopped(format!(
-                                "the definition of {table}.{column} in the tenant's database is not understood"
-                            ))
-                        })?;
+                Change::Relax { table, column } => {
+                    let line = relaxed(&read_definition(connection, table).await?, column)
+                        .ok_or_else(|| not_understood(table, column))?;
+                    format!("ALTER TABLE {} MODIFY COLUMN {line}", sql::identifier(table)?)
+                }
+                Change::Widen { table, column, column_type, .. } => {
+                    let line = widened(&read_definition(connection, table).await?, column, column_type)
+                        .ok_or_else(|| not_understood(table, column))?;
                     format!("ALTER TABLE {} MODIFY COLUMN {line}", sql::identifier(table)?)
                 }
             };
-            define(&mut connection, &statement)
-                .await
-                .doing(|| format!("changing the tenant's database ({change:?})"))?;
+            match define(connection, &statement).await {
+                Err(error) if of_system && is_denied(&error) => {
+                    return Err(LegacyError::Stopped(format!(
+                        "a column of the system database is too narrow, and the account of SYSTEM_DB_URL may not \
+                         change it: run the command with the account that migrates, or execute {statement}"
+                    )));
+                }
+                changed => changed.doing(|| format!("changing the new databases ({change:?})"))?,
+            }
         }
         Ok(())
     }
+}
+
+/// A column's line of a table's definition without NOT NULL.
+fn relaxed(definition: &str, column: &str) -> Option<String> {
+    let name = sql::identifier(column).ok()?.to_string();
+    let line = definition.lines().map(str::trim).find(|line| line.starts_with(&format!("{name} ")))?;
+    // A comment or a default stands behind it.
+    Some(line.trim_end_matches(',').replacen(" NOT NULL", " NULL", 1))
 }
 
 /// A column's line of a table's definition with another type. Defaults, comments and everything else stay.
@@ -191,8 +272,7 @@ async fn default_tenant(store: &Store) -> Result<Tenant, LegacyError> {
     }
 }
 
-async fn check_ownership(store: &Store, tenant: &Tenant, server: &Server) -> Result<(), LegacyError> {
-    let installation = installation::installation_id(store.pool()).await?;
+async fn check_ownership(installation: &str, tenant: &Tenant, server: &Server) -> Result<(), LegacyError> {
     let name = &tenant.database.name;
     let mut connection = database::connect(&server.administrator(name))
         .await
@@ -204,7 +284,7 @@ async fn check_ownership(store: &Store, tenant: &Tenant, server: &Server) -> Res
         }
     };
     match server::find(&mut connection, dialect, name).await? {
-        Found::Marked(marker) if marker.is_of(&Marker::new(&installation, &tenant.tenant_id)) => Ok(()),
+        Found::Marked(marker) if marker.is_of(&Marker::new(installation, &tenant.tenant_id)) => Ok(()),
         _ => Err(LegacyError::Refused(format!(
             "the database {name} does not carry the ownership marker of this installation's default tenant"
         ))),
@@ -213,7 +293,7 @@ async fn check_ownership(store: &Store, tenant: &Tenant, server: &Server) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::widened;
+    use super::{relaxed, widened};
 
     #[test]
     fn a_wider_column_keeps_everything_else() {
@@ -227,5 +307,7 @@ mod tests {
         assert_eq!(line.as_deref(), Some("`short` varchar(64) NOT NULL DEFAULT ''"));
         assert_eq!(widened(definition, "structure", "longtext").as_deref(), Some("`structure` longtext"));
         assert_eq!(widened(definition, "absent", "longtext"), None);
+        let line = relaxed(definition, "struct");
+        assert_eq!(line.as_deref(), Some("`struct` text NULL DEFAULT '' COMMENT 'a, b'"));
     }
 }

@@ -17,25 +17,31 @@ pub enum Direction {
 /// The transfer of a table's rows. `tenant_id` is the default tenant: a rollback transfers the rows of its users.
 pub fn transfer_of(plan: &TablePlan, direction: Direction, tenant_id: &str) -> Result<TableTransfer, LegacyError> {
     let key = plan.key.as_deref();
-    let columns = plan.columns.iter().map(|column| match direction {
-        Direction::Forward => {
-            TransferColumn { column: &column.column, from: &column.from, to: &column.to, null_as: None }
+    let columns = plan.columns.iter().map(|column| {
+        // A table that is carried has the same character sets at both ends.
+        let same = TransferColumn::same(&column.column);
+        let as_bytes = same.as_bytes && plan.mapped.is_none();
+        match direction {
+            Direction::Forward => TransferColumn { as_bytes, from: &column.from, to: &column.to, ..same },
+            Direction::Back => TransferColumn {
+                as_bytes,
+                from: &column.to,
+                to: &column.from,
+                null_as: plan.mapped.and_then(|mapped| {
+                    mapped.back.iter().find(|(name, _)| *name == column.to).map(|(_, instead)| *instead)
+                }),
+                ..same
+            },
         }
-        Direction::Back => TransferColumn {
-            column: &column.column,
-            from: &column.to,
-            to: &column.from,
-            null_as: plan.mapped.and_then(|mapped| {
-                mapped.back.iter().find(|(name, _)| *name == column.to).map(|(_, instead)| *instead)
-            }),
-        },
     });
     let filter = match direction {
         Direction::Forward => "TRUE".into(),
         Direction::Back => goes_back(plan, tenant_id)?,
     };
     let columns: Vec<_> = columns.collect();
-    Ok(TableTransfer::new(&plan.table, key, filter, &columns)?)
+    let mut transfer = TableTransfer::new(&plan.table, key, filter, &columns)?;
+    transfer.computes = plan.computes;
+    Ok(transfer)
 }
 
 /// Condition for rows that go back: all rows of the system database but those of users who belong to other tenants

@@ -23,7 +23,7 @@ use super::state::{self, Import, Stage, TableState};
 use super::table_plan::{TablePlan, TablePlans, Unmapped, resolve};
 use super::{LegacyError, checks};
 use crate::tables::Doing;
-use crate::tables::compare::{Pair, compare, newest, rewrite};
+use crate::tables::compare::{Pair, Repair, compare, newest, remove_unequal, rewrite};
 use crate::tables::copy::{Commit, copy};
 use crate::tables::progress::Progress;
 use crate::tables::transfer::{Range, TableTransfer};
@@ -164,7 +164,8 @@ pub async fn plan_tables(
     let (system, tenant) =
         (destination.tables(TargetDatabase::System).await?, destination.tables(TargetDatabase::Tenant).await?);
     let mut plans = resolve(&tables, &system, &tenant, unmapped).map_err(LegacyError::Refused)?;
-    plans.refusals.extend(checks::refusals(&mut connection, &plans.tables, &plans.nulls).await?);
+    let TablePlans { tables, nulls, changes, refusals, .. } = &mut plans;
+    refusals.extend(checks::refusals(&mut connection, tables, nulls, changes).await?);
     match plans.refusals.as_slice() {
         [] => Ok(plans),
         refusals => Err(LegacyError::Refused(refusals.join("\n"))),
@@ -247,6 +248,10 @@ async fn table(
     }
     if !was_complete {
         let rest = Range { after: earlier.to, to: None };
+        if resumed && plan.unique && earlier.to.is_some() {
+            // A unique value may have gone from a row of an earlier attempt to one that is still to come.
+            remove_unequal(transfer, earlier, Pair { from: source, to: writer }).await?;
+        }
         if resumed {
             let delete = format!("DELETE FROM {} WHERE {}", transfer.to.table, transfer.to.within(&rest));
             writer
@@ -264,12 +269,14 @@ async fn table(
         state::store_table(checkpoints, &plan.table, &state).await?;
     }
     // An earlier attempt copied rows of an earlier snapshot.
+    let repair = Repair::UpTo(state.newest());
     let repaired = match (resumed, was_complete, earlier.to) {
-        (true, true, _) => {
-            compare(transfer, Range::default(), Pair { from: source, to: writer }, true, progress).await?.changes.rows()
-        }
+        (true, true, _) => compare(transfer, Range::default(), Pair { from: source, to: writer }, repair, progress)
+            .await?
+            .changes
+            .rows(),
         (true, false, Some(_)) => {
-            compare(transfer, earlier, Pair { from: source, to: writer }, true, progress).await?.changes.rows()
+            compare(transfer, earlier, Pair { from: source, to: writer }, repair, progress).await?.changes.rows()
         }
         _ => 0,
     };

@@ -77,6 +77,27 @@ pub const MAPPED: [Mapped; 23] = [
     tenant("promo_coupon_usages", Some("user_bid")),
 ];
 
+/// Columns of the new tables that the services read and that therefore cannot be NULL. The services read all columns of
+/// users.
+const READ: [(&str, &[&str]); 3] = [
+    (
+        "order_orders",
+        &[
+            "order_bid",
+            "shifu_bid",
+            "user_id",
+            "payable_price",
+            "paid_price",
+            "status",
+            "deleted",
+            "created_at",
+            "updated_at",
+        ],
+    ),
+    ("shifu_published_shifus", &["shifu_bid", "title", "description", "avatar_res_bid", "deleted"]),
+    ("learn_progress_records", &["shifu_bid", "user_bid", "status", "deleted"]),
+];
+
 /// A column that names a row of another table, by old names. Neither schema has foreign keys.
 #[derive(Debug)]
 pub struct Reference {
@@ -114,6 +135,12 @@ pub fn of(table: &str) -> Option<&'static Mapped> {
 }
 
 impl Mapped {
+    /// Whether a column of the new table may become one that can be NULL.
+    pub fn may_be_null(&self, column: &str) -> bool {
+        let is_read = READ.iter().any(|(table, columns)| *table == self.table && columns.contains(&column));
+        self.target == TargetDatabase::Tenant && column != "id" && !is_read
+    }
+
     /// A column's name in the new table.
     pub fn new_name<'a>(&self, old: &'a str) -> &'a str
     where

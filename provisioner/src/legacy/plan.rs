@@ -53,10 +53,10 @@ pub struct PlannedTable {
 pub async fn make(source: &Source, unmapped: Unmapped, named: u32) -> Result<Plan, LegacyError> {
     let mut connection = source.connect().await?;
     let tables = source.tables(&mut connection).await?;
-    let TablePlans { generation, tables: mut planned, left, changes, nulls, mut refusals } =
+    let TablePlans { generation, tables: mut planned, left, mut changes, nulls, mut refusals } =
         resolve(&tables, &design::tables(TargetDatabase::System), &design::tables(TargetDatabase::Tenant), unmapped)
             .map_err(LegacyError::Refused)?;
-    let denied = checks::refusals(&mut connection, &planned, &nulls).await?;
+    let denied = checks::refusals(&mut connection, &planned, &nulls, &mut changes).await?;
     let readable = denied.iter().all(|refusal| !refusal.contains("may not read"));
     refusals.extend(denied);
     let mut problems = Vec::new();
@@ -133,8 +133,18 @@ impl fmt::Display for Plan {
                 Change::Add { table, column, definition } => {
                     writeln!(f, "the tenant's {table} gets the column {column} ({definition})")?;
                 }
-                Change::Widen { table, column, column_type } => {
+                Change::Relax { table, column } => {
+                    writeln!(f, "the tenant's {table}.{column} may be NULL from then on")?;
+                }
+                Change::Widen { target: TargetDatabase::Tenant, table, column, column_type } => {
                     writeln!(f, "the tenant's {table}.{column} becomes {column_type}")?;
+                }
+                Change::Widen { target: TargetDatabase::System, table, column, column_type } => {
+                    writeln!(
+                        f,
+                        "{table}.{column} of the system database becomes {column_type}: for that, SYSTEM_DB_URL must \
+                         name the account that migrates"
+                    )?;
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! **Guarantees.** Nothing written since the cut-over is lost. The command makes every old table equal to the new one,
 //! new, changed and deleted rows alike, and then compares both once more. It writes to the old database only if that
 //! holds what the cut-over recorded (rows and checksums), unless `--overwrite` says otherwise. The default tenant is in
-//! maintenance meanwhile, so that no node writes behind the comparison.
+//! maintenance and its accounts are locked meanwhile, so that no node writes behind the comparison.
 //!
 //! Rows of users who belong to other tenants only stay in the new system. [`super::mapping`] says what goes back
 //! instead of a NULL that the old schema does not allow.
@@ -21,11 +21,12 @@ use super::switch;
 use super::table_plan::TablePlans;
 use super::verify::{self, Report};
 use crate::tables::Doing;
-use crate::tables::compare::{Changes, Pair, compare, newest};
+use crate::tables::compare::{Changes, Pair, Repair, compare, newest};
 use crate::tables::progress::Progress;
 use crate::tables::transfer::Range;
 use clap::ValueEnum;
 use kernel::database::sql;
+use kernel::process::failpoint;
 use serde::Serialize;
 use sqlx::Executor;
 use std::cell::RefCell;
@@ -144,17 +145,34 @@ async fn data(
     }
     if !request.dry_run {
         state::enter(&mut system, Stage::RollingBack).await?;
-        switch::begin_maintenance(destination).await?;
+        let shut = switch::shut(destination).await?;
+        failpoint::hit("legacy.rollback_shut").await;
+        let taken = take_back(destination, request, plans, &mut sets, done).await;
+        let unlocked = shut.unlock().await;
+        return taken.and(unlocked);
     }
+    take_back(destination, request, plans, &mut sets, done).await
+}
+
+/// Compares all tables, and unless it is a dry run makes the old ones equal.
+async fn take_back(
+    destination: &Destination,
+    request: &RollbackRequest,
+    plans: &TablePlans,
+    sets: &mut [ConnectionSet],
+    done: &mut RolledBack,
+) -> Result<(), LegacyError> {
+    let mut system = destination.connect(TargetDatabase::System).await?;
+    let repair = if request.dry_run { Repair::No } else { Repair::Yes };
     let progress = Progress::new("comparing", plans.tables.iter().map(|plan| plan.rows).sum());
     let tables = RefCell::new(BTreeMap::new());
     let states = state::tables(&mut system).await?;
     let tenant_id = destination.tenant.tenant_id.as_str();
-    in_parallel(&mut sets, &plans.tables, async |set, plan| {
+    in_parallel(sets, &plans.tables, async |set, plan| {
         let transfer = transfer_of(plan, Direction::Back, tenant_id)?;
         let (from, to) = set.ends(plan, Direction::Back);
         begin_table(to, plan).await?;
-        let found = compare(&transfer, Range::default(), Pair { from, to }, !request.dry_run, &progress).await?;
+        let found = compare(&transfer, Range::default(), Pair { from, to }, repair, &progress).await?;
         progress.table();
         if !request.dry_run {
             // The old database owns these rows from now on, so a later sync must not take them for foreign ones.
@@ -172,7 +190,7 @@ async fn data(
     done.tables = tables.into_inner();
     done.rows = done.tables.values().map(Changes::rows).sum();
     if !request.dry_run {
-        let report = verify::compare_all(destination, plans, &mut sets, How::OneConnection, Direction::Back).await?;
+        let report = verify::compare_all(destination, plans, sets, How::OneConnection, Direction::Back).await?;
         done.verification = Some(report);
         if done.is_well() {
             state::enter(&mut system, Stage::RolledBack).await?;

@@ -136,6 +136,17 @@ impl Snapshot {
         Ok(Self { readers: begin(source, readers).await?, how: How::TablesLocked, held: Some(lock) })
     }
 
+    /// Fails if the lock of the tables was lost with its connection, for then the source may have changed.
+    pub async fn verify_held(&mut self) -> Result<(), LegacyError> {
+        let lost = || {
+            LegacyError::Stopped(
+                "the lock of the source's tables was lost meanwhile: the connection that held it has ended".into(),
+            )
+        };
+        let lock = self.held.as_mut().ok_or_else(lost)?;
+        lock.ping().await.map_err(|_| lost())
+    }
+
     /// Unlocks the tables and closes all connections.
     pub async fn release(mut self) {
         if let Some(mut lock) = self.held.take() {

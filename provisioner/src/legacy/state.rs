@@ -67,10 +67,14 @@ pub struct TableState {
 }
 
 impl TableState {
+    /// The highest key that the source may have given.
+    pub fn newest(&self) -> Option<i128> {
+        self.newest_key.as_deref().and_then(|key| key.parse().ok())
+    }
+
     /// Notes that the source may have given keys up to `key`.
     pub fn raise_newest(&mut self, key: Option<i128>) {
-        let before = self.newest_key.as_deref().and_then(|key| key.parse().ok());
-        self.newest_key = before.max(key).map(|key| key.to_string());
+        self.newest_key = self.newest().max(key).map(|key| key.to_string());
     }
 }
 

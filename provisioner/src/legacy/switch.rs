@@ -38,16 +38,55 @@ pub async fn changed_since_cut_over(
     Ok(changed.into_inner())
 }
 
-/// Puts the default tenant into maintenance and waits until every node that reports has applied that.
-pub async fn begin_maintenance(destination: &Destination) -> Result<(), LegacyError> {
-    const PATIENCE: Duration = Duration::from_secs(15);
-    let begin = Command::SetMaintenance { enabled: true };
-    let position = match destination.store.execute(&destination.tenant.tenant_id, ACTOR, begin).await {
-        Ok(tenant) => tenant.position,
-        // The tenant is in maintenance already.
-        Err(CommandError::Rejected(Rejection::State(_))) => return Ok(()),
-        Err(error) => return Err(error.into()),
+/// The default tenant while no node can write to it: it is in maintenance, and its accounts are locked.
+pub struct Shut<'a> {
+    destination: &'a Destination,
+    /// Whether this command began the maintenance.
+    began: bool,
+}
+
+/// Puts the default tenant into maintenance, waits until every node that reports has applied that, and then locks the
+/// tenant's accounts and ends their sessions: a node that does not report might still write.
+pub async fn shut(destination: &Destination) -> Result<Shut<'_>, LegacyError> {
+    let began = begin_maintenance(destination).await?;
+    let shut = Shut { destination, began };
+    let locked = async {
+        await_nodes(destination).await?;
+        destination.lock_out().await
     };
+    if let Err(error) = locked.await {
+        shut.reopen().await?;
+        return Err(error);
+    }
+    Ok(shut)
+}
+
+impl Shut<'_> {
+    /// Opens the account in use again. Nodes refuse the tenant as long as it is in maintenance.
+    pub async fn unlock(&self) -> Result<(), LegacyError> {
+        self.destination.unlock().await
+    }
+
+    /// Opens the account in use again, and ends the maintenance that this command began.
+    pub async fn reopen(self) -> Result<(), LegacyError> {
+        self.unlock().await?;
+        if self.began { end_maintenance(self.destination).await } else { Ok(()) }
+    }
+}
+
+/// Puts the default tenant into maintenance. `false`: it is in maintenance already.
+async fn begin_maintenance(destination: &Destination) -> Result<bool, LegacyError> {
+    let begin = Command::SetMaintenance { enabled: true };
+    match destination.store.execute(&destination.tenant.tenant_id, ACTOR, begin).await {
+        Ok(_) => Ok(true),
+        Err(CommandError::Rejected(Rejection::State(_))) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn await_nodes(destination: &Destination) -> Result<(), LegacyError> {
+    const PATIENCE: Duration = Duration::from_secs(15);
+    let position = destination.store.heads().await?.events;
     match destination.store.await_nodes(position, PATIENCE, Duration::from_millis(200)).await? {
         0 => Ok(()),
         behind => Err(LegacyError::Stopped(format!(

@@ -6,8 +6,9 @@
 //! application before it.
 //!
 //! The command never overwrites rows that the new system wrote. If there is a row beyond the highest key that the
-//! source has ever given, it stops before it changes anything. After the cut-over it refuses: rows then only go back,
-//! by `rollback`.
+//! source has ever given, it stops before it changes anything. If such a row appears during a pass, the row stays and
+//! the command stops. During the last pass the default tenant is in maintenance and its accounts are locked. After the
+//! cut-over it refuses: rows then only go back, by `rollback`.
 
 use super::LegacyError;
 use super::destination::Destination;
@@ -17,11 +18,13 @@ use super::members::{self, AdminsBecome, Members};
 use super::parallel::{ConnectionSet, begin_table, in_parallel};
 use super::source::{Snapshot, Source};
 use super::state::{self, Import, Stage, TableState};
+use super::switch;
 use super::table_plan::{TablePlan, TablePlans};
 use crate::tables::TableError;
-use crate::tables::compare::{Changes, Pair, compare, newest};
+use crate::tables::compare::{Changes, Pair, Repair, compare, newest};
 use crate::tables::progress::Progress;
 use crate::tables::transfer::{Range, TableTransfer};
+use kernel::process::failpoint;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -91,15 +94,31 @@ pub async fn run(
         }
     }
     if r#final {
-        let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), jobs).await?;
-        let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
-        let pass = pass(destination, plans, &mut sets, true).await?;
+        let shut = switch::shut(destination).await?;
+        let last = last_pass(source, destination, plans, jobs).await;
+        let reopened = shut.reopen().await;
+        done.passes.push(last?);
+        reopened?;
         (done.behind_rows, done.behind_seconds) = (0, 0.0);
-        done.passes.push(pass);
-        super::next_keys::copy(source, destination, plans).await?;
-        snapshot.release().await;
     }
     Ok(done)
+}
+
+/// A pass while the source is locked and no node can write to the default tenant.
+async fn last_pass(
+    source: &Source,
+    destination: &Destination,
+    plans: &TablePlans,
+    jobs: usize,
+) -> Result<Pass, LegacyError> {
+    refuse_foreign_rows(destination, plans).await?;
+    let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), jobs).await?;
+    let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
+    let pass = pass(destination, plans, &mut sets, true).await?;
+    super::next_keys::copy(source, destination, plans).await?;
+    snapshot.verify_held().await?;
+    snapshot.release().await;
+    Ok(pass)
 }
 
 /// Makes every table equal to what the connections to the source see.
@@ -145,20 +164,26 @@ async fn table(
     state.raise_newest(newest(&mut set.source, &transfer.from).await?);
     state.complete = true;
     state::store_table(&mut set.checkpoints, &plan.table, &state).await?;
+    let repair = Repair::UpTo(state.newest());
     let (from, to) = set.ends(plan, Direction::Forward);
     begin_table(to, plan).await?;
-    Ok(compare(transfer, Range::default(), Pair { from, to }, true, progress).await?.changes)
+    failpoint::hit("legacy.before_compare").await;
+    let compared = compare(transfer, Range::default(), Pair { from, to }, repair, progress).await;
+    compared.map(|compared| compared.changes).map_err(|error| match error {
+        TableError::Foreign { table, key } => foreign_rows(&format!("{table} (id {key})")),
+        error => error.into(),
+    })
 }
 
 /// Refuses if the new system has written rows: their keys are beyond those that the source can have given.
-async fn refuse_foreign_rows(destination: &Destination, plans: &TablePlans) -> Result<(), LegacyError> {
+pub async fn refuse_foreign_rows(destination: &Destination, plans: &TablePlans) -> Result<(), LegacyError> {
     let (mut system, mut tenant) =
         (destination.connect(TargetDatabase::System).await?, destination.connect(TargetDatabase::Tenant).await?);
     let states = state::tables(&mut system).await?;
     let mut foreign = Vec::new();
     for plan in &plans.tables {
         let Some(state) = states.get(&plan.table) else { continue };
-        let known = state.newest_key.as_deref().and_then(|key| key.parse::<i128>().ok());
+        let known = state.newest();
         let transfer = transfer_of(plan, Direction::Forward, destination.tenant.tenant_id.as_str())?;
         let connection = if plan.target == TargetDatabase::System { &mut system } else { &mut tenant };
         let there = newest(connection, &transfer.to).await.map_err(|error| match error {
@@ -176,11 +201,14 @@ async fn refuse_foreign_rows(destination: &Destination, plans: &TablePlans) -> R
     }
     match foreign.as_slice() {
         [] => Ok(()),
-        _ => Err(LegacyError::Refused(format!(
-            "the new system has written rows of its own, which a sync would overwrite or delete: {}",
-            foreign.join(", ")
-        ))),
+        _ => Err(foreign_rows(&foreign.join(", "))),
     }
+}
+
+fn foreign_rows(rows: &str) -> LegacyError {
+    LegacyError::Refused(format!(
+        "the new system has written rows of its own, which a sync would overwrite or delete: {rows}"
+    ))
 }
 
 impl fmt::Display for Synced {

@@ -56,6 +56,8 @@ pub struct TablePlan {
     pub key: Option<String>,
     /// Whether the destination has a unique key besides the primary key, which the server must check.
     pub unique: bool,
+    /// Whether the server computes some of its columns from others.
+    pub computes: bool,
     /// Whether a transaction reads a snapshot of it.
     pub transactional: bool,
     /// Rows in the source, as its server estimates.
@@ -77,13 +79,29 @@ pub enum Change {
         /// Its type, and whether it may be NULL.
         definition: String,
     },
+    /// Lets the column be NULL, as it is in rows of the source.
+    Relax { table: String, column: String },
     /// Gives the column the source's type, which is wider.
     Widen {
+        /// The database of the table.
+        target: TargetDatabase,
         table: String,
         column: String,
         /// The new type.
         column_type: String,
     },
+}
+
+/// A column that may be NULL in the source and not in the destination.
+#[derive(Clone, Debug)]
+pub struct NullColumn {
+    pub table: String,
+    /// Its name in the source.
+    pub from: String,
+    /// Its name in the destination.
+    pub to: String,
+    /// Whether the destination may be changed. Otherwise a row with NULL makes the move impossible.
+    pub may_be_relaxed: bool,
 }
 
 /// The plans of all tables.
@@ -97,9 +115,8 @@ pub struct TablePlans {
     pub left: Vec<(String, String)>,
     /// The changes that the tenant's database needs.
     pub changes: Vec<Change>,
-    /// Columns that may be NULL in the source and must not be NULL in the destination. A row with NULL makes the move
-    /// impossible.
-    pub nulls: Vec<(String, String)>,
+    /// Columns that may be NULL in the source and not in the destination.
+    pub nulls: Vec<NullColumn>,
     /// What makes the move impossible.
     pub refusals: Vec<String>,
 }
@@ -139,6 +156,7 @@ pub fn resolve(source: &Tables, system: &Tables, tenant: &Tables, unmapped: Unma
             plans.refusals.push(format!("{name} cannot be carried: the new schema has another table of this name"));
         } else {
             plans.carry(name, table, tenant.get(name));
+            plans.refuse_keys_elsewhere(name, table, source);
         }
     }
     plans.tables.sort_by_key(|plan| std::cmp::Reverse(plan.bytes));
@@ -176,7 +194,12 @@ impl TablePlans {
                 )),
             }
             if column.nullable && !target_column.nullable {
-                self.nulls.push((name.into(), column.name.clone()));
+                self.nulls.push(NullColumn {
+                    table: name.into(),
+                    from: column.name.clone(),
+                    to: to.into(),
+                    may_be_relaxed: mapped.may_be_null(to),
+                });
             }
             columns.push(ColumnPlan { from: column.name.clone(), to: to.into(), column: column.clone() });
         }
@@ -211,6 +234,23 @@ impl TablePlans {
         self.push(name, table, TargetDatabase::Tenant, None, columns, !table.unique_keys.is_empty());
     }
 
+    /// A carried table cannot refer to a table that does not go to the same database.
+    fn refuse_keys_elsewhere(&mut self, name: &str, table: &Table, source: &Tables) {
+        for (other, referred) in &table.refers_to {
+            let goes_along = source.get(referred).is_some_and(Table::is_base_table)
+                && mapping::of(referred).is_none_or(|mapped| mapped.target == TargetDatabase::Tenant);
+            let referred = match other {
+                None if goes_along => continue,
+                None => referred.clone(),
+                Some(other) => format!("{other}.{referred}"),
+            };
+            self.refusals.push(format!(
+                "{name} has a foreign key into {referred}, which does not go to the tenant's database: drop the key, \
+                 or leave such tables with --unmapped leave"
+            ));
+        }
+    }
+
     fn push(
         &mut self,
         name: &str,
@@ -227,7 +267,8 @@ impl TablePlans {
             columns,
             key: table.ordering_key().map(str::to_owned),
             unique,
-            transactional: table.engine.eq_ignore_ascii_case("InnoDB"),
+            computes: table.columns.iter().any(|column| column.generated),
+            transactional: table.has_snapshots(),
             rows: table.rows,
             bytes: table.bytes,
         });
@@ -236,7 +277,7 @@ impl TablePlans {
     fn change(&mut self, target: TargetDatabase, table: &str, column: &str, from: &Column, widen: bool) {
         let (table, column, column_type) = (table.to_owned(), column.to_owned(), from.column_type.clone());
         match (target, widen) {
-            (TargetDatabase::Tenant, true) => self.changes.push(Change::Widen { table, column, column_type }),
+            (_, true) => self.changes.push(Change::Widen { target, table, column, column_type }),
             (TargetDatabase::Tenant, false) => {
                 // The new system does not know the column, so the rows that it writes must not need a value.
                 let default = match (from.nullable, from.family()) {
@@ -246,10 +287,8 @@ impl TablePlans {
                 };
                 self.changes.push(Change::Add { table, column, definition: format!("{column_type} {default}") });
             }
-            // The account of the services has no right to change the system database.
-            (TargetDatabase::System, _) => self.refusals.push(format!(
-                "{table}.{column} of the system database is too narrow for the source's {column_type}: \
-                 give it that type first"
+            (TargetDatabase::System, false) => self.refusals.push(format!(
+                "{table}.{column} ({column_type}) is unexpected: the system database has no such column"
             )),
         }
     }

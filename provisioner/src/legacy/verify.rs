@@ -12,7 +12,7 @@ use super::parallel::{ConnectionSet, in_parallel};
 use super::source::{How, Snapshot, Source};
 use super::table_plan::{TablePlan, TablePlans};
 use super::{LegacyError, checks};
-use crate::tables::compare::{Pair, compare};
+use crate::tables::compare::{Pair, Repair, compare};
 use crate::tables::progress::Progress;
 use crate::tables::transfer::Range;
 use futures::{StreamExt, TryStreamExt};
@@ -99,7 +99,7 @@ pub async fn compare_all(
     in_parallel(sets, &plans.tables, async |set, plan| {
         let transfer = transfer_of(plan, direction, tenant_id)?;
         let (from, to) = set.ends(plan, direction);
-        let found = compare(&transfer, Range::default(), Pair { from, to }, false, &progress).await?;
+        let found = compare(&transfer, Range::default(), Pair { from, to }, Repair::No, &progress).await?;
         progress.table();
         let (old, new) = match direction {
             Direction::Forward => (found.from, found.to),

@@ -1,9 +1,11 @@
 //! What the steps of a job work with.
 
+use super::StepError;
 use crate::backup::{BackupStore, Retention};
 use crate::server::account::{self, Account};
 use crate::server::{Marker, Server, Session};
 use crate::statistics::Collecting;
+use crate::tables::session::begin_copying;
 use kernel::crypto::KeyRing;
 use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::Lease;
@@ -65,6 +67,12 @@ impl Context<'_> {
     /// The names of the tenant's two users, between which rotation alternates.
     pub fn usernames(&self) -> [String; 2] {
         self.tools.usernames(&self.tenant.tenant_id)
+    }
+
+    /// Makes `database` the one in which unqualified names are looked up, in a session that copies.
+    pub async fn enter_to_copy(&mut self, database: &str) -> Result<(), StepError> {
+        begin_copying(self.session.connection()).await?;
+        Ok(self.session.enter(database).await?)
     }
 
     /// Name of the tenant's database.

@@ -12,6 +12,8 @@ pub struct Column {
     /// `varchar(36)`, `bigint(20) unsigned`, ...
     pub column_type: String,
     pub nullable: bool,
+    /// The character set of a text, an enumeration or a set.
+    pub charset: Option<String>,
     /// The most bytes of a text or binary value.
     pub octets: Option<u64>,
     /// The most characters of a text.
@@ -41,6 +43,10 @@ pub enum Family {
     Other,
 }
 
+/// Character sets of which every text is the same text in UTF-8 and comes back to the same bytes. Others have bytes for
+/// which UTF-8 has no character, or several for one character.
+const SAID_IN_UTF8: [&str; 5] = ["utf8mb4", "utf8mb3", "utf8", "ascii", "latin1"];
+
 impl Column {
     pub fn family(&self) -> Family {
         match self.data_type.as_str() {
@@ -54,6 +60,16 @@ impl Column {
             | "geometrycollection" | "vector" => Family::Bytes,
             _ => Family::Other,
         }
+    }
+
+    /// Whether its character set says what UTF-8 cannot say.
+    pub fn has_foreign_charset(&self) -> bool {
+        self.charset.as_ref().is_some_and(|charset| !SAID_IN_UTF8.contains(&charset.as_str()))
+    }
+
+    /// Whether it holds text whose bytes a conversion to UTF-8 might change.
+    pub fn is_foreign_text(&self) -> bool {
+        self.family() == Family::Text && self.has_foreign_charset()
     }
 
     /// Whether it holds dates, which may be the impossible date of zeros.
@@ -70,10 +86,12 @@ impl Column {
         }
     }
 
-    /// Expression that reads a column of this type and this name without loss.
-    pub fn exact(&self, name: &str) -> Result<String, Unquotable> {
+    /// Expression that reads a column of this type and this name without loss. `as_bytes` reads a text as the bytes
+    /// that it has in its own character set.
+    pub fn exact(&self, name: &str, as_bytes: bool) -> Result<String, Unquotable> {
         let name = sql::identifier(name)?;
         Ok(match self.family() {
+            _ if as_bytes => format!("CAST({name} AS BINARY)"),
             // A FLOAT shows six digits and stores more.
             Family::Float => format!("CAST({name} AS DOUBLE)"),
             Family::Bits => format!("CAST({name} AS UNSIGNED)"),
@@ -88,14 +106,27 @@ impl Column {
             .map_or(0, |rank| rank as u8)
     }
 
+    /// Whether it holds bytes of any length.
+    fn is_blob(&self) -> bool {
+        ["varbinary", "tinyblob", "blob", "mediumblob", "longblob"].contains(&self.data_type.as_str())
+    }
+
     /// Whether every value of this column fits into `target` and stays what it is.
     pub fn fit(&self, target: &Self) -> Fit {
         let (family, to) = (self.family(), target.family());
         let unsigned = |column: &Self| column.column_type.contains("unsigned");
         let fits = match (family, to) {
             (Family::Integer, Family::Integer) if unsigned(self) == unsigned(target) => self.rank() <= target.rank(),
+            // Every unsigned value fits into a longer signed column.
+            (Family::Integer, Family::Integer) if unsigned(self) && self.rank() < target.rank() => true,
             (Family::Decimal, Family::Decimal) => match (self.precision, target.precision) {
                 (Some((digits, scale)), Some((room, target_scale))) if scale == target_scale => digits <= room,
+                // Digits behind the point are added, and none before it are taken away.
+                (Some((digits, scale)), Some((room, target_scale)))
+                    if scale > target_scale && digits - scale >= room - target_scale =>
+                {
+                    false
+                }
                 _ => return Fit::Never,
             },
             (Family::Text, Family::Text) => {
@@ -108,6 +139,8 @@ impl Column {
                 }
             }
             (Family::Bytes, Family::Bytes) if self.data_type == target.data_type => self.octets <= target.octets,
+            (Family::Bytes, Family::Bytes) if self.is_blob() && target.is_blob() => self.octets <= target.octets,
+            (Family::Float, Family::Float) if self.data_type != target.data_type => self.data_type == "float",
             (Family::Other | Family::Float | Family::Bits, _) if self.data_type == target.data_type => {
                 match self.fraction <= target.fraction {
                     true if self.fraction == target.fraction => {
@@ -144,6 +177,7 @@ mod tests {
             data_type: column_type.split('(').next().unwrap().into(),
             column_type: column_type.into(),
             nullable: false,
+            charset: None,
             octets: Some(octets),
             characters: Some(characters),
             precision: Some((10, 2)),
@@ -164,7 +198,14 @@ mod tests {
         assert_eq!(text.fit(&short), Fit::Widened);
         assert_eq!(column("int(11)", 0, 0).fit(&column("smallint(6)", 0, 0)), Fit::Widened);
         assert_eq!(column("smallint(6)", 0, 0).fit(&column("int(11)", 0, 0)), Fit::Yes);
-        assert_eq!(column("int(11) unsigned", 0, 0).fit(&column("bigint(20)", 0, 0)), Fit::Never);
+        assert_eq!(column("int(11) unsigned", 0, 0).fit(&column("bigint(20)", 0, 0)), Fit::Yes);
+        assert_eq!(column("int(11) unsigned", 0, 0).fit(&column("int(11)", 0, 0)), Fit::Never);
+        assert_eq!(column("float", 0, 0).fit(&column("double", 0, 0)), Fit::Yes);
+        assert_eq!(column("longblob", 9, 0).fit(&column("blob", 5, 0)), Fit::Widened);
+        let decimal = |digits, scale| Column { precision: Some((digits, scale)), ..column("decimal(1,1)", 0, 0) };
+        assert_eq!(decimal(12, 4).fit(&decimal(10, 2)), Fit::Widened);
+        assert_eq!(decimal(10, 4).fit(&decimal(10, 2)), Fit::Never);
+        assert_eq!(decimal(12, 0).fit(&decimal(10, 2)), Fit::Never);
         assert_eq!(column("datetime", 0, 0).fit(&column("timestamp", 0, 0)), Fit::Never);
         assert_eq!(text.fit(&column("int(11)", 0, 0)), Fit::Never);
         let precise = Column { fraction: Some(6), ..column("datetime(6)", 0, 0) };

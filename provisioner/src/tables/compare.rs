@@ -5,6 +5,9 @@
 //! range whose rows and checksum agree, and pairs the rows of another range by their keys. It makes a range equal in
 //! one transaction, deletions first, so a kill leaves the range as it was. Neither end has more than [`STEP`] rows in a
 //! range, so memory is bounded.
+//!
+//! A unique value that has changed its row may still stand in a row of another range. Then all rows that are not equal
+//! are deleted first, range by range, and the next pass writes those that are missing.
 
 use super::copy::{Commit, copy, copy_keys, list};
 use super::progress::Progress;
@@ -48,7 +51,36 @@ pub struct Changes {
     pub keys: Vec<String>,
 }
 
+/// Whether a comparison makes the far end equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    No,
+    Yes,
+    /// Yes, but the near end has given keys up to this one only. A row beyond it is of another writer: it stays, and
+    /// the comparison fails.
+    UpTo(Option<i128>),
+}
+
+/// What a comparison does about rows that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// It counts them.
+    Count,
+    /// It deletes those of the far end.
+    Remove,
+    /// It makes the far end equal.
+    Repair,
+}
+
 impl Changes {
+    fn add(&mut self, other: Self) {
+        self.missing += other.missing;
+        self.changed += other.changed;
+        self.extra += other.extra;
+        let room = NAMED.saturating_sub(self.keys.len());
+        self.keys.extend(other.keys.into_iter().take(room));
+    }
+
     /// Rows that differ.
     pub fn rows(&self) -> u64 {
         self.missing + self.changed + self.extra
@@ -70,18 +102,53 @@ pub struct Pair<'a> {
     pub to: &'a mut MySqlConnection,
 }
 
-/// Compares the rows of the range `whole`. With `repair` it makes the far end equal.
+/// Compares the rows of the range `whole`, and by `repair` makes the far end equal.
 pub async fn compare(
     transfer: &TableTransfer,
     whole: Range,
     mut pair: Pair<'_>,
-    repair: bool,
+    repair: Repair,
     progress: &Progress,
 ) -> Result<Compared, TableError> {
-    let mut found = Compared::default();
     if transfer.from.key.is_none() {
-        return without_key(transfer, pair, repair, progress).await;
+        return without_key(transfer, pair, repair != Repair::No, progress).await;
     }
+    let known = if let Repair::UpTo(known) = repair { Some(known) } else { None };
+    let mode = if repair == Repair::No { Mode::Count } else { Mode::Repair };
+    let mut found = Compared::default();
+    match ranges(transfer, whole, &mut pair, (mode, known), progress, &mut found).await {
+        Err(error) if mode == Mode::Repair && error.is_duplicate() => {
+            pair.to.execute("ROLLBACK").await.doing(|| format!("writing {}", transfer.name))?;
+            let first = std::mem::take(&mut found.changes);
+            found = Compared::default();
+            found.changes = first;
+            ranges(transfer, whole, &mut pair, (Mode::Remove, known), progress, &mut found).await?;
+            // These rows are counted already.
+            let mut written = Compared::default();
+            ranges(transfer, whole, &mut pair, (Mode::Repair, known), &Progress::quiet(), &mut written).await?;
+            Ok(found)
+        }
+        compared => compared.map(|()| found),
+    }
+}
+
+/// Deletes the rows of the range `whole` of the far end that the near end does not have or has otherwise, so that no
+/// unique value of theirs is in the way.
+pub async fn remove_unequal(transfer: &TableTransfer, whole: Range, mut pair: Pair<'_>) -> Result<(), TableError> {
+    let mut found = Compared::default();
+    ranges(transfer, whole, &mut pair, (Mode::Remove, None), &Progress::quiet(), &mut found).await
+}
+
+/// Goes through the range `whole`, in steps, and adds to `found` what it found. `known` is the highest key that the
+/// near end has given, if rows beyond it must stay.
+async fn ranges(
+    transfer: &TableTransfer,
+    whole: Range,
+    pair: &mut Pair<'_>,
+    (mode, known): (Mode, Option<Option<i128>>),
+    progress: &Progress,
+    found: &mut Compared,
+) -> Result<(), TableError> {
     let mut after = whole.after;
     loop {
         let rest = Range { after, to: whole.to };
@@ -100,14 +167,14 @@ pub async fn compare(
         );
         let (near, far) = (near?, far?);
         if near != far {
-            pair_rows(transfer, &range, &mut pair, repair, &mut found.changes).await?;
+            found.changes.add(pair_rows(transfer, &range, pair, mode, known).await?);
         }
         found.from.add(near);
         found.to.add(far);
         progress.add(near.rows, 0);
         match to {
             Some(to) => after = Some(to),
-            None => return Ok(found),
+            None => return Ok(()),
         }
     }
 }
@@ -149,14 +216,15 @@ fn number<T: std::str::FromStr>(row: &sqlx::mysql::MySqlRow, column: usize) -> R
     text.parse().map_err(|_| sqlx::Error::Decode(format!("{text} is no whole number").into()).into())
 }
 
-/// Finds the rows of a range that differ, and with `repair` makes them equal.
+/// Finds the rows of a range that differ, and does about them what `mode` says.
 async fn pair_rows(
     transfer: &TableTransfer,
     range: &Range,
     pair: &mut Pair<'_>,
-    repair: bool,
-    changes: &mut Changes,
-) -> Result<(), TableError> {
+    mode: Mode,
+    known: Option<Option<i128>>,
+) -> Result<Changes, TableError> {
+    let mut changes = Changes::default();
     let (near, far) = tokio::join!(hashes(pair.from, &transfer.from, range), hashes(pair.to, &transfer.to, range));
     let (near, mut far) = (near?, far?);
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
@@ -174,6 +242,11 @@ async fn pair_rows(
             }
         }
     }
+    if let Some(known) = known
+        && let Some(key) = far.keys().filter(|key| Some(**key) > known).min()
+    {
+        return Err(TableError::Foreign { table: transfer.name.clone(), key: *key });
+    }
     changes.extra += far.len() as u64;
     unwanted.extend(far.into_keys());
     wanted.sort_unstable();
@@ -181,22 +254,23 @@ async fn pair_rows(
     let mut named: Vec<_> = wanted.iter().chain(&unwanted).copied().collect();
     named.sort_unstable();
     named.dedup();
-    let room = NAMED - changes.keys.len();
-    changes.keys.extend(named.iter().take(room).map(ToString::to_string));
-    if !repair || named.is_empty() {
-        return Ok(());
+    changes.keys.extend(named.iter().take(NAMED).map(ToString::to_string));
+    if mode == Mode::Count || named.is_empty() {
+        return Ok(changes);
     }
-    let Some(key) = &transfer.to.key else { return Ok(()) };
+    let Some(key) = &transfer.to.key else { return Ok(changes) };
     let writing = || format!("writing {}", transfer.name);
     pair.to.execute("START TRANSACTION").await.doing(writing)?;
     for keys in unwanted.chunks(1000) {
         let delete = format!("DELETE FROM {} WHERE {key} IN ({})", transfer.to.table, list(keys));
         pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
     }
-    copy_keys(transfer, &wanted, pair.from, pair.to).await?;
+    if mode == Mode::Repair {
+        copy_keys(transfer, &wanted, pair.from, pair.to).await?;
+    }
     kernel::process::failpoint::hit("legacy.before_repair").await;
     pair.to.execute("COMMIT").await.doing(writing)?;
-    Ok(())
+    Ok(changes)
 }
 
 async fn hashes(

@@ -117,6 +117,9 @@ async fn write(
     mut committed: impl AsyncFnMut(Option<i128>, u64) -> Result<(), TableError>,
 ) -> Result<(), TableError> {
     let writing = || format!("writing {}", transfer.name);
+    if let Some([begin, _]) = transfer.modes() {
+        writer.execute(begin).await.doing(writing)?;
+    }
     let (mut open, mut rows, mut bytes, mut last) = (false, 0, 0, None);
     while let Some(batch) = receive.recv().await {
         if !open && commit == Commit::Chunks {
@@ -137,6 +140,9 @@ async fn write(
     if open {
         writer.execute("COMMIT").await.doing(writing)?;
     }
+    if let Some([_, end]) = transfer.modes() {
+        writer.execute(end).await.doing(writing)?;
+    }
     if rows > 0 {
         committed(last, rows).await?;
     }
@@ -152,6 +158,10 @@ pub async fn copy_keys(
 ) -> Result<(), TableError> {
     let limit = statement_limit(writer).await?;
     let Some(key) = &transfer.from.key else { return Ok(()) };
+    let mode = || format!("writing {}", transfer.name);
+    if let Some([begin, _]) = transfer.modes() {
+        writer.execute(begin).await.doing(mode)?;
+    }
     for keys in keys.chunks(1000) {
         let query = transfer.read(&format!("{key} IN ({}) ORDER BY {key}", list(keys)));
         let (send, mut receive) = mpsc::channel::<Batch>(WAITING);
@@ -168,6 +178,9 @@ pub async fn copy_keys(
         };
         let (read, written) = tokio::join!(reading, writing);
         written.and(read.map(drop))?;
+    }
+    if let Some([_, end]) = transfer.modes() {
+        writer.execute(end).await.doing(mode)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Why tables or stored objects could not be read, copied, compared or created.
 
+use kernel::database;
 use kernel::database::sql::Unquotable;
 
 /// The error of everything in `tables`. Errors of backups, jobs and the migrator convert from it, never the other way.
@@ -38,9 +39,22 @@ pub enum TableError {
     /// A stored object cannot be read, or must not be created.
     #[error("{0}")]
     Refused(String),
+    /// The far end of a transfer has a row that the near end cannot have given.
+    #[error("{table} has a row (key {key}) that was written meanwhile and would be lost")]
+    Foreign { table: String, key: i128 },
     /// A copy is not what its original was.
     #[error("{0}")]
     NotEqual(String),
+}
+
+impl TableError {
+    /// Whether a unique key already has a value that was written.
+    pub fn is_duplicate(&self) -> bool {
+        match self {
+            Self::At { source, .. } | Self::Database(source) => database::is_duplicate(source),
+            _ => false,
+        }
+    }
 }
 
 /// Adds to an error of a database what was being done.

@@ -29,8 +29,8 @@ pub struct Inserts<'a> {
 }
 
 impl<'a> Inserts<'a> {
-    /// Begins without rows. No statement is longer than `limit` bytes, which a caller that executes the statements at once
-    /// lowers by what a statement needs beside its text.
+    /// Begins without rows. No statement is longer than `limit` bytes, which a caller that executes the statements at
+    /// once lowers by what a statement needs beside its text.
     pub fn new(transfer: &'a TableTransfer, limit: usize) -> Self {
         Self { transfer, limit, batch: Batch::new(transfer), row: String::new() }
     }
@@ -40,8 +40,11 @@ impl<'a> Inserts<'a> {
         let reading = || format!("reading {}", self.transfer.name);
         let mut key = None;
         self.row.clear();
+        self.row.push('(');
         for (index, form) in self.transfer.forms.iter().enumerate() {
-            self.row.push(if index == 0 { '(' } else { ',' });
+            if index > 0 {
+                self.row.push(',');
+            }
             let value: Option<&[u8]> = row.try_get_unchecked(index).doing(reading)?;
             push_value(&mut self.row, value, *form);
             if Some(index) == self.transfer.key_index {

@@ -6,6 +6,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`schema`], [`mod@column`], [`definition`] | read what tables a database has; create a table on another server |
+//! | [`fitness`] | what a copy cannot bring back |
 //! | [`session`] | sessions that neither cut nor convert a value, and snapshots |
 //! | [`transfer`] | the statements that read, write, delete and checksum the rows of one table |
 //! | [`insert`], [`copy`], [`compare`] | rows as statements; copy them; compare both ends and make them equal |
@@ -23,6 +24,7 @@ pub mod copy;
 pub mod database;
 pub mod definition;
 mod error;
+pub mod fitness;
 pub mod insert;
 pub mod progress;
 pub mod schema;

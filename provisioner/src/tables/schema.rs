@@ -16,6 +16,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// Columns of each other unique key.
     pub unique_keys: Vec<Vec<String>>,
+    /// The tables that its foreign keys name. `None` is its own database.
+    pub refers_to: Vec<(Option<String>, String)>,
     /// `BASE TABLE`, `VIEW`, ...
     pub kind: String,
     pub engine: String,
@@ -34,6 +36,17 @@ impl Table {
     /// Whether it is an ordinary table: no view, no sequence, no table with a history.
     pub fn is_base_table(&self) -> bool {
         self.kind == "BASE TABLE"
+    }
+
+    /// Whether a snapshot shows it as it was at one moment.
+    pub fn has_snapshots(&self) -> bool {
+        ["InnoDB", "ROCKSDB"].iter().any(|engine| self.engine.eq_ignore_ascii_case(engine))
+    }
+
+    /// The same table as programs saw it that read every text in UTF-8, for the checksums that they have stored.
+    pub fn without_charsets(&self) -> Self {
+        let columns = self.columns.iter().map(|column| Column { charset: None, ..column.clone() });
+        Self { columns: columns.collect(), ..self.clone() }
     }
 
     /// The columns that an `INSERT` writes: all that the server does not compute itself.
@@ -78,7 +91,7 @@ pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Ta
         "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, EXTRA,
                 CAST(CHARACTER_OCTET_LENGTH AS UNSIGNED), CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED),
                 CAST(NUMERIC_PRECISION AS UNSIGNED), CAST(NUMERIC_SCALE AS UNSIGNED),
-                CAST(DATETIME_PRECISION AS UNSIGNED)
+                CAST(DATETIME_PRECISION AS UNSIGNED), COALESCE(CHARACTER_SET_NAME, '')
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION",
     )
     .bind(database)
@@ -91,11 +104,13 @@ pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Ta
         }
     }
     let rows = sqlx::query(
-        "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS
+        // A key part of MySQL that is an expression names no column.
+        "SELECT TABLE_NAME, INDEX_NAME, COALESCE(COLUMN_NAME, CONCAT('part ', SEQ_IN_INDEX))
+         FROM information_schema.STATISTICS
          WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0 ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
     )
     .bind(database)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     let mut unique: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for row in &rows {
@@ -110,6 +125,21 @@ pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Ta
             }
         }
     }
+    let rows = sqlx::query(
+        // MariaDB shows REFERENTIAL_CONSTRAINTS only to an account that may also write.
+        "SELECT DISTINCT TABLE_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME
+         FROM information_schema.KEY_COLUMN_USAGE
+         WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY 1, 2, 3",
+    )
+    .bind(database)
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        let text = |column| database::text(row, column);
+        if let Some(table) = tables.get_mut(&text(0)?) {
+            table.refers_to.push((Some(text(1)?).filter(|other| other != database), text(2)?));
+        }
+    }
     Ok(tables)
 }
 
@@ -122,6 +152,7 @@ fn column(row: &MySqlRow) -> Result<Column, TableError> {
         data_type: text(2)?.to_ascii_lowercase(),
         column_type: text(3)?,
         nullable: text(4)? == "YES",
+        charset: Some(text(11)?).filter(|charset| !charset.is_empty()),
         octets: number(6)?,
         characters: number(7)?,
         precision: number(8)?.map(|digits| Ok::<_, sqlx::Error>((digits, number(9)?.unwrap_or(0)))).transpose()?,

@@ -40,6 +40,8 @@ pub struct TableTransfer {
     pub key_index: Option<usize>,
     /// `INSERT INTO t (columns) VALUES `.
     pub insert: String,
+    /// The far end computes columns, so its session must be in [`sql::LENIENT_MODE`] while rows are written.
+    pub computes: bool,
 }
 
 /// Longest text, in bytes, that is part of a row's checksum as it is. Its SHA-256 stands for a longer one.
@@ -56,11 +58,18 @@ pub struct TransferColumn<'a> {
     pub to: &'a str,
     /// Expression of the near end whose value is written instead of NULL.
     pub null_as: Option<&'a str>,
+    /// Text passes as the bytes that it has in the character set that the column has at both ends.
+    pub as_bytes: bool,
 }
 
 impl<'a> TransferColumn<'a> {
-    fn same(column: &'a Column) -> Self {
-        Self { column, from: &column.name, to: &column.name, null_as: None }
+    /// The same column at both ends.
+    pub fn same(column: &'a Column) -> Self {
+        Self { column, from: &column.name, to: &column.name, null_as: None, as_bytes: column.is_foreign_text() }
+    }
+
+    fn form(&self) -> Form {
+        if self.as_bytes { Form::Bytes } else { self.column.form() }
     }
 }
 
@@ -74,37 +83,47 @@ impl TableTransfer {
         columns: &[TransferColumn<'_>],
     ) -> Result<Self, Unquotable> {
         let (mut select, mut hashed, mut written) = (Vec::new(), Vec::new(), Vec::new());
-        for TransferColumn { column, from, to, null_as } in columns {
-            let expression = column.exact(from)?;
+        for TransferColumn { column, from, to, null_as, as_bytes } in columns {
+            let expression = column.exact(from, *as_bytes)?;
             select.push(match null_as {
                 Some(instead) => format!("COALESCE({expression}, {instead})"),
                 None => expression,
             });
-            hashed.push(column.exact(to)?);
+            hashed.push(column.exact(to, *as_bytes)?);
             written.push(sql::identifier(to)?.to_string());
         }
-        let types = || columns.iter().map(|column| column.column);
+        if select.is_empty() {
+            // Every column is computed, so a row says nothing but that it is there.
+            select.push("1".into());
+        }
         let to = End {
             table: sql::identifier(table)?.to_string(),
             key: key.map(sql::identifier).transpose()?.map(|key| key.to_string()),
             filter: "TRUE".into(),
-            hash: row_hash(types().zip(&hashed)),
+            hash: row_hash(columns.iter().zip(&hashed)),
         };
         Ok(Self {
             name: table.to_owned(),
             insert: format!("INSERT INTO {} ({}) VALUES ", to.table, written.join(", ")),
-            from: End { filter, hash: row_hash(types().zip(&select)), ..to.clone() },
+            from: End { filter, hash: row_hash(columns.iter().zip(&select)), ..to.clone() },
             to,
-            forms: types().map(Column::form).collect(),
+            forms: columns.iter().map(TransferColumn::form).collect(),
             select,
             key_index: columns.iter().position(|column| Some(column.from) == key),
+            computes: false,
         })
     }
 
     /// The transfer of all rows of a table to one with the same definition.
     pub fn of_table(name: &str, table: &Table) -> Result<Self, Unquotable> {
         let columns: Vec<_> = table.written_columns().map(TransferColumn::same).collect();
-        Self::new(name, table.ordering_key(), "TRUE".into(), &columns)
+        let transfer = Self::new(name, table.ordering_key(), "TRUE".into(), &columns)?;
+        Ok(Self { computes: table.columns.iter().any(|column| column.generated), ..transfer })
+    }
+
+    /// The statements that begin and end the writing of rows, where it needs a mode of its own.
+    pub fn modes(&self) -> Option<[&'static str; 2]> {
+        self.computes.then_some([sql::LENIENT_MODE, sql::COPY_MODE])
     }
 
     /// The query for rows that meet `condition`.
@@ -166,11 +185,12 @@ pub struct Range {
 }
 
 /// The expression for the SHA-256 of a row, from its columns and the expressions that read them.
-fn row_hash<'a>(values: impl Iterator<Item = (&'a Column, &'a String)>) -> String {
-    let piece = |(column, value): (&Column, &String)| {
+fn row_hash<'a>(values: impl Iterator<Item = (&'a TransferColumn<'a>, &'a String)>) -> String {
+    let piece = |(TransferColumn { column, as_bytes, .. }, value): (&TransferColumn<'_>, &String)| {
         let text = format!("CONVERT({value} USING utf8mb4)");
         let short = column.octets.is_some_and(|octets| octets <= SHORT);
         match column.family() {
+            _ if *as_bytes => format!("IFNULL(CONCAT(LENGTH({value}), ':', SHA2({value}, 256)), 'N')"),
             Family::Integer | Family::Decimal | Family::Float | Family::Bits => format!("IFNULL(CONCAT({value}), 'N')"),
             Family::Text if short => format!("IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"),
             Family::Text => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
@@ -179,7 +199,10 @@ fn row_hash<'a>(values: impl Iterator<Item = (&'a Column, &'a String)>) -> Strin
             Family::Other => format!("IFNULL(CONCAT(LENGTH({text}), ':', SHA2({text}, 256)), 'N')"),
         }
     };
-    let pieces: Vec<_> = values.map(piece).collect();
+    let mut pieces: Vec<_> = values.map(piece).collect();
+    if pieces.is_empty() {
+        pieces.push("''".into());
+    }
     format!("SHA2(CONCAT_WS('|', {}), 256)", pieces.join(", "))
 }
 

@@ -15,6 +15,7 @@ mod old_application;
 mod planted;
 mod refusals;
 mod sessions;
+mod writers;
 
 use harness::servers::Server;
 use std::process::ExitStatus;

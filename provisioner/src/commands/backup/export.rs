@@ -1,8 +1,9 @@
 //! `provisioner backup export`: the newest backup as SQL.
 
-use crate::backup::{BackupError, Reader, Subject, choose, dump};
+use crate::backup::dump::Line;
+use crate::backup::{BackupError, Reader, Subject, choose};
 use crate::commands::setup::Setup;
-use kernel::database::sql::COPY_SESSION;
+use kernel::database::sql::{COPY_MODE, COPY_SESSION};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -10,13 +11,13 @@ pub async fn run(setup: &Setup, subject: &Subject) -> Result<ExitCode, BackupErr
     let stored = choose(&setup.backups, subject, None).await?;
     let mut reader = Reader::open(&setup.backups, &setup.keys, subject, &stored).await?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    writeln!(out, "{COPY_SESSION}; SET NAMES utf8mb4; SET SESSION foreign_key_checks = 0;")?;
+    writeln!(out, "{COPY_MODE}; {COPY_SESSION}; SET NAMES utf8mb4;")?;
     // The backup has stored objects first. They are created last, when their tables are there.
     let mut objects = Vec::new();
-    while let Some(statement) = reader.statement().await? {
-        match dump::object(&statement)? {
-            Some(object) => objects.push(object),
-            None => writeln!(out, "{statement};")?,
+    while let Some(line) = reader.statement().await? {
+        match Line::read(line)? {
+            Line::Object(object) => objects.push(object),
+            Line::Statement(statement) => writeln!(out, "{statement};")?,
         }
     }
     for object in objects {

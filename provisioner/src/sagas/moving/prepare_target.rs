@@ -7,22 +7,12 @@ use crate::sagas::shared::credential;
 use crate::sagas::shared::tenant_copy::TenantCopy;
 use crate::sagas::{Context, StepError};
 use crate::server::{ServerError, Session};
-use crate::tables::stored_objects;
+use crate::tables::{fitness, schema, stored_objects};
 use kernel::database;
 use std::time::Duration;
 
 /// How long the other server may take to drop a copy.
 const ANSWER: Duration = Duration::from_secs(40);
-
-/// What a copy would not contain. A scheduled event would also continue to write to the source while it is copied.
-const UNMOVABLE: [(&str, &str); 2] = [
-    ("scheduled events", "SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ?"),
-    (
-        "sequences or tables with a history",
-        "SELECT COUNT(*) FROM information_schema.TABLES
-         WHERE TABLE_SCHEMA = ? AND TABLE_TYPE NOT IN ('BASE TABLE', 'VIEW')",
-    ),
-];
 
 pub const STEP: Step =
     Step::new("prepare_target", |context| Box::pin(act(context))).undone_by(|context| Box::pin(undo(context)));
@@ -32,16 +22,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let name = context.database().to_owned();
-    for (what, query) in UNMOVABLE {
-        let (count,): (i64,) = sqlx::query_as(query).bind(&name).fetch_one(context.session.connection()).await?;
-        if count > 0 {
-            return Err(StepError::Permanent(format!("database {name} has {what}, which cannot be moved")));
-        }
-    }
-    context.session.enter(&name).await?;
-    if let Some(what) = stored_objects::read(context.session.connection(), &name).await?.broken.first() {
-        return Err(StepError::Permanent(format!("database {name} has a {what}, which would not be moved: drop it")));
-    }
+    check_source(context, &name).await?;
     let (target, usernames) = (target(context).await?, context.usernames());
     let mut there = Session::open(&target, &context.tenant.tenant_id).await?;
     if there.dialect != context.session.dialect {
@@ -58,6 +39,23 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Refuses what the copy would not contain. A scheduled event would also continue to write to the source while it is
+/// copied.
+async fn check_source(context: &mut Context<'_>, name: &str) -> Result<(), StepError> {
+    context.enter_to_copy(name).await?;
+    let dialect = context.session.dialect;
+    let connection = context.session.connection();
+    let objects = stored_objects::read(connection, name).await?;
+    if let Some(event) = objects.all.iter().find(|object| object.kind == "EVENT") {
+        return Err(StepError::Permanent(format!("database {name} has scheduled events ({event}): drop them first")));
+    }
+    if let Some(what) = objects.broken.first() {
+        return Err(StepError::Permanent(format!("database {name} has a {what}, which would not be moved: drop it")));
+    }
+    let tables = schema::read(connection, name).await?;
+    Ok(fitness::check(connection, dialect, name, &tables, &objects).await?)
+}
+
 /// If the other server stays away, the job and the tenant's other operations do not wait for it longer than the job's
 /// patience: then the copy is left there, with the marker of a copy. An audit names it, and the next move to that
 /// server removes it.
@@ -65,7 +63,7 @@ async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let cleared = tokio::time::timeout(ANSWER, remove_copy(context)).await;
     let away = match &cleared {
         Err(_) => true,
-        Ok(Err(StepError::Server(ServerError::Database(error)))) => database::is_unreachable(error),
+        Ok(Err(StepError::Server(error))) => error.database().is_some_and(database::is_unreachable),
         Ok(_) => false,
     };
     if away && context.lease.last_attempt {

@@ -3,7 +3,7 @@
 use super::read::pair;
 use super::{StoredObject, read};
 use crate::tables::{Doing, TableError};
-use kernel::database::sql::{self, COPY_SESSION};
+use kernel::database::sql::{self, COPY_MODE};
 use kernel::database::text;
 use sqlx::{Executor, MySqlConnection};
 
@@ -125,7 +125,10 @@ async fn create_one(connection: &mut MySqlConnection, database: &str, object: &S
     }
     connection.execute(sqlx::raw_sql(&object.session()?)).await.doing(creating)?;
     let made = connection.execute(sqlx::raw_sql(&object.statement)).await;
-    connection.execute(sqlx::raw_sql(&format!("SET NAMES utf8mb4; {COPY_SESSION}"))).await.doing(creating)?;
+    connection
+        .execute(sqlx::raw_sql(&format!("SET NAMES utf8mb4; {COPY_MODE}, SESSION time_zone = '+00:00'")))
+        .await
+        .doing(creating)?;
     if other.is_some() {
         collate(connection, database, &present).await.doing(creating)?;
     }

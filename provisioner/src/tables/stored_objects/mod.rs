@@ -7,6 +7,7 @@
 //! therefore read again what it could read before. An object that names another tenant's database is refused: the new
 //! definer could reach that database, and the former one perhaps could not.
 
+mod comments;
 mod create;
 mod definer;
 mod read;
@@ -14,6 +15,7 @@ mod read;
 pub use create::{compare, complete, create, drop_all};
 pub use read::read;
 
+use comments::without_comments;
 use kernel::database::sql::{self, Unquotable};
 use kernel::domain::DATABASE_PREFIX;
 use serde::{Deserialize, Serialize};
@@ -87,10 +89,10 @@ impl StoredObject {
         Ok(session)
     }
 
-    /// Another tenant's database that its text names. `database` is the tenant's own.
-    fn other_tenants_database(&self, database: &str) -> Option<String> {
+    /// Another tenant's database that its text names outside comments. `database` is the tenant's own.
+    pub fn other_tenants_database(&self, database: &str) -> Option<String> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        let text = self.statement.to_ascii_lowercase();
+        let text = without_comments(&self.statement).to_ascii_lowercase();
         let found = text.match_indices(DATABASE_PREFIX).map(|(at, _)| {
             let rest = &text[at..];
             &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())]
@@ -98,9 +100,16 @@ impl StoredObject {
         found.filter(|name| *name != database).map(str::to_owned).next()
     }
 
-    /// Whether it may be gone after its creation, as a one-time event is whose time is over.
+    /// Whether it may be gone after its creation, as an event is whose time is over.
     fn may_be_gone(&self) -> bool {
-        self.kind == "EVENT" && self.statement.contains(" ON SCHEDULE AT ")
+        if self.kind != "EVENT" {
+            return false;
+        }
+        // The schedule stands between the name and what becomes of the event at its end.
+        let name = format!("`{}`", self.name.replace('`', "``"));
+        let rest = self.statement.split_once(&name).map_or(self.statement.as_str(), |(_, rest)| rest);
+        let (schedule, end) = rest.split_once(" ON COMPLETION ").unwrap_or((rest, ""));
+        !end.starts_with("PRESERVE") && (schedule.contains(" ON SCHEDULE AT ") || schedule.contains(" ENDS "))
     }
 }
 

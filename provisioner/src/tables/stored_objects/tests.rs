@@ -53,3 +53,16 @@ fn another_tenants_database_is_found_in_a_text() {
     assert_eq!(of("select from AI_shifu_tenant_beta.t").as_deref(), Some("ai_shifu_tenant_beta"));
     assert_eq!(of("select from `ai_shifu_tenant_acme-2`.`t`").as_deref(), Some("ai_shifu_tenant_acme-2"));
 }
+
+#[test]
+fn only_an_event_that_is_not_preserved_may_be_gone() {
+    let event = |name: &str, statement: &str| StoredObject { kind: "EVENT".into(), ..view(name, statement) };
+    let at = |end: &str| format!("CREATE EVENT `e` ON SCHEDULE AT '2035-01-01 00:00:00' {end} DO SELECT ' ENDS '");
+    assert!(event("e", &at("ON COMPLETION NOT PRESERVE ENABLE")).may_be_gone());
+    assert!(!event("e", &at("ON COMPLETION PRESERVE ENABLE")).may_be_gone());
+    let every = |more: &str| {
+        format!("CREATE EVENT `x ENDS y` ON SCHEDULE EVERY 1 DAY STARTS 'a'{more} ON COMPLETION NOT PRESERVE")
+    };
+    assert!(event("x ENDS y", &every(" ENDS 'b'")).may_be_gone());
+    assert!(!event("x ENDS y", &every("")).may_be_gone());
+}

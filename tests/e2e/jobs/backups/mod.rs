@@ -7,6 +7,7 @@ mod in_place;
 mod keys;
 mod lost_server;
 mod new_tenant;
+mod planted;
 mod s3;
 mod stored_objects;
 mod system;

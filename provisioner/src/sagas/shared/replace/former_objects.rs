@@ -7,14 +7,15 @@ use crate::sagas::{Context, StepError};
 use crate::tables::stored_objects::{self, StoredObject};
 use kernel::database::{self, sql};
 
-/// The table that stores them. Its row of number 0 says that all are there.
-pub const TABLE: &str = "_objects";
+/// The table that stores them. Its row of number 0 says that all are there. No table of a tenant has this name:
+/// [`crate::tables::fitness`] refuses it.
+pub use crate::tables::fitness::FORMER_OBJECTS as TABLE;
 
 /// Stores and drops them.
 pub async fn take_away(context: &mut Context<'_>) -> Result<(), StepError> {
     let (name, replaced) = (context.database().to_owned(), replaced(context));
     if read(context, &replaced).await?.is_none() {
-        context.session.enter(&name).await?;
+        context.enter_to_copy(&name).await?;
         let found = stored_objects::read(context.session.connection(), &name).await?;
         for what in &found.broken {
             let tenant_id = &context.tenant.tenant_id;
@@ -30,7 +31,7 @@ pub async fn take_away(context: &mut Context<'_>) -> Result<(), StepError> {
 pub async fn put_back(context: &mut Context<'_>) -> Result<(), StepError> {
     let (name, replaced) = (context.database().to_owned(), replaced(context));
     let Some(all) = read(context, &replaced).await? else { return Ok(()) };
-    context.session.enter(&name).await?;
+    context.enter_to_copy(&name).await?;
     // Those that could not be dropped still exist.
     Ok(stored_objects::complete(context.session.connection(), &name, &all).await?)
 }

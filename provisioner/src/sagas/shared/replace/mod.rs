@@ -63,7 +63,8 @@ async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
     }
 }
 
-/// Tables of a database, without views, which stay in their database, and without the table of the ownership marker.
+/// Tables of a database, without views, which stay in their database, and without those of the ownership marker and of
+/// the former objects.
 async fn base_tables(context: &mut Context<'_>, database: &str) -> Result<Vec<String>, StepError> {
     let rows = sqlx::query(
         "SELECT TABLE_NAME FROM information_schema.TABLES
@@ -73,7 +74,8 @@ async fn base_tables(context: &mut Context<'_>, database: &str) -> Result<Vec<St
     .fetch_all(context.session.connection())
     .await?;
     let names = rows.iter().map(|row| kernel::database::text(row, 0)).collect::<Result<Vec<_>, _>>()?;
-    Ok(names.into_iter().filter(|name| name != MARKER_TABLE && name != former_objects::TABLE).collect())
+    let is_ours = |name: &str| name == MARKER_TABLE || name == former_objects::TABLE;
+    Ok(names.into_iter().filter(|name| !is_ours(name)).collect())
 }
 
 /// One statement that moves all tables of the first database of each pair into the second one.

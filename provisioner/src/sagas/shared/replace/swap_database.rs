@@ -45,7 +45,7 @@ async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), S
     let backup = stored_backup(context.tools, &request).await?;
     let (store, keys) = (backups(context.tools)?, &context.tools.keys);
     let all = load::objects(store, keys, &request.subject, &backup).await?;
-    context.session.enter(database).await?;
+    context.enter_to_copy(database).await?;
     let connection = context.session.connection();
     stored_objects::drop_all(connection, database).await?;
     Ok(stored_objects::create(connection, database, Some(database), &all).await?)
