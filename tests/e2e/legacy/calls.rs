@@ -115,7 +115,7 @@ async fn old_calls_get_the_answers_of_the_reference() -> Result<()> {
         assert!(matches!(error(&reply), (200, Some(got), Some(1..)) if got == code), "{code}: {}", reply.text);
     }
     // A body that is too large is refused before the call is known.
-    let huge = made(&ann, json!({"shifu_id": "s1", "price": "x".repeat(70_000)})).await?;
+    let huge = made(&ann, json!({"shifu_id": "s1", "price": "x".repeat(300_000)})).await?;
     assert_eq!((huge.status, huge.error()), (413, "too_large"), "{}", huge.text);
     let reply = api.request("POST", "/api/legacy/orders", &[("Token", ann.as_str())]).await?;
     assert_eq!((reply.status, &reply.json["code"]), (200, &json!(415)), "{}", reply.text);
