@@ -10,6 +10,7 @@ use crate::commands::{Refusal, Started, Write, perform};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kernel::crypto::{KeyRing, Purpose};
+use kernel::domain::TenantId;
 use kernel::http::{ApiError, Code};
 use kernel::store::{Claim, Idempotency, StoredAnswer, UnitOfWork};
 use serde::Serialize;
@@ -103,6 +104,10 @@ struct Once<'a, W, F> {
 
 impl<W: Write, F: Fn(W::Done) -> Answer + Send + Sync> Write for Once<'_, W, F> {
     type Done = Answer;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        self.write.tenant()
+    }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Answer, Refusal> {
         let purpose = Purpose::Answer { actor: &self.idempotency.actor, key: &self.idempotency.key };

@@ -2,7 +2,8 @@
 //!
 //! **Guarantees.** Everything that a command does (events, a job, a user, a token) commits together or not at all.
 //! Commands on one tenant wait for each other, so none is refused because another one was faster. A wait ends after the
-//! time that a session waits for a lock, and the caller gets 503 with `Retry-After`.
+//! time that a session waits for a lock, and the caller gets 503 with `Retry-After`. Those that wait hold few
+//! connections ([`Store::turn`]), so commands on other tenants and readers go on.
 
 use kernel::domain::{Rejection, TenantId};
 use kernel::http::{ApiError, Code};
@@ -14,7 +15,8 @@ pub trait Write: Sync {
     /// What its caller learns.
     type Done: Send;
 
-    /// The existing tenant that it changes: a caller may name the version that the tenant must have.
+    /// The existing tenant that it changes. A caller may name the version that the tenant must have, and commands on one
+    /// tenant take turns. A command that wraps another one passes this on.
     fn tenant(&self) -> Option<&TenantId> {
         None
     }
@@ -83,6 +85,7 @@ impl From<Refusal> for ApiError {
 /// Performs `write` in a unit of its own.
 pub async fn perform<W: Write>(store: &Store, actor: &str, write: &W) -> Result<W::Done, Refusal> {
     let mut retried = false;
+    let _turn = store.turn(write.tenant()).await?;
     loop {
         let mut unit = store.begin().await?;
         match write.run(&mut unit, actor).await {

@@ -3,7 +3,7 @@
 use super::{RoleLease, RunError};
 use crate::app::App;
 use crate::commands::{self, Refusal, Write};
-use kernel::domain::Rejection;
+use kernel::domain::{Rejection, TenantId};
 use kernel::http::{ApiError, Code};
 use kernel::lease::LeaseError;
 use kernel::store::{CommandError, UnitOfWork};
@@ -38,6 +38,10 @@ struct Led<'a, W> {
 
 impl<W: Write> Write for Led<'_, W> {
     type Done = W::Done;
+
+    fn tenant(&self) -> Option<&TenantId> {
+        self.write.tenant()
+    }
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<W::Done, Refusal> {
         self.lease.hold(unit.connection()).await.map_err(|error| match error {

@@ -9,8 +9,8 @@
 //! ([`UnitOfWork::tenant`]), so no command is refused because another one was faster.
 //!
 //! **Design note.** Everything that can be refused is refused before the lock of the head is taken, so it is held for a
-//! few milliseconds only. What an append must check under the lock (whether a domain is free) it can simply read,
-//! because no other transaction appends.
+//! few milliseconds, and for some hundred if a thousand members change at once. What an append must check under the
+//! lock (whether a domain is free) it can simply read, because no other transaction appends.
 
 mod append;
 mod chain;
@@ -26,6 +26,7 @@ mod rebuild;
 mod reseal;
 pub mod servers;
 mod tables;
+mod turns;
 mod verify;
 
 pub use append::{CommandError, UnitOfWork};
@@ -37,8 +38,10 @@ pub use plans::Plan;
 pub use read::{EventRow, Heads, TenantFilter};
 pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use reseal::{BACKUPS, ResealError, Resealed, Uses, key_uses, reseal};
+pub use turns::Turn;
 pub use verify::{Verified, Wrong, verify_log};
 
+use crate::domain::TenantId;
 use sqlx::MySqlPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -48,17 +51,25 @@ use tokio::sync::Notify;
 pub struct Store {
     pool: MySqlPool,
     appended: Arc<Notify>,
+    turns: turns::Turns,
 }
 
 impl Store {
     /// The store in the system database that `pool` connects to.
     pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, appended: Arc::new(Notify::new()) }
+        let turns = turns::Turns::new(pool.options().get_max_connections());
+        Self { pool, appended: Arc::new(Notify::new()), turns }
     }
 
     /// The pool of connections to the system database.
     pub fn pool(&self) -> &MySqlPool {
         &self.pool
+    }
+
+    /// Waits until a unit on this tenant may begin, so that the units that wait for a tenant leave connections to
+    /// others. Every process whose units are asked for from outside waits for a turn first.
+    pub async fn turn(&self, tenant: Option<&TenantId>) -> Result<Turn, sqlx::Error> {
+        self.turns.wait(tenant).await
     }
 
     /// Begins a unit of work: one transaction.

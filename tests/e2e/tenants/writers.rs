@@ -3,6 +3,7 @@
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};
+use futures::future::Either;
 use harness::clients::{Admin, NewUser, Reply};
 use harness::stack::Stack;
 use serde_json::{Value, json};
@@ -89,6 +90,20 @@ async fn writers_of_one_tenant_wait_for_each_other() -> Result<()> {
     let reply = put(&admin, &ids[0], "viewer", None).await?;
     assert_eq!((reply.status, reply.error()), (503, "unavailable"), "{}", reply.text);
     assert!(reply.header("retry-after").is_some());
+    // More writers wait than there are connections. Other tenants do not wait for them, and neither do readers.
+    let waiting = ids.iter().take(24).map(|user| Box::pin(put(&admin, user, "viewer", None)));
+    let waiting = futures::future::select_all(waiting.collect::<Vec<_>>());
+    let others = Box::pin(async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let body = json!({"tenant_name": "Default"});
+        let changed = admin.request("PATCH", "/admin/tenants/default", Some(body), &[]).await?;
+        let read = admin.request("GET", "/admin/tenants/default", None, &[]).await?;
+        anyhow::Ok((changed.status, read.status))
+    });
+    match futures::future::select(waiting, others).await {
+        Either::Right((statuses, _)) => assert_eq!(statuses?, (200, 200)),
+        Either::Left(((reply, ..), _)) => panic!("a writer of acme was answered first: {}", reply?.text),
+    }
     other.rollback().await?;
     assert_eq!(put(&admin, &ids[0], "viewer", None).await?.status, 200);
     invariants::check(&stack).await
