@@ -15,10 +15,12 @@ PREPARE add_column FROM @add_column;
 EXECUTE add_column;
 DEALLOCATE PREPARE add_column;
 
--- In one statement: at every moment one of the two keys makes an upsert find its row.
+-- In one statement: at every moment one of the two keys makes an upsert find its row. Programs that search by user_id
+-- find it by idx_tenant_user: a user may be a member of every tenant.
 SET @change_key = (SELECT IF(COUNT(*) = 0,
         'ALTER TABLE saas_tenant_users
-             ADD UNIQUE KEY uk_tenant_user_key (tenant_id, user_key, deleted), DROP KEY uk_tenant_user', 'DO 0')
+             ADD UNIQUE KEY uk_tenant_user_key (tenant_id, user_key, deleted),
+             ADD INDEX idx_tenant_user (tenant_id, user_id), DROP KEY uk_tenant_user', 'DO 0')
     FROM information_schema.STATISTICS
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'saas_tenant_users' AND INDEX_NAME = 'uk_tenant_user_key');
 PREPARE change_key FROM @change_key;
