@@ -143,6 +143,7 @@ async fn swap_differing(
     tables: &[Difference],
 ) -> Result<(), RebuildError> {
     let mut tx = connection.begin().await?;
+    lock_tenants(&mut tx).await?;
     let head = lock_head(&mut tx).await?.position;
     apply_until(&mut tx, position, head).await?;
     for (projection, found) in PROJECTIONS.iter().zip(tables) {
@@ -170,6 +171,12 @@ async fn apply_until(
         };
     }
     Ok(position)
+}
+
+/// Locks the rows of all tenants, which the swap replaces. A command locks its tenant's row before the head, so the
+/// swap does too: otherwise each would wait for the other.
+async fn lock_tenants(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT tenant_id FROM saas_tenant_snapshots FOR UPDATE").execute(connection).await.map(drop)
 }
 
 /// Applies the next events to the shadows. Returns the position reached and the number of events.

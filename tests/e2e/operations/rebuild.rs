@@ -238,6 +238,26 @@ async fn a_rebuild_beside_live_services_compares_one_position() -> Result<()> {
     let (checked, ()) = futures::future::try_join(check, renaming).await?;
     ensure!(checked.status.code() == Some(0), "{}", String::from_utf8_lossy(&checked.stdout));
     assert!(positions.first() < positions.last(), "events were appended meanwhile: {positions:?}");
+    a_repair_waits_for_a_command(&stack).await
+}
+
+/// A repair takes its locks in the order of a command, so neither ends the other.
+async fn a_repair_waits_for_a_command(stack: &Stack) -> Result<()> {
+    let (mut root, mut system) = (world::root(stack).await?, world::system(stack).await?);
+    sqlx::query("UPDATE saas_tenant_snapshots SET status = 9 WHERE tenant_id = 't-1'").execute(&mut system).await?;
+    let mut command = sqlx::Connection::begin(&mut system).await?;
+    sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = 't-0' FOR UPDATE")
+        .execute(&mut *command)
+        .await?;
+    let working = async {
+        let waits = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+        wait::until(SOON, "the repair", async || world::number(&mut root, waits).await.ok().filter(|count| *count > 0))
+            .await?;
+        sqlx::query("SELECT position FROM saas_heads WHERE name = 'events' FOR UPDATE").execute(&mut *command).await?;
+        Ok(command.commit().await?)
+    };
+    let ((code, found), ()) = futures::future::try_join(rebuild(stack, &[]), working).await?;
+    ensure!(code == 0 && found["repaired"] == true, "{found:#}");
     Ok(())
 }
 
