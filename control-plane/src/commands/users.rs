@@ -174,11 +174,11 @@ impl Write for ChangeUser {
 
 /// Adds the condition that a user has this username, email or mobile number. Case makes no difference, and everything
 /// else does: the collation of the columns, by which the index finds the rows, also holds letters with and without an
-/// accent equal, and any emoji.
+/// accent equal, and any emoji. Blanks at the end, which old rows may have, make no difference to either.
 pub fn push_same_value(query: &mut QueryBuilder<'_, MySql>, column: &'static str, value: String) {
     query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
     query
-        .push(format_args!(" AND CAST(LOWER({column}) AS BINARY) = CAST(LOWER("))
+        .push(format_args!(" AND CAST(LOWER(RTRIM({column})) AS BINARY) = CAST(LOWER("))
         .push_bind(value)
         .push(") AS BINARY)");
 }

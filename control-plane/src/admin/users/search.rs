@@ -7,7 +7,7 @@ use crate::commands::{ChangeUser, User, UserChange, find_user, push_same_value};
 use crate::cursor::Page;
 use axum::Json;
 use axum::extract::State;
-use kernel::domain::UserId;
+use kernel::domain::{UserId, VisibleText};
 use kernel::http::{ApiError, ApiPath, ApiQuery, Code};
 use serde::{Deserialize, Serialize};
 use sqlx::QueryBuilder;
@@ -57,7 +57,9 @@ pub async fn find(
     query.push(" WHERE id > ").push_bind(page.after);
     for (column, value) in [("username", search.username), ("email", search.email), ("mobile", search.mobile)] {
         if let Some(value) = value {
-            push_same_value(&mut query, column, value.trim().to_owned());
+            // Values are stored as a visible text. One that is none may be that of an old row.
+            let value = value.parse().map_or_else(|_| value.trim().to_owned(), VisibleText::into_string);
+            push_same_value(&mut query, column, value);
         }
     }
     query.push(" ORDER BY id LIMIT ").push_bind(page.rows());
