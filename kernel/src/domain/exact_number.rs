@@ -44,7 +44,8 @@ fn value(text: &str) -> Option<(bool, String, i64)> {
     let digits = format!("{whole}{fraction}");
     let significant = digits.trim_end_matches('0');
     let dropped = i64::try_from(digits.len() - significant.len()).ok()?;
-    let power = exponent.parse::<i64>().ok()? - i64::try_from(fraction.len()).ok()? + dropped;
+    let fraction = i64::try_from(fraction.len()).ok()?;
+    let power = exponent.parse::<i64>().ok()?.checked_sub(fraction)?.checked_add(dropped)?;
     match significant.trim_start_matches('0') {
         "" => Some((negative, String::new(), 0)),
         significant => Some((negative, significant.to_owned(), power)),
@@ -63,6 +64,8 @@ mod tests {
             "1e400",
             "-9223372036854775809",
             "1e99999999999999999999",
+            "1.5e-9223372036854775808",
+            "10e9223372036854775807",
             "1234567890.12345678901",
         ] {
             assert_eq!(inexact_number(json), Some(json));
