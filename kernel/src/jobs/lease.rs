@@ -90,7 +90,7 @@ impl Lease {
              SELECT o.operation_id, s.ordinal, s.name, s.status, UTC_TIMESTAMP(6) - INTERVAL s.started MICROSECOND,
                     UTC_TIMESTAMP(6) - INTERVAL s.finished MICROSECOND
              FROM saas_operations o JOIN ({}) s WHERE o.operation_id = ? AND o.epoch = ? AND o.status = 'running'
-             ON DUPLICATE KEY UPDATE status = VALUES(status), started_at = VALUES(started_at),
+             ON DUPLICATE KEY UPDATE name = VALUES(name), status = VALUES(status), started_at = VALUES(started_at),
                finished_at = VALUES(finished_at)",
             rows.join(" UNION ALL ")
         );

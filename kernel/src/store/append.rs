@@ -19,8 +19,8 @@ pub enum CommandError {
     /// Another tenant has the domain, or had it until recently.
     #[error("the domain belongs to another tenant")]
     DomainTaken(DomainName),
-    /// Another command created the tenant at the same time, twice in a row.
-    #[error("another command created the tenant at the same time")]
+    /// Another command created the tenant at the same time, twice in a row, or another worker has taken the job.
+    #[error("another process was faster: it created the tenant, or took the job")]
     Conflict,
     /// The system database failed.
     #[error("the system database failed")]
@@ -160,7 +160,9 @@ impl UnitOfWork {
                 .push_bind(data)
                 .push_bind(&hash[..]);
         });
-        if let Err(error) = rows.build().execute(&mut *self.tx).await {
+        // Only the statement for one event is prepared for later calls: one for each number would fill the cache.
+        let rows = rows.build().persistent(recorded.len() == 1);
+        if let Err(error) = rows.execute(&mut *self.tx).await {
             // Under the lock no other transaction takes positions. So a duplicate is the tenant's version. A tenant
             // that exists is locked, so another command has created this one at the same time.
             return Err(if is_duplicate(&error) { CommandError::Conflict } else { error.into() });
@@ -188,7 +190,7 @@ impl UnitOfWork {
             row.push_bind(event.position.0).push_bind(&traceparent).push("UTC_TIMESTAMP(6)");
         });
         rows.push(" ON DUPLICATE KEY UPDATE traceparent = VALUES(traceparent), created_at = VALUES(created_at)");
-        rows.build().execute(&mut *self.tx).await.map(drop)
+        rows.build().persistent(recorded.len() == 1).execute(&mut *self.tx).await.map(drop)
     }
 
     /// Rolls back at once. A unit that is merely dropped holds its locks until its connection is cleaned up.

@@ -336,7 +336,7 @@ async fn members_changed(
         " ON DUPLICATE KEY UPDATE role = VALUES(role), permissions = VALUES(permissions), status = 1,
           updated_at = VALUES(updated_at)",
     );
-    insert.build().execute(connection).await.map(drop)
+    insert.build().persistent(members.len() == 1).execute(connection).await.map(drop)
 }
 
 async fn member_removed(
