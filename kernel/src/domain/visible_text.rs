@@ -132,8 +132,7 @@ fn is_selector(c: char) -> bool {
 
 /// Whether a character only adds to the one before it.
 fn is_addition(c: char) -> bool {
-    is_joiner(c)
-        || matches!(c.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark)
+    is_joiner(c) || matches!(c.general_category(), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark)
 }
 
 fn is_blank(c: char) -> bool {
