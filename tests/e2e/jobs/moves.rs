@@ -183,7 +183,8 @@ async fn killed(name: &str, whens: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn commands_given_during_a_move_hold_after_it() -> Result<()> {
-    let mut options = world::with_second_server("move-meanwhile")?;
+    // Two moves at once.
+    let mut options = world::with_second_server("move-meanwhile")?.with_env("provisioner", "PROVISIONER_WORKERS", "4");
     options.data_planes = 1;
     let mut stack = Stack::start(options).await?;
     world::place_on_main(&stack).await?;
