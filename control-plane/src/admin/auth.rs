@@ -13,7 +13,7 @@ use kernel::store::Idempotency;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use sqlx::MySqlPool;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A caller with a valid token that allows the request.
 pub struct Caller {
@@ -64,8 +64,7 @@ impl FromRequest<AdminState> for BulkCaller {
 impl Caller {
     async fn admit(request: Request, state: &AdminState, most: usize) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let identity = authenticate(state, &parts.headers, &parts.method).await?;
-        let turn = state.admission.caller()?;
+        let (identity, turn) = authenticate(state, &parts).await?;
         Self::read(&parts, body, most, identity, turn).await
     }
 
@@ -105,8 +104,7 @@ impl Stranger {
     /// Checks what can be checked without the body.
     pub fn of(state: &AdminState, request: Request) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let address = state.trusted.client(&parts.headers, peer).ok_or_else(|| {
+        let address = state.trusted.client(&parts.headers, peer(&parts)).ok_or_else(|| {
             ApiError::from(Code::BadRequest).with("detail", "the proxy's X-Forwarded-For names no address")
         })?;
         let turn = state.admission.stranger(address)?;
@@ -163,25 +161,55 @@ impl Identity {
     }
 }
 
+/// Why a request with a token is refused.
+pub(super) enum Refused {
+    /// The caller may not do it, or too many requests are in work.
+    Caller(ApiError),
+    /// The system database does not say whether the token is valid.
+    Database(ApiError),
+}
+
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        Self::Caller(code.into())
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let (Refused::Caller(error) | Refused::Database(error)) = refused;
+        error
+    }
+}
+
 /// The token in `X-Admin-Token` or `Authorization: Bearer`: 401 when it is missing or not valid, 403 when it is valid
 /// and does not allow the method. What does not have the form of a token is refused without asking the database.
-pub(super) async fn authenticate(
-    state: &AdminState,
-    headers: &HeaderMap,
-    method: &Method,
-) -> Result<Identity, ApiError> {
-    let token = presented(headers).ok_or(Code::Unauthenticated)?;
+pub(super) async fn authenticate(state: &AdminState, parts: &Parts) -> Result<(Identity, Turn), Refused> {
+    let token = presented(&parts.headers).ok_or(Code::Unauthenticated)?;
     let (id, secret) = parts_of(token).ok_or(Code::Unauthenticated)?;
-    let _lookup = state.admission.lookup(token).await;
-    let stored = stored(state.app.store.pool(), id).await.map_err(|error| ApiError::database(&error))?;
+    let entry = state.admission.enter(token, client(state, parts)).await.map_err(Refused::Caller)?;
+    let stored = stored(state.app.store.pool(), id).await;
+    let stored = stored.map_err(|error| Refused::Database(ApiError::database(&error)))?;
     let (id, hash, scopes) = stored.ok_or(Code::Unauthenticated)?;
     if !tokens::matches(&hash, secret) {
         return Err(Code::Unauthenticated.into());
     }
-    state.admission.remember(token);
-    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let turn = state.admission.found(token, entry).map_err(Refused::Caller)?;
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let allowed = scopes.split(' ').any(|scope| scope == "admin" || (scope == "read" && reads));
-    if allowed { Ok(Identity::Token(id)) } else { Err(Code::AdminRequired.into()) }
+    if allowed { Ok((Identity::Token(id), turn)) } else { Err(Code::AdminRequired.into()) }
+}
+
+fn peer(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
+}
+
+/// The address whose part of the queue a request with a token takes. A valid token needs no address, so the requests of
+/// a proxy that names none share the proxy's.
+fn client(state: &AdminState, parts: &Parts) -> IpAddr {
+    let peer = peer(parts);
+    let named = state.trusted.client(&parts.headers, peer).or(peer.map(|peer| peer.ip()));
+    named.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
 }
 
 /// Id, digest and scopes of the token with this id, while it is valid.
