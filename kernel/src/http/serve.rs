@@ -4,8 +4,9 @@
 //! system. One address has at most [`HttpLimits::of_address`] of them, unless it is a trusted proxy; further ones are
 //! closed at once. A client has [`HttpLimits::header`] to send the head of a request (an idle connection is closed
 //! after the same time, by either version of HTTP), then [`HttpLimits::body`] for the whole body, and must take
-//! something of the answer at least every [`HttpLimits::write`]. A head larger than [`MAX_HEAD`] is refused (431). When
-//! the process is asked to stop, idle connections close at once, and busy ones after their current answer.
+//! something of the answer at least every [`HttpLimits::write`]. A client of HTTP/2 that takes less than 1 KiB within
+//! [`HttpLimits::header`] while no request is in work counts as idle. A head larger than [`MAX_HEAD`] is refused (431).
+//! When the process is asked to stop, idle connections close at once, and busy ones after their current answer.
 //!
 //! **Design note.** `axum::serve` sets none of these limits and has no option for them, so this module has the same
 //! loop with limits. hyper does not bound the bytes before it knows the version of HTTP, nor a client that reads
@@ -15,7 +16,7 @@ use super::activity::{Activity, Working};
 use super::addresses::Addresses;
 use super::body::bounded;
 use super::proxies::TrustedProxies;
-use super::slow::Watched;
+use super::slow::{Taken, Watched};
 use crate::process::config::{ConfigError, Settings};
 use crate::process::health::Health;
 use crate::process::shutdown::Shutdown;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -44,6 +46,9 @@ const STREAMS: u32 = 100;
 
 /// The server pings a silent HTTP/2 client after this time, and the client has the same time to answer.
 const PING: Duration = Duration::from_secs(20);
+
+/// A connection that is closed for its address is logged at most once in this time, because clients cause it.
+const WARNED: Duration = Duration::from_secs(60);
 
 /// Wait after the system could not accept a connection (because no file descriptor is left), since that does not pass
 /// at once.
@@ -129,6 +134,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, limits: HttpLi
     let room = Arc::new(Semaphore::new(limits.connections));
     let addresses = Arc::new(Addresses::new(limits.of_address, Arc::clone(&limits.trusted)));
     let connections = TaskTracker::new();
+    let mut warned: Option<Instant> = None;
     loop {
         let place = tokio::select! {
             () = shutdown.requested() => break,
@@ -147,7 +153,15 @@ pub(super) async fn accept(listener: TcpListener, router: Router, limits: HttpLi
         };
         let Some(of_address) = addresses.admit(peer) else {
             metrics::counter!(names::HTTP_CONNECTIONS_CUT).increment(1);
-            tracing::debug!(%peer, "a connection was closed: its address has as many as it may");
+            if warned.is_none_or(|last| last.elapsed() >= WARNED) {
+                warned = Some(Instant::now());
+                tracing::warn!(
+                    %peer,
+                    most = limits.of_address,
+                    "a connection was closed, because its address has as many as HTTP_CONNECTIONS_PER_ADDRESS allows; \
+                     list a proxy in TRUSTED_PROXIES"
+                );
+            }
             continue;
         };
         let (builder, router, shutdown) = (Arc::clone(&builder), router.clone(), shutdown.clone());
@@ -191,7 +205,7 @@ async fn one(
     let _ = stream.set_nodelay(true);
     let began = Arc::new(AtomicBool::new(false));
     let watched = Watched::new(stream, Arc::clone(&began), limits.header, limits.write);
-    let activity = Activity::default();
+    let (activity, taken) = (Activity::default(), watched.taken());
     let (requests, body_limit) = (activity.clone(), limits.body);
     let service = tower::service_fn(move |request: Request<_>| {
         began.store(true, Ordering::Relaxed);
@@ -203,7 +217,9 @@ async fn one(
     });
     let serving = builder.serve_connection(TokioIo::new(watched), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
+    // A request that arrives together with the end of a wait is served, so the connection is polled first.
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => ended,
         () = shutdown.requested() => {
             serving.as_mut().graceful_shutdown();
@@ -212,19 +228,29 @@ async fn one(
         () = activity.idle(limits.header) => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
+                biased;
                 ended = serving.as_mut() => ended,
-                // A client of HTTP/2 that does not acknowledge the end is waited for no longer than this.
-                () = async {
-                    tokio::time::sleep(limits.header).await;
-                    activity.idle(limits.header).await;
-                } => Ok(()),
                 () = shutdown.requested() => serving.await,
+                () = at_rest(&activity, &taken, limits.header) => Err("the client holds an idle connection".into()),
             }
         }
     };
     if let Err(error) = ended {
         metrics::counter!(names::HTTP_CONNECTIONS_CUT).increment(1);
         tracing::debug!(%peer, cause = %crate::error::chain(error.as_ref()), "a connection was cut");
+    }
+}
+
+/// Resolves when no request is in work, and the client took nothing of an answer for `limit` from now on. An answer
+/// that is complete may still wait for a client that reads slowly.
+async fn at_rest(activity: &Activity, taken: &Taken, limit: Duration) {
+    loop {
+        let before = taken.bytes();
+        tokio::time::sleep(limit).await;
+        activity.idle(limit).await;
+        if taken.rests_since(before) {
+            return;
+        }
     }
 }
 

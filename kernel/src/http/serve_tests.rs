@@ -6,7 +6,6 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::net::SocketAddr;
-use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The value of every limit. A client that is cut after [`CUT`] only was not cut by the limit.
@@ -30,11 +29,19 @@ fn app() -> Router {
 }
 
 async fn start(connections: usize) -> (SocketAddr, Shutdown, tokio::task::JoinHandle<()>) {
+    start_with(connections, LIMIT, LIMIT).await
+}
+
+async fn start_with(
+    connections: usize,
+    header: Duration,
+    write: Duration,
+) -> (SocketAddr, Shutdown, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
     let trusted = Arc::default();
-    let limits = HttpLimits { header: LIMIT, body: LIMIT, write: LIMIT, connections, of_address: OF_ADDRESS, trusted };
+    let limits = HttpLimits { header, body: LIMIT, write, connections, of_address: OF_ADDRESS, trusted };
     let served = shutdown.clone();
     let health = Health::new(PrometheusBuilder::new().build_recorder().handle());
     let server = tokio::spawn(async move {
@@ -52,9 +59,13 @@ async fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
 
 /// Reads until the other end closes.
 async fn rest(stream: &mut TcpStream) -> String {
+    String::from_utf8_lossy(&bytes(stream).await).into_owned()
+}
+
+async fn bytes(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(CUT, stream.read_to_end(&mut bytes)).await.expect("the connection is cut");
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 /// Sends the bytes of `text` again and again, slowly, until the other end closes. Returns what that end sent.
@@ -200,8 +211,64 @@ const ONE_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
 async fn an_idle_connection_of_http_2_is_closed() {
     let (address, ..) = start(100).await;
     let began = Instant::now();
-    let said = rest(&mut connect(address, ONE_REQUEST).await).await;
-    assert!(said.contains("hello") && began.elapsed() >= LIMIT, "{said:?} after {:?}", began.elapsed());
+    let said = bytes(&mut connect(address, ONE_REQUEST).await).await;
+    assert!(began.elapsed() >= LIMIT, "after {:?}", began.elapsed());
+    assert!(String::from_utf8_lossy(&said).contains("hello"));
+    assert!(kinds(&said).contains(&GOAWAY), "the client learns which requests were not served: {:?}", kinds(&said));
+}
+
+const GOAWAY: u8 = 7;
+
+/// The kinds of the frames of HTTP/2.
+fn kinds(mut frames: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [high, middle, low, kind, ..] = *frames {
+        kinds.push(kind);
+        let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+        frames = frames.get(9 + length..).unwrap_or_default();
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_the_whole_answer() {
+    let (address, ..) = start_with(100, LIMIT, CUT).await;
+    let mut slow = connect(address, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let (began, mut read, mut piece) = (Instant::now(), 0, vec![0; LARGE / 16]);
+    while read < LARGE {
+        tokio::time::sleep(LIMIT / 2).await;
+        match tokio::time::timeout(CUT, slow.read_exact(&mut piece)).await.expect("the server sends") {
+            Ok(more) => read += more,
+            Err(error) => panic!("it was cut after {:?} and {read} bytes: {error}", began.elapsed()),
+        }
+    }
+    assert!(began.elapsed() > LIMIT * 4, "it took longer than an idle connection may");
+}
+
+/// A client of HTTP/2 that asks for a large answer.
+const LARGE_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \x00\x00\x00\x04\x00\x00\x00\x00\x00\
+    \x00\x00\x0d\x01\x05\x00\x00\x00\x01\x82\x04\x06/large\x86\x41\x01a";
+/// It has room for 32 KiB more: on the connection, and for its request.
+const ROOM: &[u8] = b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x80\x00\
+    \x00\x00\x04\x08\x00\x00\x00\x00\x01\x00\x00\x80\x00";
+
+#[tokio::test]
+async fn a_client_of_http_2_is_cut_only_once_it_takes_nothing() {
+    let (address, ..) = start_with(100, LIMIT * 3, CUT).await;
+    let (mut read, mut write) = connect(address, LARGE_REQUEST).await.into_split();
+    let reader = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        let _ = tokio::time::timeout(CUT, read.read_to_end(&mut bytes)).await.expect("the connection is cut");
+        bytes.len()
+    });
+    // The server notices that the client takes its answer as long as it does so within each limit.
+    for _ in 0..30 {
+        tokio::time::sleep(LIMIT / 3).await;
+        write.write_all(ROOM).await.expect("the client is served");
+    }
+    let most = reader.await.unwrap();
+    assert!(most >= 30 * 0x8000 && most < LARGE, "{most} bytes");
 }
 
 #[tokio::test]
