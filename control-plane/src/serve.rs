@@ -77,7 +77,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if default.created {
         tracing::info!(tenant_id = %default.tenant_id, "created the default tenant");
     }
-    http::serve_internal(internal, &health, &limits).await?;
+    http::serve_internal(internal, &health, &limits, &shutdown).await?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(%address, "the admin API is served");
 

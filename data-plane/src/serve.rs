@@ -63,7 +63,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
     let health = Health::new(metrics);
     let shutdown = Shutdown::on_signals(notice)?;
-    http::serve_internal(internal, &health, &limits).await?;
+    http::serve_internal(internal, &health, &limits, &shutdown).await?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
     // Profiles share the pool, but may use only half of it, because looking up sessions is more important.

@@ -21,13 +21,18 @@ const CONNECTIONS: usize = 64;
 ///
 /// # Errors
 /// If the process cannot listen there.
-pub async fn serve_internal(address: SocketAddr, health: &Health, limits: &HttpLimits) -> anyhow::Result<()> {
+pub async fn serve_internal(
+    address: SocketAddr,
+    health: &Health,
+    limits: &HttpLimits,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("cannot listen on {address} for health and metrics"))?;
     let router = internal_router(health);
     let limits = HttpLimits { connections: CONNECTIONS, of_address: CONNECTIONS, ..limits.clone() };
     // The listener ends with the process and never before, so it knows no request to stop.
-    tokio::spawn(accept(listener, router, limits, Shutdown::default()));
+    shutdown.spawn_to_the_end(accept(listener, router, limits, Shutdown::default()));
     Ok(())
 }
 
