@@ -10,7 +10,7 @@ use crate::{gauges, relay};
 use anyhow::Context;
 use kernel::broker::{DOORBELL_JOBS, Heard, Source, Topology, listen, ring_on};
 use kernel::crypto::KeyRing;
-use kernel::database::{self, engine, migrate};
+use kernel::database::{self, migrate};
 use kernel::http::{self, HttpLimits};
 use kernel::process::config::Settings;
 use kernel::process::health::Health;
@@ -46,7 +46,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let system_url = settings.secret("SYSTEM_DB_URL")?;
     let pool = database::pool(&system_url, settings.get("CONTROL_PLANE_CONNECTIONS")?)
         .context("the setting SYSTEM_DB_URL is wrong")?;
-    start::system_database(&system_url).await?;
+    start::system_database(&system_url, start::Access::AllTables).await?;
     start::broker(&amqp, &topology, needs_broker).await?;
 
     let store = Store::new(pool);
@@ -112,10 +112,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 
 /// `control-plane migrate`.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
-    let options =
-        database::options(&settings.secret("SYSTEM_DB_URL")?).context("the setting SYSTEM_DB_URL is wrong")?;
-    let mut connection = start::connect("the system database (SYSTEM_DB_URL)", &options).await?;
-    engine::check(&mut connection).await.context("the system database (SYSTEM_DB_URL) lacks what we need")?;
+    let mut connection = start::system_connection(&settings.secret("SYSTEM_DB_URL")?).await?;
     let applied = migrate::run(&mut connection).await?;
     match applied.as_slice() {
         [] => eprintln!("the system database is up to date"),

@@ -58,7 +58,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let reports = database::pool(&system_url, 1).context("the setting SYSTEM_DB_URL is wrong")?;
     let pool = database::pool(&system_url, lookups).context("the setting SYSTEM_DB_URL is wrong")?;
     let (needs_broker, notice) = (!settings.get::<bool>("START_WITHOUT_BROKER")?, settings.seconds("SHUTDOWN_NOTICE")?);
-    start::system_database(&system_url).await?;
+    start::system_database(&system_url, start::Access::SomeTables).await?;
     start::broker(&amqp, &topology, needs_broker).await?;
 
     let health = Health::new(metrics);

@@ -7,6 +7,7 @@ use crate::broker::{self, BrokerError, Topology};
 use crate::database;
 use crate::database::engine::{self, Dialect, Unfit};
 use crate::database::migrate::{self, MigrateError};
+use crate::database::rights;
 use crate::database::tls;
 use secrecy::SecretString;
 use sqlx::MySqlConnection;
@@ -52,15 +53,60 @@ pub enum StartError {
     Setting(String, #[source] sqlx::Error),
 }
 
-/// Checks the system database: that it can be reached, has the needed features, and has the schema of this program.
-pub async fn system_database(url: &SecretString) -> Result<(), StartError> {
-    let setting = "SYSTEM_DB_URL";
-    let name = format!("the system database ({setting})");
-    let options = database::options(url).map_err(|error| StartError::Setting(setting.into(), error))?;
-    let mut connection = connect(&name, &options).await?;
-    engine::check(&mut connection).await.map_err(|unfit| StartError::Unfit(name.clone(), unfit))?;
-    migrate::verify(&mut connection).await.map_err(|error| StartError::Migrate(name.clone(), error))?;
-    engine::skip_locked(&mut connection).await.map_err(|unfit| StartError::Unfit(name, unfit))
+/// What the system database is called in messages.
+const SYSTEM: &str = "the system database (SYSTEM_DB_URL)";
+
+/// What a service needs on the system database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It changes rows of all tables: the control plane and the provisioners.
+    AllTables,
+    /// It has rights on some tables: the data nodes.
+    SomeTables,
+}
+
+/// Checks the system database: that it can be reached, has the needed features, and has the schema of this program, on
+/// which the account has its rights.
+pub async fn system_database(url: &SecretString, access: Access) -> Result<(), StartError> {
+    let mut connection = system_connection(url).await?;
+    match verify(&mut connection, access).await {
+        Err(MigrateError::NoRights(_)) if takes_grants_literally(&mut connection).await? => {
+            return Err(StartError::Unfit(SYSTEM.into(), Unfit::PartialRevokes));
+        }
+        verified => verified.map_err(|error| StartError::Migrate(SYSTEM.into(), error))?,
+    }
+    engine::skip_locked(&mut connection).await.map_err(|unfit| StartError::Unfit(SYSTEM.into(), unfit))
+}
+
+/// Connects to the system database, and checks that it can be reached and has the needed features.
+pub async fn system_connection(url: &SecretString) -> Result<MySqlConnection, StartError> {
+    let options = database::options(url).map_err(|error| StartError::Setting("SYSTEM_DB_URL".into(), error))?;
+    let mut connection = match connect(SYSTEM, &options).await {
+        Err(StartError::NoDatabase(name)) => {
+            // Every account may use this database, also one whose grants do not apply.
+            let mut connection = connect(SYSTEM, &options.database("information_schema")).await?;
+            return Err(match takes_grants_literally(&mut connection).await? {
+                true => StartError::Unfit(name, Unfit::PartialRevokes),
+                false => StartError::NoDatabase(name),
+            });
+        }
+        connected => connected?,
+    };
+    engine::check(&mut connection).await.map_err(|unfit| StartError::Unfit(SYSTEM.into(), unfit))?;
+    Ok(connection)
+}
+
+async fn verify(connection: &mut MySqlConnection, access: Access) -> Result<(), MigrateError> {
+    migrate::verify(connection).await?;
+    match access {
+        Access::AllTables => rights::verify(connection).await,
+        Access::SomeTables => Ok(()),
+    }
+}
+
+async fn takes_grants_literally(connection: &mut MySqlConnection) -> Result<bool, StartError> {
+    let literally = engine::takes_grants_literally(connection).await;
+    literally.map_err(|error| StartError::Unfit(SYSTEM.into(), error.into()))
 }
 
 /// Checks a server of tenants' databases, and returns its dialect.

@@ -57,7 +57,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let connections = 4 + of_server * u32::try_from(servers.len()).unwrap_or(u32::MAX);
     let needs_broker = !settings.get::<bool>("START_WITHOUT_BROKER")?;
     let system_url = settings.secret("SYSTEM_DB_URL")?;
-    start::system_database(&system_url).await?;
+    start::system_database(&system_url, start::Access::AllTables).await?;
     start::broker(&amqp, &topology, needs_broker).await?;
     server::check_at_start(&servers).await?;
     let pool = database::pool(&system_url, connections).context("the setting SYSTEM_DB_URL is wrong")?;

@@ -47,9 +47,9 @@ pub enum MigrateError {
     /// A migration is not applied yet.
     #[error("migration {0} is not applied; run `control-plane migrate`")]
     Pending(i64),
-    /// The account has no rights on the tables.
-    #[error("the account has no rights on the tables; run deploy/sql/tables.sql there")]
-    NoRights,
+    /// The account lacks rights on a table.
+    #[error("the account lacks rights on the table {0}; run deploy/sql/tables.sql there")]
+    NoRights(String),
     /// A statement of a migration failed.
     #[error("migration {version} failed")]
     Statement {
@@ -85,7 +85,7 @@ pub async fn verify(connection: &mut MySqlConnection) -> Result<(), MigrateError
     let applied = applied(connection).await.or_else(|error| match crate::database::number(&error) {
         // An empty database does not have the table yet.
         Some(1146) => Ok(Vec::new()),
-        Some(1142) => Err(MigrateError::NoRights),
+        Some(1142) => Err(MigrateError::NoRights("saas_schema_migrations".to_owned())),
         _ => Err(error.into()),
     })?;
     match pending(&applied, true)?.first() {

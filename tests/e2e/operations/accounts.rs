@@ -73,10 +73,20 @@ async fn a_policy_for_passwords_is_named_or_ends_no_tenant() -> Result<()> {
 
     if mysql::selected().is_some() {
         root.execute("SET GLOBAL partial_revokes = ON").await?;
-        let refused = stack.output(Role::Provisioner, &["serve"], &Vec::new()).await?;
-        let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let mut refusals = Vec::new();
+        let migrator = vec![("SYSTEM_DB_URL".to_owned(), stack.urls.system.migrator.clone())];
+        for (role, command, env) in [
+            (Role::Provisioner, "serve", Vec::new()),
+            (Role::ControlPlane, "serve", Vec::new()),
+            (Role::ControlPlane, "migrate", migrator),
+        ] {
+            refusals.push((command, stack.output(role, &[command], &env).await?));
+        }
         root.execute("SET GLOBAL partial_revokes = OFF").await?;
-        ensure!(refused.status.code() == Some(1) && printed.contains("partial_revokes"), "{printed}");
+        for (command, refused) in refusals {
+            let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+            ensure!(refused.status.code() == Some(1) && printed.contains("partial_revokes"), "{command}: {printed}");
+        }
         return Ok(());
     }
     root.execute("INSTALL SONAME 'simple_password_check'").await?;

@@ -134,6 +134,15 @@ async fn a_start_names_the_setting_at_fault() -> Result<()> {
         root.execute(on).await?;
     }
 
+    // A migration made a table, and nothing has granted rights on it yet.
+    for account in ["control", "provisioner_system"] {
+        let on = format!("ON ai_shifu_system.saas_sign_ups FROM '{account}'@'127.0.0.1'");
+        root.execute(format!("REVOKE UPDATE, DELETE {on}").as_str()).await?;
+    }
+    for role in [CONTROL, WORKER] {
+        refused(&stack, &(role, "serve", Env::new(), &["SYSTEM_DB_URL", "saas_sign_ups", "tables.sql"])).await?;
+    }
+
     // An empty database, and one that another version has changed.
     root.execute("CREATE DATABASE `empty`; GRANT ALL ON `empty`.* TO 'migrator'@'127.0.0.1'").await?;
     let empty = urls.system.migrator.replace(system, "empty");

@@ -10,7 +10,8 @@
 //! | InnoDB as the tables' engine: transactions | everything |
 //! | sessions that read committed rows, and row locks for them | positions without a gap |
 //! | a log of changes that can be replayed in that isolation (not `binlog_format=STATEMENT`) | every write |
-//! | grants on patterns of databases, accounts with hashes of passwords | tenants' servers only |
+//! | grants on patterns of databases | the accounts of the services and of tenants |
+//! | accounts with hashes of passwords | tenants' servers only |
 //! | one member that takes all writes | row locks and named locks, which other members do not know |
 //! | named locks (`GET_LOCK`) | one migration at a time, one worker for a tenant |
 
@@ -56,7 +57,7 @@ pub enum Unfit {
     /// Without `SKIP LOCKED`, workers would wait for each other.
     #[error("it lacks SELECT ... FOR UPDATE SKIP LOCKED")]
     SkipLocked,
-    /// A pattern in a grant would be taken literally, so that no right of a tenant or of the administrator would apply.
+    /// A pattern in a grant would be taken literally, so that no right of a tenant or of a service would apply.
     #[error("it takes names of databases in grants literally: set partial_revokes = OFF")]
     PartialRevokes,
     /// The server would refuse the hashes of generated passwords.
@@ -83,13 +84,7 @@ pub async fn check(connection: &mut MySqlConnection) -> Result<(Dialect, String)
 
 /// Checks what a server of tenants' databases needs beyond [`check`]: that their accounts can be made.
 pub async fn check_accounts(connection: &mut MySqlConnection) -> Result<(), Unfit> {
-    let variables: Vec<(String, String)> = sqlx::query_as(
-        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('partial_revokes', 'strict_password_validation')",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let variables = variables.into_iter().collect();
-    if is_on(&variables, "partial_revokes") {
+    if takes_grants_literally(connection).await? {
         return Err(Unfit::PartialRevokes);
     }
     // MariaDB has the variable on by default, and it has an effect only beside a plugin.
@@ -97,12 +92,27 @@ pub async fn check_accounts(connection: &mut MySqlConnection) -> Result<(), Unfi
         "SELECT COUNT(*) FROM information_schema.PLUGINS
          WHERE PLUGIN_TYPE = 'PASSWORD VALIDATION' AND PLUGIN_STATUS = 'ACTIVE'",
     )
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    if plugins > 0 && is_on(&variables, "strict_password_validation") {
+    if plugins > 0 && is_global(connection, "strict_password_validation").await? {
         return Err(Unfit::StrictPasswords);
     }
     Ok(())
+}
+
+/// Whether the server takes a pattern of databases in a grant literally.
+pub async fn takes_grants_literally(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    is_global(connection, "partial_revokes").await
+}
+
+/// Whether the server has this variable, and it is on.
+async fn is_global(connection: &mut MySqlConnection, name: &str) -> Result<bool, sqlx::Error> {
+    let variables: Vec<(String, String)> = sqlx::query_as(
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('partial_revokes', 'strict_password_validation')",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(is_on(&variables.into_iter().collect(), name))
 }
 
 /// The variables that show the features. Each server has some of them.

@@ -13,6 +13,12 @@ const KUBERNETES: [&str; 2] = ["1.29.0", "1.37.0"];
 async fn the_manifests_are_valid_and_keep_the_rules() -> Result<()> {
     let checkers = checkers().await?;
     let folder = deploy("kubernetes");
+    for (folder, file) in
+        [("kubernetes", "kustomization.yaml"), ("kubernetes", "secrets.md"), ("systemd", "migrate.service")]
+    {
+        let text = std::fs::read_to_string(deploy(folder).join(file))?;
+        ensure!(text.contains("tables.sql"), "{file} does not say how the services get their rights on new tables");
+    }
     let mut files: Vec<String> = Vec::new();
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
