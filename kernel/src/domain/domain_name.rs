@@ -230,9 +230,7 @@ mod tests {
         {
             assert!(Host::parse(bad).is_err(), "{bad:?}");
         }
-        for bad in ["*.a.com"] {
-            assert!(Host::parse(bad).is_err(), "{bad:?}");
-        }
+        assert!(Host::parse("*.a.com").is_err());
     }
 
     #[test]
