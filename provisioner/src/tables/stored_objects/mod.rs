@@ -92,7 +92,7 @@ impl StoredObject {
     /// Another tenant's database that its text names outside comments. `database` is the tenant's own.
     pub fn other_tenants_database(&self, database: &str) -> Option<String> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        let text = without_comments(&self.statement).to_ascii_lowercase();
+        let text = without_comments(&self.statement, self.sql_mode.as_deref()).to_ascii_lowercase();
         let found = text.match_indices(DATABASE_PREFIX).map(|(at, _)| {
             let rest = &text[at..];
             &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())]
