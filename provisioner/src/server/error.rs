@@ -81,6 +81,8 @@ impl ServerError {
     /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
+            // A change of a live table can meet two equal values that are there for a moment only.
+            Self::Database(error) if is_duplicate_value(error) => true,
             Self::Database(error) | Self::Doing { source: error, .. } => {
                 jobs::is_transient(error) || !is_known_to_last(error)
             }
@@ -195,12 +197,17 @@ fn name_after(message: &str, words: &[&str]) -> Option<String> {
     Some(name.trim_matches(quote).to_owned()).filter(|name| !name.is_empty())
 }
 
-/// Errors that stay: no space, no right, a wrong definition, a value or a row that does not fit, an option of the server.
+/// Errors that stay: no space, no right, a wrong definition, a value or a row that does not fit, an option of the
+/// server.
 const LASTING: [u16; 39] = [
     1021, 1041, 1114, 1005, 1030, 3, 1044, 1045, 1142, 1227, 1410, 1418, 1419, 1064, 1102, 1049, 1264, 1265, 1292,
     1366, 1406, 1048, 1364, 4025, 3819, 1062, 1586, 1118, 1071, 1067, 1115, 1215, 1273, 1286, 1478, 1173, 3750, 1290,
     1819,
 ];
+
+fn is_duplicate_value(error: &sqlx::Error) -> bool {
+    matches!(database::number(error), Some(1062 | 1586))
+}
 
 /// Every other error is tried again: the number of attempts is bounded, while a wrong verdict would be final.
 fn is_known_to_last(error: &sqlx::Error) -> bool {
