@@ -3,7 +3,8 @@
 //! **Guarantees.** Nothing written since the cut-over is lost. The command makes every old table equal to the new one,
 //! new, changed and deleted rows alike, and then compares both once more. It writes to the old database only if that
 //! holds what the cut-over recorded (rows and checksums), unless `--overwrite` says otherwise. The default tenant is in
-//! maintenance and its accounts are locked meanwhile, so that no node writes behind the comparison.
+//! maintenance and its accounts are locked meanwhile, so that no node writes behind the comparison. Users stand in the
+//! system database, which has no account to lock: change no user through the admin API while the command runs.
 //!
 //! Rows of users who belong to other tenants only stay in the new system. [`super::mapping`] says what goes back
 //! instead of a NULL that the old schema does not allow.
@@ -17,7 +18,7 @@ use super::mapping::TargetDatabase;
 use super::parallel::{ConnectionSet, begin_table, in_parallel};
 use super::source::{How, Source};
 use super::state::{self, Import, Stage};
-use super::switch;
+use super::switch::{self, Shut};
 use super::table_plan::TablePlans;
 use super::verify::{self, Report};
 use crate::tables::Doing;
@@ -96,23 +97,40 @@ pub async fn run(
     };
     if request.component != Component::Routing {
         let (import, plans) = import::started(source, destination).await?;
-        data(source, destination, request, &import, &plans, &mut done).await?;
+        let shut = data(source, destination, request, &import, &plans, &mut done).await?;
+        let switched = route_to_default(destination, request, &mut done).await;
+        // The account opens after the switch only: a node that does not report would otherwise write what stays behind.
+        if let Some(shut) = shut {
+            shut.unlock().await?;
+        }
+        return switched.map(|()| done);
     }
+    route_to_default(destination, request, &mut done).await?;
+    Ok(done)
+}
+
+/// Sends every request to the default tenant, if that was requested and the old database has everything.
+async fn route_to_default(
+    destination: &Destination,
+    request: &RollbackRequest,
+    done: &mut RolledBack,
+) -> Result<(), LegacyError> {
     if request.component != Component::Data && !request.dry_run && done.is_well() {
         switch::set_multi_tenant(destination, false).await?;
         done.single_database = true;
     }
-    Ok(done)
+    Ok(())
 }
 
-async fn data(
+/// Takes the rows back. Unless it is a dry run, the tenant stays shut after it has succeeded.
+async fn data<'a>(
     source: &Source,
-    destination: &Destination,
+    destination: &'a Destination,
     request: &RollbackRequest,
     import: &Import,
     plans: &TablePlans,
     done: &mut RolledBack,
-) -> Result<(), LegacyError> {
+) -> Result<Option<Shut<'a>>, LegacyError> {
     let mut system = destination.connect(TargetDatabase::System).await?;
     match import.stage {
         Stage::CutOver | Stage::RollingBack | Stage::RolledBack => {}
@@ -147,11 +165,14 @@ async fn data(
         state::enter(&mut system, Stage::RollingBack).await?;
         let shut = switch::shut(destination).await?;
         failpoint::hit("legacy.rollback_shut").await;
-        let taken = take_back(destination, request, plans, &mut sets, done).await;
-        let unlocked = shut.unlock().await;
-        return taken.and(unlocked);
+        if let Err(error) = take_back(destination, request, plans, &mut sets, done).await {
+            shut.unlock_after(&error).await;
+            return Err(error);
+        }
+        return Ok(Some(shut));
     }
-    take_back(destination, request, plans, &mut sets, done).await
+    take_back(destination, request, plans, &mut sets, done).await?;
+    Ok(None)
 }
 
 /// Compares all tables, and unless it is a dry run makes the old ones equal.

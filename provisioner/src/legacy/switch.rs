@@ -55,7 +55,9 @@ pub async fn shut(destination: &Destination) -> Result<Shut<'_>, LegacyError> {
         destination.lock_out().await
     };
     if let Err(error) = locked.await {
-        shut.reopen().await?;
+        if let Err(second) = shut.reopen().await {
+            tracing::error!(error = %second, "the default tenant was not opened again after its lock-out had failed");
+        }
         return Err(error);
     }
     Ok(shut)
@@ -65,6 +67,13 @@ impl Shut<'_> {
     /// Opens the account in use again. Nodes refuse the tenant as long as it is in maintenance.
     pub async fn unlock(&self) -> Result<(), LegacyError> {
         self.destination.unlock().await
+    }
+
+    /// The same after another error, which is the one that the operator sees.
+    pub async fn unlock_after(&self, error: &LegacyError) {
+        if let Err(second) = self.unlock().await {
+            tracing::error!(error = %second, after = %error, "the account of the default tenant stays locked");
+        }
     }
 
     /// Opens the account in use again, and ends the maintenance that this command began.
