@@ -53,18 +53,21 @@ async fn rows(app: &App, lease: &RoleLease, delete: &'static str, days: u32) -> 
 
 /// The newest audit stays, as the newest run does.
 async fn audits(app: &App, lease: &RoleLease, days: u32) -> Result<u64, RunError> {
+    macro_rules! delete_from {
+        ($table:literal) => {
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE audit_id IN (SELECT audit_id FROM (SELECT audit_id FROM saas_audits
+                 WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
+                   AND audit_id <> (SELECT MAX(audit_id) FROM saas_audits)) old) LIMIT ?"
+            )
+        };
+    }
     let mut removed = 0;
     // Ids are in the order of their making (UUID 7). What belongs to an audit goes before it.
-    for table in ["saas_audit_findings", "saas_audit_jobs", "saas_audits"] {
-        let mut tx = app.store.pool().begin().await?;
-        lease.hold(&mut tx).await?;
-        let delete = format!(
-            "DELETE FROM {table} WHERE audit_id IN (SELECT audit_id FROM (SELECT audit_id FROM saas_audits
-             WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY
-               AND audit_id <> (SELECT MAX(audit_id) FROM saas_audits)) old)"
-        );
-        removed += sqlx::query(&delete).bind(days).execute(&mut *tx).await?.rows_affected();
-        tx.commit().await?;
+    for delete in [delete_from!("saas_audit_findings"), delete_from!("saas_audit_jobs"), delete_from!("saas_audits")] {
+        removed += rows(app, lease, delete, days).await?;
     }
     Ok(removed)
 }

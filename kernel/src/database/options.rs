@@ -85,7 +85,8 @@ pub async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, s
 }
 
 async fn begin_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    connection.execute(SESSION).await?;
+    // Zero: no limit. Migrations, copies and rebuilds take as long as they need, whatever the server's global value is.
+    connection.execute(format!("{SESSION}; {}", limit(Duration::ZERO)).as_str()).await?;
     Ok(())
 }
 
@@ -153,6 +154,7 @@ pub fn reason(error: &sqlx::Error) -> String {
             Some(reason) => return format!("it cannot be trusted: {reason}"),
             None => "it cannot be reached",
         },
+        error if matches!(number(error), Some(1969 | 3024)) => "a statement took too long",
         error if is_contention(error) => "another transaction holds what is needed",
         error if matches!(number(error), Some(1044 | 1045 | 1142 | 1143 | 1370)) => "it refuses the account",
         _ => "it refuses a statement",

@@ -4,6 +4,7 @@ use crate::sagas::{StepError, Tools};
 use crate::server::{Marker, ServerError};
 use crate::statistics::{CountError, Counting, DAYS};
 use chrono::{Days, NaiveDate};
+use kernel::database;
 use kernel::domain::TenantId;
 use kernel::error::chain;
 use kernel::process::failpoint;
@@ -95,7 +96,13 @@ impl Progress {
         while let Some(due) = self.next() {
             let mut connection = match open.take() {
                 Some(connection) => connection,
-                None => tools.server.connect().await.map_err(away)?,
+                None => {
+                    let mut connection = tools.server.connect().await.map_err(away)?;
+                    // A count that is given up on would go on at the server beside the next one.
+                    let limited = database::limit_statements(&mut connection, TENANT_DEADLINE).await;
+                    limited.map_err(|error| away(error.into()))?;
+                    connection
+                }
             };
             match count_tenant(tools, &mut connection, collection, &due).await {
                 Ok(()) => {
