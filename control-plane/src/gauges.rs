@@ -85,11 +85,16 @@ async fn measure(
         metrics::gauge!(names::JOBS_OPEN, "kind" => kind.clone(), "status" => status.clone()).set(*count as f64);
     }
     let (overdue, oldest): (i64, Option<i64>) = sqlx::query_as(
-        "SELECT CAST(COALESCE(SUM(due_at < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
+        "SELECT CAST(COALESCE(SUM(NOT FIND_IN_SET(lane, ?)
+                                  AND due_at < UTC_TIMESTAMP(6) - INTERVAL 60 SECOND), 0) AS SIGNED),
                 CAST(MAX(TIMESTAMPDIFF(SECOND, created_at, UTC_TIMESTAMP(6))) AS SIGNED)
-         FROM saas_operations FORCE INDEX (idx_open) WHERE due_at IS NOT NULL AND NOT FIND_IN_SET(lane, ?)",
+         FROM saas_operations FORCE INDEX (idx_open)
+         WHERE due_at IS NOT NULL AND (NOT FIND_IN_SET(lane, ?) OR attempts >= 2 AND NOT FIND_IN_SET(kind, ?))",
     )
+    // A job that only waits in its queue is not stuck; one that is tried again is, unless its server is away.
     .bind(kernel::jobs::lanes_that_queue())
+    .bind(kernel::jobs::lanes_that_queue())
+    .bind(kernel::jobs::kinds_that_wait_for_a_server())
     .fetch_one(store.pool())
     .await?;
     metrics::gauge!(names::JOBS_OVERDUE).set(overdue as f64);

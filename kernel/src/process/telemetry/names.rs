@@ -119,7 +119,7 @@ metrics! {
     JOBS_OVERDUE "jobs_overdue" Gauge, CONTROL, [],
         "Jobs that were due a minute ago and that no worker holds";
     JOBS_OLDEST_OPEN "jobs_oldest_open_seconds" Gauge, CONTROL, [],
-        "Age of the oldest job that has not ended; 0 when there is none";
+        "Age of the oldest job that has not ended, but for those that only wait in a queue; 0 when there is none";
     TENANTS "tenants" Gauge, CONTROL, ["state"],
         "Tenants by state";
     TENANTS_BEHIND "tenants_behind_schema" Gauge, CONTROL, [],
