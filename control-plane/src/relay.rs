@@ -3,9 +3,9 @@
 //! **Guarantees.** The event table is the outbox: an event that was committed is published, however often this process
 //! is killed in between. The cursor is the highest position up to which the broker has confirmed everything, so a crash
 //! repeats at most one batch and skips nothing. One relay works at a time: it holds a lease with an epoch, and a relay
-//! that was paused meanwhile cannot move the cursor. It may publish its last batch once more; subscribers take each event
-//! once, by its position. A message the broker has no queue for is an error: it means that
-//! the topology is broken, and going on would lose events.
+//! that was paused meanwhile cannot move the cursor. It may publish its last batch once more; subscribers take each
+//! event once, by its position. A message the broker has no queue for is an error: it means that the topology is
+//! broken, and going on would lose events.
 
 use kernel::broker::{PublishError, Publisher, Topology};
 use kernel::domain::Position;

@@ -2,9 +2,10 @@
 //!
 //! **Guarantees.** A role has one holder: the process that took the lease last, for as long as it renews the lease in
 //! time. Each taking raises the epoch. A holder that was paused and wakes up again finds another epoch in the row, so a
-//! write that holds the lease in its transaction ([`RoleLease::hold`], [`RoleLease::renew`]) fails with [`LeaseError::Lost`]
-//! and changes nothing. The database's clock decides when a lease ends; beside it, the holder counts on its own
-//! monotonic clock from the moment it asked, so it stops no later than the database lets another process begin.
+//! write that holds the lease in its transaction ([`RoleLease::hold`], [`RoleLease::renew`]) fails with
+//! [`LeaseError::Lost`] and changes nothing. The database's clock decides when a lease ends; beside it, the holder
+//! counts on its own monotonic clock from the moment it asked, so it stops no later than the database lets another
+//! process begin.
 
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool};
 use std::time::{Duration, Instant};
@@ -149,8 +150,9 @@ impl RoleLease {
         self.renewed.elapsed()
     }
 
-    /// Renews the lease. In a transaction, the lease is also held until the transaction ends, as by [`RoleLease::hold`];
-    /// after a transaction that was rolled back, this value knows of a renewal that did not happen and must be dropped.
+    /// Renews the lease. In a transaction, the lease is also held until the transaction ends, as by
+    /// [`RoleLease::hold`]; after a transaction that was rolled back, this value knows of a renewal that did not happen
+    /// and must be dropped.
     pub async fn renew(&mut self, executor: impl MySqlExecutor<'_>) -> Result<(), LeaseError> {
         self.write(executor, None).await
     }

@@ -15,8 +15,8 @@ pub trait Write: Sync {
     /// What its caller learns.
     type Done: Send;
 
-    /// The existing tenant that it changes. A caller may name the version that the tenant must have, and commands on one
-    /// tenant take turns. A command that wraps another one passes this on.
+    /// The existing tenant that it changes. A caller may name the version that the tenant must have, and commands on
+    /// one tenant take turns. A command that wraps another one passes this on.
     fn tenant(&self) -> Option<&TenantId> {
         None
     }

@@ -37,8 +37,8 @@ fn client(url: &SecretString) -> Result<Client, ConfigError> {
     client.map_err(|_| not_a_url())
 }
 
-/// A connection to the Redis at the setting `REDIS_URL`, which is made when it is first used and again when it was lost.
-/// Each attempt to connect, and each answer, has `timeout` at most.
+/// A connection to the Redis at the setting `REDIS_URL`, which is made when it is first used and again when it was
+/// lost. Each attempt to connect, and each answer, has `timeout` at most.
 pub fn connection(url: &SecretString, timeout: Duration) -> Result<ConnectionManager, ConfigError> {
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(1)

@@ -1,5 +1,5 @@
-//! How long a process waits before it tries again: the waits grow exponentially, with jitter. How often and for how long
-//! a job is tried again is decided by the engine of the sagas, `provisioner/src/sagas/engine.rs`.
+//! How long a process waits before it tries again: the waits grow exponentially, with jitter. How often and for how
+//! long a job is tried again is decided by the engine of the sagas, `provisioner/src/sagas/engine.rs`.
 //!
 //! The waits come from the crate `backoff`, which is no longer maintained
 //! (RUSTSEC-2025-0012). It is a small piece of arithmetic without I/O, and only this file uses it, so it can be

@@ -1,9 +1,9 @@
 //! The day of the whole system: counted once the tenants are, stored in `saas_daily_statistics`, and in Redis as
 //! `daily_stats:{date}` for 7 days.
 //!
-//! The provisioner never reads what it stores in Redis; without Redis, or after Redis lost everything, no figure changes.
-//! While a day is stored, its row is locked, so of several servers that finish together the last one stores what all of
-//! them counted.
+//! The provisioner never reads what it stores in Redis; without Redis, or after Redis lost everything, no figure
+//! changes. While a day is stored, its row is locked, so of several servers that finish together the last one stores
+//! what all of them counted.
 
 use chrono::{Days, NaiveDate, NaiveDateTime};
 use kernel::process::config::ConfigError;

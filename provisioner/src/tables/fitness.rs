@@ -18,7 +18,7 @@ pub const FORMER_OBJECTS: &str = "_former_objects";
 const ROWS_ELSEWHERE: [&str; 6] = ["MRG_MyISAM", "FEDERATED", "CONNECT", "SPIDER", "S3", "SEQUENCE"];
 
 /// What a copy of the database cannot bring back, as sentences that name it. Empty: a copy can be equal.
-pub async fn unfit(
+async fn unfit(
     connection: &mut MySqlConnection,
     dialect: Dialect,
     database: &str,
@@ -39,7 +39,7 @@ pub async fn unfit(
     Ok(unfit)
 }
 
-/// Fails with the first of these sentences.
+/// Fails with all of these sentences.
 pub async fn check(
     connection: &mut MySqlConnection,
     dialect: Dialect,

@@ -68,8 +68,8 @@ enum Command {
         #[arg(long, conflicts_with = "tenant_id")]
         system: bool,
     },
-    /// Print the newest backup as SQL, for any client of the server, such as `mariadb --binary-mode --comments`. Without
-    /// these options that client changes texts. The output holds the data in the clear.
+    /// Print the newest backup as SQL, for any client of the server, such as `mariadb --binary-mode --comments`.
+    /// Without these options that client changes texts. The output holds the data in the clear.
     Export {
         /// The tenant.
         #[arg(required_unless_present = "system", conflicts_with = "system")]
