@@ -12,12 +12,15 @@ use tokio::process::Command;
 
 /// Texts of the code that look like settings and are none: modes, tables of a server, placeholders for the reader, and
 /// a variable that only tests set.
-const NO_SETTINGS: [&str; 9] = [
+const NO_SETTINGS: [&str; 12] = [
+    "ANSI_QUOTES",
     "CARGO_PKG_VERSION",
     "COLUMN_PRIVILEGES",
     "NEWER_TENANT_MIGRATIONS",
     "NEW_ID",
+    "NO_BACKSLASH_ESCAPES",
     "SCHEMA_PRIVILEGES",
+    "STRICT_TRANS_TABLES",
     "TABLE_PRIVILEGES",
     "USER_PRIVILEGES",
     "VERIFY_CA",
