@@ -2,9 +2,11 @@
 //!
 //! **Guarantees.** No request waits for the log: its row goes into a queue of `ACCESS_LOG_BUFFER` rows or is dropped,
 //! and one task ([`Writer`]) writes the rows in batches. A node writes at most `ACCESS_LOG_ROWS_PER_SECOND`, so that a
-//! flood of requests does not become a flood of rows. While the system database cannot be reached, the queue fills; the
-//! writer empties it when the database is back. Every row that is not written is counted, with the reason. A batch
-//! whose outcome is unknown is written again, so a row may then exist twice, with the same request id.
+//! flood of requests does not become a flood of rows. Requests without a user have a small allowance of their own,
+//! `ACCESS_LOG_STRANGER_ROWS_PER_SECOND`, and a quarter of the queue, so they displace no row of a user. While the
+//! system database cannot be reached, the queue fills; the writer empties it when the database is back. Every row that
+//! is not written is counted, with the reason. A batch whose outcome is unknown is written again, so a row may then
+//! exist twice, with the same request id.
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header;
@@ -72,8 +74,26 @@ struct Row {
 #[derive(Clone)]
 pub struct AccessLog {
     queue: mpsc::Sender<Row>,
-    rate: Arc<DefaultDirectRateLimiter>,
+    rates: Arc<Rates>,
     trusted: Arc<TrustedProxies>,
+}
+
+/// How many rows a second the log takes.
+struct Rates {
+    users: DefaultDirectRateLimiter,
+    /// Rows of requests without a user; `None`: none.
+    strangers: Option<DefaultDirectRateLimiter>,
+}
+
+/// The settings of the log.
+#[derive(Clone, Copy)]
+pub struct AccessLogLimits {
+    /// The most rows of users in a second.
+    pub rate: NonZeroU32,
+    /// The most rows in a second of requests without a user.
+    pub stranger_rate: u32,
+    /// The most rows that wait for the database.
+    pub buffer: usize,
 }
 
 /// The task that writes the rows to the system database.
@@ -84,31 +104,31 @@ pub struct Writer {
 }
 
 impl AccessLog {
-    /// A queue of `buffer` rows that takes at most `rate` rows a second, and the task that writes them.
+    /// A queue of rows, and the task that writes them.
     pub fn new(
-        rate: NonZeroU32,
-        buffer: usize,
+        limits: AccessLogLimits,
         trusted: Arc<TrustedProxies>,
         pool: MySqlPool,
         health: Health,
     ) -> (Self, Writer) {
-        let (sender, receiver) = mpsc::channel(buffer);
-        let rate = Arc::new(RateLimiter::direct(Quota::per_second(rate)));
-        (Self { queue: sender, rate, trusted }, Writer { queue: receiver, pool, health })
-    }
-
-    /// Whether the rate has room for one more row. Requests check this first, so that beyond the rate no row is even
-    /// built.
-    fn is_within_rate(&self) -> bool {
-        let room = self.rate.check().is_ok();
-        if !room {
-            dropped("rate", 1);
-        }
-        room
+        let (sender, receiver) = mpsc::channel(limits.buffer);
+        let limiter = |rate| RateLimiter::direct(Quota::per_second(rate));
+        let strangers = NonZeroU32::new(limits.stranger_rate).map(limiter);
+        let rates = Arc::new(Rates { users: limiter(limits.rate), strangers });
+        (Self { queue: sender, rates, trusted }, Writer { queue: receiver, pool, health })
     }
 
     fn enqueue(&self, row: Row) {
-        if self.queue.try_send(row).is_err() {
+        let is_stranger = row.attribution.user_id.get().is_none();
+        if is_stranger && !self.rates.strangers.as_ref().is_some_and(|rate| rate.check().is_ok()) {
+            return dropped("stranger", 1);
+        }
+        if !is_stranger && self.rates.users.check().is_err() {
+            return dropped("rate", 1);
+        }
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        let has_room = !is_stranger || waiting < self.queue.max_capacity().div_ceil(4);
+        if !has_room || self.queue.try_send(row).is_err() {
             dropped("buffer", 1);
         }
     }
@@ -120,9 +140,6 @@ fn dropped(reason: &'static str, rows: usize) {
 
 /// The layer around every route of the tenants' API: takes a row for each request.
 pub async fn record(State(log): State<AccessLog>, mut request: Request, next: Next) -> Response {
-    if !log.is_within_rate() {
-        return next.run(request).await;
-    }
     let (began, at) = (Instant::now(), Utc::now().naive_utc());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
     let agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));

@@ -4,7 +4,7 @@
 //! Only a [`Caller`] has a route to a database, so a handler cannot forget the check. The order of the checks is part
 //! of the contract:
 //!
-//! 1. the routing table is fresh;
+//! 1. the node's knowledge is fresh (503);
 //! 2. the request names a tenant in a valid form (400, 422);
 //! 3. its token belongs to a session (401);
 //! 4. the tenant exists (404);
@@ -41,7 +41,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        app.routing.freshness.ensure().await;
+        app.routing.freshness.ensure().await?;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
         let hint = TenantHint::of(parts, peer, &app.trusted)?;
         let (found, default, position) = {
@@ -49,7 +49,7 @@ impl FromRequestParts<App> for Caller {
             (table.resolve(&hint)?, table.default_tenant(), table.position)
         };
         tracing::Span::current().record("position", position.0);
-        let token = token::in_request(parts).ok_or(Code::Unauthenticated)?;
+        let token = token::in_request(&parts.headers).ok_or(Code::Unauthenticated)?;
         let session = app.sessions.session(&token).await?;
         let is_default =
             |route: &Arc<Route>| default.as_ref().is_some_and(|default| default.tenant_id == route.tenant_id);
@@ -83,7 +83,8 @@ impl Caller {
             of_tenant.set(route.tenant_id.as_str());
         }
         attribution.set_tenant(&route.tenant_id);
-        let role = app.sessions.role(&route, &user_id).await?.ok_or(Code::UserNotInTenant)?;
+        let member = app.members.find(&route.tenant_id, &user_id).await?.ok_or(Code::UserNotInTenant)?;
+        let role = member.role;
         match route.availability.refusal() {
             None => app.databases.check_rate(&route).map(|()| Self { route, user_id, role }),
             Some(refusal) => Err(refusal),

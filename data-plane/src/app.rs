@@ -1,6 +1,7 @@
 //! [`App`]: the state that all handlers share.
 
 use crate::connections::TenantDatabases;
+use crate::members::Members;
 use crate::profiles::Profiles;
 use crate::routing::Routing;
 use crate::sessions::Sessions;
@@ -18,8 +19,10 @@ pub struct Parts {
     pub routing: Arc<Routing>,
     /// The proxies whose forwarded headers count.
     pub trusted: Arc<TrustedProxies>,
-    /// Finds the user of a token, and the user's role.
+    /// Finds the user of a token.
     pub sessions: Arc<Sessions>,
+    /// Finds the role of a user in a tenant.
+    pub members: Arc<Members>,
     /// Reads the names and addresses of users.
     pub profiles: Arc<Profiles>,
     /// Opens the tenants' databases.

@@ -2,29 +2,35 @@
 //! caches.
 //!
 //! The follower stands above everything that it invalidates. A refresh is always the same work, whether a message, the
-//! clock or a request with an old table woke it: it reads the head of the log, finds the tenants that have events since
-//! the last refresh, reads their rows and replaces their routes. A message only wakes it, so a lost, doubled or
-//! reordered message changes nothing but the time of a refresh.
+//! clock or a request with old knowledge woke it: it reads in one statement what has changed since the last refresh
+//! ([`News`]), then the routes of the tenants concerned. A message only wakes it, so a lost, doubled or reordered
+//! message changes nothing but the time of a refresh.
 //!
 //! What the follower invalidates:
 //! * When a tenant is suspended, deleted or moved, or has a new database user, the connection pool closes the tenant's
 //!   connections ([`TenantDatabases::retire`]).
-//! * When anything about a tenant changes, the noticeboard withdraws the tenant's notice. Its route gets a newer
-//!   position, so memberships and profiles read before count no more.
-//! * When a session was revoked, all cached sessions are forgotten; when a user was changed, all cached profiles.
-//! * When the log went back, because the system database was restored, everything is read again and every cache is
-//!   emptied.
+//! * When anything else than a member of a tenant changes, the tenant's route is read again, and the noticeboard
+//!   withdraws its notice.
+//! * When a member of a tenant changes, just that membership is forgotten. A revoked session and the profile of a
+//!   changed user are forgotten in the same way.
+//! * When it is not known what has changed, everything of that kind is forgotten. This is so after a gap in the numbers
+//!   (an older program announced the change), when the node is far behind, and when a number went back, because the
+//!   system database was restored.
 //!
 //! **Guarantee.** Rows are read after the head, so the routes are at least as new as the position that the table then
 //! claims. A failed refresh claims nothing.
 
 use crate::connections::TenantDatabases;
+use crate::members::Members;
 use crate::noticeboard::Noticeboard;
 use crate::profiles::Profiles;
-use crate::routing::load::{self, LoadError};
-use crate::routing::{Changes, Freshness, Routing};
+use crate::routing::{
+    Changed, Changes, Cursors, EVERY_TENANT, Event, Freshness, LONG, LoadError, MAX_AGE, News, Patience, Routing,
+    Timestamp, load, news,
+};
 use crate::sessions::Sessions;
 use kernel::database;
+use kernel::domain::{Position, TenantId};
 use kernel::error::chain;
 use kernel::process::health::{Health, Part};
 use kernel::process::telemetry::names;
@@ -34,56 +40,40 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often the follower reads the head when nothing wakes it.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the follower looks for changes when nothing wakes it. Nothing announces revocations, so this decides how
+/// soon a revoked session is refused.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Shortest time between the beginnings of two refreshes, so that many changes in a short time need only one. A change
 /// that happens alone is not delayed.
 const MIN_GAP: Duration = Duration::from_millis(50);
 
-/// With more changed tenants than this, reading all tenants is cheaper.
-const FULL_LOAD_FROM: usize = 1000;
+/// What the follower changes and invalidates.
+pub struct Followed {
+    pub routing: Arc<Routing>,
+    pub sessions: Arc<Sessions>,
+    pub members: Arc<Members>,
+    pub profiles: Arc<Profiles>,
+    pub databases: TenantDatabases,
+    pub noticeboard: Noticeboard,
+}
 
 /// Follows the event log for one node.
 pub struct Follower {
     options: MySqlConnectOptions,
     connection: Option<MySqlConnection>,
-    revocations: Option<u64>,
-    changed_users: Option<u64>,
-    loaded: bool,
-    routing: Arc<Routing>,
-    sessions: Arc<Sessions>,
-    profiles: Arc<Profiles>,
-    databases: TenantDatabases,
-    noticeboard: Noticeboard,
+    patience: Patience,
+    cursors: Cursors,
+    failing: bool,
+    followed: Followed,
     health: Health,
 }
 
 impl Follower {
     /// A follower that has read nothing yet.
-    pub fn new(
-        options: MySqlConnectOptions,
-        routing: Arc<Routing>,
-        sessions: Arc<Sessions>,
-        profiles: Arc<Profiles>,
-        databases: TenantDatabases,
-        noticeboard: Noticeboard,
-        health: Health,
-    ) -> Self {
-        let (connection, revocations, changed_users, loaded) = (None, None, None, false);
-        Self {
-            options,
-            connection,
-            revocations,
-            changed_users,
-            loaded,
-            routing,
-            sessions,
-            profiles,
-            databases,
-            noticeboard,
-            health,
-        }
+    pub fn new(options: MySqlConnectOptions, followed: Followed, health: Health) -> Self {
+        let (connection, patience, cursors) = (None, Patience::default(), Cursors::default());
+        Self { options, connection, patience, cursors, failing: false, followed, health }
     }
 
     /// The first refresh, which reads everything.
@@ -93,7 +83,7 @@ impl Follower {
 
     /// Follows until the process ends, because requests that are drained at the end need a fresh table too.
     pub async fn run(mut self) {
-        let routing = Arc::clone(&self.routing);
+        let routing = Arc::clone(&self.followed.routing);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -109,125 +99,178 @@ impl Follower {
     }
 
     async fn refresh(&mut self) -> Result<(), LoadError> {
-        let routing = Arc::clone(&self.routing);
+        let routing = Arc::clone(&self.followed.routing);
         let freshness: &Freshness = &routing.freshness;
-        let began = freshness.now();
         let connection = self.connection.take();
         let was_open = connection.is_some();
-        let mut outcome = self.refresh_on(connection).await;
+        let mut outcome = self.refresh_on(connection, freshness).await;
         if was_open && matches!(outcome, Err(LoadError::Database(_))) {
             // The server may have closed a connection that worked a second ago (a restart, a KILL).
-            outcome = self.refresh_on(None).await;
+            outcome = self.refresh_on(None, freshness).await;
         }
         match &outcome {
-            Ok(()) => {
-                freshness.succeeded(began);
-                self.health.report("system_database", Part::Healthy);
+            Ok(began) => {
+                freshness.succeeded(*began);
+                let part = if freshness.age() > MAX_AGE {
+                    Part::Degraded("it answers too slowly; requests are refused".into())
+                } else {
+                    Part::Healthy
+                };
+                self.health.report("system_database", part);
             }
             Err(error) => {
-                if !freshness.is_failing() {
-                    tracing::warn!(cause = %chain(error), "the routing table cannot be refreshed");
+                if !self.failing {
+                    tracing::warn!(cause = %chain(error), "the node cannot learn what has changed");
                 }
-                freshness.failed();
                 // The health page is public, so it does not show the cause.
                 let position = routing.table().position;
-                let reason = format!("away; serving what was known at position {position}");
+                let reason = if error.means_away() {
+                    freshness.away();
+                    format!("away; serving what was known at position {position}")
+                } else {
+                    freshness.failed();
+                    "it refuses a query; requests are refused".into()
+                };
                 self.health.report("system_database", Part::Degraded(reason));
             }
         }
-        outcome
-    }
-
-    async fn refresh_on(&mut self, connection: Option<MySqlConnection>) -> Result<(), LoadError> {
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => load::bounded(self.connect()).await?,
-        };
-        self.catch_up(&mut connection).await?;
-        // The connection is used again only if every answer was read to its end.
-        self.connection = Some(connection);
-        Ok(())
+        self.failing = outcome.is_err();
+        outcome.map(drop)
     }
 
     async fn connect(&self) -> Result<MySqlConnection, sqlx::Error> {
-        let mut connection = database::connect(&self.options).await?;
-        database::limit_statements(&mut connection, load::FULL_LOAD_TIMEOUT).await?;
+        let mut connection = database::connect_within(&self.options, LONG).await?;
+        database::limit_statements(&mut connection, EVERY_TENANT).await?;
         Ok(connection)
     }
 
-    async fn catch_up(&mut self, connection: &mut MySqlConnection) -> Result<(), LoadError> {
-        let head = load::heads(connection).await?;
-        let switches = load::switches(connection).await?;
-        let plans = load::plans(connection).await?;
-        let position = self.routing.table().position;
-        // If the head went back, the system database was restored from a backup, and nothing in memory is certain any
-        // more.
-        let restored = head.events < position;
-        // `None`: everything is read.
-        let touched = if restored || !self.loaded {
-            None
-        } else {
-            load::changed_tenants(connection, position, head.events, FULL_LOAD_FROM).await?
+    async fn refresh_on(
+        &mut self,
+        connection: Option<MySqlConnection>,
+        freshness: &Freshness,
+    ) -> Result<Timestamp, LoadError> {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => self.connect().await?,
         };
+        // What is many changes behind is read in several pages.
+        let began = loop {
+            let began = freshness.now();
+            let news = self.patience.answer(freshness, news(&mut connection, self.cursors)).await?;
+            let heads = Cursors {
+                events: Some(news.heads.events),
+                sessions: Some(news.heads.sessions),
+                users: Some(news.heads.users),
+            };
+            self.apply(&mut connection, news).await?;
+            if self.cursors == heads {
+                break began;
+            }
+        };
+        // The connection is used again only if every answer was read to its end.
+        self.connection = Some(connection);
+        Ok(began)
+    }
+
+    /// Brings the table and the caches up to the news.
+    async fn apply(&mut self, connection: &mut MySqlConnection, mut news: News) -> Result<(), LoadError> {
+        let head = news.heads.events;
+        let restored = self.cursors.events.is_some_and(|position| head < position);
+        let events = news.events(self.cursors.events);
         // Plans are set before the routes of tenants that were just given one.
-        let limited = self.routing.change(|table| table.set_plans(plans));
-        if limited > 0 && self.loaded {
+        let plans = std::mem::take(&mut news.plans);
+        let limited = self.followed.routing.change(|table| table.set_plans(plans));
+        if limited > 0 && self.cursors.events.is_some() {
             tracing::info!(tenants = limited, "the limits of tenants have changed with their plans");
         }
-        let changes = match touched {
-            None => {
-                let routes = load::all_tenants(connection).await?;
-                self.routing.change(|table| table.replace(routes))
+        let until = match events {
+            Changed::These(events, until) => {
+                self.apply_events(connection, &events).await?;
+                if let Some(oldest) = events.first() {
+                    metrics::histogram!(names::INVALIDATION_LAG).record(oldest.age);
+                }
+                Position(until)
             }
-            Some(touched) if touched.is_empty() => Changes::default(),
-            Some(touched) => {
-                let routes = load::tenants(connection, &touched).await?;
-                self.routing.change(|table| table.update(&touched, routes))
+            Changed::Anything => {
+                self.read_everything(connection, restored).await?;
+                head
             }
         };
-        self.invalidate(&changes, restored);
-        if restored {
-            tracing::warn!(
-                known = position.0,
-                now = head.events.0,
-                "the event log went back: the system database was restored; everything was read again"
-            );
-            self.sessions.forget_everything();
-            self.profiles.forget();
-        }
-        if self.revocations != Some(head.sessions) {
-            self.sessions.forget_sessions();
-            self.revocations = Some(head.sessions);
-        }
-        if self.changed_users != Some(head.users) {
-            self.profiles.forget();
-            self.changed_users = Some(head.users);
-        }
-        self.routing.change(|table| {
-            table.position = head.events;
-            table.switches = switches;
+        let sessions = match news.revoked(self.cursors.sessions) {
+            Changed::These(digests, until) => {
+                digests.iter().for_each(|digest| self.followed.sessions.forget(digest));
+                until
+            }
+            Changed::Anything => {
+                self.followed.sessions.forget_all();
+                news.heads.sessions
+            }
+        };
+        let users = match news.changed_users(self.cursors.users) {
+            Changed::These(user_ids, until) => {
+                user_ids.iter().for_each(|user_id| self.followed.profiles.forget(user_id));
+                until
+            }
+            Changed::Anything => {
+                self.followed.profiles.forget_all();
+                news.heads.users
+            }
+        };
+        self.followed.routing.change(|table| {
+            table.position = until;
+            table.switches = news.switches;
         });
-        self.routing.spans.end(head.events);
-        if self.loaded
-            && head.events > position
-            && let Some(lag) = load::lag(connection, position.next()).await?
-        {
-            metrics::histogram!(names::INVALIDATION_LAG).record(lag);
+        self.followed.routing.spans.end(until);
+        self.cursors = Cursors { events: Some(until), sessions: Some(sessions), users: Some(users) };
+        Ok(())
+    }
+
+    async fn apply_events(&mut self, connection: &mut MySqlConnection, events: &[Event]) -> Result<(), LoadError> {
+        let mut touched: Vec<TenantId> = Vec::new();
+        for event in events {
+            let Some(tenant_id) = &event.tenant_id else { continue };
+            match &event.user_id {
+                Some(user_id) => self.followed.members.forget(tenant_id, user_id),
+                // A newer version has events of members that name no user.
+                None if event.is_of_members() => self.followed.members.forget_all(),
+                None => touched.push(tenant_id.clone()),
+            }
         }
-        self.loaded = true;
+        touched.sort_unstable();
+        touched.dedup();
+        for chunk in touched.chunks(load::CHUNK) {
+            let freshness = &self.followed.routing.freshness;
+            let routes = self.patience.answer(freshness, load::tenants(connection, chunk)).await?;
+            let changes = self.followed.routing.change(|table| table.update(chunk, routes));
+            self.invalidate(&changes, false);
+        }
+        Ok(())
+    }
+
+    async fn read_everything(&mut self, connection: &mut MySqlConnection, restored: bool) -> Result<(), LoadError> {
+        let freshness = &self.followed.routing.freshness;
+        let routes = self.patience.long_answer(freshness, load::all_tenants(connection)).await?;
+        let changes = self.followed.routing.change(|table| table.replace(routes));
+        self.invalidate(&changes, restored);
+        self.followed.members.forget_all();
+        if restored {
+            tracing::warn!("the event log went back: the system database was restored; everything was read again");
+            // The other numbers may have passed those of the cursors again.
+            self.cursors = Cursors::default();
+        }
         Ok(())
     }
 
     fn invalidate(&self, changes: &Changes, restored: bool) {
         for (tenant_id, generation) in &changes.retired {
-            self.databases.retire(tenant_id, *generation);
+            self.followed.databases.retire(tenant_id, *generation);
         }
-        if self.loaded {
-            let table = self.routing.table();
+        if self.cursors.events.is_some() {
+            let table = self.followed.routing.table();
             for tenant_id in &changes.touched {
                 // After a restore, positions cannot be compared with earlier ones.
                 let route = table.tenant(tenant_id.as_str()).filter(|_| !restored);
-                self.noticeboard.withdraw(tenant_id, route.map(|route| route.position));
+                self.followed.noticeboard.withdraw(tenant_id, route.map(|route| route.position));
             }
         }
         if !changes.touched.is_empty() {

@@ -20,7 +20,7 @@ pub async fn run(routing: Arc<Routing>, databases: TenantDatabases, budget: usiz
         let (open, idle) = databases.counts();
         metrics::gauge!(names::NODE_POSITION).set(position as f64);
         metrics::gauge!(names::NODE_FRESHNESS).set(routing.freshness.age().as_secs_f64());
-        metrics::gauge!(names::NODE_STALE).set(f64::from(u8::from(routing.freshness.is_failing())));
+        metrics::gauge!(names::NODE_STALE).set(f64::from(u8::from(routing.freshness.is_away())));
         metrics::gauge!(names::NODE_TENANTS, "served" => "true").set(served as f64);
         metrics::gauge!(names::NODE_TENANTS, "served" => "false").set((tenants - served) as f64);
         metrics::gauge!(names::TENANT_CONNECTIONS_OPEN).set(open as f64);

@@ -1,24 +1,20 @@
-//! [`Profiles`]: a user's names, addresses and membership, from the system database.
+//! [`Profiles`]: a user's names and addresses, from the system database.
 //!
 //! This is the only part of an answer that is not in the tenant's database, and no join can reach over both. The
-//! look-ups are bounded: a few connections at once, a short queue, a deadline. **Guarantees.**
-//! * A changed membership takes effect as soon as the routing table includes it.
-//! * A profile that the admin API changes takes effect once the follower has read the count of changed users. One that
-//!   was changed in another way takes effect after [`FRESH`] from the second request on, and after [`STALE`] in any
-//!   case.
+//! look-ups are bounded ([`crate::lookups`]). **Guarantees.**
+//! * A profile that the admin API changes takes effect with the follower's next refresh, which forgets just that
+//!   profile. One that was changed in another way takes effect after [`FRESH`] from the second request on, and after
+//!   [`STALE`] in any case.
 //! * While the system database cannot be reached, profiles read within the last [`OUTAGE_GRACE`] still answer. Routes
 //!   that need no profile do not come here.
 
-use crate::gate::{Gate, Permit};
-use crate::routing::{Limits, Route};
-use crate::sessions::{bounded, count_lookup};
-use crate::values::Moment;
-use kernel::domain::{Position, TenantId, UserId};
+use crate::cache::Cache;
+use crate::lookups::{Asker, Lookups, bounded, count_lookup};
+use crate::members::{Member, Members};
+use crate::routing::Route;
+use kernel::domain::UserId;
 use kernel::http::{ApiError, Code};
-use moka::sync::Cache;
 use serde::Serialize;
-use serde_json::Value;
-use sqlx::MySqlPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -36,10 +32,11 @@ const RETRY: Duration = Duration::from_secs(3);
 /// How long a profile is used when the system database does not answer.
 const OUTAGE_GRACE: Duration = Duration::from_secs(300);
 
-const QUEUE: u32 = 256;
+/// The most profiles in the cache.
+const MOST: u64 = 50_000;
 
 /// What the tenant sees of a user.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, sqlx::FromRow, ToSchema)]
 pub struct Profile {
     pub user_id: String,
     pub username: String,
@@ -47,18 +44,6 @@ pub struct Profile {
     pub email: String,
     pub mobile: String,
     pub user_language: Option<String>,
-    /// The user's membership; `None`: the user is no member.
-    #[serde(skip)]
-    pub member: Option<Member>,
-}
-
-/// A membership.
-#[derive(Serialize, ToSchema)]
-pub struct Member {
-    pub role: String,
-    #[schema(value_type = Object, nullable)]
-    pub permissions: Option<Value>,
-    pub joined_at: Moment,
 }
 
 /// A tenant of a user.
@@ -72,125 +57,101 @@ pub struct TenantOfUser {
 
 #[derive(Clone)]
 struct Known {
+    /// `None`: there is no such user.
     profile: Option<Arc<Profile>>,
-    /// The position of the tenant's route before the profile was read.
-    position: Position,
-    /// The epoch before it was read. Every change of users begins a new epoch.
-    epoch: u64,
     read: Instant,
-    /// When reading it again in the background began.
-    renewed: Option<Instant>,
+    /// Milliseconds after `read` from which the next request reads it again in the background.
+    renew: Arc<AtomicU64>,
 }
 
-type Key = (Arc<TenantId>, UserId);
+impl Known {
+    /// Whether this request must read the profile again in the background. Only one of several requests does.
+    fn claims_renewal(&self) -> bool {
+        let age = millis(self.read.elapsed());
+        let due = self.renew.load(Ordering::Relaxed);
+        let next = age + millis(RETRY);
+        age >= due && self.renew.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
 
 /// Looks up profiles, and caches them.
 pub struct Profiles {
-    pool: MySqlPool,
-    gate: Gate,
-    epoch: AtomicU64,
-    known: Cache<Key, Known>,
+    lookups: Arc<Lookups>,
+    members: Arc<Members>,
+    known: Cache<UserId, Known>,
 }
 
-type Row =
-    (String, String, String, String, String, Option<String>, Option<String>, Option<String>, Option<String>, Moment);
-
 impl Profiles {
-    /// Starts with an empty cache, and uses at most `concurrency` connections of `pool` at once.
-    pub fn new(pool: MySqlPool, concurrency: u32) -> Self {
-        Self {
-            pool,
-            gate: Gate::new("profile", Limits::new(concurrency, QUEUE)),
-            epoch: AtomicU64::new(0),
-            known: Cache::builder().max_capacity(50_000).time_to_live(OUTAGE_GRACE).build(),
-        }
+    /// Starts with an empty cache.
+    pub fn new(lookups: Arc<Lookups>, members: Arc<Members>) -> Self {
+        Self { lookups, members, known: Cache::new(MOST, OUTAGE_GRACE, |_| 1) }
     }
 
-    /// Empties the cache, because users were changed.
-    pub fn forget(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.known.invalidate_all();
+    /// Forgets the profile of a user, because it has changed.
+    pub fn forget(&self, user_id: &UserId) {
+        self.known.forget(user_id);
     }
 
-    /// The profile of a member of the tenant.
+    /// Forgets all profiles, because it is not known which ones have changed.
+    pub fn forget_all(&self) {
+        self.known.forget_all();
+    }
+
+    /// The profile of a member of the tenant, and the membership.
     ///
     /// # Errors
     /// 404 if the user does not exist, 403 if the user is no member of the tenant, 503 if the system database does not
     /// answer.
-    pub async fn member(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Arc<Profile>, ApiError> {
-        let profile = self.find(route, user_id).await?.ok_or(Code::UserNotFound)?;
-        if profile.member.is_none() { Err(Code::UserNotInTenant.into()) } else { Ok(profile) }
+    pub async fn member(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        user_id: &Arc<UserId>,
+    ) -> Result<(Arc<Profile>, Arc<Member>), ApiError> {
+        let profile = self.find(user_id).await?.ok_or(Code::UserNotFound)?;
+        let member = self.members.find(&route.tenant_id, user_id).await?.ok_or(Code::UserNotInTenant)?;
+        Ok((profile, member))
     }
 
-    async fn find(self: &Arc<Self>, route: &Arc<Route>, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
-        let key = (Arc::clone(&route.tenant_id), user_id.clone());
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let counts = |known: &Known| known.position >= route.position && known.epoch == epoch;
-        let known = self.known.get(&key).filter(counts);
+    async fn find(self: &Arc<Self>, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
+        let known = self.known.get(user_id);
         let usable = known.as_ref().filter(|known| known.read.elapsed() < STALE);
         count_lookup("profile", usable.is_some());
         if let Some(known) = usable {
-            let is_renewed = known.renewed.is_some_and(|began| began.elapsed() < RETRY);
-            if known.read.elapsed() >= FRESH && !is_renewed {
-                self.known.insert(key.clone(), Known { renewed: Some(Instant::now()), ..known.clone() });
-                let (profiles, route) = (Arc::clone(self), Arc::clone(route));
-                tokio::spawn(async move { profiles.renew(key, &route).await });
+            if known.claims_renewal() {
+                let (profiles, user_id) = (Arc::clone(self), user_id.clone());
+                tokio::spawn(async move { profiles.read(&user_id).await });
             }
             return Ok(known.profile.clone());
         }
-        match self.renew(key, route).await {
+        match self.read(user_id).await {
             Ok(profile) => Ok(profile),
             Err(error) => known.map(|known| known.profile).ok_or(error),
         }
     }
 
-    /// Reads a profile and caches it, with the position of the route before the read. So a read that began before a
-    /// change counts as old.
-    async fn renew(&self, key: Key, route: &Route) -> Result<Option<Arc<Profile>>, ApiError> {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let profile = self.read(route, &key.1).await?.map(Arc::new);
-        let (position, read) = (route.position, Instant::now());
-        let known = Known { profile: profile.clone(), position, epoch, read, renewed: None };
-        self.known.insert(key, known);
-        Ok(profile)
-    }
-
-    async fn read(&self, route: &Route, user_id: &UserId) -> Result<Option<Profile>, ApiError> {
-        let _permit = self.permit().await?;
-        let rows: Vec<Row> = bounded(
+    /// Reads a profile and caches it.
+    async fn read(&self, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
+        let _turn = self.lookups.turn(Asker::Profile, user_id).await?;
+        let (reading, read) = (self.known.begin(user_id.clone()), Instant::now());
+        let rows: Vec<Profile> = bounded(
             sqlx::query_as(
-                "SELECT u.user_id, u.username, u.name, u.email, u.mobile, u.user_language,
-                        m.user_id, m.role, CAST(m.permissions AS CHAR), m.joined_at
-                 FROM user_info u LEFT JOIN saas_tenant_users m
-                   ON m.user_id = u.user_id AND m.tenant_id = ? AND m.deleted = 0 AND m.status = 1
-                 WHERE u.user_id = ? ORDER BY u.id",
+                "SELECT user_id, username, name, email, mobile, user_language FROM user_info
+                 WHERE user_id = ? ORDER BY id",
             )
-            .bind(route.tenant_id.as_str())
             .bind(user_id.as_str())
-            .fetch_all(&self.pool),
+            .fetch_all(self.lookups.pool()),
         )
         .await?;
-        let mut profile: Option<Profile> = None;
-        // The collation treats `U1` and `u1` as equal, so either side of the join may belong to another user.
-        for (id, username, name, email, mobile, user_language, of, role, permissions, joined_at) in rows {
-            if id != user_id.as_str() {
-                continue;
-            }
-            let member = (of.as_deref() == Some(user_id.as_str())).then(|| Member {
-                role: role.unwrap_or_default(),
-                permissions: permissions.and_then(|text| serde_json::from_str(&text).ok()),
-                joined_at,
-            });
-            if profile.is_none() || member.is_some() {
-                profile = Some(Profile { user_id: id, username, name, email, mobile, user_language, member });
-            }
-        }
+        // The collation treats `U1` and `u1` as equal.
+        let profile = rows.into_iter().find(|profile| profile.user_id == user_id.as_str()).map(Arc::new);
+        let renew = Arc::new(AtomicU64::new(millis(FRESH)));
+        reading.store(Known { profile: profile.clone(), read, renew });
         Ok(profile)
     }
 
     /// The tenants that a user belongs to, by id.
     pub async fn tenants(&self, user_id: &UserId) -> Result<Vec<TenantOfUser>, ApiError> {
-        let _permit = self.permit().await?;
+        let _turn = self.lookups.turn(Asker::Profile, user_id).await?;
         bounded(
             sqlx::query_as(
                 "SELECT t.tenant_id, t.tenant_name, t.tenant_domain, COALESCE(m.role, '') AS role
@@ -200,13 +161,12 @@ impl Profiles {
             )
             .bind(user_id.as_str())
             .bind(user_id.as_str())
-            .fetch_all(&self.pool),
+            .fetch_all(self.lookups.pool()),
         )
         .await
     }
+}
 
-    async fn permit(&self) -> Result<Permit, ApiError> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
-        self.gate.enter(deadline).await.map_err(|_| Code::Unavailable.into())
-    }
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,10 +1,12 @@
 //! `data-plane serve`: reads the settings, builds the parts, starts the tasks, and serves until SIGTERM.
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, AccessLogLimits};
 use crate::app::{App, Parts};
 use crate::connections::{Budget, TenantDatabases};
-use crate::follower::Follower;
+use crate::follower::{Followed, Follower};
 use crate::gauges;
+use crate::lookups::Lookups;
+use crate::members::Members;
 use crate::noticeboard::Noticeboard;
 use crate::profiles::Profiles;
 use crate::report::Reporter;
@@ -15,7 +17,7 @@ use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen};
 use kernel::crypto::KeyRing;
 use kernel::http::{self, HttpLimits};
-use kernel::process::config::Settings;
+use kernel::process::config::{ConfigError, Settings};
 use kernel::process::health::Health;
 use kernel::process::shutdown::Shutdown;
 use kernel::process::telemetry;
@@ -41,8 +43,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     };
     telemetry::names::tenants::limit(settings.get("METRIC_TENANTS")?);
     let trusted = Arc::clone(&limits.trusted);
-    let log_rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
-    let log_buffer: usize = settings.get("ACCESS_LOG_BUFFER")?;
+    let log_limits = access_log_limits(settings)?;
     let amqp = broker::url(settings)?;
     let topology = Topology::from_settings(settings)?;
     let keys = KeyRing::parse(&settings.secret("ENCRYPTION_KEYS")?).context("the setting ENCRYPTION_KEYS is wrong")?;
@@ -66,21 +67,22 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     http::serve_internal(internal, &health, &limits, &shutdown).await?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let routing = Arc::new(Routing::default());
-    // Profiles share the pool, but may use only half of it, because looking up sessions is more important.
-    let profiles = Arc::new(Profiles::new(pool.clone(), (lookups / 2).max(1)));
     let looked_up = pool.clone();
+    let lookups = Arc::new(Lookups::new(pool, lookups));
     let used = UsedSessions::default();
-    let sessions = Arc::new(Sessions::new(pool, lookups, legacy, used.clone()));
+    let sessions = Arc::new(Sessions::new(Arc::clone(&lookups), legacy, used.clone()));
+    let members = Arc::new(Members::new(Arc::clone(&lookups)));
+    let profiles = Arc::new(Profiles::new(lookups, Arc::clone(&members)));
     let databases = TenantDatabases::new(keys, budget, Arc::clone(&routing), noticeboard.clone());
-    let mut follower = Follower::new(
-        options,
-        Arc::clone(&routing),
-        Arc::clone(&sessions),
-        Arc::clone(&profiles),
-        databases.clone(),
+    let followed = Followed {
+        routing: Arc::clone(&routing),
+        sessions: Arc::clone(&sessions),
+        members: Arc::clone(&members),
+        profiles: Arc::clone(&profiles),
+        databases: databases.clone(),
         noticeboard,
-        health.clone(),
-    );
+    };
+    let mut follower = Follower::new(options, followed, health.clone());
     follower.load().await.context("the routing table cannot be loaded from the system database")?;
     tracing::info!(node, %address, tenants = routing.table().len(), "the node serves the tenants' API");
 
@@ -112,15 +114,23 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     if let Some(publisher) = publisher {
         shutdown.spawn(publisher.run(health.clone(), shutdown.clone()));
     }
-    let log = log_rate.map(|rate| {
-        let (log, writer) = AccessLog::new(rate, log_buffer, Arc::clone(&trusted), logs, health.clone());
+    let log = log_limits.map(|limits| {
+        let (log, writer) = AccessLog::new(limits, Arc::clone(&trusted), logs, health.clone());
         shutdown.spawn(writer.run(shutdown.clone()));
         log
     });
-    let app = App::new(Parts { routing, trusted, sessions, profiles, databases });
+    let app = App::new(Parts { routing, trusted, sessions, members, profiles, databases });
     http::serve(&shutdown, listener, router(app, log, &health), &health, limits, deadline).await?;
     telemetry::traces::end().await;
     Ok(())
+}
+
+/// `None`: there is no access log.
+fn access_log_limits(settings: &Settings) -> Result<Option<AccessLogLimits>, ConfigError> {
+    let rate = NonZeroU32::new(settings.get("ACCESS_LOG_ROWS_PER_SECOND")?);
+    let stranger_rate = settings.get("ACCESS_LOG_STRANGER_ROWS_PER_SECOND")?;
+    let buffer = settings.get("ACCESS_LOG_BUFFER")?;
+    Ok(rate.map(|rate| AccessLogLimits { rate, stranger_rate, buffer }))
 }
 
 fn node_name(given: String) -> String {

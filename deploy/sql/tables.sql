@@ -18,6 +18,8 @@ GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_backup_jobs`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_backups`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
+GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_changes`
+    TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_collection_failures`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_collections`
@@ -97,6 +99,7 @@ GRANT UPDATE, DELETE ON `ai_shifu_system`.`user_verify_code`
 
 -- Data nodes read what they route and admit by. They do not read sealed answers, administrators' tokens, settings of
 -- tenants, or credentials of a rotation.
+GRANT SELECT ON `ai_shifu_system`.`saas_changes` TO 'node'@'@HOST@';
 GRANT SELECT ON `ai_shifu_system`.`saas_events` TO 'node'@'@HOST@';
 GRANT SELECT ON `ai_shifu_system`.`saas_heads` TO 'node'@'@HOST@';
 GRANT SELECT ON `ai_shifu_system`.`saas_nodes` TO 'node'@'@HOST@';

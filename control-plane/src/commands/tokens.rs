@@ -1,8 +1,7 @@
 //! Session tokens of users.
 //!
-//! **Guarantee.** The row of a revoked token goes and the count of revocations rises in one transaction. Every node
-//! reads that count with the head of the event log, at least once a second, and then forgets all sessions that it has
-//! cached.
+//! **Guarantee.** The row of a revoked token goes and the revocation is announced in one transaction. Every node reads
+//! announcements with the head of the event log, at least twice a second, and then forgets the session.
 
 use super::users::require_user;
 use super::{Refusal, Write};
@@ -10,7 +9,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use kernel::crypto::tokens;
 use kernel::domain::UserId;
 use kernel::http::Code;
-use kernel::store::UnitOfWork;
+use kernel::store::{Announcement, UnitOfWork, announce};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -49,8 +48,8 @@ impl Write for IssueToken {
 
     async fn run(&self, unit: &mut UnitOfWork, _: &str) -> Result<IssuedToken, Refusal> {
         require_user(unit, &self.user_id).await?;
-        let secret = tokens::new_secret();
-        let token = format!("usr_{}", secret.expose_secret());
+        let token = tokens::new_session_token();
+        let token = token.expose_secret();
         let expires_at: NaiveDateTime =
             sqlx::query_scalar("SELECT CAST(UTC_TIMESTAMP() + INTERVAL ? SECOND AS DATETIME)")
                 .bind(self.ttl)
@@ -60,13 +59,13 @@ impl Write for IssueToken {
             "INSERT INTO user_token (user_id, token, token_type, token_expired_at, token_ttl) VALUES (?, ?, ?, ?, ?)",
         )
         .bind(self.user_id.as_str())
-        .bind(tokens::session_key(&token))
+        .bind(tokens::session_key(token))
         .bind(TOKEN_TYPE)
         .bind(expires_at)
         .bind(self.ttl)
         .execute(unit.connection())
         .await?;
-        Ok(IssuedToken { user_id: self.user_id.clone(), token, expires_at: expires_at.and_utc() })
+        Ok(IssuedToken { user_id: self.user_id.clone(), token: token.to_owned(), expires_at: expires_at.and_utc() })
     }
 }
 
@@ -81,21 +80,19 @@ impl Write for RevokeToken {
     type Done = ();
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<(), Refusal> {
-        let revoked = sqlx::query(
-            "DELETE FROM user_token
-             WHERE id = ? AND user_id = ? AND CAST(user_id AS BINARY) = ? AND token LIKE 'sha256:%'",
+        let stored: Option<String> = sqlx::query_scalar(
+            "SELECT token FROM user_token
+             WHERE id = ? AND user_id = ? AND CAST(user_id AS BINARY) = ? AND token LIKE 'sha256:%' FOR UPDATE",
         )
         .bind(self.id)
         .bind(self.user_id.as_str())
         .bind(self.user_id.as_str())
-        .execute(unit.connection())
+        .fetch_optional(unit.connection())
         .await?;
-        if revoked.rows_affected() == 0 {
-            return Err(Code::NotFound.into());
-        }
-        sqlx::query("UPDATE saas_heads SET position = position + 1 WHERE name = 'sessions'")
-            .execute(unit.connection())
-            .await?;
+        let stored = stored.ok_or(Code::NotFound)?;
+        let digest = tokens::stored_digest(&stored).ok_or(Code::NotFound)?;
+        sqlx::query("DELETE FROM user_token WHERE id = ?").bind(self.id).execute(unit.connection()).await?;
+        announce(unit.connection(), Announcement::SessionRevoked { digest }).await?;
         tracing::info!(actor, user_id = %self.user_id, token = self.id, "a session token was revoked");
         Ok(())
     }

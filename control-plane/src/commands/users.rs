@@ -1,16 +1,16 @@
 //! Users, who exist once for all tenants.
 //!
 //! **Guarantees.** A new user or a change by an administrator is refused if it takes a username, an email or a mobile
-//! number that another user has. Such commands run one at a time, under the row that counts changes of users. That
-//! count rises in the transaction of a change, and every node reads it with the head of the event log, at least once a
-//! second, and then forgets the profiles that it has cached. Users who share a value already stay as they are: old
-//! installations have some. A stranger who [signs up](super::SignUp) does not learn which values others have.
+//! number that another user has. Such commands run one at a time, under the row that counts changes of users. A change
+//! is announced in its transaction. Every node reads announcements with the head of the event log, at least twice a
+//! second, and then forgets the user's profile. Users who share a value already stay as they are: old installations
+//! have some. A stranger who [signs up](super::SignUp) does not learn which values others have.
 
 use super::{Refusal, Write};
 use chrono::{DateTime, Utc};
 use kernel::domain::UserId;
 use kernel::http::{ApiError, Code};
-use kernel::store::UnitOfWork;
+use kernel::store::{Announcement, UnitOfWork, announce};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, MySql, MySqlConnection, QueryBuilder};
 use utoipa::ToSchema;
@@ -140,10 +140,8 @@ impl Write for ChangeUser {
     type Done = Option<User>;
 
     async fn run(&self, unit: &mut UnitOfWork, actor: &str) -> Result<Option<User>, Refusal> {
-        // Makes commands that give users values wait for each other, and has nodes forget cached profiles.
-        sqlx::query("UPDATE saas_heads SET position = position + 1 WHERE name = 'users'")
-            .execute(unit.connection())
-            .await?;
+        // The announcement locks the row that makes commands which give users values wait for each other.
+        announce(unit.connection(), Announcement::UserChanged(&self.user_id)).await?;
         let now = find_user(unit.connection(), &self.user_id).await?.ok_or(Code::UserNotFound)?;
         let UserChange { username, name, email, mobile, user_language } = &self.change;
         for (field, new, present) in

@@ -11,6 +11,7 @@
 //!
 //! A new schedule is an entry in [`SCHEDULES`] and a setting in `deploy/defaults.env`.
 
+mod access_log;
 mod audit;
 mod backups;
 mod domains;
@@ -56,7 +57,7 @@ pub struct Schedule {
 }
 
 /// All schedules.
-pub const SCHEDULES: [Schedule; 9] = [
+pub const SCHEDULES: [Schedule; 10] = [
     Schedule {
         name: "tenant-retention",
         setting: "SCHEDULE_TENANT_RETENTION",
@@ -68,6 +69,12 @@ pub const SCHEDULES: [Schedule; 9] = [
         setting: "SCHEDULE_HISTORY_RETENTION",
         about: "remove old idempotency keys, ended operations, ended runs and rows of the access log",
         work: |clock, lease, _| Box::pin(history::remove_old(clock, lease)),
+    },
+    Schedule {
+        name: "access-log-size",
+        setting: "SCHEDULE_ACCESS_LOG_SIZE",
+        about: "remove the oldest rows of the access log, so that it has at most ACCESS_LOG_MAX_ROWS",
+        work: |clock, lease, _| Box::pin(access_log::cut(clock, lease)),
     },
     Schedule {
         name: "credential-rotation",

@@ -15,6 +15,8 @@ pub struct ScheduleSettings {
     pub run_days: u32,
     /// Days that a row of the access log stays.
     pub access_log_days: u32,
+    /// Rows that the access log has at most.
+    pub access_log_rows: u64,
     /// Days after which a credential is replaced; 0: never.
     pub rotation_days: u32,
     /// Most rotations that one run requests.
@@ -48,6 +50,7 @@ impl ScheduleSettings {
             operation_days,
             run_days: settings.get("SCHEDULE_RUN_DAYS")?,
             access_log_days: settings.get("ACCESS_LOG_DAYS")?,
+            access_log_rows: settings.get("ACCESS_LOG_MAX_ROWS")?,
             rotation_days: settings.get("ROTATION_MAX_AGE_DAYS")?,
             rotations_at_once: settings.get("ROTATIONS_AT_ONCE")?,
             audit_repair: settings.get("AUDIT_REPAIR")?,

@@ -32,7 +32,7 @@ impl FromRequest<App> for LegacyCaller {
             Method::POST => read_body(body, MAX_BODY).await?,
             _ => Bytes::new(),
         };
-        app.routing.freshness.ensure().await;
+        app.routing.freshness.ensure().await?;
         let (default, position) = {
             let table = app.routing.table();
             (table.default_tenant(), table.position)

@@ -3,10 +3,10 @@
 //! **Guarantees.**
 //! * A request never asks the system database for a route. The whole table is in memory, so an unknown host costs one
 //!   hash look-up, and nothing that an attacker sends makes the table grow.
-//! * While the system database can be reached, no request is answered from a table older than 2 s, not even the first
-//!   one after the process was stopped for a minute ([`Freshness`]).
-//! * If the system database cannot be reached, the node continues with what it knows, and reports so in its health and
-//!   metrics.
+//! * While the system database answers, no request is answered from knowledge older than 2 s, not even the first one
+//!   after the process was stopped for a minute ([`Freshness`]). If it answers too slowly for that, requests are
+//!   refused.
+//! * If the system database is away, the node continues with what it knows, and reports so in its health and metrics.
 //!
 //! Only the follower ([`crate::follower`]) changes the table, so updates cannot overtake each other. A request holds a
 //! read lock for a few hash look-ups and never waits under it.
@@ -17,13 +17,17 @@
 mod event_spans;
 mod freshness;
 pub mod load;
+mod news;
+mod patience;
 mod plan;
 mod resolve;
 mod route;
 mod table;
 
 pub use event_spans::EventSpans;
-pub use freshness::Freshness;
+pub use freshness::{Freshness, MAX_AGE, Timestamp};
+pub use news::{Changed, Cursors, Event, News, news};
+pub use patience::{EVERY_TENANT, LONG, LoadError, Patience};
 pub use plan::{Limits, Plan, Plans, Rate};
 pub use resolve::TenantHint;
 pub use route::{Availability, DatabaseAddress, Route};
@@ -35,7 +39,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 #[derive(Default)]
 pub struct Routing {
     table: RwLock<Table>,
-    /// How old the table is, and how to request a newer one.
+    /// How old the node's knowledge is, and how to request newer.
     pub freshness: Freshness,
     /// Trace spans of events that the table does not include yet.
     pub spans: EventSpans,

@@ -11,6 +11,6 @@ pub mod sql;
 pub mod tls;
 
 pub use options::{
-    ACQUIRE_TIMEOUT, connect, is_contention, is_deadlock, is_duplicate, is_unreachable, limit_statements, number,
-    options, pool, reason, text,
+    ACQUIRE_TIMEOUT, connect, connect_within, is_contention, is_deadlock, is_duplicate, is_unreachable,
+    limit_statements, number, options, pool, reason, text,
 };

@@ -76,12 +76,17 @@ pub fn pool(url: &SecretString, max: u32) -> Result<MySqlPool, sqlx::Error> {
 /// Opens one connection outside any pool, for work that must not share its session. It takes at most
 /// [`ACQUIRE_TIMEOUT`].
 pub async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {
+    connect_within(options, ACQUIRE_TIMEOUT).await
+}
+
+/// The same with another time limit.
+pub async fn connect_within(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, sqlx::Error> {
     let opening = async {
         let mut connection = options.connect().await?;
         begin_session(&mut connection).await?;
         Ok(connection)
     };
-    tokio::time::timeout(ACQUIRE_TIMEOUT, opening).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    tokio::time::timeout(limit, opening).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 async fn begin_session(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

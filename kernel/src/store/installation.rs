@@ -1,7 +1,8 @@
 //! The rows of `saas_system_config`: what an operator sets for the whole installation without a restart.
 //!
-//! This is the only place that reads or writes the table. The typed functions give a service the switches that it acts
-//! on; [`Entry`] is a row as the admin API shows and changes it. Each function says what a missing row means.
+//! This is the only place that reads or writes the table, except for the statement in which a node's follower reads
+//! everything that it follows. The typed functions give a service the switches that it acts on; [`Entry`] is a row as
+//! the admin API shows and changes it. Each function says what a missing row means.
 
 use crate::domain::{InvalidTenantId, SettingKey, SettingType, TenantId};
 use chrono::NaiveDateTime;
@@ -105,24 +106,22 @@ impl Default for Switches {
     }
 }
 
-/// Reads the switches that decide how a node routes requests, in one statement.
-pub async fn switches(executor: impl MySqlExecutor<'_>) -> Result<Switches, sqlx::Error> {
-    let rows: Vec<(String, Option<String>)> =
-        sqlx::query_as("SELECT config_key, config_value FROM saas_system_config WHERE config_key IN (?, ?, ?)")
-            .bind(DEFAULT_TENANT)
-            .bind(UNKNOWN_HOST)
-            .bind(MULTI_TENANT)
-            .fetch_all(executor)
-            .await?;
-    let of = |key| rows.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_deref()).map(str::trim);
-    Ok(Switches {
-        default_tenant: of(DEFAULT_TENANT).and_then(|id| id.parse().ok()),
-        unknown_host: match of(UNKNOWN_HOST) {
-            Some("default") => UnknownHost::Default,
-            _ => UnknownHost::Reject,
-        },
-        multi_tenant: !of(MULTI_TENANT).is_some_and(|value| value.eq_ignore_ascii_case("false") || value == "0"),
-    })
+/// The rows that [`Switches`] are read from.
+pub const SWITCHES: [&str; 3] = [DEFAULT_TENANT, UNKNOWN_HOST, MULTI_TENANT];
+
+impl Switches {
+    /// Reads the switches from the keys and values of the rows [`SWITCHES`].
+    pub fn from_rows(rows: &[(String, Option<String>)]) -> Self {
+        let of = |key| rows.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_deref()).map(str::trim);
+        Self {
+            default_tenant: of(DEFAULT_TENANT).and_then(|id| id.parse().ok()),
+            unknown_host: match of(UNKNOWN_HOST) {
+                Some("default") => UnknownHost::Default,
+                _ => UnknownHost::Reject,
+            },
+            multi_tenant: !of(MULTI_TENANT).is_some_and(|value| value.eq_ignore_ascii_case("false") || value == "0"),
+        }
+    }
 }
 
 /// A row, as the admin API shows it.

@@ -12,6 +12,7 @@
 //! few milliseconds, and for some hundred if a thousand members change at once. What an append must check under the
 //! lock (whether a domain is free) it can simply read, because no other transaction appends.
 
+mod announce;
 mod append;
 mod chain;
 mod compare;
@@ -29,6 +30,7 @@ mod tables;
 mod turns;
 mod verify;
 
+pub use announce::{Announcement, STORED_ANNOUNCEMENTS, announce};
 pub use append::{CommandError, UnitOfWork};
 pub use compare::Difference;
 pub use fold::{At, FoldError};

@@ -47,6 +47,18 @@ pub struct Heads {
     pub users: u64,
 }
 
+impl Heads {
+    /// Takes the position of a row of `saas_heads`. Rows of newer versions are passed over.
+    pub fn set(&mut self, name: &str, position: u64) {
+        match name {
+            "events" => self.events = Position(position),
+            "sessions" => self.sessions = position,
+            "users" => self.users = position,
+            _ => {}
+        }
+    }
+}
+
 /// Which tenants to list.
 #[derive(Clone, Debug, Default)]
 pub struct TenantFilter {
@@ -65,8 +77,9 @@ impl Store {
     pub async fn heads(&self) -> Result<Heads, sqlx::Error> {
         let rows: Vec<(String, u64)> =
             sqlx::query_as("SELECT name, position FROM saas_heads").fetch_all(self.pool()).await?;
-        let of = |name| rows.iter().find(|(row, _)| row == name).map_or(0, |(_, position)| *position);
-        Ok(Heads { events: Position(of("events")), sessions: of("sessions"), users: of("users") })
+        let mut heads = Heads::default();
+        rows.iter().for_each(|(name, position)| heads.set(name, *position));
+        Ok(heads)
     }
 
     /// Events after `position`, oldest first.

@@ -1,5 +1,6 @@
 //! Tests that are too slow for every change.
 
+mod announced_changes;
 mod many_writers;
 mod rotation_load;
 mod schemathesis;

@@ -1,4 +1,4 @@
-//! The switches of the installation. Nodes read them once a second. Secrets have no place here: they are settings of
+//! The switches of the installation. Nodes read them twice a second. Secrets have no place here: they are settings of
 //! the processes.
 
 use crate::admin::answer::{Answer, answer};

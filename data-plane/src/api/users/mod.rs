@@ -10,6 +10,7 @@ use super::page::{self, CursorColumns, PageQuery};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::connections::TenantDatabase;
+use crate::members::Member;
 use crate::profiles::{Profile, TenantOfUser};
 use crate::values::Moment;
 use axum::Json;
@@ -49,8 +50,8 @@ pub async fn show(
     ApiPath(user): ApiPath<String>,
 ) -> Result<Response, ApiError> {
     let user_id = user_in_path(&caller, &user)?;
-    let profile = app.profiles.member(&caller.route, &user_id).await?;
-    Ok(Json(UserOfTenant::of(&caller, &profile)).into_response())
+    let (profile, member) = app.profiles.member(&caller.route, &user_id).await?;
+    Ok(Json(UserOfTenant::of(&caller, &profile, &member)).into_response())
 }
 
 /// The caller, and every tenant that the caller belongs to.
@@ -58,9 +59,9 @@ pub async fn show(
     (status = 200, description = "The caller", body = Me),
     (status = 404, description = "user_not_found")))]
 pub async fn me(caller: Caller, State(app): State<App>) -> Result<Response, ApiError> {
-    let profile = app.profiles.member(&caller.route, &caller.user_id).await?;
+    let (profile, member) = app.profiles.member(&caller.route, &caller.user_id).await?;
     let tenants = app.profiles.tenants(&caller.user_id).await?;
-    Ok(Json(Me { caller: UserOfTenant::of(&caller, &profile), tenants }).into_response())
+    Ok(Json(Me { caller: UserOfTenant::of(&caller, &profile, &member), tenants }).into_response())
 }
 
 /// A user, and the user's membership in the tenant.
@@ -75,14 +76,13 @@ struct UserOfTenant<'a> {
 }
 
 impl<'a> UserOfTenant<'a> {
-    fn of(caller: &'a Caller, profile: &'a Profile) -> Self {
-        let member = profile.member.as_ref();
+    fn of(caller: &'a Caller, profile: &'a Profile, member: &'a Member) -> Self {
         Self {
             tenant_id: &caller.route.tenant_id,
             user: profile,
-            role: member.map(|member| member.role.as_str()),
-            permissions: member.and_then(|member| member.permissions.as_ref()),
-            joined_at: member.map_or(Moment(None), |member| member.joined_at),
+            role: Some(member.role.as_str()),
+            permissions: member.permissions.as_ref(),
+            joined_at: member.joined_at,
         }
     }
 }

@@ -93,7 +93,7 @@ pub async fn orders(
     // two.
     let request = query.parse()?;
     let user_id = user_in_path(&caller, &user)?;
-    let profile = app.profiles.member(&caller.route, &user_id).await?;
+    let (profile, member) = app.profiles.member(&caller.route, &user_id).await?;
     let mut database = app.databases.enter(&caller.route).await?;
     let first = if request.is_first() {
         let arguments = request.first_page_arguments(&[user_id.as_str()])?;
@@ -124,7 +124,7 @@ pub async fn orders(
     };
     let user =
         Owner { user_id: &profile.user_id, username: &profile.username, name: &profile.name, email: &profile.email };
-    let role = profile.member.as_ref().map(|member| member.role.as_str());
+    let role = Some(member.role.as_str());
     let tenant_id = caller.route.tenant_id.as_str();
     Ok(Json(OrdersOfUser { tenant_id, user, role, orders, stats, next_cursor }).into_response())
 }

@@ -72,7 +72,7 @@ metrics! {
         "Checks of a domain's TXT record, by verdict: proven, no_record, wrong_value, unanswered";
     ACCESS_LOG_ROWS "access_log_rows_total" Counter, NODE, [], "Rows written to the access log";
     ACCESS_LOG_DROPPED "access_log_dropped_total" Counter, NODE, ["reason"],
-        "Rows of the access log that were not written";
+        "Rows of the access log that were not written, by reason: rate, stranger, buffer, stopped, refused";
     HTTP_REQUESTS_IN_FLIGHT "http_requests_in_flight" Gauge, ALL_SERVICES, [],
         "Requests that are being answered";
     SYSTEM_DATABASE_CONNECTIONS "system_database_connections" Gauge, ALL_SERVICES, ["state"],
@@ -187,7 +187,7 @@ metrics! {
     TENANT_CONNECTIONS_BUDGET "tenant_connections_budget" Gauge, NODE, [],
         "Connections to tenant databases that this node may open";
     WAITS "request_waits_total" Counter, NODE, ["for"],
-        "Requests that had to wait, by what they waited for: turn (a tenant's permit), connection, lookup, profile";
+        "Requests that had to wait, by what for: turn (a tenant's permit), connection, lookup, stranger, profile";
     TENANT_REFUSALS "tenant_refusals_total" Counter, NODE, ["reason"],
         "Requests answered 503 because the tenant's database could not be used in time, by reason";
     TENANT_REQUESTS "tenant_requests_total" Counter, NODE, ["tenant_id", "class"],
