@@ -5,7 +5,7 @@
 //!   that began before the change is never used after it.
 //! * While nothing changes, a membership is read once a day. So other events of a tenant cost no look-up, and while the
 //!   system database cannot be reached, known members continue.
-//! * Ids are compared here, byte for byte, because the database's collation treats `U1` and `u1` as equal.
+//! * Ids are compared byte for byte, by `user_key`, because the collation of `user_id` treats `U1` and `u1` as equal.
 
 use crate::cache::Cache;
 use crate::lookups::{Asker, Lookups, bounded, count_lookup};
@@ -97,18 +97,17 @@ impl Members {
     }
 
     async fn read(&self, tenant: &TenantId, user: &UserId) -> Result<Option<Member>, ApiError> {
-        let rows: Vec<(String, Option<String>, Option<String>, Moment)> = bounded(
+        let row: Option<(Option<String>, Option<String>, Moment)> = bounded(
             sqlx::query_as(
-                "SELECT user_id, role, CAST(permissions AS CHAR), joined_at FROM saas_tenant_users
-                 WHERE tenant_id = ? AND user_id = ? AND deleted = 0 AND status = 1",
+                "SELECT role, CAST(permissions AS CHAR), joined_at FROM saas_tenant_users
+                 WHERE tenant_id = ? AND user_key = CAST(? AS BINARY) AND deleted = 0 AND status = 1",
             )
             .bind(tenant.as_str())
             .bind(user.as_str())
-            .fetch_all(self.lookups.pool()),
+            .fetch_optional(self.lookups.pool()),
         )
         .await?;
-        let row = rows.into_iter().find(|(user_id, ..)| user_id == user.as_str());
-        Ok(row.and_then(|(_, role, permissions, joined_at)| {
+        Ok(row.and_then(|(role, permissions, joined_at)| {
             let role = role.unwrap_or_default();
             let role = role
                 .parse()

@@ -12,6 +12,7 @@ use kernel::store::{Heads, STORED_ANNOUNCEMENTS};
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The most events, and the most announcements of a kind, that one statement reads.
@@ -70,32 +71,40 @@ pub enum Changed<T> {
     Anything,
 }
 
-// Every text is converted to one character set and collation, because the rows of a UNION need a common one. Events come
-// first, because the server takes the types of the prepared statement's columns from the first part.
+// Every part gives each column the same explicit type, because sqlx decodes by the types that the server reports when it
+// prepares the statement. MariaDB reports those of the first part alone. That is the part of the events, because it has
+// a value, and the widest one, in every column.
 const NEWS: &str = "
-    (SELECT 'event', CONVERT(tenant_id USING utf8mb4), position, CONVERT(event_type USING utf8mb4),
-            CASE WHEN event_type LIKE 'tenant.member%'
-                 THEN CONVERT(JSON_UNQUOTE(JSON_EXTRACT(data, '$.user_id')) USING utf8mb4) END,
-            TIMESTAMPDIFF(MICROSECOND, occurred_at, UTC_TIMESTAMP(6))
+    (SELECT CAST('event' AS CHAR), CAST(tenant_id AS CHAR), CAST(position AS UNSIGNED), CAST(event_type AS CHAR),
+            CAST(IF(event_type LIKE 'tenant.member%', JSON_UNQUOTE(JSON_EXTRACT(data, '$.user_id')), NULL) AS CHAR),
+            CAST(TIMESTAMPDIFF(MICROSECOND, occurred_at, UTC_TIMESTAMP(6)) AS SIGNED)
      FROM saas_events WHERE position > ? ORDER BY position LIMIT ?)
     UNION ALL
-    (SELECT 'session', NULL, position, CONVERT(subject USING utf8mb4), NULL, NULL
+    (SELECT CAST('session' AS CHAR), CAST(NULL AS CHAR), CAST(position AS UNSIGNED), CAST(subject AS CHAR),
+            CAST(NULL AS CHAR), CAST(NULL AS SIGNED)
      FROM saas_changes WHERE head = 'sessions' AND position > ? ORDER BY position LIMIT ?)
     UNION ALL
-    (SELECT 'user', NULL, position, CONVERT(subject USING utf8mb4), NULL, NULL
+    (SELECT CAST('user' AS CHAR), CAST(NULL AS CHAR), CAST(position AS UNSIGNED), CAST(subject AS CHAR),
+            CAST(NULL AS CHAR), CAST(NULL AS SIGNED)
      FROM saas_changes WHERE head = 'users' AND position > ? ORDER BY position LIMIT ?)
     UNION ALL
-    SELECT 'head', CONVERT(name USING utf8mb4), position, NULL, NULL, NULL FROM saas_heads
+    SELECT CAST('head' AS CHAR), CAST(name AS CHAR), CAST(position AS UNSIGNED), CAST(NULL AS CHAR),
+           CAST(NULL AS CHAR), CAST(NULL AS SIGNED)
+    FROM saas_heads
     UNION ALL
-    SELECT 'setting', CONVERT(config_key USING utf8mb4), NULL, CONVERT(config_value USING utf8mb4), NULL, NULL
+    SELECT CAST('setting' AS CHAR), CAST(config_key AS CHAR), CAST(NULL AS UNSIGNED), CAST(config_value AS CHAR),
+           CAST(NULL AS CHAR), CAST(NULL AS SIGNED)
     FROM saas_system_config WHERE config_key IN (?, ?, ?)
     UNION ALL
-    SELECT 'plan', CONVERT(plan_type USING utf8mb4), NULL,
-           CONVERT(JSON_ARRAY(request_concurrency, request_queue, request_rate, request_burst, max_connections)
-                   USING utf8mb4), NULL, NULL
+    SELECT CAST('plan' AS CHAR), CAST(plan_type AS CHAR), CAST(NULL AS UNSIGNED),
+           CAST(JSON_ARRAY(request_concurrency, request_queue, request_rate, request_burst, max_connections) AS CHAR),
+           CAST(NULL AS CHAR), CAST(NULL AS SIGNED)
     FROM saas_plans";
 
 /// Reads the news after these cursors.
+///
+/// # Errors
+/// Also if a row is not what this program reads. A refresh then fails; nothing is passed over.
 pub async fn news(connection: &mut MySqlConnection, after: Cursors) -> Result<News, sqlx::Error> {
     let rows = sqlx::query(NEWS)
         // Without a cursor the node reads everything itself and needs no changes.
@@ -113,47 +122,65 @@ pub async fn news(connection: &mut MySqlConnection, after: Cursors) -> Result<Ne
     let mut news = News::default();
     let mut settings = Vec::new();
     for row in &rows {
-        let text = |column| row.try_get_unchecked::<Option<String>, _>(column);
-        let name = text(1)?.unwrap_or_default();
-        match row.try_get_unchecked::<&str, _>(0)? {
-            "head" => news.heads.set(&name, number(row)?),
-            "setting" => settings.push((name, text(3)?)),
+        match text(row, 0)?.as_str() {
+            "event" => news.events.push(event(row)?),
+            "session" => news.sessions.push((number(row)?, text(row, 3)?)),
+            "user" => news.users.push((number(row)?, text(row, 3)?)),
+            "head" => news.heads.set(&text(row, 1)?, number(row)?),
+            "setting" => settings.push((text(row, 1)?, optional_text(row, 3)?)),
             "plan" => {
-                let plan = plan(&text(3)?.unwrap_or_default());
-                news.plans.extend(plan.map(|plan| (name, plan)));
+                let (name, columns) = (text(row, 1)?, text(row, 3)?);
+                let plan = plan(&columns)
+                    .map_err(|error| sqlx::Error::Decode(format!("the plan {name} is unreadable: {error}").into()))?;
+                news.plans.insert(name, plan);
             }
-            "event" => news.events.push(Event {
-                position: Position(number(row)?),
-                tenant_id: name.parse().ok(),
-                kind: text(3)?.unwrap_or_default(),
-                user_id: text(4)?.and_then(|user_id| user_id.parse().ok()),
-                age: age(row)?,
-            }),
-            "session" => news.sessions.push((number(row)?, text(3)?.unwrap_or_default())),
-            _ => news.users.push((number(row)?, text(3)?.unwrap_or_default())),
+            kind => {
+                return Err(sqlx::Error::Decode(format!("the news have a row of the unknown kind {kind:?}").into()));
+            }
         }
     }
     news.switches = Switches::from_rows(&settings);
     Ok(news)
 }
 
-fn number(row: &MySqlRow) -> Result<u64, sqlx::Error> {
-    row.try_get_unchecked(2)
+/// A text that is never NULL. Types are not checked, because MySQL declares some of these texts as binary.
+fn text(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
+    row.try_get_unchecked(column)
 }
 
-fn age(row: &MySqlRow) -> Result<Duration, sqlx::Error> {
-    let micros: Option<i64> = row.try_get_unchecked(5)?;
-    Ok(Duration::from_micros(micros.unwrap_or(0).max(0).unsigned_abs()))
+fn optional_text(row: &MySqlRow, column: usize) -> Result<Option<String>, sqlx::Error> {
+    row.try_get_unchecked(column)
+}
+
+fn event(row: &MySqlRow) -> Result<Event, sqlx::Error> {
+    let micros: i64 = row.try_get(5)?;
+    Ok(Event {
+        position: Position(number(row)?),
+        tenant_id: id(optional_text(row, 1)?, "tenant")?,
+        kind: text(row, 3)?,
+        user_id: id(optional_text(row, 4)?, "user")?,
+        age: Duration::from_micros(micros.max(0).unsigned_abs()),
+    })
+}
+
+/// The id in a column, if there is one.
+fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<String>, of: &str) -> Result<Option<T>, sqlx::Error> {
+    let invalid = |error| sqlx::Error::Decode(format!("an event has an invalid id of a {of}: {error}").into());
+    text.map(|text| text.parse().map_err(invalid)).transpose()
+}
+
+fn number(row: &MySqlRow) -> Result<u64, sqlx::Error> {
+    row.try_get(2)
 }
 
 /// Reads a plan from the JSON array of its columns.
-fn plan(columns: &str) -> Option<Plan> {
+fn plan(columns: &str) -> Result<Plan, serde_json::Error> {
     type Columns = (u32, u32, Option<u32>, Option<u32>, Option<u32>);
-    let (concurrency, queue, rate, burst, max_connections): Columns = serde_json::from_str(columns).ok()?;
+    let (concurrency, queue, rate, burst, max_connections): Columns = serde_json::from_str(columns)?;
     let rate = rate
         .and_then(NonZeroU32::new)
         .map(|per_second| Rate { per_second, burst: burst.and_then(NonZeroU32::new).unwrap_or(per_second) });
-    Some(Plan { limits: Limits { concurrency: concurrency.max(1), queue, rate }, max_connections })
+    Ok(Plan { limits: Limits { concurrency: concurrency.max(1), queue, rate }, max_connections })
 }
 
 impl News {
@@ -195,7 +222,15 @@ fn changed<R, T>(
     let until = first + rows.len() as u64 - 1;
     match rows.into_iter().map(|(_, row)| read(row)).collect() {
         Some(read) => Changed::These(read, until),
-        None => Changed::Anything,
+        None => {
+            // A newer version may announce what this one cannot read.
+            tracing::warn!(
+                from = first,
+                until,
+                "the node cannot read what changes concern, and takes them for anything"
+            );
+            Changed::Anything
+        }
     }
 }
 
@@ -245,8 +280,8 @@ mod tests {
             ("[2, 3, 10, null, null]", Limits { rate: rate(10, 10), ..Limits::new(2, 3) }, None),
             ("[2, 3, 10, 20, null]", Limits { rate: rate(10, 20), ..Limits::new(2, 3) }, None),
         ] {
-            assert_eq!(plan(columns), Some(Plan { limits, max_connections }), "{columns}");
+            assert_eq!(plan(columns).unwrap(), Plan { limits, max_connections }, "{columns}");
         }
-        assert_eq!(plan("[]"), None);
+        assert!(plan("[]").is_err());
     }
 }
