@@ -71,9 +71,9 @@ pub enum Changed<T> {
     Anything,
 }
 
-// Every part gives each column the same explicit type, because sqlx decodes by the types that the server reports when it
-// prepares the statement. MariaDB reports those of the first part alone. That is the part of the events, because it has
-// a value, and the widest one, in every column.
+// Every part gives each column the same explicit type. sqlx decodes a column by the type that the server reports when
+// it prepares the statement, and MariaDB reports the types of the first part alone. The part of the events is the
+// first one, because it has a value, and the widest one, in every column.
 const NEWS: &str = "
     (SELECT CAST('event' AS CHAR), CAST(tenant_id AS CHAR), CAST(position AS UNSIGNED), CAST(event_type AS CHAR),
             CAST(IF(event_type LIKE 'tenant.member%', JSON_UNQUOTE(JSON_EXTRACT(data, '$.user_id')), NULL) AS CHAR),

@@ -48,7 +48,7 @@ async fn invented_tokens_leave_known_sessions_their_room() -> Result<()> {
     assert_eq!(session_misses(&stack).await?, before, "no malformed token is looked up");
 
     // The database is a bit slow, and the node must read the known session again, because it missed an announcement.
-    proxy.delay(Duration::from_millis(100));
+    proxy.delay(Duration::from_millis(20));
     let mut system = world::system(&stack).await?;
     for _ in 0..5 {
         let invented = (0..FLOOD).map(|_| new_session_token().expose_secret().to_owned()).collect();
