@@ -7,13 +7,16 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 /// Passes everything on, and delays what the server sends if a test asks for that. Dropping it ends all connections.
+///
+/// It runs on a thread of its own, so that a test with many requests under way does not delay what it passes on.
 pub struct Proxy {
     port: u16,
     delay: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    /// Its end stops the thread.
+    _running: oneshot::Sender<()>,
 }
 
 impl Proxy {
@@ -23,7 +26,10 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let delay = Arc::new(AtomicU64::new(0));
         let of_connections = Arc::clone(&delay);
-        let task = tokio::spawn(async move {
+        let listener = listener.into_std()?;
+        let (running, stopped) = oneshot::channel();
+        let passing = async move {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
             // Connections end with the proxy.
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
@@ -39,8 +45,17 @@ impl Proxy {
                     }
                 });
             }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = passing => {}
+                    _ = stopped => {}
+                }
+            });
         });
-        Ok(Self { port, delay, task })
+        Ok(Self { port, delay, _running: running })
     }
 
     pub fn port(&self) -> u16 {
@@ -50,12 +65,6 @@ impl Proxy {
     /// Delays everything that the server sends from now on, also on open connections.
     pub fn delay(&self, by: Duration) {
         self.delay.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
