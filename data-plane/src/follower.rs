@@ -25,8 +25,8 @@ use crate::members::Members;
 use crate::noticeboard::Noticeboard;
 use crate::profiles::Profiles;
 use crate::routing::{
-    Changed, Changes, Cursors, EVERY_TENANT, Event, Freshness, LONG, LoadError, MAX_AGE, News, Patience, Routing,
-    Timestamp, load, news,
+    Changed, Changes, Cursors, Event, Freshness, LONGEST, LoadError, MAX_AGE, News, Patience, Routing, Timestamp, load,
+    news,
 };
 use crate::sessions::Sessions;
 use kernel::database;
@@ -138,10 +138,13 @@ impl Follower {
         outcome.map(drop)
     }
 
-    async fn connect(&self) -> Result<MySqlConnection, sqlx::Error> {
-        let mut connection = database::connect_within(&self.options, LONG).await?;
-        database::limit_statements(&mut connection, EVERY_TENANT).await?;
-        Ok(connection)
+    async fn connect(&mut self, freshness: &Freshness) -> Result<MySqlConnection, LoadError> {
+        let connecting = async {
+            let mut connection = database::connect_within(&self.options, LONGEST).await?;
+            database::limit_statements(&mut connection, LONGEST).await?;
+            Ok(connection)
+        };
+        self.patience.connection(freshness, connecting).await
     }
 
     async fn refresh_on(
@@ -151,7 +154,7 @@ impl Follower {
     ) -> Result<Timestamp, LoadError> {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self.connect(freshness).await?,
         };
         // What is many changes behind is read in several pages.
         let began = loop {
@@ -176,6 +179,13 @@ impl Follower {
     async fn apply(&mut self, connection: &mut MySqlConnection, mut news: News) -> Result<(), LoadError> {
         let head = news.heads.events;
         let restored = self.cursors.events.is_some_and(|position| head < position);
+        if restored {
+            // The other numbers may have passed those of the cursors again.
+            (self.cursors.sessions, self.cursors.users) = (None, None);
+        }
+        // What is forgotten waits for no query.
+        self.forget_sessions(&mut news);
+        self.forget_profiles(&mut news);
         let events = news.events(self.cursors.events);
         // Plans are set before the routes of tenants that were just given one.
         let plans = std::mem::take(&mut news.plans);
@@ -192,11 +202,22 @@ impl Follower {
                 Position(until)
             }
             Changed::Anything => {
+                self.followed.members.forget_all();
                 self.read_everything(connection, restored).await?;
                 head
             }
         };
-        let sessions = match news.revoked(self.cursors.sessions) {
+        self.followed.routing.change(|table| {
+            table.position = until;
+            table.switches = news.switches;
+        });
+        self.followed.routing.spans.end(until);
+        self.cursors.events = Some(until);
+        Ok(())
+    }
+
+    fn forget_sessions(&mut self, news: &mut News) {
+        let until = match news.revoked(self.cursors.sessions) {
             Changed::These(digests, until) => {
                 digests.iter().for_each(|digest| self.followed.sessions.forget(digest));
                 until
@@ -206,7 +227,11 @@ impl Follower {
                 news.heads.sessions
             }
         };
-        let users = match news.changed_users(self.cursors.users) {
+        self.cursors.sessions = Some(until);
+    }
+
+    fn forget_profiles(&mut self, news: &mut News) {
+        let until = match news.changed_users(self.cursors.users) {
             Changed::These(user_ids, until) => {
                 user_ids.iter().for_each(|user_id| self.followed.profiles.forget(user_id));
                 until
@@ -216,13 +241,7 @@ impl Follower {
                 news.heads.users
             }
         };
-        self.followed.routing.change(|table| {
-            table.position = until;
-            table.switches = news.switches;
-        });
-        self.followed.routing.spans.end(until);
-        self.cursors = Cursors { events: Some(until), sessions: Some(sessions), users: Some(users) };
-        Ok(())
+        self.cursors.users = Some(until);
     }
 
     async fn apply_events(&mut self, connection: &mut MySqlConnection, events: &[Event]) -> Result<(), LoadError> {
@@ -240,7 +259,9 @@ impl Follower {
         touched.dedup();
         for chunk in touched.chunks(load::CHUNK) {
             let freshness = &self.followed.routing.freshness;
-            let routes = self.patience.answer(freshness, load::tenants(connection, chunk)).await?;
+            let rows = self.patience.answer(freshness, load::rows(connection, chunk)).await?;
+            let domains = self.patience.answer(freshness, load::domains(connection, chunk)).await?;
+            let routes = load::routes(&rows, &domains)?;
             let changes = self.followed.routing.change(|table| table.update(chunk, routes));
             self.invalidate(&changes, false);
         }
@@ -252,11 +273,8 @@ impl Follower {
         let routes = self.patience.long_answer(freshness, load::all_tenants(connection)).await?;
         let changes = self.followed.routing.change(|table| table.replace(routes));
         self.invalidate(&changes, restored);
-        self.followed.members.forget_all();
         if restored {
             tracing::warn!("the event log went back: the system database was restored; everything was read again");
-            // The other numbers may have passed those of the cursors again.
-            self.cursors = Cursors::default();
         }
         Ok(())
     }

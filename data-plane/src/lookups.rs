@@ -1,7 +1,7 @@
 //! [`Lookups`]: how requests ask the system database for sessions, members and profiles.
 //!
 //! Look-ups have bounds of their own: a few connections at once, a short queue, a deadline. **Guarantees.**
-//! * Tokens that this node has never seen as valid have a queue of their own, and may use half of the connections. So a
+//! * Tokens that this node has never seen as valid have a queue of their own, and may use less than half of the connections. So a
 //!   flood of invented tokens fills that queue, and the sessions that the node knows do not wait for it.
 //! * When several requests need the same look-up at once, it is done once: the others wait for it and then find the
 //!   answer in the cache.
@@ -55,7 +55,8 @@ pub struct Turn<'l> {
 impl Lookups {
     /// Uses at most `connections` connections of `pool` at once.
     pub fn new(pool: MySqlPool, connections: u32) -> Self {
-        let half = (connections / 2).max(1);
+        // Together they leave a connection to the others, if there are three.
+        let half = (connections.saturating_sub(1) / 2).max(1);
         Self {
             pool,
             known: Gate::new("lookup", Limits::new(connections, QUEUE)),

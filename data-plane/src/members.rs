@@ -3,8 +3,8 @@
 //! Memberships come from the system database and are cached in memory, within bounds. **Guarantees.**
 //! * A changed membership takes effect with the follower's next refresh, which forgets just that membership. A read
 //!   that began before the change is never used after it.
-//! * While nothing changes, a membership is read once a day. So other events of a tenant cost no look-up, and while the
-//!   system database cannot be reached, known members continue.
+//! * While nothing changes, a membership is read once an hour. So other events of a tenant cost no look-up, and while
+//!   the system database cannot be reached, known members continue for up to an hour.
 //! * Ids are compared byte for byte, by `user_key`, because the collation of `user_id` treats `U1` and `u1` as equal.
 
 use crate::cache::Cache;
@@ -16,8 +16,9 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a membership is used without reading it again, so that a row that was changed by hand counts some day.
-const LIFETIME: Duration = Duration::from_secs(86_400);
+/// How long a membership is used without reading it again. So a row that was changed by hand counts some day, and a node
+/// that is cut off from the system database does not serve a removed member for ever.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How long "this user is no member" is cached if no event invalidates it.
 const NO_MEMBER: Duration = Duration::from_secs(5);

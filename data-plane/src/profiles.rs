@@ -131,7 +131,12 @@ impl Profiles {
 
     /// Reads a profile and caches it.
     async fn read(&self, user_id: &UserId) -> Result<Option<Arc<Profile>>, ApiError> {
+        let asked = Instant::now();
         let _turn = self.lookups.turn(Asker::Profile, user_id).await?;
+        // Another request may have read it while this one waited.
+        if let Some(known) = self.known.get(user_id).filter(|known| known.read >= asked) {
+            return Ok(known.profile);
+        }
         let (reading, read) = (self.known.begin(user_id.clone()), Instant::now());
         let rows: Vec<Profile> = bounded(
             sqlx::query_as(

@@ -2,9 +2,12 @@
 //! how many rows are between them at most, without counting.
 
 use super::{Clock, RoleLease, RunError};
+use std::time::{Duration, Instant};
 
 /// Rows that one transaction removes: it holds its locks for a moment only.
 const BATCH: u64 = 2000;
+/// Longest time for one run, because the other schedules wait for it. The next run continues.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Removes the oldest rows beyond `ACCESS_LOG_MAX_ROWS`. Returns how many it removed.
 pub async fn cut(clock: &Clock, lease: &RoleLease) -> Result<u64, RunError> {
@@ -12,7 +15,7 @@ pub async fn cut(clock: &Clock, lease: &RoleLease) -> Result<u64, RunError> {
     let newest: Option<u64> =
         sqlx::query_scalar("SELECT CAST(MAX(id) AS UNSIGNED) FROM saas_access_logs").fetch_one(pool).await?;
     let last = newest.unwrap_or_default().saturating_sub(clock.settings.access_log_rows);
-    let mut removed = 0;
+    let (began, mut removed) = (Instant::now(), 0);
     loop {
         let mut tx = pool.begin().await?;
         lease.hold(&mut tx).await?;
@@ -24,7 +27,7 @@ pub async fn cut(clock: &Clock, lease: &RoleLease) -> Result<u64, RunError> {
             .rows_affected();
         tx.commit().await?;
         removed += deleted;
-        if deleted < BATCH {
+        if deleted < BATCH || began.elapsed() >= LONGEST {
             return Ok(removed);
         }
     }

@@ -27,27 +27,36 @@ pub async fn all_tenants(connection: &mut MySqlConnection) -> Result<Vec<Route>,
     routes(&rows, &domains)
 }
 
-/// The routes of these tenants, at most [`CHUNK`], as far as they exist.
-pub async fn tenants(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<Vec<Route>, sqlx::Error> {
-    let size = if ids.len() <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK };
-    let placeholders = format!("({}?)", "?, ".repeat(size - 1));
-    let (of_tenants, of_domains) = (
-        format!("{ROUTES} WHERE s.tenant_id IN {placeholders}"),
-        format!("{DOMAINS} WHERE tenant_id IN {placeholders}"),
-    );
-    let rows = bind_ids(&of_tenants, ids, size).fetch_all(&mut *connection).await?;
-    let domains = bind_ids(&of_domains, ids, size).fetch_all(connection).await?;
-    routes(&rows, &domains)
+/// The rows of these tenants, at most [`CHUNK`], as far as they exist.
+pub async fn rows(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<Vec<MySqlRow>, sqlx::Error> {
+    let query = format!("{ROUTES} WHERE s.tenant_id IN {}", placeholders(ids));
+    bind_ids(&query, ids).fetch_all(connection).await
+}
+
+/// The domains of these tenants, at most [`CHUNK`]. They are read after the tenants' rows, so that they are at least as
+/// new as the route's position.
+pub async fn domains(connection: &mut MySqlConnection, ids: &[TenantId]) -> Result<Vec<MySqlRow>, sqlx::Error> {
+    let query = format!("{DOMAINS} WHERE tenant_id IN {}", placeholders(ids));
+    bind_ids(&query, ids).fetch_all(connection).await
+}
+
+fn size(ids: &[TenantId]) -> usize {
+    if ids.len() <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK }
+}
+
+fn placeholders(ids: &[TenantId]) -> String {
+    format!("({}?)", "?, ".repeat(size(ids) - 1))
 }
 
 /// Binds the ids. The last one is repeated to fill all placeholders.
-fn bind_ids<'q>(query: &'q str, ids: &'q [TenantId], placeholders: usize) -> Query<'q, MySql, MySqlArguments> {
+fn bind_ids<'q>(query: &'q str, ids: &'q [TenantId]) -> Query<'q, MySql, MySqlArguments> {
     let last = ids.last().map_or("", TenantId::as_str);
-    let filled = ids.iter().map(TenantId::as_str).chain(std::iter::repeat(last)).take(placeholders);
+    let filled = ids.iter().map(TenantId::as_str).chain(std::iter::repeat(last)).take(size(ids));
     filled.fold(sqlx::query(query), Query::bind)
 }
 
-fn routes(rows: &[MySqlRow], domains: &[MySqlRow]) -> Result<Vec<Route>, sqlx::Error> {
+/// The routes in the rows of tenants and of their domains.
+pub fn routes(rows: &[MySqlRow], domains: &[MySqlRow]) -> Result<Vec<Route>, sqlx::Error> {
     let mut by_tenant: HashMap<String, Vec<DomainName>> = HashMap::new();
     for row in domains {
         let (tenant_id, domain): (String, &str) = (row.try_get(0)?, row.try_get(1)?);

@@ -156,17 +156,18 @@ fn event(row: &MySqlRow) -> Result<Event, sqlx::Error> {
     let micros: i64 = row.try_get(5)?;
     Ok(Event {
         position: Position(number(row)?),
-        tenant_id: id(optional_text(row, 1)?, "tenant")?,
+        tenant_id: id(optional_text(row, 1)?, "tenant"),
         kind: text(row, 3)?,
-        user_id: id(optional_text(row, 4)?, "user")?,
+        user_id: id(optional_text(row, 4)?, "user"),
         age: Duration::from_micros(micros.max(0).unsigned_abs()),
     })
 }
 
-/// The id in a column, if there is one.
-fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<String>, of: &str) -> Result<Option<T>, sqlx::Error> {
-    let invalid = |error| sqlx::Error::Decode(format!("an event has an invalid id of a {of}: {error}").into());
-    text.map(|text| text.parse().map_err(invalid)).transpose()
+/// The id in a column, if there is one that this program can read. A newer one may write others: they must not stop the
+/// node, and what an event without an id concerns is forgotten whole.
+fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<String>, of: &str) -> Option<T> {
+    let text = text?;
+    text.parse().inspect_err(|error| tracing::error!(%error, "the node cannot read the id of a {of} in an event")).ok()
 }
 
 fn number(row: &MySqlRow) -> Result<u64, sqlx::Error> {

@@ -3,16 +3,24 @@
 use super::Freshness;
 use kernel::database;
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// Without an answer for this long the system database counts as away, unless its latest answers were slow too.
-/// Requests that wait for a refresh ([`Freshness::ensure`]) then continue before their own wait ends.
-const SHORT: Duration = Duration::from_millis(2500);
+/// Without an answer for this long the system database counts as away, unless it was slow in the last [`REMEMBERED`].
+/// It is just less than the time for which requests wait for a refresh ([`Freshness::ensure`]), so that a silent
+/// database refuses none of them, and that knowledge older than 4 s is used only without a slower answer before.
+const SHORT: Duration = Duration::from_secs(3);
 
 /// Longest wait for one answer. Then the follower opens another connection.
-pub const LONG: Duration = Duration::from_secs(8);
+const LONG: Duration = Duration::from_secs(8);
 
-/// Longest wait for an answer that has every tenant.
-pub const EVERY_TENANT: Duration = Duration::from_secs(30);
+/// Longest wait for an answer that has every tenant, and for a connection, which takes several round trips.
+pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// For so long a slow answer lets the follower expect others like it.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// To connect takes about as long as so many answers.
+const ANSWERS_TO_CONNECT: u32 = 3;
 
 /// The wait is counted in pieces, so that a pause of the process counts as one of them at most: a database that could
 /// not be heard while the process was stopped is not away.
@@ -40,11 +48,16 @@ impl LoadError {
 }
 
 /// The patience, which grows while answers are slow.
-pub struct Patience(Duration);
+pub struct Patience {
+    /// Without an answer for this long the system database counts as away.
+    until_away: Duration,
+    /// When an answer was last as slow as that.
+    since: Instant,
+}
 
 impl Default for Patience {
     fn default() -> Self {
-        Self(SHORT)
+        Self { until_away: SHORT, since: Instant::now() }
     }
 }
 
@@ -55,7 +68,7 @@ impl Patience {
         freshness: &Freshness,
         asking: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, LoadError> {
-        self.wait(freshness, LONG, asking).await
+        self.wait(freshness, self.until_away, LONG, asking).await
     }
 
     /// Waits for an answer that has every tenant and so may take long.
@@ -64,13 +77,24 @@ impl Patience {
         freshness: &Freshness,
         asking: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, LoadError> {
-        self.0 = EVERY_TENANT;
-        self.wait(freshness, EVERY_TENANT, asking).await
+        self.wait(freshness, LONGEST, LONGEST, asking).await
+    }
+
+    /// Waits for a connection.
+    pub async fn connection<T>(
+        &mut self,
+        freshness: &Freshness,
+        connecting: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, LoadError> {
+        let was_slow = self.until_away > SHORT && self.since.elapsed() < REMEMBERED;
+        let until_away = if was_slow { self.until_away * ANSWERS_TO_CONNECT } else { SHORT };
+        self.wait(freshness, until_away, LONGEST, connecting).await
     }
 
     async fn wait<T>(
         &mut self,
         freshness: &Freshness,
+        until_away: Duration,
         longest: Duration,
         asking: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, LoadError> {
@@ -80,15 +104,24 @@ impl Patience {
             if let Ok(answer) = tokio::time::timeout(PIECE, &mut asking).await {
                 let answer = answer?;
                 freshness.answered();
-                self.0 = (waited * 2).clamp(SHORT, LONG);
+                self.remember(waited);
                 return Ok(answer);
             }
             waited += PIECE;
-            if waited == self.0 {
+            // Again with every piece, because that it is away counts for a while only.
+            if waited >= until_away {
                 freshness.away();
             }
         }
         Err(LoadError::Timeout)
+    }
+
+    /// One slow answer counts for a while: fast ones between slow ones must not let the node forget them.
+    fn remember(&mut self, waited: Duration) {
+        let expected = (SHORT + waited * 2).min(LONG);
+        if expected >= self.until_away || self.since.elapsed() >= REMEMBERED {
+            *self = Self { until_away: expected, since: Instant::now() };
+        }
     }
 }
 
@@ -114,7 +147,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_database_that_answers_late_is_not_away() {
         let (mut patience, freshness) = (Patience::default(), Freshness::default());
-        let late = Duration::from_secs(3);
+        let late = Duration::from_millis(3500);
         patience.answer(&freshness, after(late, Ok(()))).await.unwrap();
         assert!(!freshness.is_away(), "it has answered at last");
         for _ in 0..3 {
@@ -126,5 +159,32 @@ mod tests {
         }
         let failed = patience.answer(&freshness, after(PIECE, Err::<(), _>(sqlx::Error::RowNotFound))).await;
         assert!(failed.is_err_and(|error| !error.means_away()));
+        patience.answer(&freshness, after(Duration::ZERO, Ok(()))).await.unwrap();
+        let answer = tokio::time::timeout(late - PIECE, patience.answer(&freshness, after(late, Ok(())))).await;
+        assert!(answer.is_err() && !freshness.is_away(), "a fast answer in between changes nothing");
+        tokio::time::sleep(REMEMBERED).await;
+        patience.answer(&freshness, after(Duration::ZERO, Ok(()))).await.unwrap();
+        let answer = tokio::time::timeout(late - PIECE, patience.answer(&freshness, after(late, Ok(())))).await;
+        assert!(answer.is_err() && freshness.is_away(), "that it was slow is forgotten after a minute");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_stays_silent_stays_away() {
+        let (mut patience, freshness) = (Patience::default(), Freshness::default());
+        let silent = patience.connection(&freshness, std::future::pending::<Result<(), sqlx::Error>>());
+        tokio::pin!(silent);
+        assert!(tokio::time::timeout(LONGEST - PIECE, &mut silent).await.is_err());
+        freshness.answered();
+        assert!(silent.await.is_err_and(|error| error.means_away()) && freshness.is_away(), "it is said again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_connect_to_a_slow_database_takes_longer() {
+        let (mut patience, freshness) = (Patience::default(), Freshness::default());
+        patience.answer(&freshness, after(Duration::from_millis(2500), Ok(()))).await.unwrap();
+        patience.connection(&freshness, after(Duration::from_secs(15), Ok(()))).await.unwrap();
+        let connecting = patience.connection(&freshness, after(Duration::from_secs(20), Ok(())));
+        let connecting = tokio::time::timeout(Duration::from_secs(15), connecting).await;
+        assert!(connecting.is_err() && !freshness.is_away());
     }
 }

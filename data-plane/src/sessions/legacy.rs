@@ -32,8 +32,7 @@ use std::time::{Duration, Instant};
 /// How long an answer of Redis counts. Together with the wait for the answer it stays below one second.
 const FRESH: Duration = Duration::from_millis(600);
 
-/// How long an answer counts while Redis does not answer: as long as other sessions count while the system database
-/// does not.
+/// How long an answer counts while Redis does not answer.
 const OUTAGE_GRACE: Duration = Duration::from_secs(60);
 
 /// Longest wait for one answer of Redis.

@@ -7,7 +7,7 @@
 //!   began before the revocation is never used after it.
 //! * A cached session continues until it expires, and every use postpones its expiry ([`sliding`]). So revocations and
 //!   other changes cost no look-up of other sessions, and while the system database cannot be reached, known sessions
-//!   continue.
+//!   continue for up to an hour.
 //! * A flood of invented tokens fills a queue of its own ([`crate::lookups`]). Tokens that were looked up in vain are
 //!   remembered for a moment.
 
@@ -81,8 +81,13 @@ type Digest = [u8; 32];
 /// The most sessions that are cached, and that are remembered as known.
 const MOST: u64 = 100_000;
 
-/// How long a session is used without reading it again, so that a row that was changed by hand counts some day.
-const LIFETIME: Duration = Duration::from_secs(86_400);
+/// How long a session is used without reading it again. So a row that was changed by hand counts some day, and a node
+/// that is cut off from the system database does not honour a revoked session for ever.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// How long a token is remembered as one that had a session. It outlives [`LIFETIME`], so that to read a session again
+/// does not wait with invented tokens.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
 
 /// How long a token that has no session is not looked up again.
 const NO_SESSION: Duration = Duration::from_secs(2);
@@ -106,7 +111,7 @@ impl Sessions {
             lookups,
             cached: Cache::new(MOST, LIFETIME, |_| 1),
             ended: sync::Cache::builder().max_capacity(10_000).time_to_live(NO_SESSION).build(),
-            known: sync::Cache::builder().max_capacity(MOST).time_to_live(LIFETIME).build(),
+            known: sync::Cache::builder().max_capacity(MOST).time_to_live(REMEMBERED).build(),
             legacy,
             used,
         }

@@ -144,9 +144,9 @@ pub fn is_deadlock(error: &sqlx::Error) -> bool {
 pub fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => true,
-        // The server shuts down, has too many connections (in all, or of the user), has gone away, or killed the
-        // session.
-        _ => matches!(number(error), Some(1053 | 1040 | 1203 | 1226 | 1077 | 1927 | 2006 | 2013)),
+        // The server shuts down, has too many connections (in all, or of the user), has gone away, killed the session,
+        // is offline (MySQL), or refuses this host for a while.
+        _ => matches!(number(error), Some(1053 | 1040 | 1203 | 1226 | 1077 | 1927 | 2006 | 2013 | 3032 | 1129)),
     }
 }
 

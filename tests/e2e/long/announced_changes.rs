@@ -23,6 +23,8 @@ const CHANGES: u32 = 10;
 /// One measurement.
 const MEASURED: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 3;
+/// Twice what is promised, because the machine is busy.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 struct User {
     user_id: String,
@@ -66,6 +68,7 @@ async fn changes_of_others_cost_a_request_no_statements() -> Result<()> {
     ratios.sort_by(f64::total_cmp);
     println!("ratio {:.3} ({:.3} to {:.3})", ratios[ROUNDS / 2], ratios[0], ratios[ROUNDS - 1]);
     println!("slowest revocation: {slowest:?}");
+    ensure!(slowest < REFUSED_WITHIN, "a revoked session was served for {slowest:?}");
     ensure!(ratios[ROUNDS / 2] < 1.05, "changes of others cost statements: {ratios:?}");
     Ok(())
 }
@@ -184,7 +187,7 @@ async fn change(
         let (since, api) = (Instant::now(), api.clone());
         let (host, token) = (victim.host.clone(), victim.token.clone());
         refusals.spawn(async move {
-            while api.get(&host, &token, "/api/orders").await?.status == 200 {
+            while api.get(&host, &token, "/api/orders").await?.status == 200 && since.elapsed() < REFUSED_WITHIN {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Ok::<_, anyhow::Error>(since.elapsed())

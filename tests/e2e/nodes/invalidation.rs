@@ -15,9 +15,10 @@ async fn misses(stack: &Stack) -> Result<[u64; 3]> {
     let metrics = stack.data_planes[0].metrics().await?;
     let of = |cache: &str| {
         let name = format!("cache_lookups_total{{cache=\"{cache}\",outcome=\"miss\"}} ");
-        metrics.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok()).unwrap_or(0)
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        anyhow::Ok(value.with_context(|| format!("no misses of the cache {cache}"))?.trim().parse()?)
     };
-    Ok([of("session"), of("member"), of("profile")])
+    Ok([of("session")?, of("member")?, of("profile")?])
 }
 
 #[tokio::test]

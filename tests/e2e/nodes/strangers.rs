@@ -28,7 +28,8 @@ async fn flood(api: &TenantApi, tokens: Vec<String>) -> Result<Vec<u16>> {
 async fn session_misses(stack: &Stack) -> Result<u64> {
     let metrics = stack.data_planes[0].metrics().await?;
     let name = "cache_lookups_total{cache=\"session\",outcome=\"miss\"} ";
-    Ok(metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0))
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)).context("no misses of the sessions")?;
+    Ok(value.trim().parse()?)
 }
 
 #[tokio::test]
