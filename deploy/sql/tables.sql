@@ -64,6 +64,8 @@ GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_schedule_runs`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_schedules`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
+GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_server_objects`
+    TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_sign_ups`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_storage_measurements`

@@ -1,7 +1,7 @@
 //! `provisioner serve`: reads the settings, checks what the process needs, and starts the workers of each database
 //! server.
 
-use crate::backup::{BackupStore, Retention};
+use crate::backup::{BackupError, BackupStore, Retention};
 use crate::dispatch::{Crews, Dispatcher};
 use crate::health::Checker;
 use crate::sagas::Tools;
@@ -11,6 +11,7 @@ use anyhow::Context;
 use kernel::broker::{Heard, Source, Topology, listen, ring_relay};
 use kernel::crypto::KeyRing;
 use kernel::database::{self, sql};
+use kernel::error::chain;
 use kernel::http::{self, HttpLimits};
 use kernel::process::config::{Settings, wrong};
 use kernel::process::health::Health;
@@ -48,7 +49,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         true if backups.is_none() => {
             return Err(wrong("BACKUP_BEFORE_PURGE", "true needs a place for backups: the setting BACKUP_STORE").into());
         }
-        enabled => Some(retention).filter(|_| enabled),
+        enabled => enabled,
     };
     let servers = Server::from_settings(settings)?;
     // A worker holds one connection while it records a step and another one while it renews its lease. A collection
@@ -64,6 +65,14 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await.context("the system database (SYSTEM_DB_URL) cannot be reached")?;
     let installation = kernel::store::installation::installation_id(&mut *connection).await?;
     drop(connection);
+    if let Some(backups) = &backups {
+        match backups.belongs_to(&installation).await {
+            Err(error @ BackupError::Refused(_)) => return Err(error.into()),
+            // A store that is away is asked again by each job.
+            Err(error) => tracing::warn!(cause = %chain(&error), "the backup store cannot be reached"),
+            Ok(()) => {}
+        }
+    }
 
     let store = Store::new(pool);
     let health = Health::new(metrics);
@@ -86,7 +95,13 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut dispatcher = Dispatcher::new(store.clone(), doorbell);
     let servers: Arc<[Arc<Server>]> = servers.into_iter().map(Arc::new).collect();
     for (server, asked) in servers.iter().cloned().zip(asked) {
-        shutdown.spawn(server::keep_registered(Arc::clone(&server), store.clone(), health.clone(), shutdown.clone()));
+        shutdown.spawn(server::keep_registered(
+            Arc::clone(&server),
+            account_host.clone(),
+            store.clone(),
+            health.clone(),
+            shutdown.clone(),
+        ));
         let statistician = Statistician {
             store: store.clone(),
             server: Arc::clone(&server),

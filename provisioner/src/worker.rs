@@ -25,6 +25,8 @@ use uuid::Uuid;
 
 /// How long before the end of its lease a worker drops the work.
 const MARGIN: Duration = Duration::from_secs(2);
+/// Between a renewal that failed and the next one.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// A worker of a database server.
 pub struct Worker {
@@ -64,7 +66,7 @@ impl Worker {
             account_host,
             backups: BackupStore::from_settings(settings)?,
             retention: Retention::from_settings(settings)?,
-            backup_before_purge: None,
+            backup_before_purge: false,
             collecting: Collecting::default(),
         };
         Ok(Self {
@@ -139,9 +141,11 @@ impl Worker {
         let span =
             tracing::info_span!("job", operation_id = %job.0, tenant_id = %job.1, kind = %lease.kind, attempt = job.3);
         traces::follow(&span, lease.traceparent.as_deref());
+        // The lease is asked first: after a pause of the process the work makes no step under a lease that is over.
         let result = tokio::select! {
-            result = sagas::run(&self.tools, &lease).instrument(span) => result,
+            biased;
             lost = renew(&self.tools.store, &lease) => Err(lost),
+            result = sagas::run(&self.tools, &lease).instrument(span) => result,
         };
         let outcome = match result {
             Ok(outcome) => {
@@ -165,21 +169,75 @@ impl Worker {
     }
 }
 
-/// Renews the lease until it is lost.
+/// Renews the lease until it is lost. The clock is read before each renewal: a process that was stopped for longer than
+/// its lease lasts drops the work without asking the database first.
 async fn renew(store: &Store, lease: &Lease) -> JobError {
     let mut held_since = lease.claimed_at;
+    let mut wait = lease.duration / 3;
     loop {
-        let rest = (lease.duration.saturating_sub(MARGIN)).saturating_sub(held_since.elapsed());
-        if rest.is_zero() {
+        let rest = |since: Instant| lease.duration.saturating_sub(MARGIN).saturating_sub(since.elapsed());
+        tokio::time::sleep(wait.min(rest(held_since))).await;
+        let left = rest(held_since);
+        if left.is_zero() {
             return JobError::Lost;
         }
-        tokio::time::sleep((lease.duration / 3).min(rest)).await;
-        let rest = lease.duration.saturating_sub(held_since.elapsed());
-        match tokio::time::timeout(rest.max(Duration::from_millis(1)), lease.renew(store.pool())).await {
-            Ok(Ok(asked)) => held_since = asked,
+        wait = match tokio::time::timeout(left, lease.renew(store.pool())).await {
+            Ok(Ok(asked)) => {
+                held_since = asked;
+                lease.duration / 3
+            }
             Ok(Err(JobError::Lost)) => return JobError::Lost,
             // The next renewal may still succeed in time.
-            Ok(Err(JobError::Database(_))) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            Ok(Err(JobError::Database(_))) | Err(_) => RETRY,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::jobs::JobKind;
+    use sqlx::mysql::MySqlPoolOptions;
+
+    fn lease(duration: Duration, claimed_at: Instant) -> Lease {
+        Lease {
+            operation_id: Uuid::now_v7(),
+            tenant_id: None,
+            kind: JobKind::Audit,
+            epoch: 1,
+            attempts: 1,
+            undoing: false,
+            error: None,
+            last_attempt: false,
+            traceparent: None,
+            claimed_at,
+            duration,
         }
+    }
+
+    /// A server that accepts connections and never answers, so that a renewal would wait for it.
+    async fn silent() -> (tokio::net::TcpListener, Store) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("mysql://nobody@{}/none", listener.local_addr().unwrap());
+        let pool = MySqlPoolOptions::new().acquire_timeout(Duration::from_secs(60)).connect_lazy(&url).unwrap();
+        (listener, Store::new(pool))
+    }
+
+    #[tokio::test]
+    async fn a_worker_whose_lease_is_over_asks_for_no_renewal() {
+        let (_listener, store) = silent().await;
+        let began = Instant::now();
+        let claimed_at = began.checked_sub(Duration::from_secs(30)).unwrap();
+        assert!(matches!(renew(&store, &lease(Duration::from_secs(15), claimed_at)).await, JobError::Lost));
+        assert_eq!(store.pool().size(), 0, "it connected to the system database");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_without_an_answer_ends_before_the_lease() {
+        let (_listener, store) = silent().await;
+        let (duration, began) = (Duration::from_secs(6), Instant::now());
+        assert!(matches!(renew(&store, &lease(duration, began)).await, JobError::Lost));
+        assert!(began.elapsed() < duration, "the worker held on for {:?}", began.elapsed());
     }
 }

@@ -68,6 +68,27 @@ fn no_kind_of_job_imports_another() {
     }
 }
 
+/// The types see to it that what a worker writes holds its lease. A statement on the pool would go around them.
+#[test]
+fn a_saga_writes_only_in_a_unit_that_holds_its_job() {
+    let (mut folders, mut files) = (vec![top().join("provisioner/src/sagas")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("the file can be read");
+            files += 1;
+            for around in ["store.begin()", "pool.begin()", "pool().begin()", ".execute(pool)", ".execute(tools.store"] {
+                assert!(!text.contains(around), "{}: {around} writes without the lease of the job", path.display());
+            }
+        }
+    }
+    assert!(files > 50, "only {files} files were read");
+}
+
 #[test]
 fn services_import_no_crate_of_ours_but_kernel() {
     let mut command = Command::new(env!("CARGO"));

@@ -82,7 +82,7 @@ async fn store_stuck_jobs(unit: &mut UnitOfWork, audit_id: &str) -> Result<(), s
         let finding = Finding { kind: Drift::JobStuck, subject: tenant_id.clone(), detail };
         // Of no server: no survey compares it.
         let row = Row { audit_id, server: "", tenant: &tenant_id };
-        kernel::audit::store(unit.connection(), row, &[finding]).await?;
+        kernel::audit::add(unit.connection(), row, &[finding]).await?;
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ drifts! {
         "the database with the name of the tenant's database does not carry the tenant's ownership marker" None;
     DatabaseOrphan "database_orphan"
         "a database carries the ownership marker of this installation, but belongs to no tenant" None;
+    CopyLeft "copy_left"
+        "a job has left a database of a tenant on this server, where the tenant does not need it" Some("dropped");
     SchemaDiffers "schema_differs" "the database has another schema than the events say" None;
     TableMissing "table_missing" "the database lacks tables of its schema" None;
     RotationLeft "rotation_left" "the credential of a finished rotation is still stored" Some("deleted");

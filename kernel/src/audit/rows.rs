@@ -2,7 +2,7 @@
 
 use super::Drift;
 use crate::domain::TenantId;
-use crate::jobs::{self, JobKind, NewJob};
+use crate::jobs::{self, JobKind, JobUnit, NewJob};
 use sqlx::{MySqlConnection, MySqlExecutor};
 use std::time::Duration;
 use uuid::Uuid;
@@ -79,24 +79,25 @@ pub async fn of_job(executor: impl MySqlExecutor<'_>, operation_id: Uuid) -> Res
     Ok(row.map(|(audit_id, repair, passed_over)| Audit { audit_id, repair, passed_over }))
 }
 
-/// Stores how many tenants a job has compared, and how many it skipped.
-pub async fn record_compared(
-    executor: impl MySqlExecutor<'_>,
-    operation_id: Uuid,
-    compared: usize,
-    passed_over: usize,
-) -> Result<(), sqlx::Error> {
+/// Stores how many tenants the job has compared, and how many it skipped.
+pub async fn record_compared(unit: &mut JobUnit<'_>, compared: usize, passed_over: usize) -> Result<(), sqlx::Error> {
+    let operation_id = unit.lease().operation_id;
     sqlx::query("UPDATE saas_audit_jobs SET compared = ?, passed_over = ? WHERE operation_id = ?")
         .bind(u32::try_from(compared).unwrap_or(u32::MAX))
         .bind(u32::try_from(passed_over).unwrap_or(u32::MAX))
         .bind(operation_id.to_string())
-        .execute(executor)
+        .execute(unit.connection())
         .await
         .map(drop)
 }
 
 /// Stores findings. A finding that is stored already gets the new detail.
-pub async fn store(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
+pub async fn store(unit: &mut JobUnit<'_>, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
+    add(unit.connection(), row, findings).await
+}
+
+/// Stores findings that no worker has made, on the connection of a unit of work.
+pub async fn add(connection: &mut MySqlConnection, row: Row<'_>, findings: &[Finding]) -> Result<(), sqlx::Error> {
     for finding in findings {
         sqlx::query(
             "INSERT INTO saas_audit_findings (audit_id, server_id, tenant_id, kind, subject, detail, outcome, found_at)
@@ -134,21 +135,17 @@ pub async fn stored(executor: impl MySqlExecutor<'_>, row: Row<'_>) -> Result<Ve
 }
 
 /// Records that a finding was repaired.
-pub async fn repaired(executor: impl MySqlExecutor<'_>, row: Row<'_>, finding: &Finding) -> Result<(), sqlx::Error> {
-    settle(executor, row, finding, "UPDATE saas_audit_findings SET outcome = 'repaired'").await
+pub async fn repaired(unit: &mut JobUnit<'_>, row: Row<'_>, finding: &Finding) -> Result<(), sqlx::Error> {
+    settle(unit, row, finding, "UPDATE saas_audit_findings SET outcome = 'repaired'").await
 }
 
 /// Deletes a finding that has vanished by itself, because a change was in progress.
-pub async fn drop_vanished(
-    executor: impl MySqlExecutor<'_>,
-    row: Row<'_>,
-    finding: &Finding,
-) -> Result<(), sqlx::Error> {
-    settle(executor, row, finding, "DELETE FROM saas_audit_findings").await
+pub async fn drop_vanished(unit: &mut JobUnit<'_>, row: Row<'_>, finding: &Finding) -> Result<(), sqlx::Error> {
+    settle(unit, row, finding, "DELETE FROM saas_audit_findings").await
 }
 
 async fn settle(
-    executor: impl MySqlExecutor<'_>,
+    unit: &mut JobUnit<'_>,
     row: Row<'_>,
     finding: &Finding,
     statement: &str,
@@ -161,7 +158,7 @@ async fn settle(
     .bind(row.tenant)
     .bind(finding.kind.as_str())
     .bind(cut(&finding.subject, SUBJECT_CHARS))
-    .execute(executor)
+    .execute(unit.connection())
     .await
     .map(drop)
 }

@@ -101,6 +101,7 @@ kinds! {
     Purge "purge" Long BlocksOthers "Removes a tenant's database, user and rows.";
     Rotate "rotate" Ordinary BlocksOthers "Replaces the credential of a tenant's database without a failed request.";
     Move "move" Long BlocksOthers "Moves a tenant's database to another server.";
+    FinishMove "finish_move" Long BlocksOthers "Ends a move whose source has failed after the tenant had left it.";
     Migrate "migrate" Migrations LetsOthers "Brings a tenant's database to a newer schema.";
     Audit "audit" Bulk LetsOthers "Compares a tenant, or all tenants of a server, with what the events say.";
     Restore "restore" Long BlocksOthers "Replaces a tenant's database by one of its backups.";
@@ -108,6 +109,7 @@ kinds! {
     RestoreElsewhere "restore_elsewhere" Long BlocksOthers "Restores a tenant, whose server is lost, on another server.";
     Backup "backup" Backups LetsOthers "Takes a backup of a tenant or of the system database.";
     RestoreTest "restore_test" Backups LetsOthers "Loads a tenant's newest backup beside the tenant and compares the two.";
+    Prune "prune" Backups LetsOthers "Removes old backups from the backup store.";
     Collect "collect" Collections LetsOthers "Counts the statistics of all tenants of a server.";
 }
 
@@ -186,6 +188,6 @@ mod tests {
     fn lists_for_sql_are_made_from_the_table() {
         assert_eq!(lanes_that_queue(), "long,bulk,migrations,backups,collections");
         assert_eq!(kinds_that_wait_for_a_server(), "collect");
-        assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,backup,restore_test,collect");
+        assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,backup,restore_test,prune,collect");
     }
 }

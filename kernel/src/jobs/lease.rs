@@ -21,6 +21,25 @@ pub enum JobError {
     Database(#[from] sqlx::Error),
 }
 
+impl JobError {
+    /// Whether the system database has refused something for a reason that does not pass by itself: a right that is
+    /// missing, a row that cannot be read. While the database cannot be reached, the worker's lease decides.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Database(error) if !is_transient(error))
+    }
+
+    /// The reason for the operator, without the database's own words.
+    pub fn reason(&self) -> String {
+        let Self::Database(error) = self else { return self.to_string() };
+        match database::number(error) {
+            Some(1044 | 1045 | 1142 | 1143 | 1227) => "the account on the system database lacks a right".into(),
+            Some(number) => format!("the system database refused a statement (error {number})"),
+            None if is_transient(error) => "the system database cannot be reached".into(),
+            None => "a row of the system database cannot be read".into(),
+        }
+    }
+}
+
 /// The right to work on one job, for a while.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -127,14 +146,16 @@ impl Lease {
         held(result.rows_affected())
     }
 
-    /// Gives the job to the workers of another server: the tenant has gone there since it was asked for.
-    pub async fn hand_over(&self, pool: &MySqlPool, server: &str) -> Result<(), JobError> {
+    /// Gives the job to the workers of another server, as a job of this kind: the tenant has gone there since it was
+    /// asked for.
+    pub async fn hand_over(&self, pool: &MySqlPool, server: &str, kind: JobKind) -> Result<(), JobError> {
         let result = sqlx::query(
-            "UPDATE saas_operations SET server_id = ?, next_attempt_at = UTC_TIMESTAMP(6), lease_until = NULL,
-               owner = NULL
+            "UPDATE saas_operations SET server_id = ?, kind = ?, next_attempt_at = UTC_TIMESTAMP(6),
+               lease_until = NULL, owner = NULL
              WHERE operation_id = ? AND epoch = ? AND status = 'running'",
         )
         .bind(server)
+        .bind(kind.as_str())
         .bind(self.operation_id.to_string())
         .bind(self.epoch)
         .execute(pool)
@@ -158,12 +179,12 @@ impl Lease {
         if result.rows_affected() == 0 { self.renew(pool).await.map(drop) } else { Ok(()) }
     }
 
-    /// Makes sure, for the rest of the transaction of `connection`, that the job is still held and is not being undone:
-    /// for what a step must not commit after it has lost the job.
-    pub async fn hold(&self, connection: &mut MySqlConnection) -> Result<(), JobError> {
+    /// Makes sure, until the transaction of `connection` ends, that the job is still held. [`super::JobUnit`] calls it
+    /// first of all.
+    pub(super) async fn hold(&self, connection: &mut MySqlConnection) -> Result<(), JobError> {
         let held_still: Option<(String,)> = sqlx::query_as(
             "SELECT operation_id FROM saas_operations
-             WHERE operation_id = ? AND epoch = ? AND status = 'running' AND undoing = 0 FOR UPDATE",
+             WHERE operation_id = ? AND epoch = ? AND status = 'running' FOR UPDATE",
         )
         .bind(self.operation_id.to_string())
         .bind(self.epoch)
@@ -173,7 +194,7 @@ impl Lease {
     }
 
     /// Ends the job, on the connection of the unit of work that appends its outcome.
-    pub async fn finish(&self, connection: &mut MySqlConnection, failed: Option<&str>) -> Result<(), JobError> {
+    pub(crate) async fn finish(&self, connection: &mut MySqlConnection, failed: Option<&str>) -> Result<(), JobError> {
         let result = sqlx::query(
             "UPDATE saas_operations SET status = IF(? IS NULL, 'succeeded', 'failed'), error = ?, owner = NULL,
                     lease_until = NULL, finished_at = UTC_TIMESTAMP(6)

@@ -12,6 +12,7 @@
 
 use super::Figures;
 use crate::jobs::{self, JobError, JobKind, Lease, NewJob};
+use crate::store::Store;
 use chrono::NaiveDate;
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 use std::time::Duration;
@@ -239,9 +240,9 @@ impl<'a> Collection<'a> {
 
     /// Ends the collection and its job in one transaction: the collection as `failed` if a tenant could not be counted,
     /// the job as `succeeded`, because it has done its work.
-    pub async fn end(&self, pool: &MySqlPool, counts: Counts) -> Result<(), JobError> {
+    pub async fn end(&self, store: &Store, counts: Counts) -> Result<(), JobError> {
         let error = (counts.failed > 0).then(|| format!("{} tenants could not be counted", counts.failed));
-        let mut tx = pool.begin().await?;
+        let mut unit = self.lease.begin(store).await?;
         sqlx::query(
             "UPDATE saas_collections SET status = IF(? = 0, 'succeeded', 'failed'), error = ?, attempts = ?,
                     tenants = ?, collected = ?, failed = ?, ended_at = UTC_TIMESTAMP(6)
@@ -254,10 +255,10 @@ impl<'a> Collection<'a> {
         .bind(counts.collected)
         .bind(counts.failed)
         .bind(self.id())
-        .execute(&mut *tx)
+        .execute(unit.connection())
         .await?;
-        self.lease.finish(&mut tx, None).await?;
-        Ok(tx.commit().await?)
+        unit.finish(&[], None).await?;
+        unit.commit().await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::store::Subject;
 use kernel::domain::RestoredFrom;
-use kernel::jobs::Lease;
+use kernel::jobs::{JobUnit, Lease};
 use sqlx::{MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
@@ -62,12 +62,13 @@ impl BackupJob {
     }
 
     /// Records the point of no return: the data of `restored` is in place.
-    pub async fn settle(pool: &MySqlPool, lease: &Lease, restored: &RestoredFrom) -> Result<(), sqlx::Error> {
+    pub async fn settle(unit: &mut JobUnit<'_>, restored: &RestoredFrom) -> Result<(), sqlx::Error> {
+        let operation_id = unit.lease().operation_id;
         let json = serde_json::to_string(restored).map_err(|error| sqlx::Error::Encode(error.into()))?;
         sqlx::query("UPDATE saas_backup_jobs SET restored = ? WHERE operation_id = ?")
             .bind(json)
-            .bind(lease.operation_id.to_string())
-            .execute(pool)
+            .bind(operation_id.to_string())
+            .execute(unit.connection())
             .await
             .map(drop)
     }

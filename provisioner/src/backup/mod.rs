@@ -17,6 +17,7 @@ mod error;
 mod job;
 pub mod load;
 mod manifest;
+mod owner;
 mod prune;
 mod reader;
 mod restore_system;

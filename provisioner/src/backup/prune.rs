@@ -5,16 +5,17 @@
 //! removed when no process can be writing them any more. The manifest is removed first, so a killed prune leaves an
 //! unfinished file for the next one.
 
-use super::catalogue;
+use super::catalogue::{self, Listed, Writer};
 use super::error::BackupError;
-use super::manifest::StoredBackup;
 use super::store::{BackupStore, Subject};
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::domain::TenantState;
+use kernel::error::chain;
 use kernel::process::config::{ConfigError, Settings};
+use kernel::process::failpoint;
 use kernel::store::Store;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// Hours after which no process writes an unfinished file any more. The deadline of a backup is shorter.
@@ -49,58 +50,90 @@ pub struct Pruned {
     pub backups: Vec<String>,
     /// Files of backups that never became whole.
     pub unfinished: Vec<String>,
+    /// What should have been removed and could not, with the reasons.
+    pub failed: Vec<String>,
 }
 
-/// Removes what retention does not keep. With `dry_run` it only returns what that is.
+/// Removes what retention does not keep. With `dry_run` it only returns what that is. A backup that cannot be removed
+/// does not hold up the others.
 pub async fn prune(
     backups: &BackupStore,
     store: &Store,
+    writer: Writer<'_>,
     retention: Retention,
     unfinished_hours: u32,
     dry_run: bool,
 ) -> Result<Pruned, BackupError> {
-    let mut pruned = Pruned::default();
     let now = Utc::now();
     let unfinished_before = now - TimeDelta::hours(i64::from(unfinished_hours));
-    let mut whole: BTreeMap<Subject, Vec<(String, DateTime<Utc>)>> = BTreeMap::new();
-    for ((subject, backup_id), files) in backups.list(None).await? {
-        if files.manifest {
-            match StoredBackup::read(backups, &subject, &backup_id).await {
-                Ok(stored) => whole.entry(subject).or_default().push((backup_id, stored.manifest.taken_at)),
-                // It stays: an operator should find out why, and `backup verify` reports it.
-                Err(error) => tracing::warn!(%subject, backup_id, cause = %error, "a manifest cannot be read"),
+    let (known, listed) = catalogue::agree(store, backups, writer, dry_run).await?;
+    let purged: Vec<(String,)> =
+        sqlx::query_as("SELECT tenant_id FROM saas_tenant_snapshots WHERE state = ?")
+            .bind(TenantState::Purged.as_str())
+            .fetch_all(store.pool())
+            .await?;
+    let purged: HashSet<String> = purged.into_iter().map(|(tenant_id,)| tenant_id).collect();
+    let due = Due::of(known, listed, purged, retention, now, unfinished_before).await?;
+    let mut pruned = Pruned::default();
+    for (subject, backup_id, whole) in due.0 {
+        let name = if whole { backup_id.clone() } else { backups.data_name(&subject, &backup_id) };
+        if !dry_run {
+            if let Err(error) = backups.remove(&subject, &backup_id).await {
+                tracing::warn!(%subject, backup_id, cause = %chain(&error), "an old backup cannot be removed");
+                pruned.failed.push(format!("{name}: {}", chain(&error)));
+                continue;
             }
-        } else if files.written.is_some_and(|written| written <= unfinished_before) {
-            if !dry_run {
-                backups.remove(&subject, &backup_id).await?;
+            if whole {
+                failpoint::hit("prune.removed").await;
+                let mut unit = writer.begin(store).await?;
+                catalogue::remove(unit.connection(), &[backup_id]).await?;
+                unit.commit().await?;
             }
-            pruned.unfinished.push(backups.data_name(&subject, &backup_id));
         }
-    }
-    for (subject, mut taken) in whole {
-        taken.sort_by_key(|(_, taken_at)| *taken_at);
-        let purged = match &subject {
-            Subject::System => false,
-            Subject::Tenant(id) => store.tenant(id).await?.is_some_and(|tenant| tenant.state == TenantState::Purged),
-        };
-        for backup_id in retention.past(&taken, purged, now) {
-            if !dry_run {
-                backups.remove(&subject, &backup_id).await?;
-                kernel::process::failpoint::hit("prune.removed").await;
-                catalogue::remove(store.pool(), &backup_id).await?;
-            }
-            pruned.backups.push(backup_id);
-        }
+        if whole { pruned.backups.push(name) } else { pruned.unfinished.push(name) }
     }
     if let Some(directory) = backups.directory() {
         let directory = directory.to_owned();
         let found = tokio::task::spawn_blocking(move || partial_files(&directory, unfinished_before, dry_run)).await;
         pruned.unfinished.extend(found.map_err(std::io::Error::other)??);
     }
-    if !dry_run {
-        catalogue::sync(store.pool(), backups).await?;
-    }
     Ok(pruned)
+}
+
+/// What is to be removed: whose, its id, and whether it is whole.
+struct Due(Vec<(Subject, String, bool)>);
+
+impl Due {
+    /// Decides on a thread that may take its time: with a hundred thousand backups a renewal of the job's lease would
+    /// wait.
+    async fn of(
+        known: HashMap<String, DateTime<Utc>>,
+        listed: Listed,
+        purged: HashSet<String>,
+        retention: Retention,
+        now: DateTime<Utc>,
+        unfinished_before: DateTime<Utc>,
+    ) -> Result<Self, BackupError> {
+        let decide = move || {
+            let (mut due, mut whole) = (Vec::new(), BTreeMap::<Subject, Vec<(String, DateTime<Utc>)>>::new());
+            for ((subject, backup_id), files) in listed {
+                if files.manifest {
+                    if let Some(taken_at) = known.get(&backup_id) {
+                        whole.entry(subject).or_default().push((backup_id, *taken_at));
+                    }
+                } else if files.written.is_some_and(|written| written <= unfinished_before) {
+                    due.push((subject, backup_id, false));
+                }
+            }
+            for (subject, mut taken) in whole {
+                taken.sort_by_key(|(_, taken_at)| *taken_at);
+                let purged = purged.contains(subject.column());
+                due.extend(retention.past(&taken, purged, now).into_iter().map(|id| (subject.clone(), id, true)));
+            }
+            Self(due)
+        };
+        Ok(tokio::task::spawn_blocking(decide).await.map_err(std::io::Error::other)?)
+    }
 }
 
 /// Files that a killed process was writing. A store in a directory gives their names a `#` and does not list them.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tenants/TENANT/BACKUP.data`, `system/BACKUP.data` | the dump: SQL, compressed, sealed in chunks |
 //! | `.../BACKUP.manifest` | what is in it, and its sealed key; written last, so data without a manifest is no backup |
+//! | `installation` | the id of the installation that the store belongs to |
 //!
 //! A file appears whole or not at all: in a directory by a rename after it is on the disk, in S3 by the completion of
 //! an upload.
@@ -23,6 +24,7 @@ use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use url::Url;
 
 /// Bytes of a part. S3 accepts 10,000 parts, which is 80 GB of compressed data.
@@ -90,9 +92,11 @@ pub struct Files {
 /// The backup store of an installation. Cheap to clone.
 #[derive(Clone)]
 pub struct BackupStore {
-    objects: Arc<dyn ObjectStore>,
-    prefix: Path,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) prefix: Path,
     directory: Option<PathBuf>,
+    /// The installation that it belongs to, once that is known ([`super::owner`]).
+    pub(super) owner: Arc<OnceCell<String>>,
 }
 
 impl BackupStore {
@@ -115,7 +119,7 @@ impl BackupStore {
                 let files = LocalFileSystem::new_with_prefix(&directory)
                     .map_err(|error| unfit(&format!("the directory cannot be used: {error}")))?;
                 let objects = Arc::new(files.with_fsync(true));
-                Ok(Some(Self { objects, prefix: Path::default(), directory: Some(directory) }))
+                Ok(Some(Self { objects, prefix: Path::default(), directory: Some(directory), owner: Arc::default() }))
             }
             "s3" => {
                 let bucket = url.host_str().ok_or_else(|| unfit(&"s3://bucket/prefix names a bucket"))?;
@@ -137,7 +141,7 @@ impl BackupStore {
                 }
                 let objects = s3.build().map_err(|error| unfit(&error))?;
                 let prefix = Path::parse(url.path().trim_matches('/')).map_err(|error| unfit(&error))?;
-                Ok(Some(Self { objects: Arc::new(objects), prefix, directory: None }))
+                Ok(Some(Self { objects: Arc::new(objects), prefix, directory: None, owner: Arc::default() }))
             }
             _ => Err(unfit(&"file:///directory or s3://bucket/prefix")),
         }
@@ -203,6 +207,9 @@ impl BackupStore {
 
     /// Removes a backup. It removes the manifest first, so that a kill leaves no backup without data.
     pub async fn remove(&self, subject: &Subject, backup_id: &str) -> Result<(), BackupError> {
+        if kernel::process::failpoint::fails(&format!("prune.remove.{backup_id}")) {
+            return Err(BackupError::Stream(std::io::Error::other("the file was made to stay")));
+        }
         for ending in ["manifest", "data"] {
             let path = self.path(subject, backup_id, ending);
             match self.objects.delete(&path).await {

@@ -2,9 +2,9 @@
 //!
 //! **Guarantees.** A backup with a manifest is whole, because the manifest is written when all data is in the store.
 //! Its data is of one moment of the database, which stays in service. A kill leaves at most data without a manifest:
-//! that is no backup, and the next prune removes it. The next attempt is another backup, under another id and key.
+//! that is no backup, and the next prune removes it. The next attempt is another backup, under another id and key. The
+//! caller records the backup in the catalogue.
 
-use super::catalogue;
 use super::dump;
 use super::error::BackupError;
 use super::manifest::Manifest;
@@ -160,7 +160,6 @@ impl Taker<'_> {
         };
         manifest.write(self.backups, self.keys, &key).await?;
         kernel::process::failpoint::hit("backup.after_manifest").await;
-        catalogue::add(self.store.pool(), &manifest, self.keys.primary_id()).await?;
         Ok(manifest)
     }
 }

@@ -30,6 +30,21 @@ impl Setup {
         Ok(Self { backups, keys, store: Store::new(pool), system_url })
     }
 
+    /// Refuses a backup store of another installation. Without a system database nothing is refused: an operator who
+    /// has lost it needs the store all the same.
+    pub async fn check_owner(&self) -> Result<(), BackupError> {
+        match self.installation().await {
+            Ok(installation) => self.backups.belongs_to(&installation).await,
+            Err(error) => {
+                eprintln!(
+                    "warning: whether the backup store is this installation's was not checked: {}",
+                    kernel::error::chain(&error)
+                );
+                Ok(())
+            }
+        }
+    }
+
     /// This installation's id.
     pub async fn installation(&self) -> Result<String, BackupError> {
         let found = installation::installation_id(self.store.pool()).await;

@@ -9,8 +9,8 @@ use super::error::is_denied;
 use super::mapping::TargetDatabase;
 use super::source::Source;
 use super::table_plan::{Change, TablePlan};
-use crate::server::account::{self, Account};
-use crate::server::{self, Dialect, Found, Marker, Server, Session};
+use crate::server::account::{self, Account, AccountName};
+use crate::server::{self, Dialect, Found, Lock, Marker, Server, Session};
 use crate::tables::Doing;
 use crate::tables::definition::{define, read_definition};
 use crate::tables::schema;
@@ -23,6 +23,7 @@ use kernel::process::config::Settings;
 use kernel::store::{Store, installation};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, Executor, MySqlConnection};
+use std::collections::BTreeSet;
 use tokio::sync::Mutex;
 
 /// Connections of the pool. A few suffice, because the migrator appends events one after the other.
@@ -97,8 +98,8 @@ impl Destination {
     /// Locks the default tenant's accounts at its server and ends their sessions, so that no node can write to it.
     pub async fn lock_out(&self) -> Result<(), LegacyError> {
         let mut session = self.session().await?;
-        for username in account::usernames(&self.installation, &self.tenant.tenant_id) {
-            self.account(&username, 0).lock_out(&mut session).await?;
+        for name in self.accounts(&mut session).await? {
+            self.account(&name, 0).lock_out(&mut session).await?;
         }
         session.close().await;
         Ok(())
@@ -117,17 +118,34 @@ impl Destination {
             .await?;
         let most = self.store.connections_of(&self.tenant).await?;
         let mut session = self.session().await?;
-        self.account(&in_use, most).unlock(&mut session).await?;
+        for name in self.accounts(&mut session).await? {
+            if name.username == in_use {
+                self.account(&name, most).unlock(&mut session).await?;
+            }
+        }
         session.close().await;
         Ok(())
     }
 
     async fn session(&self) -> Result<Session, LegacyError> {
-        Ok(Session::open_as(&self.server, &format!("legacy:{}", self.tenant.tenant_id)).await?)
+        Ok(Session::open(&self.server, &Lock::of_import(&self.installation, &self.tenant.tenant_id)).await?)
     }
 
-    fn account<'a>(&'a self, username: &'a str, max_connections: u32) -> Account<'a> {
-        Account { username, host: &self.account_host, database: &self.tenant.database.name, max_connections }
+    /// Every account of the tenant that the server may have: those at the host of the settings, and those that it shows.
+    async fn accounts(&self, session: &mut Session) -> Result<BTreeSet<AccountName>, LegacyError> {
+        let usernames = account::usernames(&self.installation, &self.tenant.tenant_id);
+        let seen = session.accounts_of(&usernames).await?.unwrap_or_default();
+        let made = usernames.map(|username| AccountName { username, host: self.account_host.clone() });
+        Ok(made.into_iter().chain(seen).collect())
+    }
+
+    fn account<'a>(&'a self, name: &'a AccountName, max_connections: u32) -> Account<'a> {
+        Account {
+            username: &name.username,
+            host: &name.host,
+            database: &self.tenant.database.name,
+            max_connections,
+        }
     }
 
     /// Connects a session that writes values without loss.

@@ -1,8 +1,8 @@
 //! Runs a job: its steps, or their undo, and then the transaction that ends it. It knows sagas and names none.
 
 use super::progress::Progress;
-use super::saga::{EndedBy, Saga, ServerWork, Step};
-use super::{ACTOR, Context, StepError, Tools};
+use super::saga::{Abandon, EndedBy, Saga, ServerWork, Step};
+use super::{ACTOR, Context, StepError, TenantJob, Tools};
 use crate::server::Session;
 use kernel::domain::{Command, Rejection, Tenant};
 use kernel::error::chain;
@@ -48,8 +48,24 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Makes one attempt of the job under `lease`, which is of the kind of `saga`.
+/// Makes one attempt of the job under `lease`, which is of the kind of `saga`. A refusal of the system database that
+/// keeps the engine itself from its work is shown in the operation and repeated like any failure, and ends the job with
+/// its patience.
 pub async fn run(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, JobError> {
+    match attempt(saga, tools, lease).await {
+        Err(error) if error.is_refusal() => {
+            let operation_id = lease.operation_id;
+            tracing::error!(%operation_id, cause = %chain(&error), "the system database refused what a job needs");
+            match lease.last_attempt {
+                true => end_without_tenant(tools, lease, Some(&error.reason())).await,
+                false => retry(tools, lease, &error.reason(), lease.undoing).await,
+            }
+        }
+        ended => ended,
+    }
+}
+
+async fn attempt(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, JobError> {
     let Some(tenant_id) = &lease.tenant_id else {
         let Some(work) = &saga.server_work else {
             let reason = format!("a job of the kind {} names no tenant", lease.kind);
@@ -64,7 +80,8 @@ pub async fn run(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, Job
     };
     if saga.follows_tenant && tenant.database.server != tools.server.id {
         // The tenant was moved after the job had been enqueued.
-        lease.hand_over(tools.store.pool(), &tenant.database.server).await?;
+        let kind = saga.handed_over_as.unwrap_or(lease.kind);
+        lease.hand_over(tools.store.pool(), &tenant.database.server, kind).await?;
         return Ok(Ended::Again);
     }
     Attempt { saga, tools, lease, tenant: &tenant }.run().await
@@ -75,7 +92,7 @@ async fn run_for_server(work: &ServerWork, tools: &Tools, lease: &Lease) -> Resu
     let error = match tokio::time::timeout(work.deadline, (work.act)(tools, lease)).await {
         Ok(Ok(EndedBy::Engine)) => return end_without_tenant(tools, lease, None).await,
         Ok(Ok(EndedBy::Work)) => return Ok(Ended::Succeeded),
-        Ok(Err(StepError::Job(error))) => return Err(error),
+        Ok(Err(StepError::Job(error))) if !error.is_refusal() => return Err(error),
         Ok(Err(error)) => error,
         Err(_) => StepError::Transient(format!("the {} took too long", lease.kind)),
     };
@@ -91,8 +108,8 @@ async fn run_for_server(work: &ServerWork, tools: &Tools, lease: &Lease) -> Resu
 
 /// Ends a job that means nothing for any tenant.
 async fn end_without_tenant(tools: &Tools, lease: &Lease, failed: Option<&str>) -> Result<Ended, JobError> {
-    let mut unit = tools.store.begin().await?;
-    lease.finish(unit.connection(), failed).await?;
+    let mut unit = lease.begin(&tools.store).await?;
+    unit.finish(&[], failed).await?;
     unit.commit().await?;
     Ok(if failed.is_some() { Ended::Failed } else { Ended::Succeeded })
 }
@@ -121,7 +138,7 @@ impl Attempt<'_> {
         let mut progress = Progress::new(tools.store.pool(), lease);
         let error = match self.forward(&mut progress).await {
             Ok(()) => return self.end(Ok(progress.unshown())).await,
-            Err(StepError::Job(error)) => return Err(error),
+            Err(StepError::Job(error)) if !error.is_refusal() => return Err(error),
             Err(error) => error,
         };
         let reason = error.reason(&tools.server.id);
@@ -132,15 +149,42 @@ impl Attempt<'_> {
         let only_forward = saga.point_of_no_return.is_passed(tools, lease, tenant).await?;
         let tenant_id = &tenant.tenant_id;
         tracing::warn!(%tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
-        if only_forward || (error.may_pass() && !lease.last_attempt) {
+        if only_forward {
+            return match self.without_server(saga.succeed_without_server, &error).await? {
+                Some(_) => self.end(Ok(&[])).await,
+                None => retry(tools, lease, &reason, false).await,
+            };
+        }
+        if error.may_pass() && !lease.last_attempt {
             return retry(tools, lease, &reason, false).await;
         }
         self.undo(&reason).await
     }
 
+    /// What may be left on the server of a job that ends without it; `None`: the server answers, the job's patience
+    /// lasts, or the job needs the server.
+    async fn without_server(
+        &self,
+        abandon: Option<Abandon>,
+        error: &StepError,
+    ) -> Result<Option<String>, JobError> {
+        let (Some(abandon), true, true) = (abandon, error.is_away(), self.lease.last_attempt) else {
+            return Ok(None);
+        };
+        match abandon(self.job().await?).await {
+            Ok(left) => Ok(left),
+            Err(StepError::Job(error)) => Err(error),
+            Err(error) => {
+                let tenant_id = &self.tenant.tenant_id;
+                tracing::error!(%tenant_id, cause = %chain(&error), "a job cannot end without its server");
+                Ok(None)
+            }
+        }
+    }
+
     async fn forward(&self, progress: &mut Progress<'_>) -> Result<(), StepError> {
         let kind = self.lease.kind;
-        let mut session = Session::open(&self.tools.server, &self.tenant.tenant_id).await?;
+        let mut session = self.tools.open(&self.tools.server, &self.tenant.tenant_id).await?;
         let mut context = self.context(&mut session).await?;
         for (ordinal, step) in self.numbered() {
             let point = format!("{kind}.{}", step.name);
@@ -174,8 +218,19 @@ impl Attempt<'_> {
         self.lease.begin_undo(self.tools.store.pool(), reason).await?;
         match self.unwind().await {
             Ok(()) => self.end(Err(reason)).await,
+            Err(StepError::Job(error)) if error.is_refusal() && !self.lease.last_attempt => {
+                tracing::error!(operation_id = %self.lease.operation_id, cause = %chain(&error), "undoing was refused");
+                let refusal = error.reason();
+                match reason.contains(&refusal) {
+                    true => retry(self.tools, self.lease, reason, true).await,
+                    false => retry(self.tools, self.lease, &format!("{reason}; undoing it: {refusal}"), true).await,
+                }
+            }
             Err(StepError::Job(error)) => Err(error),
             Err(error) => {
+                if let Some(left) = self.without_server(self.saga.abandon, &error).await? {
+                    return self.end(Err(&format!("{reason}; {left}"))).await;
+                }
                 let tenant_id = &self.tenant.tenant_id;
                 tracing::error!(%tenant_id, cause = %chain(&error), "undoing failed; it will be tried again");
                 retry(self.tools, self.lease, reason, true).await
@@ -185,7 +240,7 @@ impl Attempt<'_> {
 
     async fn unwind(&self) -> Result<(), StepError> {
         let kind = self.lease.kind;
-        let mut session = Session::open(&self.tools.server, &self.tenant.tenant_id).await?;
+        let mut session = self.tools.open(&self.tools.server, &self.tenant.tenant_id).await?;
         let mut context = self.context(&mut session).await?;
         let mut progress = Progress::new(self.tools.store.pool(), self.lease);
         for (ordinal, step) in self.numbered().into_iter().rev() {
@@ -208,10 +263,14 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    async fn context<'s>(&'s self, session: &'s mut Session) -> Result<Context<'s>, StepError> {
+    async fn job(&self) -> Result<TenantJob<'_>, JobError> {
         let Self { tools, lease, tenant, .. } = *self;
-        let max_connections = tools.store.connections_of(tenant).await.map_err(JobError::from)?;
-        Ok(Context { tools, lease, tenant, session, max_connections, repeated: lease.attempts > 1 })
+        Ok(TenantJob { tools, lease, tenant, max_connections: tools.store.connections_of(tenant).await? })
+    }
+
+    async fn context<'s>(&'s self, session: &'s mut Session) -> Result<Context<'s>, StepError> {
+        let TenantJob { tools, lease, tenant, max_connections } = self.job().await?;
+        Ok(Context { tools, lease, tenant, session, max_connections })
     }
 
     fn numbered(&self) -> Vec<(u16, &'static Step)> {
@@ -226,7 +285,7 @@ impl Attempt<'_> {
         let mut retried = false;
         loop {
             let command = self.outcome(failed).await?;
-            let mut unit = tools.store.begin().await?;
+            let mut unit = lease.begin(&tools.store).await?;
             let appended = match command {
                 Some(command) => unit.execute(&tenant.tenant_id, ACTOR, command).await.map(drop),
                 None => Ok(()),
@@ -237,8 +296,7 @@ impl Attempt<'_> {
                     if let Some(cleanup) = saga.outcome.cleanup {
                         cleanup(unit.connection(), tenant).await?;
                     }
-                    lease.record(unit.connection(), unshown).await?;
-                    lease.finish(unit.connection(), failed).await?;
+                    unit.finish(unshown, failed).await?;
                     unit.commit().await?;
                     return Ok(if failed.is_some() { Ended::Failed } else { Ended::Succeeded });
                 }

@@ -51,11 +51,12 @@ impl From<CryptoError> for StepError {
     }
 }
 
-/// An error of the system database is not a failure of the step: the lease runs out and a worker claims the job again.
+/// While the system database cannot be reached, nothing is known about the step: the lease runs out and a worker claims
+/// the job again. The engine shows an error of another kind in the operation.
 impl From<CommandError> for StepError {
     fn from(error: CommandError) -> Self {
         match error {
-            CommandError::Database(error) if database::is_unreachable(&error) => Self::Job(JobError::Database(error)),
+            CommandError::Database(error) if !database::is_contention(&error) => Self::Job(JobError::Database(error)),
             CommandError::Rejected(rejection) => Self::Permanent(rejection.to_string()),
             error => Self::Transient(error.to_string()),
         }
@@ -104,10 +105,16 @@ impl StepError {
         }
     }
 
+    /// Whether the database server cannot be reached.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Server(ServerError::Database(error)) if database::is_unreachable(error))
+    }
+
     /// The reason for the operator, without host names, statements or a database's own words.
     pub fn reason(&self, server: &str) -> String {
         match self {
             Self::Server(error) => error.reason(server),
+            Self::Job(error) => error.reason(),
             error => error.to_string(),
         }
     }

@@ -22,6 +22,7 @@ mod migrate;
 mod moving;
 mod progress;
 mod provision;
+mod prune;
 mod purge;
 mod restore;
 mod restore_elsewhere;
@@ -31,7 +32,7 @@ mod rotate;
 mod saga;
 mod shared;
 
-pub use context::{Context, Tools};
+pub use context::{Context, TenantJob, Tools};
 pub use error::StepError;
 pub use shared::credential::forget_next as forget_rotation;
 
@@ -51,6 +52,7 @@ fn saga(kind: JobKind) -> &'static Saga {
         JobKind::Purge => &purge::SAGA,
         JobKind::Rotate => &rotate::SAGA,
         JobKind::Move => &moving::SAGA,
+        JobKind::FinishMove => &moving::FINISH,
         JobKind::Migrate => &migrate::SAGA,
         JobKind::Audit => &audit::SAGA,
         JobKind::Restore => &restore::SAGA,
@@ -58,6 +60,7 @@ fn saga(kind: JobKind) -> &'static Saga {
         JobKind::RestoreElsewhere => &restore_elsewhere::SAGA,
         JobKind::Backup => &backup::SAGA,
         JobKind::RestoreTest => &restore_test::SAGA,
+        JobKind::Prune => &prune::SAGA,
         JobKind::Collect => &collect::SAGA,
     }
 }

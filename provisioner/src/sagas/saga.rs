@@ -1,9 +1,9 @@
 //! The shape of a saga: what a kind of job tells the engine about itself.
 
-use super::{Context, StepError, Tools};
+use super::{Context, StepError, TenantJob, Tools};
 use futures::future::BoxFuture;
 use kernel::domain::{Command, Tenant};
-use kernel::jobs::{JobError, Lease};
+use kernel::jobs::{JobError, JobKind, Lease};
 use sqlx::MySqlConnection;
 use std::time::Duration;
 
@@ -22,8 +22,16 @@ pub struct Saga {
     /// Whether the job is handed to the server that its tenant is on. A job that itself brings the tenant to another
     /// server stays where it was enqueued.
     pub follows_tenant: bool,
+    /// The kind that it is handed over as; `None`: its own.
+    pub handed_over_as: Option<JobKind>,
     /// From when on the job is only ever repeated until it succeeds.
     pub point_of_no_return: PointOfNoReturn,
+    /// How the job is undone when its server stays away for longer than the job's patience; `None`: it waits for the
+    /// server.
+    pub abandon: Option<Abandon>,
+    /// How a job that can only succeed ends when its server stays away for longer than the job's patience; `None`: it
+    /// waits for the server.
+    pub succeed_without_server: Option<Abandon>,
     /// What the end of the job means for the tenant.
     pub outcome: Outcome,
 }
@@ -35,7 +43,10 @@ impl Saga {
             steps,
             server_work: None,
             follows_tenant: true,
+            handed_over_as: None,
             point_of_no_return: PointOfNoReturn::AtEnd,
+            abandon: None,
+            succeed_without_server: None,
             outcome: Outcome::NOTHING,
         }
     }
@@ -78,6 +89,10 @@ impl Step {
         Self { undo: Some(undo), ..self }
     }
 }
+
+/// Does in the system database what the steps or their undo would have done there, and records what may be left on the
+/// server. Returns that in a sentence for the operator; `None`: the job waits for its server all the same.
+pub type Abandon = for<'a> fn(TenantJob<'a>) -> BoxFuture<'a, Result<Option<String>, StepError>>;
 
 /// The work of a job that is for a database server. It changes nothing that would have to be undone.
 pub struct ServerWork {

@@ -26,8 +26,17 @@ pub fn usernames(installation: &str, tenant_id: &TenantId) -> [String; 2] {
     ["a", "b"].map(|which| format!("{prefix}{tenant}_{which}"))
 }
 
-fn digest(text: &str, bytes: usize) -> String {
+/// The beginning of the digest of a text, in hexadecimal digits.
+pub(super) fn digest(text: &str, bytes: usize) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..bytes])
+}
+
+/// Which account of a server: two accounts of one user differ in their host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountName {
+    pub username: String,
+    /// The host part: from where the user may log in.
+    pub host: String,
 }
 
 /// A tenant's account on a server.

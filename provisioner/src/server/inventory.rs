@@ -4,6 +4,7 @@
 //! users needs a right on `mysql.*`. Without it [`Inventory::users`] is `None`, and an audit concludes nothing about
 //! users.
 
+use super::account::AccountName;
 use super::{Dialect, Marker, ServerError, Session};
 use kernel::database;
 use sqlx::Row;
@@ -145,6 +146,18 @@ impl Session {
             user.rights = rights.remove(&grantee(&user.username, &user.host)).unwrap_or_default();
         }
         Ok(users)
+    }
+
+    /// The accounts of these users; `None`: the administrator's account may not read them.
+    pub async fn accounts_of(&mut self, usernames: &[String; 2]) -> Result<Option<Vec<AccountName>>, ServerError> {
+        let [first, second] = usernames;
+        let list = sqlx::query("SELECT User, Host FROM mysql.user WHERE User IN (?, ?)").bind(first).bind(second);
+        let rows = match list.persistent(false).fetch_all(self.connection()).await {
+            Err(error) if is_refused(&error) => return Ok(None),
+            rows => rows?,
+        };
+        let named = rows.iter().map(|row| Ok(AccountName { username: text(row, 0)?, host: text(row, 1)? }));
+        named.collect::<Result<_, ServerError>>().map(Some)
     }
 
     async fn rights(&mut self, prefix: &str) -> Result<BTreeMap<String, BTreeSet<Right>>, ServerError> {

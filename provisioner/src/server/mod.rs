@@ -20,7 +20,7 @@ pub use error::ServerError;
 pub use kernel::database::engine::Dialect;
 pub use marker::{Found, MARKER_TABLE, Marker, find};
 pub use register::{check_at_start, keep_registered};
-pub use session::Session;
+pub use session::{Lock, Session};
 pub use storage::keep_measured;
 
 use kernel::database;

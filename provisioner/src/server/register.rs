@@ -39,10 +39,16 @@ pub async fn check_at_start(servers: &[Server]) -> Result<(), StartError> {
 }
 
 /// Keeps the server's row up to date until the process stops.
-pub async fn keep_registered(server: Arc<Server>, store: Store, health: Health, shutdown: Shutdown) {
+pub async fn keep_registered(
+    server: Arc<Server>,
+    account_host: String,
+    store: Store,
+    health: Health,
+    shutdown: Shutdown,
+) {
     let mut waits = Waits::new(Duration::from_millis(500), EVERY);
     loop {
-        let wait = match check(&server, &store).await {
+        let wait = match check(&server, &account_host, &store).await {
             Ok(()) => {
                 health.report("database_servers", Part::Healthy);
                 waits.reset();
@@ -75,7 +81,7 @@ enum Unfit {
     OpenToAll(String),
 }
 
-async fn check(server: &Server, store: &Store) -> Result<(), Unfit> {
+async fn check(server: &Server, account_host: &str, store: &Store) -> Result<(), Unfit> {
     let mut connection = database::connect(&server.admin).await?;
     let (dialect, version) = engine::check(&mut connection).await?;
     engine::check_accounts(&mut connection).await?;
@@ -83,16 +89,18 @@ async fn check(server: &Server, store: &Store) -> Result<(), Unfit> {
         return Err(Unfit::OpenToAll(database));
     }
     sqlx::query(
-        "INSERT INTO saas_database_servers (server_id, host, port, dialect, server_version, seen_at)
-         VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6))
+        "INSERT INTO saas_database_servers (server_id, host, port, dialect, server_version, account_host, seen_at)
+         VALUES (?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6))
          ON DUPLICATE KEY UPDATE host = VALUES(host), port = VALUES(port), dialect = VALUES(dialect),
-                                 server_version = VALUES(server_version), seen_at = VALUES(seen_at)",
+                                 server_version = VALUES(server_version),
+                                 account_host = VALUES(account_host), seen_at = VALUES(seen_at)",
     )
     .bind(&server.id)
     .bind(&server.host)
     .bind(server.port)
     .bind(dialect.as_str())
     .bind(version)
+    .bind(account_host)
     .execute(store.pool())
     .await?;
     Ok(())

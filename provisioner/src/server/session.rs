@@ -4,11 +4,44 @@
 //! connection that holds the lock. A session never reconnects, so a worker that has lost its job without knowing it can
 //! do nothing more.
 
+use super::account::digest;
 use super::{Dialect, Server, ServerError};
 use kernel::database;
 use kernel::database::sql;
 use kernel::domain::TenantId;
 use sqlx::{Connection, Executor, MySqlConnection};
+use uuid::Uuid;
+
+/// The name of a lock. It begins with a digest of the installation, so that no session of another installation or of
+/// another program is taken for one of our workers.
+#[derive(Clone, Debug)]
+pub struct Lock(String);
+
+impl Lock {
+    /// The lock of everything that is done for a tenant on a server.
+    pub fn of_tenant(installation: &str, tenant_id: &TenantId) -> Self {
+        Self::new(installation, &format!("tenant:{tenant_id}"))
+    }
+
+    /// The lock of the restore tests of a tenant.
+    pub fn of_restore_test(installation: &str, tenant_id: &TenantId) -> Self {
+        Self::new(installation, &format!("restore-test:{tenant_id}"))
+    }
+
+    /// The lock of an import into a tenant's database.
+    pub fn of_import(installation: &str, tenant_id: &TenantId) -> Self {
+        Self::new(installation, &format!("legacy:{tenant_id}"))
+    }
+
+    /// The lock of one job of a server: two jobs do not exclude each other.
+    pub fn of_job(installation: &str, operation_id: Uuid) -> Self {
+        Self::new(installation, &format!("job:{operation_id}"))
+    }
+
+    fn new(installation: &str, what: &str) -> Self {
+        Self(format!("saas:{}:{what}", digest(installation, 4)))
+    }
+}
 
 /// Seconds until the lock of a killed connection must be free.
 const LOCK_WAIT: u32 = 5;
@@ -21,36 +54,49 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and takes the tenant's lock. The caller has the job's lease, so a session that holds the lock belongs
-    /// to a worker that has lost the lease: it is killed.
-    pub async fn open(server: &Server, tenant_id: &TenantId) -> Result<Self, ServerError> {
-        Self::open_as(server, &format!("tenant:{tenant_id}")).await
-    }
-
-    /// Connects and takes the lock of this name, for work that belongs to no tenant.
-    pub async fn open_as(server: &Server, lock: &str) -> Result<Self, ServerError> {
-        let connection = server.connect().await?;
-        Self::on(server, connection, lock).await
+    /// Connects and takes the lock. The caller has the lease of a job that this lock belongs to, so a session that
+    /// holds the lock belongs to a worker that has lost the lease: it is killed.
+    pub async fn open(server: &Server, lock: &Lock) -> Result<Self, ServerError> {
+        let mut session = Self::unlocked(server).await?;
+        session.lock(&lock.0).await?;
+        Ok(session)
     }
 
     /// Like [`Session::open`], but a server that did not answer a moment ago is not waited for.
-    pub async fn open_unless_away(server: &Server, tenant_id: &TenantId) -> Result<Self, ServerError> {
-        let connection = server.connect_unless_away().await?;
-        Self::on(server, connection, &format!("tenant:{tenant_id}")).await
+    pub async fn open_unless_away(server: &Server, lock: &Lock) -> Result<Self, ServerError> {
+        let mut session = Self::on(server, server.connect_unless_away().await?).await?;
+        session.lock(&lock.0).await?;
+        Ok(session)
     }
 
-    async fn on(server: &Server, mut connection: MySqlConnection, lock: &str) -> Result<Self, ServerError> {
+    /// Connects and takes the lock if no session holds it. `None`: one does.
+    pub async fn open_if_free(server: &Server, lock: &Lock) -> Result<Option<Self>, ServerError> {
+        let mut session = Self::unlocked(server).await?;
+        if session.try_lock(&lock.0, 0).await? {
+            return Ok(Some(session));
+        }
+        session.close().await;
+        Ok(None)
+    }
+
+    async fn unlocked(server: &Server) -> Result<Self, ServerError> {
+        Self::on(server, server.connect().await?).await
+    }
+
+    async fn on(server: &Server, mut connection: MySqlConnection) -> Result<Self, ServerError> {
         let dialect = server.learn_dialect(&mut connection).await?;
-        let mut session = Self { connection, dialect };
-        session.lock(lock).await?;
-        Ok(session)
+        Ok(Self { connection, dialect })
+    }
+
+    async fn try_lock(&mut self, name: &str, wait: u32) -> Result<bool, ServerError> {
+        let (locked,): (Option<i64>,) =
+            sqlx::query_as("SELECT GET_LOCK(?, ?)").bind(name).bind(wait).fetch_one(&mut self.connection).await?;
+        Ok(locked == Some(1))
     }
 
     async fn lock(&mut self, name: &str) -> Result<(), ServerError> {
         for wait in [0, LOCK_WAIT] {
-            let (locked,): (Option<i64>,) =
-                sqlx::query_as("SELECT GET_LOCK(?, ?)").bind(name).bind(wait).fetch_one(&mut self.connection).await?;
-            if locked == Some(1) {
+            if self.try_lock(name, wait).await? {
                 return Ok(());
             }
             let (holder,): (Option<u64>,) = sqlx::query_as("SELECT CAST(IS_USED_LOCK(?) AS UNSIGNED)")
@@ -98,5 +144,23 @@ impl Server {
             Ok((dialect, _)) => Ok(*self.dialect.get_or_init(|| dialect)),
             Err(version) => Err(ServerError::TooOld { server: self.id.clone(), version }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_the_installations_own_and_fits_the_server() {
+        let longest = "a".repeat(32).parse().unwrap();
+        for lock in [
+            Lock::of_tenant("i1", &longest),
+            Lock::of_restore_test("i1", &longest),
+            Lock::of_job("i1", Uuid::now_v7()),
+        ] {
+            assert!(lock.0.len() <= 64, "MySQL allows 64 characters: {}", lock.0);
+        }
+        assert_ne!(Lock::of_tenant("i1", &longest).0, Lock::of_tenant("i2", &longest).0);
     }
 }

@@ -6,13 +6,15 @@
 //! what all of them counted.
 
 use chrono::{Days, NaiveDate, NaiveDateTime};
+use kernel::jobs::JobError;
 use kernel::process::config::ConfigError;
 use kernel::process::telemetry::names;
 use kernel::statistics::{Collection, Figures};
+use kernel::store::Store;
 use redis::aio::ConnectionManager;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
-use sqlx::{MySqlConnection, MySqlPool};
+use sqlx::MySqlConnection;
 use std::time::Duration;
 
 /// Days a notice stays up.
@@ -46,21 +48,21 @@ impl DailyStatisticsCache {
 
 /// Counts the days of a collection for the whole system, after its tenants were counted.
 pub async fn publish(
-    system: &MySqlPool,
+    store: &Store,
     cache: &DailyStatisticsCache,
     collection: &Collection<'_>,
-) -> Result<(), sqlx::Error> {
-    let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(system).await?;
+) -> Result<(), JobError> {
+    let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(store.pool()).await?;
     // Without a first day given, the newest days are those that changed for all tenants.
     let first = collection.from.unwrap_or(collection.to - Days::new(1));
     for day in first.iter_days().take_while(|day| *day <= collection.to) {
-        let mut tx = system.begin().await?;
-        count_system(&mut tx, day).await?;
+        let mut unit = collection.lease.begin(store).await?;
+        count_system(unit.connection(), day).await?;
         if day + Days::new(STAYS_DAYS) > today {
-            let notice = notice(&mut tx, day).await?;
+            let notice = notice(unit.connection(), day).await?;
             cache.store(day, &notice).await;
         }
-        tx.commit().await?;
+        unit.commit().await?;
     }
     Ok(())
 }

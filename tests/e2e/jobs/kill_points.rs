@@ -11,6 +11,7 @@ use harness::stack::Stack;
 use harness::wait;
 use kernel::jobs::JobKind;
 use serde_json::json;
+use sqlx::Executor;
 
 #[tokio::test]
 async fn a_provisioner_killed_around_every_step_loses_no_tenant() -> Result<()> {
@@ -32,6 +33,28 @@ async fn a_provisioner_killed_around_every_step_loses_no_tenant() -> Result<()> 
     for operation in &operations {
         admin.wait_for_operation(operation, SOON).await?;
     }
+    invariants::check(&stack).await
+}
+
+/// MySQL has no statement that creates a database with its marker, so a kill can come between the two.
+#[tokio::test]
+async fn a_recorded_database_without_a_marker_is_completed() -> Result<()> {
+    let mut stack = Stack::start(world::without_nodes("no-marker")?).await?;
+    let admin = stack.admin();
+    let created = kill::at(&mut stack, Role::Provisioner, "create_database.recorded", async |_: &mut Stack| {
+        admin.create_tenant("acme", "Acme", None).await
+    })
+    .await?;
+    let mut root = world::root(&stack).await?;
+    root.execute("CREATE DATABASE ai_shifu_tenant_acme; CREATE DATABASE ai_shifu_tenant_beta").await?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    admin.wait_for_operation(&created.operation_id, SOON).await?;
+
+    // A database that was there before any job was about to make it belongs to another owner, and stays.
+    let beta = admin.create_tenant("beta", "Beta", None).await?;
+    let ended = admin.wait_for_end(&beta.operation_id, SOON).await?;
+    anyhow::ensure!(ended.error.as_deref().unwrap_or_default().contains("is not this tenant's"), "{ended:?}");
+    root.execute("DROP DATABASE ai_shifu_tenant_beta").await?;
     invariants::check(&stack).await
 }
 

@@ -285,11 +285,11 @@ async fn a_move_to_a_lost_server_is_undone_in_bounded_time() -> Result<()> {
     stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
     let found = wait::until_ok(SOON, "the copy that was left to be found", async || {
         let found = audit::findings(&admin, false).await?;
-        ensure!(found.iter().any(|(kind, _)| kind == "database_orphan"), "{found:?}");
+        ensure!(found.iter().any(|(kind, _)| kind == "copy_left"), "{found:?}");
         Ok(found)
     })
     .await?;
-    ensure!(found.contains(&("database_orphan".to_owned(), "ai_shifu_tenant_acme".to_owned())), "{found:?}");
+    ensure!(found.contains(&("copy_left".to_owned(), "ai_shifu_tenant_acme".to_owned())), "{found:?}");
     admin.wait_for_operation(&begin(&admin, "acme", "eu2").await?, SOON).await?;
     ensure!(server_of(&admin, "acme").await? == "eu2", "the tenant is not on eu2");
     invariants::check(&stack).await

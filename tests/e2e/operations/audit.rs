@@ -2,6 +2,8 @@
 
 mod planted;
 
+pub use planted::set_marker;
+
 use crate::invariants;
 use crate::world::{self, SOON};
 use anyhow::{Context, Result, ensure};

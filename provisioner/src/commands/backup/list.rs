@@ -1,6 +1,7 @@
 //! `provisioner backup list`: shows the backups in the store.
 
-use crate::backup::{BackupError, Manifest, StoredBackup, Subject, catalogue};
+use crate::backup::catalogue::{self, Writer};
+use crate::backup::{BackupError, Manifest, StoredBackup, Subject};
 use crate::commands::setup::Setup;
 use crate::exit;
 use kernel::error::chain;
@@ -23,7 +24,7 @@ struct Entry {
 
 /// Lists the backups, and makes the catalogue agree with the store.
 pub async fn run(setup: &Setup, of: Option<&Subject>, json: bool) -> Result<ExitCode, BackupError> {
-    if let Err(error) = catalogue::sync(setup.store.pool(), &setup.backups).await {
+    if let Err(error) = catalogue::agree(&setup.store, &setup.backups, Writer::Command, false).await {
         // An operator who has lost the system database needs the list all the same.
         eprintln!("warning: the catalogue in the system database was not brought up to date: {}", chain(&error));
     }

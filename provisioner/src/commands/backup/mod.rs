@@ -6,6 +6,7 @@ mod reseal;
 mod verify;
 
 use super::setup::Setup;
+use crate::backup::catalogue::{self, Writer};
 use crate::backup::{BackupError, Manifest, Retention, Subject, Taker, UNFINISHED_HOURS, prune};
 use crate::exit;
 use crate::server::Server;
@@ -100,9 +101,13 @@ pub async fn run(settings: &Settings, options: BackupOptions) -> ExitCode {
 async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode, BackupError> {
     let json = options.json;
     let setup = Setup::read(settings)?;
+    setup.check_owner().await?;
     match options.command {
         None => {
             let manifest = take(settings, &setup, options.tenant_id).await?;
+            let mut connection = setup.store.pool().acquire().await?;
+            catalogue::add(&mut connection, &manifest, setup.keys.primary_id()).await?;
+            drop(connection);
             setup.keys.report_count(setup.store.pool()).await?;
             exit::print(&manifest, json, || list::line(&manifest));
             for what in &manifest.left_out {
@@ -121,7 +126,7 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
         Some(Command::Reseal) => reseal::run(&setup).await,
         Some(Command::Prune { dry_run, unfinished_hours }) => {
             let retention = Retention::from_settings(settings)?;
-            let pruned = prune(&setup.backups, &setup.store, retention, unfinished_hours, dry_run).await?;
+            let pruned = prune(&setup.backups, &setup.store, Writer::Command, retention, unfinished_hours, dry_run).await?;
             exit::print(&pruned, json, || {
                 let all = pruned.backups.iter().chain(&pruned.unfinished);
                 let done = if dry_run { "would be removed" } else { "removed" };
@@ -129,7 +134,10 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
                 lines.push(format!("{} backups, {} unfinished files", pruned.backups.len(), pruned.unfinished.len()));
                 lines.join("\n")
             });
-            Ok(ExitCode::SUCCESS)
+            for what in &pruned.failed {
+                eprintln!("not removed: {what}");
+            }
+            Ok(if pruned.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
         }
     }
 }

@@ -19,7 +19,7 @@ pub async fn run(setup: &Setup) -> Result<ExitCode, BackupError> {
             }
             Err(error) => return Err(error),
         }
-        catalogue::add(setup.store.pool(), &stored.manifest, stored.key_id()).await?;
+        catalogue::add(&mut *setup.store.pool().acquire().await?, &stored.manifest, stored.key_id()).await?;
     }
     setup.keys.report_count(setup.store.pool()).await?;
     eprintln!("sealed the keys of {resealed} backups with {}", setup.keys.primary_id());

@@ -1,6 +1,6 @@
 //! `provisioner restore TENANT --as NEW_ID`: creates a new tenant from the backup.
 
-use super::request::{enqueue, under_way};
+use super::request::{begin, enqueue, under_way};
 use super::{ACTOR, RestoreOptions};
 use crate::backup::{BackupError, BackupJob, StoredBackup, Subject};
 use crate::commands::setup::Setup;
@@ -22,9 +22,9 @@ pub async fn request(
     patience: Duration,
     options: &RestoreOptions,
 ) -> Result<(TenantId, Uuid, String), BackupError> {
-    let mut unit = setup.store.begin().await?;
+    let mut unit = begin(&setup.store, new_id).await?;
     if let Some(there) = unit.tenant(new_id).await? {
-        return match under_way(&mut unit, new_id, JobKind::RestoreNew).await? {
+        return match under_way(&mut unit, new_id, JobKind::RestoreNew, &stored.manifest.backup_id).await? {
             Some(operation_id) => Ok((new_id.clone(), operation_id, there.database.server)),
             None => Err(BackupError::Refused(format!("the tenant {new_id} exists: choose another id for the new one"))),
         };

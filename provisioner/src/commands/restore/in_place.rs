@@ -1,7 +1,7 @@
 //! `provisioner restore TENANT`: the backup takes the place of the tenant's data.
 
 use super::ACTOR;
-use super::request::{enqueue, under_way};
+use super::request::{begin, enqueue, under_way};
 use crate::backup::{BackupError, BackupJob, StoredBackup, Subject};
 use crate::commands::setup::Setup;
 use kernel::domain::{Command, TenantId, TenantState};
@@ -17,11 +17,11 @@ pub async fn request(
     stored: &StoredBackup,
     patience: Duration,
 ) -> Result<(TenantId, Uuid, String), BackupError> {
-    let mut unit = setup.store.begin().await?;
+    let mut unit = begin(&setup.store, id).await?;
     let tenant = unit.tenant(id).await?;
     let tenant = tenant.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
     let server = tenant.database.server.clone();
-    if let Some(operation_id) = under_way(&mut unit, id, JobKind::Restore).await? {
+    if let Some(operation_id) = under_way(&mut unit, id, JobKind::Restore, &stored.manifest.backup_id).await? {
         return Ok((id.clone(), operation_id, server));
     }
     let ends_maintenance = match tenant.state {

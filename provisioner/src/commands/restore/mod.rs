@@ -108,6 +108,9 @@ pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
 
 async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCode, BackupError> {
     let setup = Setup::read(settings)?;
+    if !options.system {
+        setup.check_owner().await?;
+    }
     if let (Some(lost), Some(to)) = (&options.all_of, &options.server) {
         let wanted = recover::Wanted { server: to, at: options.at, abandon: options.abandon };
         return recover::all(settings, &setup, lost, wanted, options.json).await;
@@ -131,7 +134,14 @@ async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCod
             let operation_id = recover::request(settings, &setup, &servers, &source, &stored, wanted).await?;
             (source.clone(), operation_id, server.clone())
         }
-        (Some(new_id), _) => as_new::request(settings, &setup, new_id, &source, &stored, patience, &options).await?,
+        (Some(new_id), _) => {
+            let request = || as_new::request(settings, &setup, new_id, &source, &stored, patience, &options);
+            match request().await {
+                // Another command has requested the same at the same moment; there was no row to wait for yet.
+                Err(BackupError::Command(error)) if error.is_conflict() => request().await?,
+                requested => requested?,
+            }
+        }
     };
     eprintln!("restoring the backup {} of {subject}: operation {operation_id}", stored.manifest.backup_id);
     let ended = work(&setup, &worker(settings, &setup, &server_id).await?, operation_id).await?;

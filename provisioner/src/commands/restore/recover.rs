@@ -5,7 +5,7 @@
 //! command may be killed at any moment and run again.
 
 use super::ACTOR;
-use super::request::enqueue;
+use super::request::{begin, enqueue, is_of};
 use super::work::{work, worker};
 use crate::backup::{BackupError, BackupJob, StoredBackup, Subject, choose};
 use crate::commands::setup::Setup;
@@ -50,9 +50,10 @@ pub async fn request(
     if !wanted.abandon {
         refuse_if_present(servers, setup, id, wanted.server).await?;
     }
-    let mut unit = setup.store.begin().await?;
+    let mut unit = begin(&setup.store, id).await?;
     let tenant = unit.tenant(id).await?.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
     if let Some(operation_id) = end_stuck_operation(&mut unit, &tenant, wanted.server).await? {
+        is_of(&mut unit, operation_id, &stored.manifest.backup_id).await?;
         return Ok(operation_id);
     }
     if tenant.database.server == wanted.server {
@@ -91,7 +92,7 @@ async fn end_stuck_operation(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -
     match kind.parse() {
         Ok(JobKind::RestoreElsewhere) if server == to => return Ok(Some(operation_id)),
         // Also a move that has brought the tenant to the server that is lost now.
-        Ok(JobKind::Move) => {}
+        Ok(JobKind::Move | JobKind::FinishMove) => {}
         Ok(JobKind::Rotate | JobKind::Restore) if server == *lost => {}
         _ => {
             return Err(BackupError::Refused(format!("another operation of tenant {id} is under way: {operation_id}")));

@@ -1,6 +1,6 @@
 //! Compares what a tenant should have with what was seen on its server. A pure function of the two.
 
-use super::expected::{Expected, Presence, Stored, presence};
+use super::expected::{Expected, Hosts, Presence, Stored, presence};
 use crate::sagas::shared::schema::expected_tables;
 use crate::server::inventory::{DatabaseSeen, Inventory, Right, UserSeen};
 use crate::server::{Dialect, Marker, password_hash};
@@ -88,7 +88,15 @@ fn of_schema(expected: &Expected, database: &DatabaseSeen, found: &mut Findings)
 fn of_users(ours: &Ours<'_>, expected: &Expected, presence: Presence, seen: &Inventory, found: &mut Findings) {
     // If the users could not be read, nothing is known of them.
     let Some(users) = &seen.users else { return };
-    let is_account = |user: &UserSeen| user.username == expected.in_use && user.host == ours.account_host;
+    // A host that a job has recorded counts, whatever the setting says by now.
+    let is_at_host = |user: &UserSeen| match &expected.hosts {
+        Hosts::Recorded(names) if names.iter().any(|name| name.username == user.username) => {
+            names.iter().any(|name| name.username == user.username && name.host == user.host)
+        }
+        Hosts::Recorded(_) => user.host == ours.account_host,
+        Hosts::Unrecorded => true,
+    };
+    let is_account = |user: &UserSeen| user.username == expected.in_use && is_at_host(user);
     let mut account = None;
     for user in users.iter().filter(|user| expected.usernames.contains(&user.username)) {
         if presence != Presence::Nothing && is_account(user) {
@@ -176,6 +184,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::account::AccountName;
     use kernel::domain::{BeforeDeletion, Tenant, TenantState};
     use std::collections::BTreeMap;
 
@@ -205,6 +214,7 @@ mod tests {
             password: if has { Stored::Password("secret".into()) } else { Stored::Nothing },
             usernames,
             max_connections: 20,
+            hosts: Hosts::Recorded(vec![AccountName { username: "ten_1_a".into(), host: "%".into() }]),
             rotation: false,
             busy: false,
         }
@@ -250,6 +260,21 @@ mod tests {
         deleted.tenant.before_deletion = Some(BeforeDeletion { state: Active, reason: None });
         assert_eq!(kinds(&deleted, &seen(true)), NONE, "its data is kept, and no login is allowed");
         assert_eq!(kinds(&expected(Provisioning), &seen(false)), [Drift::JobMissing]);
+    }
+
+    #[test]
+    fn an_account_counts_at_the_host_that_it_was_made_with() {
+        let ours = Ours { account_host: "10.0.%", ..OURS };
+        let kinds = |hosts: Hosts, host: &str| -> Vec<Drift> {
+            let mut seen = seen(false);
+            seen.users.as_mut().unwrap()[0].host = host.into();
+            let expected = Expected { hosts, ..expected(TenantState::Active) };
+            of_tenant(&ours, &expected, &seen).into_iter().map(|finding| finding.kind).collect()
+        };
+        let recorded = || Hosts::Recorded(vec![AccountName { username: "ten_1_a".into(), host: "%".into() }]);
+        assert_eq!(kinds(recorded(), "%"), NONE, "the setting was changed after the account was made");
+        assert_eq!(kinds(Hosts::Unrecorded, "%"), NONE);
+        assert_eq!(kinds(recorded(), "10.9.8.7"), [Drift::UserLeft, Drift::UserMissing]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         .filter(|now| !left.iter().any(|finding| finding.kind == now.kind && finding.subject == now.subject))
         .collect();
 
-    let mut unit = context.tools.store.begin().await.map_err(JobError::from)?;
+    let mut unit = context.job().begin().await?;
     let repairs = repaired.iter().map(|finding| Repair {
         drift: finding.kind.as_str().to_owned(),
         subject: finding.subject.clone(),
@@ -40,15 +40,14 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     });
     let command = Command::RecordRepairs { repairs: repairs.collect() };
     unit.execute(&context.tenant.tenant_id, ACTOR, command).await?;
-    context.lease.hold(unit.connection()).await?;
     for finding in &repaired {
-        audit::repaired(unit.connection(), row, finding).await.map_err(JobError::from)?;
+        audit::repaired(&mut unit, row, finding).await.map_err(JobError::from)?;
     }
     for finding in &vanished {
-        audit::drop_vanished(unit.connection(), row, finding).await.map_err(JobError::from)?;
+        audit::drop_vanished(&mut unit, row, finding).await.map_err(JobError::from)?;
     }
-    audit::store(unit.connection(), row, &new).await.map_err(JobError::from)?;
-    unit.commit().await.map_err(JobError::from)?;
+    audit::store(&mut unit, row, &new).await.map_err(JobError::from)?;
+    unit.commit().await?;
     let tenant_id = &context.tenant.tenant_id;
     for finding in left.iter().chain(&new) {
         metrics::counter!(names::DRIFT_FOUND, "kind" => finding.kind.as_str()).increment(1);

@@ -1,6 +1,8 @@
 //! What the system database says that a tenant should have on its server.
 
 use crate::sagas::Tools;
+use crate::sagas::shared::server_objects;
+use crate::server::account::AccountName;
 use kernel::crypto::Purpose;
 use kernel::domain::{Position, Tenant, TenantId, TenantState};
 use kernel::store::{Plan, TenantFilter};
@@ -20,6 +22,14 @@ pub enum Stored {
     Password(SecretString),
 }
 
+/// What is recorded of the accounts of a tenant on its server.
+#[derive(Clone, Debug)]
+pub enum Hosts {
+    /// The tenant is from before the records.
+    Unrecorded,
+    Recorded(Vec<AccountName>),
+}
+
 /// A tenant, with its stored credential.
 pub struct Expected {
     pub tenant: Tenant,
@@ -31,6 +41,8 @@ pub struct Expected {
     pub password: Stored,
     /// Most connections of the user, by the tenant's present plan.
     pub max_connections: u32,
+    /// The recorded accounts.
+    pub hosts: Hosts,
     /// A rotation has a row.
     pub rotation: bool,
     /// A job of the tenant that is not an audit has not ended.
@@ -99,6 +111,8 @@ enum Of<'a> {
 /// The rows beside the tenants, by tenant.
 struct StoredRows {
     credentials: BTreeMap<String, (String, String)>,
+    /// What is recorded on the server of this process: by tenant, `None` for a tenant's database.
+    objects: BTreeMap<String, Vec<Option<AccountName>>>,
     rotations: BTreeSet<String>,
     busy: BTreeSet<String>,
     plans: Vec<Plan>,
@@ -137,7 +151,22 @@ impl StoredRows {
                 .bind(only)
                 .fetch_all(pool)
                 .await?;
+        let recorded: Vec<(String, String, String, String)> = sqlx::query_as(
+            "SELECT tenant_id, kind, name, host FROM saas_server_objects
+             WHERE server_id = ? AND (? IS NULL OR tenant_id = ?)",
+        )
+        .bind(&tools.server.id)
+        .bind(only)
+        .bind(only)
+        .fetch_all(pool)
+        .await?;
+        let mut objects: BTreeMap<String, Vec<Option<AccountName>>> = BTreeMap::new();
+        for (tenant_id, kind, username, host) in recorded {
+            let account = (kind == server_objects::ACCOUNT).then_some(AccountName { username, host });
+            objects.entry(tenant_id).or_default().push(account);
+        }
         Ok(Self {
+            objects,
             plans: Plan::all(pool).await?,
             credentials: credentials.into_iter().map(|(id, user, sealed)| (id, (user, sealed))).collect(),
             rotations: rotations.into_iter().map(|(id,)| id).collect(),
@@ -155,12 +184,19 @@ impl StoredRows {
         };
         let plan = self.plans.iter().find(|plan| plan.plan_type == tenant.plan_type);
         let max_connections = plan.and_then(|plan| plan.max_connections).unwrap_or(tenant.database.max_connections);
+        let hosts = match self.objects.get(id) {
+            Some(objects) if objects.iter().any(Option::is_none) => {
+                Hosts::Recorded(objects.iter().flatten().cloned().collect())
+            }
+            _ => Hosts::Unrecorded,
+        };
         let (rotation, busy) = (self.rotations.contains(id), self.busy.contains(id));
         Expected {
             usernames: tools.usernames(&tenant.tenant_id),
             in_use,
             password,
             max_connections,
+            hosts,
             rotation,
             busy,
             tenant,

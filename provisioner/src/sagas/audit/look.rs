@@ -11,19 +11,15 @@ pub const STEP: Step = Step::new("look", |context| Box::pin(act(context)));
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let audit = audit_of(context).await?;
     let present = examine(context).await?;
-    let pool = context.tools.store.pool();
     let passed_over = present.expected.busy;
     if passed_over && !context.lease.last_attempt {
         return Err(StepError::NotYet("another job of the tenant is in progress".into()));
     }
-    audit::record_compared(pool, context.lease.operation_id, usize::from(!passed_over), usize::from(passed_over))
-        .await
-        .map_err(JobError::from)?;
+    let mut unit = context.job().begin().await?;
+    let (compared, skipped) = (usize::from(!passed_over), usize::from(passed_over));
+    audit::record_compared(&mut unit, compared, skipped).await.map_err(JobError::from)?;
     if !passed_over {
-        let mut tx = pool.begin().await.map_err(JobError::from)?;
-        context.lease.hold(&mut tx).await?;
-        audit::store(&mut tx, row(context, &audit), &present.findings).await.map_err(JobError::from)?;
-        tx.commit().await.map_err(JobError::from)?;
+        audit::store(&mut unit, row(context, &audit), &present.findings).await.map_err(JobError::from)?;
     }
-    Ok(())
+    Ok(unit.commit().await?)
 }

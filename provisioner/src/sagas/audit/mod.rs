@@ -3,12 +3,14 @@
 //!
 //! **Guarantees.** A tenant is compared and repaired while no other job of the tenant runs, so a change in progress is
 //! not taken for drift. A finding is stored before it is repaired, so the repair becomes an event also when the worker
-//! is killed between the two. No database is ever dropped, marked or written to. Users are changed only if their name
-//! is this installation's, and only while the tenant's database carries its ownership marker.
+//! is killed between the two. No database is ever marked or written to, and none is dropped but one that a job has
+//! recorded as made and left (see [`survey`]). Users are changed only if their name is this installation's, and only
+//! while the tenant's database carries its ownership marker.
 
 mod compare;
 mod confirm;
 mod expected;
+mod leftovers;
 mod look;
 mod repair;
 mod survey;
@@ -54,6 +56,8 @@ struct Present {
 
 async fn examine(context: &mut Context<'_>) -> Result<Present, StepError> {
     let tenant_id = &context.tenant.tenant_id;
+    // Records the accounts of a tenant from before the records.
+    context.accounts().await?;
     let expected = expected::one(context.tools, tenant_id).await.map_err(JobError::from)?;
     let expected = expected.ok_or(StepError::Unfit("there is no such tenant"))?;
     let [first, _] = &expected.usernames;

@@ -6,27 +6,36 @@
 //! The server is read before the system database: by then the tenant of everything that was seen is recorded.
 
 use super::compare::{self, Ours};
-use super::expected::{self, Expected};
+use super::expected::{self, Expected, Hosts};
+use super::leftovers::{self, Recorded};
+use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::{StepError, Tools};
-use crate::server::account::{self, Account};
+use crate::server::account::{self, Account, AccountName};
 use crate::server::inventory::{Inventory, Scope};
-use crate::server::{Marker, ServerError, Session};
+use crate::server::{Lock, Marker, ServerError, Session};
 use kernel::audit::{self, Audit, Drift, Finding, Row};
 use kernel::database;
 use kernel::domain::TenantId;
-use kernel::jobs::{self, JobError, Lease};
+use kernel::jobs::{JobError, Lease};
+use kernel::process::failpoint;
 use std::collections::HashMap;
+
+/// Tenants whose accounts are recorded together.
+const ADOPTED: usize = 200;
 
 /// One attempt.
 pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
     let audit = audit::of_job(tools.store.pool(), lease.operation_id).await.map_err(JobError::from)?;
     let audit = audit.ok_or(StepError::Unfit("the job belongs to no audit"))?;
-    let mut session = Session::open_as(&tools.server, &format!("audit:{}", tools.server.id)).await?;
+    // The lock is the job's own, so two audits do not end each other.
+    let mut session = Session::open(&tools.server, &Lock::of_job(&tools.installation, lease.operation_id)).await?;
     database::limit_statements(session.connection(), super::SURVEY_DEADLINE).await.map_err(ServerError::from)?;
     let prefix = account::prefix(&tools.installation);
     let seen = session.inventory(Scope { users: &prefix, database: None }).await?;
     let open = session.open_to_all().await?;
+    failpoint::hit("audit.surveyed").await;
     let tenants = expected::all(tools).await.map_err(JobError::from)?;
+    let recorded = leftovers::Recorded::read(tools).await?;
     let ours = Ours { installation: &tools.installation, account_host: &tools.account_host, dialect: session.dialect };
 
     let here = |expected: &&Expected| expected.tenant.database.server == tools.server.id;
@@ -48,15 +57,48 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
             "users and rights were not compared; grant SELECT on it",
         ));
     }
-    findings.extend(orphans(tools, &tenants, &seen));
-    let repaired = if audit.repair { drop_users(tools, &mut session, &findings, &tenants).await? } else { Vec::new() };
+    findings.extend(orphans(tools, &tenants, &recorded, &seen));
+    adopt(tools, lease, &quiet, &seen).await?;
+    let mut repaired = Vec::new();
+    if audit.repair {
+        repaired = drop_users(tools, &mut session, &findings, &tenants).await?;
+        repaired.extend(leftovers::drop_databases(tools, &findings, &seen).await?);
+    }
     record(tools, lease, &audit, &findings, &repaired, &suspicious, (quiet.len(), busy.len())).await?;
     session.close().await;
     Ok(())
 }
 
+/// Records the accounts of tenants from before the records, under the hosts that the server shows, so that a change of
+/// `TENANT_ACCOUNT_HOST` is carried out for them too.
+async fn adopt(tools: &Tools, lease: &Lease, quiet: &[&Expected], seen: &Inventory) -> Result<(), StepError> {
+    let Some(users) = &seen.users else { return Ok(()) };
+    let mut accounts: HashMap<&str, Vec<AccountName>> = HashMap::new();
+    for user in users {
+        let name = AccountName { username: user.username.clone(), host: user.host.clone() };
+        accounts.entry(user.username.as_str()).or_default().push(name);
+    }
+    let is_old = |expected: &&&Expected| {
+        matches!(expected.hosts, Hosts::Unrecorded) && expected.tenant.has_database() && !expected.in_use.is_empty()
+    };
+    let old: Vec<_> = quiet.iter().filter(is_old).collect();
+    for some in old.chunks(ADOPTED) {
+        let mut objects = Vec::new();
+        for expected in some {
+            let tenant = &expected.tenant;
+            objects.push((&tenant.tenant_id, ServerObject::Database(&tenant.database.name)));
+            let named = expected.usernames.iter().filter_map(|username| accounts.get(username.as_str()));
+            objects.extend(named.flatten().map(|name| (&tenant.tenant_id, ServerObject::Account(name))));
+        }
+        let mut unit = lease.begin(&tools.store).await?;
+        server_objects::record_all(&mut unit, &tools.server.id, &objects).await?;
+        unit.commit().await?;
+    }
+    Ok(())
+}
+
 /// Databases and users of this installation that no tenant should have on this server.
-fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding> {
+fn orphans(tools: &Tools, tenants: &[Expected], recorded: &Recorded, seen: &Inventory) -> Vec<Finding> {
     let by_id: HashMap<&str, &Expected> =
         tenants.iter().map(|expected| (expected.tenant.tenant_id.as_str(), expected)).collect();
     let by_user: HashMap<&str, &Expected> = tenants
@@ -72,7 +114,11 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
         }
         match by_id.get(tenant_id.as_str()) {
             None => found.push(finding(Drift::DatabaseOrphan, name, format!("there is no tenant {tenant_id}"))),
-            Some(expected) if is_in_work(expected, name) => {}
+            Some(expected) if is_in_work(expected, recorded, name) => {}
+            Some(expected) if !expected.busy && recorded.is_left(expected, name) => {
+                let detail = format!("a job of {tenant_id} has left it");
+                found.push(finding(Drift::CopyLeft, name, detail));
+            }
             Some(expected) if expected.tenant.database.name != *name => {
                 found.push(finding(Drift::DatabaseOrphan, name, format!("its ownership marker names {tenant_id}")));
             }
@@ -96,12 +142,11 @@ fn orphans(tools: &Tools, tenants: &[Expected], seen: &Inventory) -> Vec<Finding
     found
 }
 
-/// Whether a running restore or a restore test needs the database. What a killed test has left, the next test of the
-/// tenant drops.
-fn is_in_work(expected: &Expected, name: &str) -> bool {
+/// Whether a running restore or a restore test needs the database.
+fn is_in_work(expected: &Expected, recorded: &Recorded, name: &str) -> bool {
     match name.strip_prefix(expected.tenant.database.name.as_str()) {
         Some("__restore" | "__before") => expected.busy,
-        Some("__test") => true,
+        Some(leftovers::TEST) => recorded.is_tested(name),
         _ => false,
     }
 }
@@ -119,7 +164,7 @@ async fn drop_users(
         let Some((username, host)) = finding.subject.split_once('@') else { continue };
         let owner = tenants.iter().find(|expected| expected.usernames.iter().any(|name| name == username));
         if let Some(owner) = owner
-            && is_coming(tools, &owner.tenant.tenant_id).await?
+            && leftovers::is_needed(tools, &owner.tenant.tenant_id).await?
         {
             continue;
         }
@@ -135,15 +180,6 @@ async fn drop_users(
     Ok(dropped)
 }
 
-/// Whether the tenant is on this server by now, or a job may be bringing it here.
-async fn is_coming(tools: &Tools, tenant_id: &TenantId) -> Result<bool, JobError> {
-    let mut connection = tools.store.pool().acquire().await?;
-    if jobs::active_operation(&mut connection, tenant_id).await?.is_some() {
-        return Ok(true);
-    }
-    Ok(tools.store.tenant(tenant_id).await?.is_some_and(|tenant| tenant.database.server == tools.server.id))
-}
-
 async fn record(
     tools: &Tools,
     lease: &Lease,
@@ -153,25 +189,24 @@ async fn record(
     suspicious: &[&TenantId],
     (compared, passed_over): (usize, usize),
 ) -> Result<(), StepError> {
-    let pool = tools.store.pool();
     let row = Row { audit_id: &audit.audit_id, server: &tools.server.id, tenant: "" };
     let write = async {
-        let mut tx = pool.begin().await?;
-        lease.hold(&mut tx).await?;
-        audit::store(&mut tx, row, findings).await?;
+        let mut unit = lease.begin(&tools.store).await?;
+        audit::store(&mut unit, row, findings).await?;
         for finding in repaired {
-            audit::repaired(&mut *tx, row, finding).await?;
+            audit::repaired(&mut unit, row, finding).await?;
         }
+        leftovers::forget(&mut unit, &tools.server.id, repaired).await?;
         for tenant_id in suspicious {
-            audit::enqueue(&mut tx, &audit.audit_id, &tools.server.id, Some(tenant_id)).await?;
+            audit::enqueue(unit.connection(), &audit.audit_id, &tools.server.id, Some(tenant_id)).await?;
         }
-        audit::record_compared(&mut *tx, lease.operation_id, compared, passed_over).await?;
+        audit::record_compared(&mut unit, compared, passed_over).await?;
         // In the transaction of its jobs, so that no second survey enqueues them again after a kill.
-        lease.finish(&mut tx, None).await?;
-        tx.commit().await?;
-        Ok::<(), JobError>(())
+        unit.finish(&[], None).await?;
+        unit.commit().await
     };
-    Ok(write.await?)
+    let written: Result<(), JobError> = write.await;
+    Ok(written?)
 }
 
 fn finding(kind: Drift, subject: impl Into<String>, detail: impl Into<String>) -> Finding {

@@ -67,8 +67,8 @@ async fn collect(tools: &Tools, lease: &Lease) -> Result<Counts, StepError> {
         counted = futures::future::try_join_all(connections) => { counted?; }
     }
     failpoint::hit("collect.counted").await;
-    publish(pool, &tools.collecting.cache, &collection).await.map_err(JobError::from)?;
-    collection.end(pool, progress.counts()).await?;
+    publish(&tools.store, &tools.collecting.cache, &collection).await?;
+    collection.end(&tools.store, progress.counts()).await?;
     Ok(progress.counts())
 }
 

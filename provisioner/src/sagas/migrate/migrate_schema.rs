@@ -58,5 +58,5 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 
 /// Appends the event that says what the ownership marker says.
 async fn record(context: &Context<'_>, schema_version: u32) -> Result<(), StepError> {
-    append(context, [Command::CompleteSchemaMigration { schema_version }]).await
+    append(context.job(), [Command::CompleteSchemaMigration { schema_version }]).await
 }

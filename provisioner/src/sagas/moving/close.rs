@@ -16,10 +16,10 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let server = target(context).await?.id.clone();
-    append(context, [Command::StartMove { server }]).await
+    append(context.job(), [Command::StartMove { server }]).await
 }
 
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    cancel_move(context).await?;
+    cancel_move(context.job()).await?;
     enforce::act(context).await
 }

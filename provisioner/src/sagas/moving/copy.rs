@@ -5,7 +5,6 @@ use super::{is_moved, lossless, target, verify_closed};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::tenant_copy::TenantCopy;
 use crate::sagas::{Context, StepError};
-use crate::server::Session;
 use crate::tables::database::copy_database;
 
 pub const STEP: Step = Step::new("copy", |context| Box::pin(act(context))).within(WITH_ALL_ROWS);
@@ -17,9 +16,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     verify_closed(context).await?;
     let name = context.database().to_owned();
     // The rows are written on this session, so a worker that takes the job over ends the copying with the lock.
-    let (target, usernames) = (target(context).await?, context.usernames());
-    let mut there = Session::open(&target, &context.tenant.tenant_id).await?;
-    TenantCopy::new(context, &target, &usernames).create(&mut there).await?;
+    let target = target(context).await?;
+    let mut there = context.job().open(&target).await?;
+    TenantCopy::new(context.job(), &target).create(&mut there).await?;
     let mut here = lossless(&context.tools.server, &name).await?;
     copy_database(&mut here, there.connection(), &name).await?;
     there.close().await;

@@ -12,8 +12,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     verify_closed(context).await?;
-    for username in context.usernames() {
-        context.account(&username).lock_out(context.session).await?;
+    let (names, job) = (context.accounts().await?, context.job());
+    for name in &names {
+        job.account_named(name).lock_out(context.session).await?;
     }
     Ok(())
 }

@@ -6,7 +6,9 @@
 //! undone, and the tenant is served where it was; the former database is dropped last of all. The recorded state of the
 //! tenant does not change: nodes refuse an active tenant as in maintenance while its `moving_to` names a server.
 //!
-//! The job runs on the workers of the server that the tenant leaves, which must administer the other one too.
+//! The job runs on the workers of the server that the tenant leaves, which must administer the other one too. An
+//! attempt after the point of no return runs on the workers of the other server, so a source that dies holds nothing
+//! up.
 
 mod await_nodes;
 mod close;
@@ -20,21 +22,25 @@ mod settle;
 mod verify_target;
 
 use super::saga::{PointOfNoReturn, Saga};
+use super::shared::append::cancel_move;
 use super::shared::tenant_copy::present;
-use super::{Context, StepError, Tools};
-use crate::server::{Server, Session};
+use super::{Context, StepError, TenantJob, Tools};
+use crate::server::Server;
 use crate::tables::session::begin_copying;
 use kernel::database;
-use kernel::domain::Tenant;
-use kernel::jobs::JobError;
+use kernel::domain::TenantId;
+use kernel::jobs::{JobError, JobKind};
 use sqlx::MySqlConnection;
 use std::sync::Arc;
 
 /// What the middle steps do at the source is undone by the undo of `close`, and what they do on the other server by the
 /// undo of `prepare_target`.
 pub const SAGA: Saga = Saga {
-    follows_tenant: false,
-    point_of_no_return: PointOfNoReturn::Reached(|tools, _, tenant| Box::pin(has_left(tools, tenant))),
+    // A program from before this kind takes a job of the kind `move` on the other server for one that has not begun,
+    // and would drop what it takes for a copy.
+    handed_over_as: Some(JobKind::FinishMove),
+    point_of_no_return: PointOfNoReturn::Reached(|tools, _, tenant| Box::pin(has_moved(tools, &tenant.tenant_id))),
+    abandon: Some(|job| Box::pin(abandon(job))),
     ..Saga::of_tenant(&[
         prepare_target::STEP,
         close::STEP,
@@ -49,13 +55,19 @@ pub const SAGA: Saga = Saga {
     ])
 };
 
-async fn has_left(tools: &Tools, tenant: &Tenant) -> Result<bool, JobError> {
-    Ok(tools.store.tenant(&tenant.tenant_id).await?.is_some_and(|now| now.database.server != tools.server.id))
-}
+/// The saga of the kind `finish_move`: the same steps, of which all up to the point of no return find that they are
+/// done.
+pub const FINISH: Saga = SAGA;
 
 /// Whether the tenant is on the other server already.
+async fn has_moved(tools: &Tools, tenant_id: &TenantId) -> Result<bool, JobError> {
+    let requested = requested_server(tools, tenant_id).await?;
+    let now = tools.store.tenant(tenant_id).await?;
+    Ok(now.is_some_and(|now| requested.is_some_and(|requested| now.database.server == requested)))
+}
+
 async fn is_moved(context: &Context<'_>) -> Result<bool, StepError> {
-    Ok(has_left(context.tools, context.tenant).await?)
+    Ok(has_moved(context.tools, &context.tenant.tenant_id).await?)
 }
 
 /// Fails unless an event makes nodes refuse the tenant. The steps that call this rely on it.
@@ -67,26 +79,31 @@ async fn verify_closed(context: &Context<'_>) -> Result<(), StepError> {
 }
 
 /// The server that the newest request names. A tenant has one move at a time.
-async fn target(context: &Context<'_>) -> Result<Arc<Server>, StepError> {
-    let asked: Option<(Option<String>,)> = sqlx::query_as(
+async fn requested_server(tools: &Tools, tenant_id: &TenantId) -> Result<Option<String>, JobError> {
+    let requested: Option<(Option<String>,)> = sqlx::query_as(
         "SELECT CAST(JSON_UNQUOTE(JSON_EXTRACT(data, '$.server')) AS CHAR) FROM saas_events
          WHERE tenant_id = ? AND event_type = 'tenant.database_move_requested' ORDER BY version DESC LIMIT 1",
     )
-    .bind(context.tenant.tenant_id.as_str())
-    .fetch_optional(context.tools.store.pool())
-    .await
-    .map_err(JobError::from)?;
-    let asked = asked.and_then(|(server,)| server).ok_or(StepError::Unfit("the tenant has no request for a move"))?;
-    let server = context.tools.servers.iter().find(|server| server.id == asked);
-    server.cloned().ok_or_else(|| {
-        StepError::Permanent(format!("the provisioner of {} does not administer {asked}", context.tools.server.id))
+    .bind(tenant_id.as_str())
+    .fetch_optional(tools.store.pool())
+    .await?;
+    Ok(requested.and_then(|(server,)| server))
+}
+
+async fn target(context: &Context<'_>) -> Result<Arc<Server>, StepError> {
+    let requested = requested_server(context.tools, &context.tenant.tenant_id).await?;
+    let requested = requested.ok_or(StepError::Unfit("the tenant has no request for a move"))?;
+    context.tools.server_named(&requested).cloned().ok_or_else(|| {
+        StepError::Permanent(format!("the provisioner of {} does not administer {requested}", context.tools.server.id))
     })
 }
 
-/// The administrator's session with the other server, with the tenant's lock there, which ends the session of a worker
-/// that has lost this job.
-async fn target_session(context: &Context<'_>) -> Result<Session, StepError> {
-    Ok(Session::open(&*target(context).await?, &context.tenant.tenant_id).await?)
+/// What becomes of a move when the server that the tenant is on stays away: the tenant stays there.
+async fn abandon(job: TenantJob<'_>) -> Result<Option<String>, StepError> {
+    cancel_move(job).await?;
+    let Some(requested) = requested_server(job.tools, &job.tenant.tenant_id).await? else { return Ok(None) };
+    prepare_target::leave_copy(job, &requested).await?;
+    Ok(Some(format!("a copy of the tenant may be left on {requested}; an audit removes it")))
 }
 
 /// A connection to the tenant's database that reads and writes values without converting them.

@@ -3,10 +3,10 @@
 
 use super::{is_moved, target};
 use crate::sagas::saga::Step;
-use crate::sagas::shared::credential;
+use crate::sagas::shared::{credential, server_objects};
 use crate::sagas::shared::tenant_copy::TenantCopy;
-use crate::sagas::{Context, StepError};
-use crate::server::{ServerError, Session};
+use crate::sagas::{Context, StepError, TenantJob};
+use crate::server::ServerError;
 use crate::tables::{fitness, schema, stored_objects};
 use kernel::database;
 use std::time::Duration;
@@ -23,8 +23,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     let name = context.database().to_owned();
     check_source(context, &name).await?;
-    let (target, usernames) = (target(context).await?, context.usernames());
-    let mut there = Session::open(&target, &context.tenant.tenant_id).await?;
+    let target = target(context).await?;
+    let mut there = context.job().open(&target).await?;
     if there.dialect != context.session.dialect {
         let (from, to) = (context.session.dialect, there.dialect);
         return Err(StepError::Permanent(format!(
@@ -32,7 +32,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             target.id
         )));
     }
-    let copy = TenantCopy::new(context, &target, &usernames);
+    let copy = TenantCopy::new(context.job(), &target);
     copy.create(&mut there).await?;
     copy.create_user(&mut there, &credential::in_use(context).await?).await?;
     there.close().await;
@@ -57,8 +57,8 @@ async fn check_source(context: &mut Context<'_>, name: &str) -> Result<(), StepE
 }
 
 /// If the other server stays away, the job and the tenant's other operations do not wait for it longer than the job's
-/// patience: then the copy is left there, with the marker of a copy. An audit names it, and the next move to that
-/// server removes it.
+/// patience: then the copy is left there, with the marker of a copy, and recorded as left. An audit of that server, or
+/// the next move to it, removes it.
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let cleared = tokio::time::timeout(ANSWER, remove_copy(context)).await;
     let away = match &cleared {
@@ -67,11 +67,18 @@ async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
         Ok(_) => false,
     };
     if away && context.lease.last_attempt {
-        let tenant_id = &context.tenant.tenant_id;
-        tracing::warn!(%tenant_id, "the other server is away: the copy is left there, and an audit names it");
-        return Ok(());
+        return leave_copy(context.job(), &target(context).await?.id).await;
     }
     cleared.unwrap_or_else(|_| Err(StepError::Transient("the other server does not answer".into())))
+}
+
+/// Records that the copy stays on the other server.
+pub async fn leave_copy(job: TenantJob<'_>, server: &str) -> Result<(), StepError> {
+    let tenant_id = &job.tenant.tenant_id;
+    tracing::warn!(%tenant_id, server, "the other server is away: the copy is left there, and an audit removes it");
+    let mut unit = job.begin().await?;
+    server_objects::leave(&mut unit, job, server).await?;
+    Ok(unit.commit().await?)
 }
 
 async fn remove_copy(context: &Context<'_>) -> Result<(), StepError> {
@@ -80,13 +87,12 @@ async fn remove_copy(context: &Context<'_>) -> Result<(), StepError> {
         Err(StepError::Permanent(_)) => return Ok(()),
         target => target?,
     };
-    let usernames = context.usernames();
-    let mut there = match Session::open(&target, &context.tenant.tenant_id).await {
+    let mut there = match context.job().open(&target).await {
         // The step has refused such a server before it made anything there.
         Err(ServerError::TooOld { .. }) => return Ok(()),
         there => there?,
     };
-    TenantCopy::new(context, &target, &usernames).remove(&mut there).await?;
+    TenantCopy::new(context.job(), &target).remove(&mut there).await?;
     there.close().await;
     Ok(())
 }

@@ -6,7 +6,6 @@ use crate::sagas::saga::Step;
 use crate::sagas::shared::tenant_copy::{TenantCopy, present};
 use crate::sagas::shared::{credential, enforce};
 use crate::sagas::{Context, StepError};
-use crate::server::Session;
 
 pub const STEP: Step = Step::new("verify_target", |context| Box::pin(act(context)));
 
@@ -19,9 +18,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let credential = credential::in_use(context).await?;
-    let (target, usernames) = (target(context).await?, context.usernames());
-    let mut there = Session::open(&target, &context.tenant.tenant_id).await?;
-    TenantCopy::new(context, &target, &usernames).open(&mut there, &credential).await?;
+    let target = target(context).await?;
+    let mut there = context.job().open(&target).await?;
+    TenantCopy::new(context.job(), &target).open(&mut there, &credential).await?;
     there.close().await;
     Ok(())
 }

@@ -4,12 +4,13 @@ mod apply_schema;
 mod seed_config;
 
 use super::saga::{Outcome, Saga};
-use super::shared::{create_database, create_user, verify_login};
+use super::shared::{abandon, create_database, create_user, verify_login};
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::Command;
 
 /// What the steps make in the database goes with it, so only the database and the user are undone.
 pub const SAGA: Saga = Saga {
+    abandon: Some(|job| Box::pin(abandon::creation(job))),
     outcome: Outcome {
         succeeded: Some(|tools, _, _| {
             let (server, host, port) = tools.server.address();

@@ -6,8 +6,9 @@ use crate::sagas::{Context, StepError};
 pub const STEP: Step = Step::new("drop_user", |context| Box::pin(act(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    for username in context.usernames() {
-        context.account(&username).remove(context.session).await?;
+    let (names, job) = (context.accounts().await?, context.job());
+    for name in &names {
+        job.account_named(name).remove(context.session).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use crate::sagas::saga::Step;
 use crate::sagas::shared::credential;
-use crate::sagas::{Context, StepError};
+use crate::sagas::{Context, StepError, TenantJob};
 use kernel::jobs::JobError;
 
 /// Rows of the access log removed by one statement.
@@ -14,22 +14,30 @@ const CHUNK: u64 = 5_000;
 pub const STEP: Step = Step::new("forget", |context| Box::pin(act(context)));
 
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
-    Ok(forget(context).await.map_err(JobError::from)?)
+    Ok(forget(context.job()).await?)
 }
 
-async fn forget(context: &Context<'_>) -> Result<(), sqlx::Error> {
-    let (pool, tenant_id) = (context.tools.store.pool(), &context.tenant.tenant_id);
-    credential::forget(pool, tenant_id).await?;
+/// Removes the rows.
+pub async fn forget(job: TenantJob<'_>) -> Result<(), JobError> {
+    let tenant_id = &job.tenant.tenant_id;
+    let mut unit = job.begin().await?;
+    credential::forget(&mut unit, tenant_id).await?;
     // No rotation runs beside a purge, but a restored system database may hold the row of one.
-    credential::forget_next(pool, tenant_id).await?;
-    sqlx::query("DELETE FROM saas_tenant_settings WHERE tenant_id = ?").bind(tenant_id.as_str()).execute(pool).await?;
+    credential::forget_next(unit.connection(), tenant_id).await?;
+    sqlx::query("DELETE FROM saas_tenant_settings WHERE tenant_id = ?")
+        .bind(tenant_id.as_str())
+        .execute(unit.connection())
+        .await?;
+    unit.commit().await?;
     // In small transactions: a busy tenant has millions of them.
     loop {
+        let mut unit = job.begin().await?;
         let removed = sqlx::query("DELETE FROM saas_access_logs WHERE tenant_id = ? LIMIT ?")
             .bind(tenant_id.as_str())
             .bind(CHUNK)
-            .execute(pool)
+            .execute(unit.connection())
             .await?;
+        unit.commit().await?;
         if removed.rows_affected() < CHUNK {
             return Ok(());
         }

@@ -23,5 +23,5 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    cancel_move(context).await
+    cancel_move(context.job()).await
 }

@@ -20,17 +20,16 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     }
     let request = request(context).await?;
     let backup = fitting(context, &request).await?;
-    let (name, owner, usernames) = (context.database().to_owned(), context.marker(), context.usernames());
-    let copy = TenantCopy::new(context, &context.tools.server, &usernames);
+    let (name, owner) = (context.database(), context.marker());
+    let copy = TenantCopy::new(context.job(), &context.tools.server);
     copy.create(context.session).await?;
     copy.create_user(context.session, &credential::in_use(context).await?).await?;
-    let (store, keys) = (backups(context.tools)?.clone(), context.tools.keys.clone());
+    let (store, keys) = (backups(context.tools).await?.clone(), context.tools.keys.clone());
     let connection = context.session.connection();
-    load::load(&store, &keys, &request.subject, &backup, connection, &name, LoadObjects::All).await?;
-    schema::migrate(context, &name, &Marker::at(&owner, backup.manifest.schema_version)).await.map(drop)
+    load::load(&store, &keys, &request.subject, &backup, connection, name, LoadObjects::All).await?;
+    schema::migrate(context, name, &Marker::at(&owner, backup.manifest.schema_version)).await.map(drop)
 }
 
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    let usernames = context.usernames();
-    TenantCopy::new(context, &context.tools.server, &usernames).remove(context.session).await
+    TenantCopy::new(context.job(), &context.tools.server).remove(context.session).await
 }

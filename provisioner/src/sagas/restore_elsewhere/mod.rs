@@ -17,14 +17,15 @@ mod shut_former;
 mod verify_login;
 
 use super::saga::{PointOfNoReturn, Saga};
-use super::shared::{apply_config, enforce, tenant_copy};
-use super::{Context, StepError, Tools};
-use kernel::domain::Tenant;
+use super::shared::{apply_config, credential, enforce, server_objects, tenant_copy};
+use super::{ACTOR, Context, StepError, TenantJob, Tools};
+use kernel::domain::{Command, Tenant};
 use kernel::jobs::JobError;
 
 pub const SAGA: Saga = Saga {
     follows_tenant: false,
     point_of_no_return: PointOfNoReturn::Reached(|tools, _, tenant| Box::pin(has_arrived(tools, tenant))),
+    abandon: Some(|job| Box::pin(abandon(job))),
     ..Saga::of_tenant(&[
         await_nodes::STEP,
         shut_former::STEP,
@@ -36,6 +37,20 @@ pub const SAGA: Saga = Saga {
         apply_config::STEP,
     ])
 };
+
+/// What becomes of the job when the new server stays away: the tenant stays where it was.
+async fn abandon(job: TenantJob<'_>) -> Result<Option<String>, StepError> {
+    let Some(tenant) = job.tools.store.tenant(&job.tenant.tenant_id).await.map_err(JobError::from)? else {
+        return Ok(None);
+    };
+    let server = &job.tools.server.id;
+    shut_former::open_former(job, &credential::username_of(job).await?, tenant.state).await?;
+    let mut unit = job.begin().await?;
+    unit.execute(&job.tenant.tenant_id, ACTOR, Command::CancelMove).await?;
+    server_objects::leave(&mut unit, job, server).await?;
+    unit.commit().await?;
+    Ok(Some(format!("a copy of the tenant may be left on {server}; an audit removes it")))
+}
 
 async fn has_arrived(tools: &Tools, tenant: &Tenant) -> Result<bool, JobError> {
     tenant_copy::is_on(tools, tenant, &tools.server.id).await

@@ -18,5 +18,5 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let ((server, host, port), from) = (context.tools.server.address(), restored_from(context).await?);
     let commands =
         [Command::CompleteMove { server, host, port }, Command::CompleteRestore { from, end_maintenance: false }];
-    append(context, commands).await
+    append(context.job(), commands).await
 }

@@ -4,9 +4,10 @@
 use super::is_here;
 use crate::sagas::saga::Step;
 use crate::sagas::shared::tenant_copy::present;
-use crate::sagas::shared::{credential, enforce};
-use crate::sagas::{Context, StepError};
+use crate::sagas::shared::{credential, enforce, server_objects};
+use crate::sagas::{Context, StepError, TenantJob};
 use crate::server::Session;
+use kernel::domain::TenantState;
 use kernel::error::chain;
 
 pub const STEP: Step =
@@ -16,22 +17,26 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if is_here(context).await? {
         return Ok(());
     }
-    let Some(mut former) = former(context).await else { return Ok(()) };
-    for username in context.usernames() {
-        context.account(&username).lock_out(&mut former).await?;
+    let job = context.job();
+    let Some(mut former) = former(job).await else { return Ok(()) };
+    for name in server_objects::accounts(job, &job.tenant.database.server, &mut former).await? {
+        job.account_named(&name).lock_out(&mut former).await?;
     }
     former.close().await;
     Ok(())
 }
 
-/// The tenant stays where it is, so its account is opened there again.
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    let Some(mut former) = former(context).await else { return Ok(()) };
-    let (in_use, usernames) = (credential::username_in_use(context).await?, context.usernames());
-    let accounts = usernames.each_ref().map(|username| context.account(username));
-    let open = enforce::may_log_in(present(context).await?.state);
-    if let Err(error) = enforce::at(accounts, &in_use, open, &mut former).await {
-        let (tenant_id, server) = (&context.tenant.tenant_id, &context.tenant.database.server);
+    let in_use = credential::username_in_use(context).await?;
+    open_former(context.job(), &in_use, present(context).await?.state).await
+}
+
+/// The tenant stays where it is, so its account is opened there again.
+pub async fn open_former(job: TenantJob<'_>, in_use: &str, state: TenantState) -> Result<(), StepError> {
+    let Some(mut former) = former(job).await else { return Ok(()) };
+    let (tenant_id, server) = (&job.tenant.tenant_id, &job.tenant.database.server);
+    let names = server_objects::accounts(job, server, &mut former).await?;
+    if let Err(error) = enforce::at(job, &names, in_use, enforce::may_log_in(state), &mut former).await {
         tracing::warn!(
             %tenant_id, server, cause = %chain(&error),
             "the tenant's account could not be opened again on its server; an audit repairs it"
@@ -41,14 +46,14 @@ async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-async fn former(context: &Context<'_>) -> Option<Session> {
-    let id = &context.tenant.database.server;
+async fn former(job: TenantJob<'_>) -> Option<Session> {
+    let id = &job.tenant.database.server;
     // A second session for the tenant on this server would end the first one.
-    if *id == context.tools.server.id {
+    if *id == job.tools.server.id {
         return None;
     }
-    let server = context.tools.servers.iter().find(|server| server.id == *id)?;
-    match Session::open_unless_away(server, &context.tenant.tenant_id).await {
+    let server = job.tools.server_named(id)?;
+    match job.open_unless_away(server).await {
         Ok(session) => Some(session),
         Err(error) => {
             tracing::warn!(server = id, cause = %chain(&error), "the tenant's server does not answer: it is given up");

@@ -13,6 +13,6 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if is_here(context).await? || !enforce::may_log_in(present(context).await?.state) {
         return Ok(());
     }
-    let (credential, usernames) = (credential::in_use(context).await?, context.usernames());
-    TenantCopy::new(context, &context.tools.server, &usernames).open(context.session, &credential).await
+    let credential = credential::in_use(context).await?;
+    TenantCopy::new(context.job(), &context.tools.server).open(context.session, &credential).await
 }

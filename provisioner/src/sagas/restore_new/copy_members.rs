@@ -41,7 +41,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         after = *last;
         let commands = members.into_iter().map(join).collect::<Option<Vec<_>>>();
         let commands = commands.ok_or(StepError::Unfit("a member of the other tenant cannot be read"))?;
-        append(context, commands).await?;
+        append(context.job(), commands).await?;
     }
 }
 

@@ -6,12 +6,13 @@ use super::Tools;
 use super::saga::{Outcome, Saga};
 use super::shared::backup_job::restored;
 use super::shared::replace::{POINT_OF_NO_RETURN, drop_replaced, load_backup, swap_database};
-use super::shared::{apply_config, create_database, create_user, enforce, verify_login};
+use super::shared::{abandon, apply_config, create_database, create_user, enforce, verify_login};
 use kernel::domain::Command;
 use kernel::jobs::{JobError, Lease};
 
 pub const SAGA: Saga = Saga {
     point_of_no_return: POINT_OF_NO_RETURN,
+    abandon: Some(|job| Box::pin(abandon::creation(job))),
     outcome: Outcome {
         succeeded: Some(|tools, lease, _| Box::pin(complete(tools, lease))),
         failed: Some(|_, _, reason| {

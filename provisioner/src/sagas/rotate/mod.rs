@@ -28,6 +28,12 @@ pub const SAGA: Saga = Saga {
             Ok(rotation.is_some_and(|rotation| rotation.switched.is_some()))
         })
     }),
+    abandon: Some(|job| {
+        Box::pin(async move {
+            let server = &job.tools.server.id;
+            Ok(Some(format!("an account of the tenant may be left on {server}; the next rotation replaces it")))
+        })
+    }),
     outcome: Outcome {
         cleanup: Some(|connection, tenant| Box::pin(credential::forget_next(connection, &tenant.tenant_id))),
         ..Outcome::NOTHING

@@ -3,8 +3,9 @@
 use super::{Rotation, other_username};
 use crate::sagas::saga::Step;
 use crate::sagas::shared::credential;
+use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::{Context, StepError};
-use crate::server::account;
+use crate::server::account::{self, AccountName};
 use kernel::crypto::Purpose;
 use kernel::crypto::tokens;
 use kernel::domain::TenantState;
@@ -25,13 +26,30 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Err(StepError::Permanent(format!("the tenant has become {}", context.tenant.state)));
     }
     let password = rotation.password(context)?;
-    Ok(context.account(&rotation.username).create(context.session, &password).await?)
+    let (job, new) = (context.job(), context.job().new_name(&rotation.username));
+    server_objects::record_now(job, &job.tools.server.id, &[ServerObject::Account(&new)]).await?;
+    // The setting of the host may have changed since the idle user was made last.
+    for name in context.accounts_of(&rotation.username).await? {
+        if name != new {
+            remove(context, &name).await?;
+        }
+    }
+    Ok(job.account_named(&new).create(context.session, &password).await?)
 }
 
 /// Runs before the switch only. The engine undoes nothing after it.
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let idle = other_username(context, &username_to_replace(context).await?);
-    Ok(context.account(&idle).remove(context.session).await?)
+    for name in context.accounts_of(&idle).await? {
+        remove(context, &name).await?;
+    }
+    Ok(())
+}
+
+async fn remove(context: &mut Context<'_>, name: &AccountName) -> Result<(), StepError> {
+    let job = context.job();
+    job.account_named(name).remove(context.session).await?;
+    Ok(server_objects::forget_now(job, &job.tools.server.id, ServerObject::Account(name)).await?)
 }
 
 /// Stores the new password of the idle user.
@@ -41,9 +59,7 @@ async fn begin(context: &Context<'_>) -> Result<Rotation, StepError> {
     let password = tokens::new_password(account::PASSWORD_LENGTH);
     let purpose = Purpose::TenantPassword { tenant_id: tenant_id.as_str(), username: &username };
     let sealed = context.tools.keys.seal(purpose, password.expose_secret().as_bytes())?;
-    // A worker that has lost the job must not store a password beside that of its successor.
-    let mut tx = context.tools.store.pool().begin().await.map_err(JobError::from)?;
-    context.lease.hold(&mut tx).await?;
+    let mut unit = context.job().begin().await?;
     sqlx::query(
         "INSERT INTO saas_next_credentials (tenant_id, operation_id, db_username, db_password_encrypted, created_at)
          VALUES (?, ?, ?, ?, UTC_TIMESTAMP(6))",
@@ -52,10 +68,10 @@ async fn begin(context: &Context<'_>) -> Result<Rotation, StepError> {
     .bind(context.lease.operation_id.to_string())
     .bind(&username)
     .bind(&sealed)
-    .execute(&mut *tx)
+    .execute(unit.connection())
     .await
     .map_err(JobError::from)?;
-    tx.commit().await.map_err(JobError::from)?;
+    unit.commit().await?;
     Ok(Rotation { username, sealed, switched: None })
 }
 

@@ -3,6 +3,7 @@
 
 use super::{Rotation, other_username};
 use crate::sagas::saga::Step;
+use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::{Context, StepError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,8 +21,12 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Err(StepError::Transient("the new credential is not in use yet".into()));
     }
     let former = other_username(context, &rotation.username);
-    let account = context.account(&former);
-    if !account.lock(context.session).await? {
+    let (names, job) = (context.accounts_of(&former).await?, context.job());
+    let mut exists = false;
+    for name in &names {
+        exists |= job.account_named(name).lock(context.session).await?;
+    }
+    if !exists {
         return Ok(());
     }
     let until = Instant::now() + LINGER;
@@ -29,9 +34,13 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         tokio::time::sleep(PAUSE).await;
     }
     context.session.kill_sessions_of(&former).await?;
-    account.drop(context.session).await?;
-    match account.lock(context.session).await? {
-        false => Ok(()),
-        true => Err(StepError::Transient(format!("the former database user {former} is still there"))),
+    for name in &names {
+        let account = job.account_named(name);
+        account.drop(context.session).await?;
+        if account.lock(context.session).await? {
+            return Err(StepError::Transient(format!("the former database user {former} is still there")));
+        }
+        server_objects::forget_now(job, &job.tools.server.id, ServerObject::Account(name)).await?;
     }
+    Ok(())
 }

@@ -15,10 +15,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let tenant_id = &context.tenant.tenant_id;
-    let mut unit = context.tools.store.begin().await.map_err(JobError::from)?;
+    let mut unit = context.job().begin().await?;
     let command = Command::CompleteRotation { username: rotation.username.clone() };
     let tenant = unit.execute(tenant_id, ACTOR, command).await?;
-    context.lease.hold(unit.connection()).await?;
     sqlx::query(
         "UPDATE saas_tenant_databases SET db_username = ?, db_password_encrypted = ?, updated_at = updated_at
          WHERE tenant_id = ?",
@@ -37,6 +36,5 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     .execute(unit.connection())
     .await
     .map_err(JobError::from)?;
-    unit.commit().await.map_err(JobError::from)?;
-    Ok(())
+    Ok(unit.commit().await?)
 }

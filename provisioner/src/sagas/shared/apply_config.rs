@@ -103,6 +103,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if !entries.iter().any(|entry| entry.config_key == NAME) {
         apply_name(context).await?;
     }
+    let mut unit = context.job().begin().await?;
     for entry in &entries {
         sqlx::query(
             "UPDATE saas_tenant_settings SET applied_position = position
@@ -111,9 +112,9 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         .bind(&tenant_id)
         .bind(&entry.config_key)
         .bind(entry.position)
-        .execute(pool)
+        .execute(unit.connection())
         .await
         .map_err(JobError::from)?;
     }
-    Ok(())
+    Ok(unit.commit().await?)
 }

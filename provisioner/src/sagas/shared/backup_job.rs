@@ -36,9 +36,11 @@ pub async fn of_server(tools: &Tools, lease: &Lease) -> Result<AboutServer, Step
     }
 }
 
-/// The backup store of this process.
-pub fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
-    tools.backups.as_ref().ok_or(StepError::Unfit("the setting BACKUP_STORE is missing"))
+/// The backup store of this process, which belongs to this installation.
+pub async fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
+    let backups = tools.backups.as_ref().ok_or(StepError::Unfit("the setting BACKUP_STORE is missing"))?;
+    backups.belongs_to(&tools.installation).await?;
+    Ok(backups)
 }
 
 /// The backup to be restored.
@@ -46,7 +48,7 @@ pub async fn stored_backup(tools: &Tools, request: &BackupJob) -> Result<StoredB
     let Some(backup_id) = &request.backup_id else {
         return Err(StepError::Unfit("the row of the job names no backup"));
     };
-    Ok(StoredBackup::read(backups(tools)?, &request.subject, backup_id).await?)
+    Ok(StoredBackup::read(backups(tools).await?, &request.subject, backup_id).await?)
 }
 
 /// The backup to be restored, if this program can load it into this server.

@@ -8,9 +8,9 @@
 
 use super::credential;
 use crate::sagas::saga::Step;
-use crate::sagas::{Context, StepError};
+use crate::sagas::{Context, StepError, TenantJob};
 use crate::server::Session;
-use crate::server::account::Account;
+use crate::server::account::AccountName;
 use kernel::domain::TenantState;
 use kernel::jobs::JobError;
 
@@ -24,20 +24,30 @@ pub async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let in_use = credential::username_in_use(context).await?;
     // While the tenant is copied to another server nothing may be written here, whatever its state.
     let open = may_log_in(tenant.state) && tenant.database.moving_to.is_none();
-    let usernames = context.usernames();
-    let accounts = usernames.each_ref().map(|username| context.account(username));
-    at(accounts, &in_use, open, context.session).await
+    let (names, job) = (context.accounts().await?, context.job());
+    at(job, &names, &in_use, open, context.session).await
 }
 
-/// Opens or locks these accounts of a tenant over a session with their server.
-pub async fn at(accounts: [Account<'_>; 2], in_use: &str, open: bool, session: &mut Session) -> Result<(), StepError> {
-    for account in accounts {
+/// Opens or locks these accounts of the tenant over a session with their server.
+pub async fn at(
+    job: TenantJob<'_>,
+    names: &[AccountName],
+    in_use: &str,
+    open: bool,
+    session: &mut Session,
+) -> Result<(), StepError> {
+    let mut opened = 0;
+    for name in names {
+        let account = job.account_named(name);
         if !open {
             account.lock_out(session).await?;
-        } else if account.username == in_use && !account.unlock(session).await? {
-            return Err(StepError::Transient(format!("the database user {in_use} of the tenant is missing")));
+        } else if account.username == in_use {
+            opened += u32::from(account.unlock(session).await?);
         }
         // Another account than the one in use is being prepared or retired by a rotation.
+    }
+    if open && opened == 0 {
+        return Err(StepError::Transient(format!("the database user {in_use} of the tenant is missing")));
     }
     Ok(())
 }

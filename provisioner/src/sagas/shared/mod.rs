@@ -1,5 +1,6 @@
 //! What several kinds of jobs do. A kind imports from here and never from another kind.
 
+pub mod abandon;
 pub mod append;
 pub mod apply_config;
 pub mod backup_job;
@@ -10,6 +11,7 @@ pub mod enforce;
 pub mod nodes;
 pub mod replace;
 pub mod schema;
+pub mod server_objects;
 pub mod take_backup;
 pub mod tenant_copy;
 pub mod verify_login;

@@ -3,9 +3,9 @@
 //! Until the tenant is there, the database carries the ownership marker of a copy. Only what carries that marker is
 //! ever dropped: any other database of the same name has another owner.
 
+use super::server_objects::{self, ServerObject};
 use super::verify_login;
-use crate::sagas::{Context, StepError, Tools};
-use crate::server::account::Account;
+use crate::sagas::{Context, StepError, TenantJob, Tools};
 use crate::server::{Found, Marker, Server, Session};
 use kernel::domain::Tenant;
 use kernel::jobs::JobError;
@@ -25,51 +25,47 @@ pub async fn is_on(tools: &Tools, tenant: &Tenant, server: &str) -> Result<bool,
 /// The copy that a job makes on `server`.
 pub struct TenantCopy<'a> {
     server: &'a Server,
+    job: TenantJob<'a>,
     database: &'a str,
     owner: Marker,
-    accounts: [Account<'a>; 2],
-    /// An earlier attempt of the job may have left an empty database without a marker.
-    repeated: bool,
 }
 
 impl<'a> TenantCopy<'a> {
-    /// The copy that the job of `context` makes on `server`. `usernames` are the tenant's.
-    pub fn new<'c: 'a>(context: &Context<'c>, server: &'a Server, usernames: &'a [String; 2]) -> Self {
-        let Context { tenant, repeated, .. } = *context;
-        Self {
-            server,
-            database: &tenant.database.name,
-            owner: context.marker(),
-            accounts: usernames.each_ref().map(|username| context.account(username)),
-            repeated,
-        }
+    /// The copy that `job` makes on `server`.
+    pub fn new(job: TenantJob<'a>, server: &'a Server) -> Self {
+        Self { server, job, database: job.database(), owner: job.marker() }
     }
 
     /// Drops what an earlier attempt has copied, and makes an empty database with the marker of a copy.
     pub async fn create(&self, session: &mut Session) -> Result<(), StepError> {
         self.clear(session).await?;
+        let object = ServerObject::Database(self.database);
+        server_objects::record_now(self.job, &self.server.id, &[object]).await?;
         if session.create_database(self.database, &self.owner.of_copy()).await? {
             return Ok(());
         }
+        server_objects::forget_now(self.job, &self.server.id, object).await?;
         let (name, server) = (self.database, &self.server.id);
         Err(StepError::Transient(format!("a database named {name} has come into being on {server} meanwhile")))
     }
 
-    /// Makes the tenant's user, locked. A user of an earlier stay of the tenant on the server, with a password of that
-    /// time, is dropped.
+    /// Makes the tenant's user, locked. An account of an earlier stay of the tenant on the server, with a password of
+    /// that time, is dropped.
     pub async fn create_user(
         &self,
         session: &mut Session,
         (username, password): &(String, SecretString),
     ) -> Result<(), StepError> {
         self.has(username)?;
-        for account in &self.accounts {
-            match account.username == username {
-                true => account.create_locked(session, password).await?,
-                false => account.drop(session).await?,
+        let new = self.job.new_name(username);
+        server_objects::record_now(self.job, &self.server.id, &[ServerObject::Account(&new)]).await?;
+        for name in server_objects::accounts(self.job, &self.server.id, session).await? {
+            if name != new {
+                self.job.account_named(&name).drop(session).await?;
+                server_objects::forget_now(self.job, &self.server.id, ServerObject::Account(&name)).await?;
             }
         }
-        Ok(())
+        Ok(self.job.account_named(&new).create_locked(session, password).await?)
     }
 
     /// Opens the tenant's user, and verifies that it logs in and reads.
@@ -79,38 +75,50 @@ impl<'a> TenantCopy<'a> {
         (username, password): &(String, SecretString),
     ) -> Result<(), StepError> {
         self.has(username)?;
-        for account in self.accounts.iter().filter(|account| account.username == username) {
-            if !account.unlock(session).await? {
-                let server = &self.server.id;
-                return Err(StepError::Transient(format!("the database user {username} is missing on {server}")));
+        let mut opened = 0;
+        for name in server_objects::accounts(self.job, &self.server.id, session).await? {
+            if name.username == *username {
+                opened += u32::from(self.job.account_named(&name).unlock(session).await?);
             }
+        }
+        if opened == 0 {
+            let server = &self.server.id;
+            return Err(StepError::Transient(format!("the database user {username} is missing on {server}")));
         }
         verify_login::verify(self.server, self.database, username, password).await
     }
 
     /// Fails if the tenant's user in use has another name than the two that are computed from its id.
     fn has(&self, username: &str) -> Result<(), StepError> {
-        let known = self.accounts.iter().any(|account| account.username == username);
+        let known = self.job.usernames().iter().any(|known| known == username);
         known
             .then_some(())
             .ok_or(StepError::Unfit("the tenant's database user in use has a name that is not the tenant's"))
     }
 
-    /// Drops what an earlier attempt has copied.
+    /// Drops what an earlier attempt has copied, or what a job that could not reach the server has left.
     async fn clear(&self, session: &mut Session) -> Result<(), StepError> {
-        let (name, owner) = (self.database, &self.owner);
+        let (name, owner, tools, tenant) = (self.database, &self.owner, self.job.tools, self.job.tenant);
         match session.find(name).await? {
             Found::Absent => Ok(()),
-            Found::Marked(marker) if marker.is_of(owner) && marker.is_copy() => {
+            Found::Marked(marker) if marker.is_of(owner) && (marker.is_copy() || self.is_left().await?) => {
                 Ok(session.drop_database(name, owner, false).await?)
             }
             // On MySQL the marker is written after the database was made.
-            Found::Unmarked { empty: true } if self.repeated => Ok(session.drop_database(name, owner, true).await?),
+            Found::Unmarked { empty: true }
+                if server_objects::is_recorded(tools, &tenant.tenant_id, &self.server.id, name).await? =>
+            {
+                Ok(session.drop_database(name, owner, true).await?)
+            }
             Found::Marked(_) | Found::Unmarked { .. } => Err(StepError::Permanent(format!(
                 "a database named {name} exists on {}: check what it is, and drop it by hand",
                 self.server.id
             ))),
         }
+    }
+
+    async fn is_left(&self) -> Result<bool, StepError> {
+        Ok(server_objects::left_on(self.job.tools, &self.job.tenant.tenant_id).await?.contains(&self.server.id))
     }
 
     /// Removes the copy and the tenant's users. If another database has the name, it and the users stay.
@@ -119,9 +127,9 @@ impl<'a> TenantCopy<'a> {
             Err(StepError::Permanent(_)) => return Ok(()),
             cleared => cleared?,
         }
-        for account in &self.accounts {
-            account.remove(session).await?;
+        for name in server_objects::accounts(self.job, &self.server.id, session).await? {
+            self.job.account_named(&name).remove(session).await?;
         }
-        Ok(())
+        Ok(server_objects::forget_all(self.job, &self.server.id).await?)
     }
 }

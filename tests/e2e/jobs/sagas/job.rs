@@ -22,10 +22,12 @@ pub fn is_of_the_api(kind: JobKind) -> bool {
     match kind {
         JobKind::Provision | JobKind::Rotate | JobKind::Move | JobKind::Migrate => true,
         JobKind::Enforce | JobKind::Configure | JobKind::Purge | JobKind::Audit => true,
+        // What becomes of a move: see crate::jobs::lost_servers.
+        JobKind::FinishMove => false,
         // Commands request these: see crate::jobs::backups.
         JobKind::Restore | JobKind::RestoreNew | JobKind::RestoreElsewhere => false,
         // Of a server: see crate::jobs::backups and crate::jobs::statistics.
-        JobKind::Backup | JobKind::RestoreTest | JobKind::Collect => false,
+        JobKind::Backup | JobKind::RestoreTest | JobKind::Prune | JobKind::Collect => false,
     }
 }
 

@@ -201,7 +201,7 @@ impl World {
 }
 
 /// Writes the ownership marker of a database, which it creates if necessary.
-async fn set_marker(root: &mut MySqlConnection, database: &str, text: &str) -> Result<()> {
+pub async fn set_marker(root: &mut MySqlConnection, database: &str, text: &str) -> Result<()> {
     root.execute(format!("CREATE DATABASE IF NOT EXISTS `{database}`").as_str()).await?;
     let text = text.replace('\'', "''");
     let mark = if mysql::selected().is_some() {

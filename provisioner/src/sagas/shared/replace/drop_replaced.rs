@@ -13,7 +13,9 @@ pub const STEP: Step = Step::new("drop_replaced", |context| Box::pin(act(context
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if stage(context).await? == Stage::Swapped {
         let from = restored_from(context).await?;
-        BackupJob::settle(context.tools.store.pool(), context.lease, &from).await.map_err(JobError::from)?;
+        let mut unit = context.job().begin().await?;
+        BackupJob::settle(&mut unit, &from).await.map_err(JobError::from)?;
+        unit.commit().await?;
     }
     kernel::process::failpoint::hit("restore.settled").await;
     let (beside, replaced, owner) = (beside(context), replaced(context), context.marker());

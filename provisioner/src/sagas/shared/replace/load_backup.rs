@@ -25,7 +25,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if !context.session.create_database(&database, &owner).await? {
         return Err(StepError::taken(&database));
     }
-    let (store, keys) = (backups(context.tools)?.clone(), context.tools.keys.clone());
+    let (store, keys) = (backups(context.tools).await?.clone(), context.tools.keys.clone());
     let connection = context.session.connection();
     load::load(&store, &keys, &request.subject, &backup, connection, &database, LoadObjects::Later).await?;
     let marker = Marker::at(&owner, manifest.schema_version);

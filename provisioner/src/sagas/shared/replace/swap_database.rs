@@ -5,6 +5,7 @@ use super::{Stage, beside, former_objects, rename, replaced, stage};
 use crate::backup::load;
 use crate::sagas::saga::Step;
 use crate::sagas::shared::backup_job::{backups, request, stored_backup};
+use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::shared::{credential, enforce};
 use crate::sagas::{Context, StepError};
 use crate::server::{Found, Marker};
@@ -43,7 +44,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
 async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), StepError> {
     let request = request(context).await?;
     let backup = stored_backup(context.tools, &request).await?;
-    let (store, keys) = (backups(context.tools)?, &context.tools.keys);
+    let (store, keys) = (backups(context.tools).await?, &context.tools.keys);
     let all = load::objects(store, keys, &request.subject, &backup).await?;
     context.enter_to_copy(database).await?;
     let connection = context.session.connection();
@@ -54,12 +55,17 @@ async fn make_objects(context: &mut Context<'_>, database: &str) -> Result<(), S
 /// Locks the tenant's users and ends their sessions. A user that was lost with its server is made again, with the
 /// stored password.
 async fn shut(context: &mut Context<'_>) -> Result<(), StepError> {
+    let (names, job) = (context.accounts().await?, context.job());
     let in_use = credential::username_in_use(context).await?;
-    for username in context.usernames() {
-        if !context.account(&username).lock_out(context.session).await? && username == in_use {
-            let (_, password) = credential::in_use(context).await?;
-            context.account(&username).create_locked(context.session, &password).await?;
-        }
+    let mut exists = false;
+    for name in &names {
+        exists |= job.account_named(name).lock_out(context.session).await? && name.username == in_use;
+    }
+    if !exists && !in_use.is_empty() {
+        let (username, password) = credential::in_use(context).await?;
+        let name = job.new_name(&username);
+        server_objects::record_now(job, &job.tools.server.id, &[ServerObject::Account(&name)]).await?;
+        job.account_named(&name).create_locked(context.session, &password).await?;
     }
     Ok(())
 }
@@ -80,7 +86,10 @@ async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
     let in_use = credential::username_in_use(context).await?;
     // The user may be lost, or not be made yet; then there is nothing to open.
     if present.is_some_and(|tenant| enforce::may_log_in(tenant.state)) && !in_use.is_empty() {
-        context.account(&in_use).unlock(context.session).await?;
+        let job = context.job();
+        for name in context.accounts_of(&in_use).await? {
+            job.account_named(&name).unlock(context.session).await?;
+        }
     }
     Ok(())
 }
