@@ -4,6 +4,7 @@ use crate::world;
 use anyhow::{Context, Result, ensure};
 use harness::stack::{Stack, StackOptions};
 use kernel::jobs::{self, CLAIM, Lane};
+use kernel::store::Store;
 use secrecy::SecretString;
 use sqlx::{Executor, MySqlConnection, MySqlPool, Row};
 use std::time::{Duration, Instant};
@@ -34,13 +35,16 @@ async fn plant(system: &mut MySqlConnection, prefix: &str, count: u32, ended: bo
 /// The middle time of a claim, while eight workers claim at once.
 async fn time_of_claims(pool: &MySqlPool) -> Result<Duration> {
     let workers = (0..WORKERS).map(|worker| async move {
+        let store = Store::new(pool.clone());
         let mut times = Vec::new();
         for _ in 0..EACH {
             let began = Instant::now();
             let owner = format!("worker {worker}");
             let lease = jobs::claim(pool, "main", Lane::Access, &owner, LEASE).await?.context("a due job")?;
             times.push(began.elapsed());
-            lease.finish(&mut *pool.acquire().await?, None).await?;
+            let mut unit = lease.begin(&store).await?;
+            unit.finish(&[], None).await?;
+            unit.commit().await?;
         }
         Ok::<_, anyhow::Error>(times)
     });
