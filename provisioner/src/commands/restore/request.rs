@@ -15,9 +15,15 @@ pub async fn enqueue(mut unit: UnitOfWork, job: NewJob, row: &BackupJob) -> Resu
 }
 
 /// Begins the unit of a request. Two commands that request something of one tenant wait for each other, so the second
-/// one finds the job of the first.
+/// one finds the job of the first. The unit locks the job that is under way before the tenant, in the order of workers.
 pub async fn begin(store: &Store, id: &TenantId) -> Result<UnitOfWork, BackupError> {
     let mut unit = store.begin().await?;
+    if let Some(operation_id) = jobs::active_operation(unit.connection(), id).await? {
+        sqlx::query("SELECT epoch FROM saas_operations WHERE operation_id = ? FOR UPDATE")
+            .bind(operation_id.to_string())
+            .execute(unit.connection())
+            .await?;
+    }
     sqlx::query("SELECT version FROM saas_tenant_snapshots WHERE tenant_id = ? FOR UPDATE")
         .bind(id.as_str())
         .execute(unit.connection())
