@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 use uuid::Uuid;
 
-/// How long before the end of its lease a worker drops the work.
+/// How long before the end of its lease a worker drops the work, at most. Of a short lease it is an eighth.
 const MARGIN: Duration = Duration::from_secs(2);
 /// Between a renewal that failed and the next one.
 const RETRY: Duration = Duration::from_millis(200);
@@ -174,8 +174,9 @@ impl Worker {
 async fn renew(store: &Store, lease: &Lease) -> JobError {
     let mut held_since = lease.claimed_at;
     let mut wait = lease.duration / 3;
+    let usable = lease.duration - MARGIN.min(lease.duration / 8);
     loop {
-        let rest = |since: Instant| lease.duration.saturating_sub(MARGIN).saturating_sub(since.elapsed());
+        let rest = |since: Instant| usable.saturating_sub(since.elapsed());
         tokio::time::sleep(wait.min(rest(held_since))).await;
         let left = rest(held_since);
         if left.is_zero() {
@@ -218,7 +219,7 @@ mod tests {
     /// A server that accepts connections and never answers, so that a renewal would wait for it.
     async fn silent() -> (tokio::net::TcpListener, Store) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("mysql://nobody@{}/none", listener.local_addr().unwrap());
+        let url = format!("mysql://worker@{}/none", listener.local_addr().unwrap());
         let pool = MySqlPoolOptions::new().acquire_timeout(Duration::from_secs(60)).connect_lazy(&url).unwrap();
         (listener, Store::new(pool))
     }
