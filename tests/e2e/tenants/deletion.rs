@@ -199,7 +199,7 @@ async fn purge(admin: &Admin, tenant: &str) -> Result<()> {
     assert_eq!(reply.header("location"), Some(format!("/admin/operations/{operation}").as_str()));
     let ended = admin.wait_for_operation(operation, SOON).await?;
     let steps: Vec<_> = ended.steps.iter().map(|step| step.name.as_str()).collect();
-    assert_eq!(steps, ["last_backup", "drop_database", "drop_user", "forget", "verify_absent"]);
+    assert_eq!(steps, ["last_backup", "drop_database", "drop_user", "drop_elsewhere", "forget", "verify_absent"]);
     Ok(())
 }
 
