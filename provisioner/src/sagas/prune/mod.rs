@@ -1,8 +1,9 @@
 //! The saga of the kind `prune`: removes backups that retention does not keep, and files of backups that never became
 //! whole. It is the job of a server, and is requested by each backup of the system database.
 //!
-//! It reads the manifest of a backup only if the catalogue has no row of it, and deletes the row with each backup that
-//! it removes. So an attempt after a kill or a failure continues where the last one was.
+//! It reads the manifest of a backup only if the catalogue has no row of it, or if older backups are removed because of
+//! it, and deletes the row with each backup that it removes. So an attempt after a kill or a failure continues where
+//! the last one was.
 
 use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
 use super::shared::backup_job::backups;
