@@ -1,7 +1,7 @@
 //! `provisioner serve`: reads the settings, checks what the process needs, and starts the workers of each database
 //! server.
 
-use crate::backup::{BackupError, BackupStore, Retention};
+use crate::backup::{Access, BackupError, BackupStore, Retention};
 use crate::dispatch::{Crews, Dispatcher};
 use crate::health::Checker;
 use crate::sagas::Tools;
@@ -66,7 +66,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let installation = kernel::store::installation::installation_id(&mut *connection).await?;
     drop(connection);
     if let Some(backups) = &backups {
-        match backups.belongs_to(&installation).await {
+        match backups.belongs_to(&installation, Access::Write).await {
             Err(error @ BackupError::Refused(_)) => return Err(error.into()),
             // A store that is away is asked again by each job.
             Err(error) => tracing::warn!(cause = %chain(&error), "the backup store cannot be reached"),

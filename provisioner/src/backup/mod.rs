@@ -29,6 +29,7 @@ pub use choice::choose;
 pub use error::BackupError;
 pub use job::BackupJob;
 pub use manifest::{Manifest, StoredBackup};
+pub use owner::Access;
 pub use prune::{Retention, UNFINISHED_HOURS, prune};
 pub use reader::Reader;
 pub use restore_system::{next_steps, restore as restore_system};

@@ -13,10 +13,18 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 /// The name of the file.
 const FILE: &str = "installation";
 
+/// What a process does with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
 impl BackupStore {
-    /// Makes sure that the store belongs to `installation`. It is asked once in the life of the process.
-    pub async fn belongs_to(&self, installation: &str) -> Result<(), BackupError> {
-        let owner = self.owner.get_or_try_init(|| self.find_owner(installation)).await?;
+    /// Makes sure that the store belongs to `installation`. It is asked once in the life of the process. A process that
+    /// only reads needs no right to write the file.
+    pub async fn belongs_to(&self, installation: &str, access: Access) -> Result<(), BackupError> {
+        let owner = self.owner.get_or_try_init(|| self.find_owner(installation, access)).await?;
         if owner == installation {
             return Ok(());
         }
@@ -26,7 +34,7 @@ impl BackupStore {
         )))
     }
 
-    async fn find_owner(&self, installation: &str) -> Result<String, BackupError> {
+    async fn find_owner(&self, installation: &str, access: Access) -> Result<String, BackupError> {
         let path: Path = self.prefix.parts().chain([FILE.into()]).collect();
         if let Some(owner) = self.read_owner(&path).await? {
             return Ok(owner);
@@ -40,7 +48,10 @@ impl BackupStore {
         match self.objects.put_opts(&path, text(), create).await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
             // Not every compatible server knows conditional writes.
-            Err(_) => drop(self.objects.put(&path, text()).await.in_store(|| format!("writing {path}"))?),
+            Err(_) => match self.objects.put(&path, text()).await {
+                Err(_) if access == Access::Read => return Ok(owner),
+                written => drop(written.in_store(|| format!("writing {path}"))?),
+            },
         }
         Ok(self.read_owner(&path).await?.unwrap_or(owner))
     }
@@ -67,5 +78,25 @@ impl BackupStore {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::process::config::Settings;
+
+    /// Nobody can make a file in this directory, not even the superuser.
+    const READ_ONLY: &str = "file:///proc/self/ns";
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_written_can_still_be_read() {
+        let store = || {
+            let settings = Settings::from_pairs([("BACKUP_STORE".to_owned(), READ_ONLY.to_owned())]);
+            BackupStore::needed(&settings).unwrap()
+        };
+        store().belongs_to("i1", Access::Read).await.unwrap();
+        let refused = store().belongs_to("i1", Access::Write).await.unwrap_err();
+        assert!(matches!(&refused, BackupError::Store { doing, .. } if doing.contains("installation")), "{refused:?}");
     }
 }

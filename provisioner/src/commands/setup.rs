@@ -1,6 +1,6 @@
 //! What the commands of backups and restores need of the settings.
 
-use crate::backup::{BackupError, BackupStore};
+use crate::backup::{Access, BackupError, BackupStore};
 use crate::tables::Doing;
 use kernel::crypto::KeyRing;
 use kernel::database;
@@ -32,9 +32,9 @@ impl Setup {
 
     /// Refuses a backup store of another installation. Without a system database nothing is refused: an operator who
     /// has lost it needs the store all the same.
-    pub async fn check_owner(&self) -> Result<(), BackupError> {
+    pub async fn check_owner(&self, access: Access) -> Result<(), BackupError> {
         match self.installation().await {
-            Ok(installation) => self.backups.belongs_to(&installation).await,
+            Ok(installation) => self.backups.belongs_to(&installation, access).await,
             Err(error) => {
                 eprintln!(
                     "warning: whether the backup store is this installation's was not checked: {}",

@@ -7,7 +7,7 @@ mod verify;
 
 use super::setup::Setup;
 use crate::backup::catalogue::{self, Writer};
-use crate::backup::{BackupError, Manifest, Retention, Subject, Taker, UNFINISHED_HOURS, prune};
+use crate::backup::{Access, BackupError, Manifest, Retention, Subject, Taker, UNFINISHED_HOURS, prune};
 use crate::exit;
 use crate::server::Server;
 use clap::{Args, Subcommand};
@@ -101,7 +101,7 @@ pub async fn run(settings: &Settings, options: BackupOptions) -> ExitCode {
 async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode, BackupError> {
     let json = options.json;
     let setup = Setup::read(settings)?;
-    setup.check_owner().await?;
+    setup.check_owner(access(options.command.as_ref())).await?;
     match options.command {
         None => {
             let manifest = take(settings, &setup, options.tenant_id).await?;
@@ -126,7 +126,8 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
         Some(Command::Reseal) => reseal::run(&setup).await,
         Some(Command::Prune { dry_run, unfinished_hours }) => {
             let retention = Retention::from_settings(settings)?;
-            let pruned = prune(&setup.backups, &setup.store, Writer::Command, retention, unfinished_hours, dry_run).await?;
+            let pruned =
+                prune(&setup.backups, &setup.store, Writer::Command, retention, unfinished_hours, dry_run).await?;
             exit::print(&pruned, json, || {
                 let all = pruned.backups.iter().chain(&pruned.unfinished);
                 let done = if dry_run { "would be removed" } else { "removed" };
@@ -139,6 +140,15 @@ async fn command(settings: &Settings, options: BackupOptions) -> Result<ExitCode
             }
             Ok(if pruned.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
         }
+    }
+}
+
+/// What the command does with the store. A new backup is taken if no subcommand is given.
+fn access(command: Option<&Command>) -> Access {
+    match command {
+        Some(Command::List { .. } | Command::Verify { .. } | Command::Export { .. }) => Access::Read,
+        Some(Command::Prune { dry_run: true, .. }) => Access::Read,
+        None | Some(Command::Reseal | Command::Prune { .. }) => Access::Write,
     }
 }
 

@@ -10,7 +10,7 @@ mod request;
 mod work;
 
 use super::setup::Setup;
-use crate::backup::{BackupError, Subject, choose, next_steps, restore_system};
+use crate::backup::{Access, BackupError, Subject, choose, next_steps, restore_system};
 use crate::exit::{self, FAILED};
 use crate::server::Server;
 use chrono::{DateTime, Utc};
@@ -109,7 +109,7 @@ pub async fn run(settings: &Settings, options: RestoreOptions) -> ExitCode {
 async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCode, BackupError> {
     let setup = Setup::read(settings)?;
     if !options.system {
-        setup.check_owner().await?;
+        setup.check_owner(Access::Read).await?;
     }
     if let (Some(lost), Some(to)) = (&options.all_of, &options.server) {
         let wanted = recover::Wanted { server: to, at: options.at, abandon: options.abandon };

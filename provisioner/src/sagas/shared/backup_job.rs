@@ -1,6 +1,6 @@
 //! The backup that a job is about: the row that was stored with the request, and the backup that it names.
 
-use crate::backup::{BackupJob, BackupStore, StoredBackup, Subject};
+use crate::backup::{Access, BackupJob, BackupStore, StoredBackup, Subject};
 use crate::sagas::{Context, StepError, Tools};
 use kernel::database::migrate::tenant_schema;
 use kernel::domain::{RestoredFrom, Tenant};
@@ -39,7 +39,7 @@ pub async fn of_server(tools: &Tools, lease: &Lease) -> Result<AboutServer, Step
 /// The backup store of this process, which belongs to this installation.
 pub async fn backups(tools: &Tools) -> Result<&BackupStore, StepError> {
     let backups = tools.backups.as_ref().ok_or(StepError::Unfit("the setting BACKUP_STORE is missing"))?;
-    backups.belongs_to(&tools.installation).await?;
+    backups.belongs_to(&tools.installation, Access::Write).await?;
     Ok(backups)
 }
 
