@@ -14,23 +14,30 @@ use uuid::Uuid;
 
 /// The name of a lock. It begins with a digest of the installation, so that no session of another installation or of
 /// another program is taken for one of our workers.
+///
+/// Programs from before migration 26 use names without the digest. While both run, a lock is taken under both names, so
+/// that neither works beside the other. The next version needs the one name only.
 #[derive(Clone, Debug)]
-pub struct Lock(String);
+pub struct Lock {
+    name: String,
+    /// Its name in programs from before migration 26.
+    former: Option<String>,
+}
 
 impl Lock {
     /// The lock of everything that is done for a tenant on a server.
     pub fn of_tenant(installation: &str, tenant_id: &TenantId) -> Self {
-        Self::new(installation, &format!("tenant:{tenant_id}"))
+        Self::with_former(installation, format!("tenant:{tenant_id}"))
     }
 
     /// The lock of the restore tests of a tenant.
     pub fn of_restore_test(installation: &str, tenant_id: &TenantId) -> Self {
-        Self::new(installation, &format!("restore-test:{tenant_id}"))
+        Self::with_former(installation, format!("restore-test:{tenant_id}"))
     }
 
     /// The lock of an import into a tenant's database.
     pub fn of_import(installation: &str, tenant_id: &TenantId) -> Self {
-        Self::new(installation, &format!("legacy:{tenant_id}"))
+        Self::with_former(installation, format!("legacy:{tenant_id}"))
     }
 
     /// The lock of one job of a server: two jobs do not exclude each other.
@@ -39,7 +46,11 @@ impl Lock {
     }
 
     fn new(installation: &str, what: &str) -> Self {
-        Self(format!("saas:{}:{what}", digest(installation, 4)))
+        Self { name: format!("saas:{}:{what}", digest(installation, 4)), former: None }
+    }
+
+    fn with_former(installation: &str, what: String) -> Self {
+        Self { former: Some(what.clone()), ..Self::new(installation, &what) }
     }
 }
 
@@ -58,21 +69,25 @@ impl Session {
     /// holds the lock belongs to a worker that has lost the lease: it is killed.
     pub async fn open(server: &Server, lock: &Lock) -> Result<Self, ServerError> {
         let mut session = Self::unlocked(server).await?;
-        session.lock(&lock.0).await?;
+        session.lock(lock).await?;
         Ok(session)
     }
 
     /// Like [`Session::open`], but a server that did not answer a moment ago is not waited for.
     pub async fn open_unless_away(server: &Server, lock: &Lock) -> Result<Self, ServerError> {
         let mut session = Self::on(server, server.connect_unless_away().await?).await?;
-        session.lock(&lock.0).await?;
+        session.lock(lock).await?;
         Ok(session)
     }
 
     /// Connects and takes the lock if no session holds it. `None`: one does.
     pub async fn open_if_free(server: &Server, lock: &Lock) -> Result<Option<Self>, ServerError> {
         let mut session = Self::unlocked(server).await?;
-        if session.try_lock(&lock.0, 0).await? {
+        let mut free = session.try_lock(&lock.name, 0).await?;
+        if let (true, Some(former)) = (free, &lock.former) {
+            free = session.try_lock(former, 0).await? || session.worker_with(former).await?.is_none();
+        }
+        if free {
             return Ok(Some(session));
         }
         session.close().await;
@@ -94,22 +109,57 @@ impl Session {
         Ok(locked == Some(1))
     }
 
-    async fn lock(&mut self, name: &str) -> Result<(), ServerError> {
+    async fn lock(&mut self, lock: &Lock) -> Result<(), ServerError> {
+        self.lock_name(&lock.name, false).await?;
+        match &lock.former {
+            Some(former) => self.lock_name(former, true).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the lock of this name. A `former` name may be held by another program, which is left alone; then the lock
+    /// is not needed, because no worker has it.
+    async fn lock_name(&mut self, name: &str, former: bool) -> Result<(), ServerError> {
         for wait in [0, LOCK_WAIT] {
             if self.try_lock(name, wait).await? {
                 return Ok(());
             }
-            let (holder,): (Option<u64>,) = sqlx::query_as("SELECT CAST(IS_USED_LOCK(?) AS UNSIGNED)")
-                .bind(name)
-                .fetch_one(&mut self.connection)
-                .await?;
-            if let Some(holder) = holder {
-                tracing::warn!(holder, lock = name, "killing the connection of a worker that lost this job");
-                // An error means that the connection has ended by itself.
-                let _ = self.connection.execute(format!("KILL {holder}").as_str()).await;
+            let holder = match former {
+                true => self.worker_with(name).await?,
+                false => self.holder_of(name).await?,
+            };
+            match holder {
+                Some(holder) => {
+                    tracing::warn!(holder, lock = name, "killing the connection of a worker that lost this job");
+                    // An error means that the connection has ended by itself.
+                    let _ = self.connection.execute(format!("KILL {holder}").as_str()).await;
+                }
+                None if former && self.holder_of(name).await?.is_some() => return Ok(()),
+                None => {}
             }
         }
         Err(ServerError::LockHeld { lock: name.to_owned() })
+    }
+
+    /// The connection that holds the lock of this name.
+    async fn holder_of(&mut self, name: &str) -> Result<Option<u64>, ServerError> {
+        let (holder,): (Option<u64>,) = sqlx::query_as("SELECT CAST(IS_USED_LOCK(?) AS UNSIGNED)")
+            .bind(name)
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(holder)
+    }
+
+    /// The connection that holds the lock of this name, if it is one of this session's own account: of a worker.
+    async fn worker_with(&mut self, name: &str) -> Result<Option<u64>, ServerError> {
+        let holder: Option<(u64,)> = sqlx::query_as(
+            "SELECT CAST(ID AS UNSIGNED) FROM information_schema.PROCESSLIST
+             WHERE ID = IS_USED_LOCK(?) AND USER = SUBSTRING_INDEX(USER(), '@', 1)",
+        )
+        .bind(name)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        Ok(holder.map(|(id,)| id))
     }
 
     /// The connection, for statements with bound values.
@@ -154,13 +204,11 @@ mod tests {
     #[test]
     fn a_lock_is_the_installations_own_and_fits_the_server() {
         let longest = "a".repeat(32).parse().unwrap();
-        for lock in [
-            Lock::of_tenant("i1", &longest),
-            Lock::of_restore_test("i1", &longest),
-            Lock::of_job("i1", Uuid::now_v7()),
-        ] {
-            assert!(lock.0.len() <= 64, "MySQL allows 64 characters: {}", lock.0);
+        for lock in
+            [Lock::of_tenant("i1", &longest), Lock::of_restore_test("i1", &longest), Lock::of_job("i1", Uuid::now_v7())]
+        {
+            assert!(lock.name.len() <= 64, "MySQL allows 64 characters: {}", lock.name);
         }
-        assert_ne!(Lock::of_tenant("i1", &longest).0, Lock::of_tenant("i2", &longest).0);
+        assert_ne!(Lock::of_tenant("i1", &longest).name, Lock::of_tenant("i2", &longest).name);
     }
 }
