@@ -6,7 +6,7 @@
 use super::server_objects::{self, ServerObject};
 use crate::sagas::saga::Step;
 use crate::sagas::{Context, StepError};
-use crate::server::Found;
+use crate::server::{Dialect, Found};
 use kernel::process::failpoint;
 
 pub const STEP: Step =
@@ -15,16 +15,22 @@ pub const STEP: Step =
 async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let (database, marker, job) = (context.database(), context.marker(), context.job());
     let server = &job.tools.server.id;
+    let object = ServerObject::Database(database);
     let _turn = context.tools.server.ddl_turn().await;
     match context.session.find(database).await? {
-        Found::Marked(found) if found.is_of(&marker) => return Ok(()),
-        Found::Unmarked { empty: true } if context.is_recorded(database).await? => {
+        // One that an earlier job has left is in use again.
+        Found::Marked(found) if found.is_of(&marker) => {
+            return Ok(server_objects::record_now(job, server, &[object]).await?);
+        }
+        Found::Unmarked { empty: true }
+            if context.session.dialect == Dialect::MySql && context.is_recorded(database).await? =>
+        {
+            server_objects::record_now(job, server, &[object]).await?;
             return Ok(context.session.set_marker(database, &marker).await?);
         }
         Found::Absent => {}
         Found::Marked(_) | Found::Unmarked { .. } => return Err(StepError::taken(database)),
     }
-    let object = ServerObject::Database(database);
     server_objects::record_now(job, server, &[object]).await?;
     failpoint::hit("create_database.recorded").await;
     if context.session.create_database(database, &marker).await? {
