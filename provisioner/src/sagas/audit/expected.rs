@@ -111,8 +111,8 @@ enum Of<'a> {
 /// The rows beside the tenants, by tenant.
 struct StoredRows {
     credentials: BTreeMap<String, (String, String)>,
-    /// What is recorded on the server of this process: by tenant, `None` for a tenant's database.
-    objects: BTreeMap<String, Vec<Option<AccountName>>>,
+    /// What is recorded on the server of this process, by tenant: kind, name and host.
+    objects: BTreeMap<String, Vec<(String, String, String)>>,
     rotations: BTreeSet<String>,
     busy: BTreeSet<String>,
     plans: Vec<Plan>,
@@ -160,10 +160,9 @@ impl StoredRows {
         .bind(only)
         .fetch_all(pool)
         .await?;
-        let mut objects: BTreeMap<String, Vec<Option<AccountName>>> = BTreeMap::new();
-        for (tenant_id, kind, username, host) in recorded {
-            let account = (kind == server_objects::ACCOUNT).then_some(AccountName { username, host });
-            objects.entry(tenant_id).or_default().push(account);
+        let mut objects: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (tenant_id, kind, name, host) in recorded {
+            objects.entry(tenant_id).or_default().push((kind, name, host));
         }
         Ok(Self {
             objects,
@@ -184,11 +183,14 @@ impl StoredRows {
         };
         let plan = self.plans.iter().find(|plan| plan.plan_type == tenant.plan_type);
         let max_connections = plan.and_then(|plan| plan.max_connections).unwrap_or(tenant.database.max_connections);
-        let hosts = match self.objects.get(id) {
-            Some(objects) if objects.iter().any(Option::is_none) => {
-                Hosts::Recorded(objects.iter().flatten().cloned().collect())
+        let objects = self.objects.get(id).map(Vec::as_slice).unwrap_or_default();
+        let named = objects.iter().map(|(kind, name, _)| (kind, name));
+        let hosts = match server_objects::is_complete(named, &tenant.database.name, &in_use) {
+            true => {
+                let accounts = objects.iter().filter(|(kind, ..)| kind == server_objects::ACCOUNT).cloned();
+                Hosts::Recorded(accounts.map(|(_, username, host)| AccountName { username, host }).collect())
             }
-            _ => Hosts::Unrecorded,
+            false => Hosts::Unrecorded,
         };
         let (rotation, busy) = (self.rotations.contains(id), self.busy.contains(id));
         Expected {

@@ -8,6 +8,7 @@
 use super::compare::{self, Ours};
 use super::expected::{self, Expected, Hosts};
 use super::leftovers::{self, Recorded};
+use crate::sagas::shared::replace::{BESIDE, REPLACED};
 use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::{StepError, Tools};
 use crate::server::account::{self, Account, AccountName};
@@ -35,7 +36,7 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
     let open = session.open_to_all().await?;
     failpoint::hit("audit.surveyed").await;
     let tenants = expected::all(tools).await.map_err(JobError::from)?;
-    let recorded = leftovers::Recorded::read(tools).await?;
+    let recorded = Recorded::read(tools, None).await?;
     let ours = Ours { installation: &tools.installation, account_host: &tools.account_host, dialect: session.dialect };
 
     let here = |expected: &&Expected| expected.tenant.database.server == tools.server.id;
@@ -61,8 +62,8 @@ pub async fn act(tools: &Tools, lease: &Lease) -> Result<(), StepError> {
     adopt(tools, lease, &quiet, &seen).await?;
     let mut repaired = Vec::new();
     if audit.repair {
-        repaired = drop_users(tools, &mut session, &findings, &tenants).await?;
-        repaired.extend(leftovers::drop_databases(tools, &findings, &seen).await?);
+        repaired = drop_users(tools, lease, &mut session, &findings, &tenants).await?;
+        repaired.extend(leftovers::drop_databases(tools, lease, &findings, &seen).await?);
     }
     record(tools, lease, &audit, &findings, &repaired, &suspicious, (quiet.len(), busy.len())).await?;
     session.close().await;
@@ -115,7 +116,7 @@ fn orphans(tools: &Tools, tenants: &[Expected], recorded: &Recorded, seen: &Inve
         match by_id.get(tenant_id.as_str()) {
             None => found.push(finding(Drift::DatabaseOrphan, name, format!("there is no tenant {tenant_id}"))),
             Some(expected) if is_in_work(expected, recorded, name) => {}
-            Some(expected) if !expected.busy && recorded.is_left(expected, name) => {
+            Some(expected) if !expected.busy && recorded.is_left(&expected.tenant, &tools.server.id, name) => {
                 let detail = format!("a job of {tenant_id} has left it");
                 found.push(finding(Drift::CopyLeft, name, detail));
             }
@@ -145,8 +146,8 @@ fn orphans(tools: &Tools, tenants: &[Expected], recorded: &Recorded, seen: &Inve
 /// Whether a running restore or a restore test needs the database.
 fn is_in_work(expected: &Expected, recorded: &Recorded, name: &str) -> bool {
     match name.strip_prefix(expected.tenant.database.name.as_str()) {
-        Some("__restore" | "__before") => expected.busy,
-        Some(leftovers::TEST) => recorded.is_tested(name),
+        Some(BESIDE | REPLACED) => expected.busy,
+        Some(leftovers::TEST) => recorded.is_tested(&expected.tenant.tenant_id, name),
         _ => false,
     }
 }
@@ -155,6 +156,7 @@ fn is_in_work(expected: &Expected, recorded: &Recorded, name: &str) -> bool {
 /// lost server that has come back. The log and the findings report it, because it is part of no tenant's history.
 async fn drop_users(
     tools: &Tools,
+    lease: &Lease,
     session: &mut Session,
     findings: &[Finding],
     tenants: &[Expected],
@@ -163,13 +165,12 @@ async fn drop_users(
     for finding in findings.iter().filter(|finding| matches!(finding.kind, Drift::UserOrphan | Drift::UserLeft)) {
         let Some((username, host)) = finding.subject.split_once('@') else { continue };
         let owner = tenants.iter().find(|expected| expected.usernames.iter().any(|name| name == username));
-        if let Some(owner) = owner
-            && leftovers::is_needed(tools, &owner.tenant.tenant_id).await?
-        {
-            continue;
-        }
         let account = Account { username, host, database: "", max_connections: 0 };
-        account.remove(session).await?;
+        match owner {
+            None => account.remove(session).await?,
+            Some(owner) if remove_left(tools, lease, &owner.tenant.tenant_id, &account).await? => {}
+            Some(_) => continue,
+        }
         tracing::warn!(
             server = tools.server.id,
             user = finding.subject,
@@ -178,6 +179,26 @@ async fn drop_users(
         dropped.push(finding.clone());
     }
     Ok(dropped)
+}
+
+/// Removes an account of a tenant that is on another server, under the tenant's lock here. `false`: the tenant is being
+/// worked for, or is here by now.
+async fn remove_left(
+    tools: &Tools,
+    lease: &Lease,
+    tenant_id: &TenantId,
+    account: &Account<'_>,
+) -> Result<bool, StepError> {
+    let lock = Lock::of_tenant(&tools.installation, tenant_id);
+    let Some(mut session) = Session::open_if_free(&tools.server, &lock).await? else { return Ok(false) };
+    let is_left = !leftovers::is_needed(tools, tenant_id).await?;
+    if is_left {
+        account.remove(&mut session).await?;
+        let name = AccountName { username: account.username.to_owned(), host: account.host.to_owned() };
+        leftovers::forget(tools, lease, tenant_id, ServerObject::Account(&name)).await?;
+    }
+    session.close().await;
+    Ok(is_left)
 }
 
 async fn record(
@@ -196,7 +217,6 @@ async fn record(
         for finding in repaired {
             audit::repaired(&mut unit, row, finding).await?;
         }
-        leftovers::forget(&mut unit, &tools.server.id, repaired).await?;
         for tenant_id in suspicious {
             audit::enqueue(unit.connection(), &audit.audit_id, &tools.server.id, Some(tenant_id)).await?;
         }

@@ -1,6 +1,6 @@
 //! The step `drop_replaced`: the replaced data is gone. That it will be dropped is recorded first.
 
-use super::{Stage, beside, replaced, stage};
+use super::{Stage, beside, forget_databases, replaced, stage};
 use crate::backup::BackupJob;
 use crate::sagas::saga::Step;
 use crate::sagas::shared::backup_job::restored_from;
@@ -20,5 +20,6 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     kernel::process::failpoint::hit("restore.settled").await;
     let (beside, replaced, owner) = (beside(context), replaced(context), context.marker());
     context.session.drop_database(&beside, &owner, true).await?;
-    Ok(context.session.drop_database(&replaced, &owner, true).await?)
+    context.session.drop_database(&replaced, &owner, true).await?;
+    forget_databases(context).await
 }

@@ -1,11 +1,12 @@
 //! The step `load_backup`: the backup is loaded beside the data in use, compared with its manifest, and brought to the
 //! present schema.
 
-use super::{Stage, base_tables, beside, former_objects, replaced, stage};
+use super::{Stage, base_tables, beside, forget_databases, former_objects, replaced, stage};
 use crate::backup::load::{self, LoadObjects};
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::backup_job::{backups, fitting, request};
 use crate::sagas::shared::schema;
+use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::{Context, StepError};
 use crate::server::{Found, Marker};
 
@@ -22,6 +23,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let manifest = &backup.manifest;
     let (database, owner) = (beside(context), context.marker());
     clear(context).await?;
+    let job = context.job();
+    server_objects::record_now(job, &job.tools.server.id, &[ServerObject::Database(&database)]).await?;
     if !context.session.create_database(&database, &owner).await? {
         return Err(StepError::taken(&database));
     }
@@ -52,5 +55,6 @@ async fn clear(context: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
-    clear(context).await
+    clear(context).await?;
+    forget_databases(context).await
 }

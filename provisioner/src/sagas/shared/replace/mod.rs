@@ -20,6 +20,7 @@ pub mod load_backup;
 pub mod swap_database;
 
 use super::backup_job::{request, restored};
+use super::server_objects::{self, ServerObject};
 use crate::sagas::saga::PointOfNoReturn;
 use crate::sagas::{Context, StepError};
 use crate::server::{Found, MARKER_TABLE};
@@ -41,14 +42,28 @@ enum Stage {
     Settled,
 }
 
-/// Name of the database into which the backup is loaded.
+/// What is appended to the name of the tenant's database for the one into which the backup is loaded.
+pub const BESIDE: &str = "__restore";
+/// The same for the one that holds the replaced tables.
+pub const REPLACED: &str = "__before";
+
 fn beside(context: &Context<'_>) -> String {
-    format!("{}__restore", context.database())
+    format!("{}{BESIDE}", context.database())
 }
 
-/// Name of the database that holds the replaced tables.
 fn replaced(context: &Context<'_>) -> String {
-    format!("{}__before", context.database())
+    format!("{}{REPLACED}", context.database())
+}
+
+/// Deletes the rows of both, which are gone.
+async fn forget_databases(context: &Context<'_>) -> Result<(), StepError> {
+    let (job, names) = (context.job(), [beside(context), replaced(context)]);
+    let mut unit = job.begin().await?;
+    for name in &names {
+        let (id, server) = (&job.tenant.tenant_id, &job.tools.server.id);
+        server_objects::forget(&mut unit, id, server, ServerObject::Database(name)).await?;
+    }
+    Ok(unit.commit().await?)
 }
 
 async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {

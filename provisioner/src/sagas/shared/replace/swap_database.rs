@@ -27,6 +27,8 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
             Found::Absent => drop(context.session.create_database(&database, &owner).await?),
             _ => return Err(StepError::taken(&database)),
         }
+        let job = context.job();
+        server_objects::record_now(job, &job.tools.server.id, &[ServerObject::Database(&replaced)]).await?;
         context.session.create_database(&replaced, &owner).await?;
         former_objects::take_away(context).await?;
         failpoint::hit("restore.before_rename").await;
