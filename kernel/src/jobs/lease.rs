@@ -124,7 +124,7 @@ impl Lease {
     }
 
     /// Gives the job back: it is due again after `wait`. `undoing` says whether the next attempt undoes the job's steps
-    /// or continues with them.
+    /// or continues with them. A job whose undo has begun is never continued with.
     pub async fn retry_after(
         &self,
         pool: &MySqlPool,
@@ -134,7 +134,8 @@ impl Lease {
     ) -> Result<(), JobError> {
         let result = sqlx::query(
             "UPDATE saas_operations SET next_attempt_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, lease_until = NULL,
-                    owner = NULL, error = ?, undoing = ? WHERE operation_id = ? AND epoch = ? AND status = 'running'",
+                    owner = NULL, error = ?, undoing = (undoing OR ?)
+             WHERE operation_id = ? AND epoch = ? AND status = 'running'",
         )
         .bind(wait.as_micros() as u64)
         .bind(cut(error))
@@ -148,7 +149,12 @@ impl Lease {
 
     /// Gives the job to the workers of another server, as a job of this kind: the tenant has gone there since it was
     /// asked for.
-    pub async fn hand_over(&self, pool: &MySqlPool, server: &str, kind: JobKind) -> Result<(), JobError> {
+    pub(crate) async fn hand_over(
+        &self,
+        connection: &mut MySqlConnection,
+        server: &str,
+        kind: JobKind,
+    ) -> Result<(), JobError> {
         let result = sqlx::query(
             "UPDATE saas_operations SET server_id = ?, kind = ?, next_attempt_at = UTC_TIMESTAMP(6),
                lease_until = NULL, owner = NULL
@@ -158,7 +164,7 @@ impl Lease {
         .bind(kind.as_str())
         .bind(self.operation_id.to_string())
         .bind(self.epoch)
-        .execute(pool)
+        .execute(connection)
         .await?;
         held(result.rows_affected())
     }

@@ -1,5 +1,6 @@
 //! [`JobUnit`]: whatever a worker writes into the system database, it writes in a transaction that holds its job.
 
+use super::JobKind;
 use super::lease::{JobError, Lease, StepRecord};
 use crate::domain::{Command, Tenant, TenantId};
 use crate::store::{CommandError, Store, UnitOfWork};
@@ -62,6 +63,11 @@ impl JobUnit<'_> {
     pub async fn finish(&mut self, unshown: &[StepRecord], failed: Option<&str>) -> Result<(), JobError> {
         self.lease.record(self.unit.connection(), unshown).await?;
         self.lease.finish(self.unit.connection(), failed).await
+    }
+
+    /// Gives the job to the workers of another server with the unit, as a job of this kind.
+    pub async fn hand_over(&mut self, server: &str, kind: JobKind) -> Result<(), JobError> {
+        self.lease.hand_over(self.unit.connection(), server, kind).await
     }
 
     pub async fn commit(self) -> Result<(), JobError> {

@@ -2,6 +2,7 @@
 
 use super::progress::Progress;
 use super::saga::{Abandon, EndedBy, Saga, ServerWork, Step};
+use super::shared::server_objects;
 use super::{ACTOR, Context, StepError, TenantJob, Tools};
 use crate::server::Session;
 use kernel::domain::{Command, Rejection, Tenant};
@@ -49,20 +50,25 @@ impl fmt::Display for Ended {
 }
 
 /// Makes one attempt of the job under `lease`, which is of the kind of `saga`. A refusal of the system database that
-/// keeps the engine itself from its work is shown in the operation and repeated like any failure, and ends the job with
-/// its patience.
+/// keeps the engine itself from its work is shown in the operation and repeated like any failure. It ends the job of a
+/// server with its patience. The job of a tenant ends so only if its failure means nothing for the tenant
+/// ([`Attempt::may_end_unsaid`]); any other is repeated until its outcome can be appended.
 pub async fn run(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, JobError> {
     match attempt(saga, tools, lease).await {
         Err(error) if error.is_refusal() => {
-            let operation_id = lease.operation_id;
-            tracing::error!(%operation_id, cause = %chain(&error), "the system database refused what a job needs");
-            match lease.last_attempt {
+            report_refusal(lease, &error);
+            match lease.last_attempt && lease.tenant_id.is_none() {
                 true => end_without_tenant(tools, lease, Some(&error.reason())).await,
                 false => retry(tools, lease, &error.reason(), lease.undoing).await,
             }
         }
         ended => ended,
     }
+}
+
+fn report_refusal(lease: &Lease, error: &JobError) {
+    let operation_id = lease.operation_id;
+    tracing::error!(%operation_id, cause = %chain(error), "the system database refused what a job needs");
 }
 
 async fn attempt(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, JobError> {
@@ -80,11 +86,25 @@ async fn attempt(saga: &Saga, tools: &Tools, lease: &Lease) -> Result<Ended, Job
     };
     if saga.follows_tenant && tenant.database.server != tools.server.id {
         // The tenant was moved after the job had been enqueued.
-        let kind = saga.handed_over_as.unwrap_or(lease.kind);
-        lease.hand_over(tools.store.pool(), &tenant.database.server, kind).await?;
+        let brought_there =
+            saga.handed_over_as.is_some() && saga.point_of_no_return.is_passed(tools, lease, &tenant).await?;
+        let mut unit = lease.begin(&tools.store).await?;
+        if brought_there {
+            // A worker of an older program has not recorded it.
+            server_objects::leave(&mut unit, &tenant, &tools.server.id).await?;
+        }
+        unit.hand_over(&tenant.database.server, saga.handed_over_as.unwrap_or(lease.kind)).await?;
+        unit.commit().await?;
         return Ok(Ended::Again);
     }
-    Attempt { saga, tools, lease, tenant: &tenant }.run().await
+    let attempt = Attempt { saga, tools, lease, tenant: &tenant };
+    match attempt.run().await {
+        Err(error) if error.is_refusal() && attempt.may_end_unsaid().await => {
+            report_refusal(lease, &error);
+            end_without_tenant(tools, lease, Some(&error.reason())).await
+        }
+        ended => ended,
+    }
 }
 
 /// One attempt of a job for a database server.
@@ -106,7 +126,7 @@ async fn run_for_server(work: &ServerWork, tools: &Tools, lease: &Lease) -> Resu
     end_without_tenant(tools, lease, Some(&reason)).await
 }
 
-/// Ends a job that means nothing for any tenant.
+/// Ends a job whose end means nothing for any tenant.
 async fn end_without_tenant(tools: &Tools, lease: &Lease, failed: Option<&str>) -> Result<Ended, JobError> {
     let mut unit = lease.begin(&tools.store).await?;
     unit.finish(&[], failed).await?;
@@ -150,7 +170,8 @@ impl Attempt<'_> {
         let tenant_id = &tenant.tenant_id;
         tracing::warn!(%tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
         if only_forward {
-            return match self.without_server(saga.succeed_without_server, &error).await? {
+            let abandon = saga.succeed_without_server.filter(|_| error.is_away());
+            return match self.without_server(abandon).await? {
                 Some(_) => self.end(Ok(&[])).await,
                 None => retry(tools, lease, &reason, false).await,
             };
@@ -161,16 +182,19 @@ impl Attempt<'_> {
         self.undo(&reason).await
     }
 
-    /// What may be left on the server of a job that ends without it; `None`: the server answers, the job's patience
-    /// lasts, or the job needs the server.
-    async fn without_server(
-        &self,
-        abandon: Option<Abandon>,
-        error: &StepError,
-    ) -> Result<Option<String>, JobError> {
-        let (Some(abandon), true, true) = (abandon, error.is_away(), self.lease.last_attempt) else {
-            return Ok(None);
-        };
+    /// Whether the job may end as failed, once its patience is over, although the system database refuses what its end
+    /// or its undo needs: no state of the tenant waits for it, and what it leaves is a finding of an audit. A job that
+    /// is past its point of no return, or whose kind appends the failure, never ends so.
+    async fn may_end_unsaid(&self) -> bool {
+        let Self { saga, tools, lease, tenant } = self;
+        let passed = || saga.point_of_no_return.is_passed(tools, lease, tenant);
+        lease.last_attempt && saga.outcome.failed.is_none() && !matches!(passed().await, Ok(true))
+    }
+
+    /// What may be left on the server of a job that ends without it. `None`: the job's patience lasts, or the job needs
+    /// the server.
+    async fn without_server(&self, abandon: Option<Abandon>) -> Result<Option<String>, JobError> {
+        let (Some(abandon), true) = (abandon, self.lease.last_attempt) else { return Ok(None) };
         match abandon(self.job().await?).await {
             Ok(left) => Ok(left),
             Err(StepError::Job(error)) => Err(error),
@@ -216,26 +240,37 @@ impl Attempt<'_> {
     /// begun: an attempt that was killed may have acted without recording it.
     async fn undo(&self, reason: &str) -> Result<Ended, JobError> {
         self.lease.begin_undo(self.tools.store.pool(), reason).await?;
-        match self.unwind().await {
-            Ok(()) => self.end(Err(reason)).await,
-            Err(StepError::Job(error)) if error.is_refusal() && !self.lease.last_attempt => {
-                tracing::error!(operation_id = %self.lease.operation_id, cause = %chain(&error), "undoing was refused");
+        match self.undo_and_end(reason).await {
+            Err(error) if error.is_refusal() && !self.may_end_unsaid().await => {
+                report_refusal(self.lease, &error);
                 let refusal = error.reason();
                 match reason.contains(&refusal) {
                     true => retry(self.tools, self.lease, reason, true).await,
                     false => retry(self.tools, self.lease, &format!("{reason}; undoing it: {refusal}"), true).await,
                 }
             }
-            Err(StepError::Job(error)) => Err(error),
-            Err(error) => {
-                if let Some(left) = self.without_server(self.saga.abandon, &error).await? {
-                    return self.end(Err(&format!("{reason}; {left}"))).await;
-                }
-                let tenant_id = &self.tenant.tenant_id;
-                tracing::error!(%tenant_id, cause = %chain(&error), "undoing failed; it will be tried again");
-                retry(self.tools, self.lease, reason, true).await
-            }
+            ended => ended,
         }
+    }
+
+    async fn undo_and_end(&self, reason: &str) -> Result<Ended, JobError> {
+        let error = match self.unwind().await {
+            Ok(()) => return self.end(Err(reason)).await,
+            Err(StepError::Job(error)) if !error.is_refusal() => return Err(error),
+            Err(error) => error,
+        };
+        // What the system database refuses to the undo on the server, it may grant to the end without the server.
+        let refused = matches!(error, StepError::Job(_));
+        let abandon = self.saga.abandon.filter(|_| refused || error.is_away());
+        if let Some(left) = self.without_server(abandon).await? {
+            return self.end(Err(&format!("{reason}; {left}"))).await;
+        }
+        if let StepError::Job(error) = error {
+            return Err(error);
+        }
+        let tenant_id = &self.tenant.tenant_id;
+        tracing::error!(%tenant_id, cause = %chain(&error), "undoing failed; it will be tried again");
+        retry(self.tools, self.lease, reason, true).await
     }
 
     async fn unwind(&self) -> Result<(), StepError> {

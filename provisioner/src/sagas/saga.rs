@@ -22,12 +22,13 @@ pub struct Saga {
     /// Whether the job is handed to the server that its tenant is on. A job that itself brings the tenant to another
     /// server stays where it was enqueued.
     pub follows_tenant: bool,
-    /// The kind that it is handed over as; `None`: its own.
+    /// The kind that it is handed over as, if it has brought the tenant to that server itself; `None`: its own. What
+    /// the tenant has on the server that it has left is recorded as left in the same transaction.
     pub handed_over_as: Option<JobKind>,
     /// From when on the job is only ever repeated until it succeeds.
     pub point_of_no_return: PointOfNoReturn,
-    /// How the job is undone when its server stays away for longer than the job's patience; `None`: it waits for the
-    /// server.
+    /// How the job is undone when its server stays away for longer than the job's patience, or the system database
+    /// refuses what its undo needs; `None`: it waits for them.
     pub abandon: Option<Abandon>,
     /// How a job that can only succeed ends when its server stays away for longer than the job's patience; `None`: it
     /// waits for the server.
@@ -144,7 +145,8 @@ pub type Cleanup = for<'a> fn(&'a mut MySqlConnection, &'a Tenant) -> BoxFuture<
 pub struct Outcome {
     /// After all steps have succeeded; `None`: nothing, or a step has appended it.
     pub succeeded: Option<Ending>,
-    /// After all steps have been undone; `None`: nothing.
+    /// After all steps have been undone; `None`: nothing. The job of a kind with such a command never ends as failed
+    /// without it.
     pub failed: Option<Failing>,
     /// Rows that go with the end of the job, however it ended.
     pub cleanup: Option<Cleanup>,
@@ -153,4 +155,9 @@ pub struct Outcome {
 impl Outcome {
     /// The end of the job appends no event.
     pub const NOTHING: Self = Self { succeeded: None, failed: None, cleanup: None };
+
+    /// Whatever has failed, the tenant is served where it is once the job has ended. After a complete undo, this
+    /// appends nothing more.
+    pub const CANCELLED_MOVE: Self =
+        Self { failed: Some(|_, _, _| Box::pin(async { Ok(Some(Command::CancelMove)) })), ..Self::NOTHING };
 }

@@ -61,7 +61,8 @@ async fn a_worker_that_lost_its_job_undoes_nothing_more() -> Result<()> {
     take_over(&mut system, &created.operation_id).await?;
     // What the other worker appends with the end of the job.
     stack.add(Role::Provisioner).await?;
-    let undone = "UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '', updated_at = updated_at
+    let undone =
+        "UPDATE saas_tenant_databases SET db_username = '', db_password_encrypted = '', updated_at = updated_at
                   WHERE tenant_id = 'acme'";
     sqlx::query(undone).execute(&mut system).await?;
     let job = kernel::jobs::NewJob::for_tenant(
@@ -177,5 +178,24 @@ async fn sessions_of_others_are_left_alone_and_refusals_end_jobs() -> Result<()>
     ensure!(ended.status == "failed", "{ended:?}");
     ensure!(ended.error.as_deref().unwrap_or_default().contains("error 1146"), "{:?}", ended.error);
     admin.wait_for_operation(&world::rotate(&admin, "beta").await?, SOON).await?;
+
+    // A creation is not called failed before its tenant is, however long the system database refuses that.
+    sqlx::query("RENAME TABLE saas_server_objects TO saas_server_objects_away").execute(&mut system).await?;
+    let operation = admin.create_tenant("full", "Full", None).await?.operation_id;
+    let refused = format!(
+        "SELECT COUNT(*) FROM saas_operations WHERE operation_id = '{operation}' AND (status = 'failed' OR
+         (status = 'running' AND undoing = 1 AND owner IS NULL AND give_up_at < UTC_TIMESTAMP(6)))"
+    );
+    wait::until(SOON, "the creation to be undone in vain", async || {
+        world::number(&mut system, &refused).await.ok().filter(|count| *count == 1)
+    })
+    .await?;
+    let shown = admin.operation(&operation).await?;
+    ensure!(shown.status == "running" && admin.tenant("full").await?.state == "provisioning", "{shown:?}");
+    ensure!(shown.error.as_deref().unwrap_or_default().contains("error 1146"), "{shown:?}");
+    sqlx::query("RENAME TABLE saas_server_objects_away TO saas_server_objects").execute(&mut system).await?;
+    let ended = admin.wait_for_end(&operation, SOON).await?;
+    ensure!(ended.status == "failed" && ended.error.as_deref().unwrap_or_default().contains("error 1146"), "{ended:?}");
+    ensure!(admin.tenant("full").await?.state == "failed");
     invariants::check(&stack).await
 }

@@ -70,6 +70,75 @@ async fn a_move_ends_although_its_source_dies_after_relocate() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_move_that_loses_a_server_costs_neither_logins_nor_data() -> Result<()> {
+    let options = world::with_second_server("move-given-up")?.with_env("control-plane", "JOB_PATIENCE", "6");
+    let mut stack = Stack::start(options).await?;
+    place_on_eu2(&stack).await?;
+    let admin = stack.admin();
+    let mut system = world::system(&stack).await?;
+    admin.create_active_tenant("acme", None, SOON).await?;
+    let begin = async |server: &str| {
+        let reply = admin.post("/admin/tenants/acme/database/move", json!({"server": server})).await?;
+        Ok::<_, anyhow::Error>(reply.operation_id()?.to_owned())
+    };
+
+    // The source dies once the move has locked the account, and comes back after the move was given up.
+    let (held, hold) = world::held_at("move.copy.before")?;
+    stack.provisioners[0].restart(&[("FAILPOINTS", Some(&hold))]).await?;
+    let operation = begin("main").await?;
+    step_runs(&admin, &operation, "lock_source").await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
+    drop(held);
+    let ended = admin.wait_for_end(&operation, SOON).await?;
+    ensure!(ended.status == "failed", "{ended:?}");
+    let shown: Value = admin.get("/admin/tenants/acme").await?;
+    ensure!(shown["database"]["server"] == "eu2" && shown["database"]["moving_to"].is_null(), "{shown}");
+    stack.provisioners[0].restart(&[("FAILPOINTS", None)]).await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
+    wait::until_ok(SOON, "acme to log in again", async || {
+        Ok(world::login(&stack, "acme").await?.connect().await.map(drop)?)
+    })
+    .await?;
+
+    // The tenant is on main, and eu2 has a database of it that no job has left, as after a restore on another server. A
+    // move to eu2 that does not reach eu2 leaves nothing there.
+    audit::findings(&admin, true).await?;
+    admin.wait_for_operation(&begin("main").await?, SOON).await?;
+    let eu2 = stack.more_servers["eu2"].url().parse::<sqlx::mysql::MySqlConnectOptions>()?;
+    let (installation,): (String,) =
+        sqlx::query_as("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
+            .fetch_one(&mut system)
+            .await?;
+    let marker = format!("installation={installation};tenant=acme;schema=0;sum=e3b0c44298fc1c14");
+    audit::set_marker(&mut eu2.connect().await?, "ai_shifu_tenant_acme", &marker).await?;
+    sqlx::query(
+        "INSERT INTO saas_server_objects (tenant_id, server_id, kind, name, operation_id, recorded_at)
+         VALUES ('acme', 'eu2', 'database', 'ai_shifu_tenant_acme', UUID(), UTC_TIMESTAMP(6))",
+    )
+    .execute(&mut system)
+    .await?;
+    stack.more_servers.get_mut("eu2").context("eu2")?.kill9()?;
+    let ended = admin.wait_for_end(&begin("eu2").await?, SOON).await?;
+    ensure!(ended.status == "failed", "{ended:?}");
+    stack.more_servers.get_mut("eu2").context("eu2")?.restart().await?;
+    let orphan = ("database_orphan".to_owned(), "ai_shifu_tenant_acme".to_owned());
+    wait::until_ok(SOON, "an audit to find the former database", async || {
+        let found = audit::findings(&admin, true).await?;
+        ensure!(found.contains(&orphan), "{found:?}");
+        Ok(())
+    })
+    .await?;
+    let ended = admin.wait_for_end(&begin("eu2").await?, SOON).await?;
+    ensure!(ended.error.as_deref().unwrap_or_default().contains("exists on eu2"), "{ended:?}");
+    let there = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'ai_shifu_tenant_acme'";
+    ensure!(world::number(&mut eu2.connect().await?, there).await? == 1, "the former database is gone");
+    world::login(&stack, "acme").await?.connect().await?;
+    sqlx::query("DROP DATABASE ai_shifu_tenant_acme").execute(&mut eu2.connect().await?).await?;
+    audit::finds_nothing(&admin).await?;
+    invariants::check(&stack).await
+}
+
+#[tokio::test]
 async fn a_creation_on_a_lost_server_fails_and_the_tenant_can_be_purged() -> Result<()> {
     let options = world::with_second_server("create-lost")?.with_env("control-plane", "JOB_PATIENCE", "6");
     let mut stack = Stack::start(options).await?;
@@ -120,11 +189,10 @@ async fn a_creation_on_a_lost_server_fails_and_the_tenant_can_be_purged() -> Res
     let operation = admin.post("/admin/tenants/moved/database/move", json!({"server": "main"})).await?;
     admin.wait_for_operation(operation.operation_id()?, SOON).await?;
     let mut former = stack.more_servers["eu2"].url().parse::<sqlx::mysql::MySqlConnectOptions>()?.connect().await?;
-    let installation: String = sqlx::query_scalar(
-        "SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'",
-    )
-    .fetch_one(&mut world::system(&stack).await?)
-    .await?;
+    let installation: String =
+        sqlx::query_scalar("SELECT config_value FROM saas_system_config WHERE config_key = 'system.installation_id'")
+            .fetch_one(&mut world::system(&stack).await?)
+            .await?;
     let marker = format!("installation={installation};tenant=moved;schema=0;sum=e3b0c44298fc1c14");
     audit::set_marker(&mut former, "ai_shifu_tenant_moved", &marker).await?;
     ensure!(admin.request("DELETE", "/admin/tenants/moved", None, &[]).await?.status == 202);

@@ -32,7 +32,7 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
         return remove(job, &owner, &here.id, context.session).await;
     }
     // Another worker goes on with the job, because the server that the tenant has left had failed.
-    for source in server_objects::left_on(job.tools, &job.tenant.tenant_id).await? {
+    for source in server_objects::left_on(job.tools, &job.tenant.tenant_id, job.database()).await? {
         let opened = match job.tools.server_named(&source).filter(|server| server.id != target.id) {
             None => continue,
             Some(server) => job.open(server).await,

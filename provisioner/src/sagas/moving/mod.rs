@@ -21,17 +21,22 @@ mod relocate;
 mod settle;
 mod verify_target;
 
-use super::saga::{PointOfNoReturn, Saga};
-use super::shared::append::cancel_move;
+use super::saga::{Outcome, PointOfNoReturn, Saga};
+use super::shared::server_objects;
 use super::shared::tenant_copy::present;
-use super::{Context, StepError, TenantJob, Tools};
+use super::{ACTOR, Context, StepError, TenantJob, Tools};
 use crate::server::Server;
 use crate::tables::session::begin_copying;
 use kernel::database;
-use kernel::domain::TenantId;
-use kernel::jobs::{JobError, JobKind};
+use kernel::domain::{Command, TenantId};
+use kernel::jobs::{self, JobError, JobKind, NewJob};
 use sqlx::MySqlConnection;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The patience of the job that opens the accounts of a tenant whose move was given up. Such a job is repeated until it
+/// succeeds.
+const ENFORCED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What the middle steps do at the source is undone by the undo of `close`, and what they do on the other server by the
 /// undo of `prepare_target`.
@@ -41,6 +46,7 @@ pub const SAGA: Saga = Saga {
     handed_over_as: Some(JobKind::FinishMove),
     point_of_no_return: PointOfNoReturn::Reached(|tools, _, tenant| Box::pin(has_moved(tools, &tenant.tenant_id))),
     abandon: Some(|job| Box::pin(abandon(job))),
+    outcome: Outcome::CANCELLED_MOVE,
     ..Saga::of_tenant(&[
         prepare_target::STEP,
         close::STEP,
@@ -98,11 +104,17 @@ async fn target(context: &Context<'_>) -> Result<Arc<Server>, StepError> {
     })
 }
 
-/// What becomes of a move when the server that the tenant is on stays away: the tenant stays there.
+/// What becomes of a move when the server that the tenant is on stays away: the tenant stays there. The move may have
+/// locked its accounts; a job of their own opens them when the server is back.
 async fn abandon(job: TenantJob<'_>) -> Result<Option<String>, StepError> {
-    cancel_move(job).await?;
-    let Some(requested) = requested_server(job.tools, &job.tenant.tenant_id).await? else { return Ok(None) };
-    prepare_target::leave_copy(job, &requested).await?;
+    let (tenant_id, source) = (&job.tenant.tenant_id, &job.tenant.database.server);
+    let Some(requested) = requested_server(job.tools, tenant_id).await? else { return Ok(None) };
+    let enforce = NewJob::for_tenant(JobKind::Enforce, tenant_id, source, ENFORCED_WITHIN);
+    let mut unit = job.begin().await?;
+    unit.execute(tenant_id, ACTOR, Command::CancelMove).await?;
+    jobs::enqueue(unit.connection(), &[enforce]).await.map_err(JobError::from)?;
+    server_objects::leave_copy(&mut unit, job.tenant, &requested).await?;
+    unit.commit().await?;
     Ok(Some(format!("a copy of the tenant may be left on {requested}; an audit removes it")))
 }
 

@@ -3,8 +3,8 @@
 
 use super::{is_moved, target};
 use crate::sagas::saga::Step;
-use crate::sagas::shared::{credential, server_objects};
 use crate::sagas::shared::tenant_copy::TenantCopy;
+use crate::sagas::shared::{credential, server_objects};
 use crate::sagas::{Context, StepError, TenantJob};
 use crate::server::ServerError;
 use crate::tables::{fitness, schema, stored_objects};
@@ -73,11 +73,11 @@ async fn undo(context: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 /// Records that the copy stays on the other server.
-pub async fn leave_copy(job: TenantJob<'_>, server: &str) -> Result<(), StepError> {
+async fn leave_copy(job: TenantJob<'_>, server: &str) -> Result<(), StepError> {
     let tenant_id = &job.tenant.tenant_id;
     tracing::warn!(%tenant_id, server, "the other server is away: the copy is left there, and an audit removes it");
     let mut unit = job.begin().await?;
-    server_objects::leave(&mut unit, job, server).await?;
+    server_objects::leave_copy(&mut unit, job.tenant, server).await?;
     Ok(unit.commit().await?)
 }
 

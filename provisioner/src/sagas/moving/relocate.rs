@@ -22,6 +22,6 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     let job = context.job();
     let mut unit = job.begin().await?;
     unit.execute(&job.tenant.tenant_id, ACTOR, Command::CompleteMove { server, host, port }).await?;
-    server_objects::leave(&mut unit, job, &job.tools.server.id).await?;
+    server_objects::leave(&mut unit, job.tenant, &job.tools.server.id).await?;
     Ok(unit.commit().await?)
 }

@@ -50,7 +50,7 @@ pub async fn visit_others(job: TenantJob<'_>) -> Result<(), StepError> {
 }
 
 async fn visit(job: TenantJob<'_>, server: &Server) -> Result<(), StepError> {
-    let mut session = job.open(server).await?;
+    let mut session = job.open_unless_away(server).await?;
     let names = server_objects::accounts(job, &server.id, &mut session).await?;
     for name in &names {
         job.account_named(name).remove(&mut session).await?;
@@ -63,6 +63,6 @@ async fn visit(job: TenantJob<'_>, server: &Server) -> Result<(), StepError> {
 
 async fn leave(job: TenantJob<'_>, server: &str) -> Result<(), StepError> {
     let mut unit = job.begin().await?;
-    server_objects::leave(&mut unit, job, server).await?;
+    server_objects::leave(&mut unit, job.tenant, server).await?;
     Ok(unit.commit().await?)
 }

@@ -47,7 +47,7 @@ async fn without_server(job: TenantJob<'_>) -> Result<Option<String>, StepError>
     drop_elsewhere::visit_others(job).await?;
     forget::forget(job).await?;
     let mut unit = job.begin().await?;
-    server_objects::leave(&mut unit, job, server).await?;
+    server_objects::leave(&mut unit, job.tenant, server).await?;
     unit.commit().await?;
     Ok(Some(format!("the database {} may be left on {server}", job.database())))
 }
@@ -68,7 +68,7 @@ async fn complete(tools: &Tools, tenant: &Tenant) -> Result<Option<Command>, Job
         sqlx::query_as("SELECT UTC_TIMESTAMP(6)").fetch_one(tools.store.pool()).await?;
     let [first, second] = tools.usernames(&tenant.tenant_id);
     let database = tenant.database.name.clone();
-    let unseen = server_objects::left_on(tools, &tenant.tenant_id).await?;
+    let unseen = server_objects::left_on(tools, &tenant.tenant_id, &tenant.database.name).await?;
     let mut seen = server_objects::servers(tools, &tenant.tenant_id).await?;
     seen.insert(tools.server.id.clone());
     seen.retain(|server| !unseen.contains(server));

@@ -16,7 +16,7 @@ mod settle;
 mod shut_former;
 mod verify_login;
 
-use super::saga::{PointOfNoReturn, Saga};
+use super::saga::{Outcome, PointOfNoReturn, Saga};
 use super::shared::{apply_config, credential, enforce, server_objects, tenant_copy};
 use super::{ACTOR, Context, StepError, TenantJob, Tools};
 use kernel::domain::{Command, Tenant};
@@ -26,6 +26,7 @@ pub const SAGA: Saga = Saga {
     follows_tenant: false,
     point_of_no_return: PointOfNoReturn::Reached(|tools, _, tenant| Box::pin(has_arrived(tools, tenant))),
     abandon: Some(|job| Box::pin(abandon(job))),
+    outcome: Outcome::CANCELLED_MOVE,
     ..Saga::of_tenant(&[
         await_nodes::STEP,
         shut_former::STEP,
@@ -47,7 +48,7 @@ async fn abandon(job: TenantJob<'_>) -> Result<Option<String>, StepError> {
     shut_former::open_former(job, &credential::username_of(job).await?, tenant.state).await?;
     let mut unit = job.begin().await?;
     unit.execute(&job.tenant.tenant_id, ACTOR, Command::CancelMove).await?;
-    server_objects::leave(&mut unit, job, server).await?;
+    server_objects::leave_copy(&mut unit, job.tenant, server).await?;
     unit.commit().await?;
     Ok(Some(format!("a copy of the tenant may be left on {server}; an audit removes it")))
 }

@@ -9,7 +9,7 @@ pub async fn creation(job: TenantJob<'_>) -> Result<Option<String>, StepError> {
     let (server, [username, _]) = (&job.tools.server.id, job.usernames());
     let mut unit = job.begin().await?;
     credential::forget(&mut unit, &job.tenant.tenant_id).await?;
-    server_objects::leave(&mut unit, job, server).await?;
+    server_objects::leave(&mut unit, job.tenant, server).await?;
     unit.commit().await?;
     Ok(Some(format!(
         "the database {} and the user {username} may be left on {server}; an audit removes them",

@@ -5,13 +5,14 @@
 //! left, and an account is found under the host that it was made with, whatever `TENANT_ACCOUNT_HOST` says today.
 //!
 //! **Design note.** Tenants from before migration 26 have no rows. The first job of such a tenant asks the server for
-//! its accounts and records them. A row of the tenant's database says that the accounts on that server are recorded
-//! too.
+//! its accounts and records them. Rows of the tenant's database and of its account in use say that all its accounts on
+//! that server are recorded ([`is_complete`]).
 
+use super::credential;
 use crate::sagas::{StepError, TenantJob, Tools};
 use crate::server::Session;
 use crate::server::account::AccountName;
-use kernel::domain::TenantId;
+use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::{JobError, JobUnit};
 use sqlx::QueryBuilder;
 use std::collections::BTreeSet;
@@ -116,15 +117,32 @@ pub async fn forget_all(job: TenantJob<'_>, server: &str) -> Result<(), JobError
     unit.commit().await
 }
 
-/// Records that the job leaves what the tenant has on `server`: an audit of that server removes it.
-pub async fn leave(unit: &mut JobUnit<'_>, job: TenantJob<'_>, server: &str) -> Result<(), JobError> {
-    let tenant_id = &job.tenant.tenant_id;
-    record(unit, tenant_id, server, &[ServerObject::Database(job.database())]).await?;
+/// Records that the tenant has left all that it has on `server`: an audit of that server removes it. It is for jobs
+/// after which the tenant needs nothing there: a move past its point of no return, a creation that failed, a purge.
+pub async fn leave(unit: &mut JobUnit<'_>, tenant: &Tenant, server: &str) -> Result<(), JobError> {
+    let tenant_id = &tenant.tenant_id;
+    record(unit, tenant_id, server, &[ServerObject::Database(&tenant.database.name)]).await?;
     sqlx::query("UPDATE saas_server_objects SET left_at = UTC_TIMESTAMP(6) WHERE tenant_id = ? AND server_id = ?")
         .bind(tenant_id.as_str())
         .bind(server)
         .execute(unit.connection())
         .await?;
+    Ok(())
+}
+
+/// Records that the job of `unit` leaves on `server` what it was about to make there itself: a copy. What the tenant
+/// has there from before, such as the data on a lost server that has come back, is the operator's and stays.
+pub async fn leave_copy(unit: &mut JobUnit<'_>, tenant: &Tenant, server: &str) -> Result<(), JobError> {
+    let operation_id = unit.lease().operation_id.to_string();
+    sqlx::query(
+        "UPDATE saas_server_objects SET left_at = UTC_TIMESTAMP(6)
+         WHERE tenant_id = ? AND server_id = ? AND operation_id = ?",
+    )
+    .bind(tenant.tenant_id.as_str())
+    .bind(server)
+    .bind(operation_id)
+    .execute(unit.connection())
+    .await?;
     Ok(())
 }
 
@@ -144,22 +162,18 @@ pub async fn is_recorded(tools: &Tools, tenant_id: &TenantId, server: &str, data
 
 /// Every account of the tenant that `server` may have: those that are recorded, and those that would be made by the
 /// present settings.
-pub async fn accounts(
-    job: TenantJob<'_>,
-    server: &str,
-    session: &mut Session,
-) -> Result<Vec<AccountName>, StepError> {
+pub async fn accounts(job: TenantJob<'_>, server: &str, session: &mut Session) -> Result<Vec<AccountName>, StepError> {
     let (tools, tenant) = (job.tools, job.tenant);
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT kind, name, host FROM saas_server_objects WHERE tenant_id = ? AND server_id = ?",
-    )
-    .bind(tenant.tenant_id.as_str())
-    .bind(server)
-    .fetch_all(tools.store.pool())
-    .await
-    .map_err(JobError::from)?;
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT kind, name, host FROM saas_server_objects WHERE tenant_id = ? AND server_id = ?")
+            .bind(tenant.tenant_id.as_str())
+            .bind(server)
+            .fetch_all(tools.store.pool())
+            .await
+            .map_err(JobError::from)?;
     let usernames = job.usernames();
-    let is_complete = rows.iter().any(|(kind, name, _)| kind == DATABASE && *name == tenant.database.name);
+    let in_use = credential::username_of(job).await?;
+    let is_complete = is_complete(rows.iter().map(|(kind, name, _)| (kind, name)), &tenant.database.name, &in_use);
     let recorded = rows.into_iter().filter(|(kind, ..)| kind == ACCOUNT);
     let mut found: BTreeSet<_> = recorded.map(|(_, username, host)| AccountName { username, host }).collect();
     if !is_complete {
@@ -173,6 +187,17 @@ pub async fn accounts(
     }
     found.extend(usernames.iter().map(|username| job.new_name(username)));
     Ok(found.into_iter().collect())
+}
+
+/// Whether rows of a tenant on a server name its accounts there: its database is among them, and an account of the user
+/// in use, if there is one. A row of the database alone may say no more than that a job has left it there.
+pub fn is_complete<'r>(rows: impl IntoIterator<Item = (&'r String, &'r String)>, database: &str, in_use: &str) -> bool {
+    let (mut has_database, mut has_account) = (false, in_use.is_empty());
+    for (kind, name) in rows {
+        has_database |= kind == DATABASE && name == database;
+        has_account |= kind == ACCOUNT && name == in_use;
+    }
+    has_database && has_account
 }
 
 /// The servers that may have something of the tenant: those where something is recorded, and those that its events
@@ -191,13 +216,37 @@ pub async fn servers(tools: &Tools, tenant_id: &TenantId) -> Result<BTreeSet<Str
     Ok(rows.into_iter().map(|(server,)| server).collect())
 }
 
-/// The servers on which a job has left something of the tenant.
-pub async fn left_on(tools: &Tools, tenant_id: &TenantId) -> Result<BTreeSet<String>, JobError> {
+/// The servers on which a job has left this database of the tenant. An account that was left says nothing about a
+/// database beside it.
+pub async fn left_on(tools: &Tools, tenant_id: &TenantId, database: &str) -> Result<BTreeSet<String>, JobError> {
     let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT DISTINCT server_id FROM saas_server_objects WHERE tenant_id = ? AND left_at IS NOT NULL",
+        "SELECT server_id FROM saas_server_objects
+         WHERE tenant_id = ? AND kind = ? AND name = ? AND left_at IS NOT NULL",
     )
     .bind(tenant_id.as_str())
+    .bind(DATABASE)
+    .bind(database)
     .fetch_all(tools.store.pool())
     .await?;
     Ok(rows.into_iter().map(|(server,)| server).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_known_only_with_the_one_in_use() {
+        let known = |rows: &[(&str, &str)], in_use: &str| {
+            let rows: Vec<_> = rows.iter().map(|(kind, name)| ((*kind).to_owned(), (*name).to_owned())).collect();
+            is_complete(rows.iter().map(|(kind, name)| (kind, name)), "tenant_acme", in_use)
+        };
+        let database = (DATABASE, "tenant_acme");
+        assert!(known(&[database, (ACCOUNT, "ten_a")], "ten_a"));
+        assert!(known(&[database], ""), "no user is in use");
+        assert!(!known(&[database], "ten_a"), "a job has left the database, and nothing says who may log in");
+        assert!(!known(&[database, (ACCOUNT, "ten_b")], "ten_a"));
+        assert!(!known(&[(DATABASE, "tenant_acme__test"), (ACCOUNT, "ten_a")], "ten_a"));
+        assert!(!known(&[], ""));
+    }
 }

@@ -6,7 +6,7 @@
 use super::server_objects::{self, ServerObject};
 use super::verify_login;
 use crate::sagas::{Context, StepError, TenantJob, Tools};
-use crate::server::{Found, Marker, Server, Session};
+use crate::server::{Dialect, Found, Marker, Server, Session};
 use kernel::domain::Tenant;
 use kernel::jobs::JobError;
 use secrecy::SecretString;
@@ -58,8 +58,10 @@ impl<'a> TenantCopy<'a> {
     ) -> Result<(), StepError> {
         self.has(username)?;
         let new = self.job.new_name(username);
+        // Asked before the new one is recorded, so that the server shows those that no row names.
+        let there = server_objects::accounts(self.job, &self.server.id, session).await?;
         server_objects::record_now(self.job, &self.server.id, &[ServerObject::Account(&new)]).await?;
-        for name in server_objects::accounts(self.job, &self.server.id, session).await? {
+        for name in there {
             if name != new {
                 self.job.account_named(&name).drop(session).await?;
                 server_objects::forget_now(self.job, &self.server.id, ServerObject::Account(&name)).await?;
@@ -106,7 +108,8 @@ impl<'a> TenantCopy<'a> {
             }
             // On MySQL the marker is written after the database was made.
             Found::Unmarked { empty: true }
-                if server_objects::is_recorded(tools, &tenant.tenant_id, &self.server.id, name).await? =>
+                if session.dialect == Dialect::MySql
+                    && server_objects::is_recorded(tools, &tenant.tenant_id, &self.server.id, name).await? =>
             {
                 Ok(session.drop_database(name, owner, true).await?)
             }
@@ -117,8 +120,10 @@ impl<'a> TenantCopy<'a> {
         }
     }
 
+    /// Whether a job has left the database itself here. One that no job has left may be the only place of some data.
     async fn is_left(&self) -> Result<bool, StepError> {
-        Ok(server_objects::left_on(self.job.tools, &self.job.tenant.tenant_id).await?.contains(&self.server.id))
+        let left_on = server_objects::left_on(self.job.tools, &self.job.tenant.tenant_id, self.database).await?;
+        Ok(left_on.contains(&self.server.id))
     }
 
     /// Removes the copy and the tenant's users. If another database has the name, it and the users stay.
