@@ -56,11 +56,8 @@ async fn at_another_host(pool: &MySqlPool, limit: i64) -> Result<Vec<String>, sq
          GROUP BY s.tenant_id, v.account_host HAVING SUM(a.host = v.account_host) = 0
          ORDER BY s.tenant_id LIMIT ?"
     );
-    let rows: Vec<(String,)> = sqlx::query_as(&query)
-        .bind(kernel::jobs::kinds_that_block_nothing())
-        .bind(limit)
-        .fetch_all(pool)
-        .await?;
+    let rows: Vec<(String,)> =
+        sqlx::query_as(&query).bind(kernel::jobs::kinds_that_block_nothing()).bind(limit).fetch_all(pool).await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 

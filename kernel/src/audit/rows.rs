@@ -144,12 +144,7 @@ pub async fn drop_vanished(unit: &mut JobUnit<'_>, row: Row<'_>, finding: &Findi
     settle(unit, row, finding, "DELETE FROM saas_audit_findings").await
 }
 
-async fn settle(
-    unit: &mut JobUnit<'_>,
-    row: Row<'_>,
-    finding: &Finding,
-    statement: &str,
-) -> Result<(), sqlx::Error> {
+async fn settle(unit: &mut JobUnit<'_>, row: Row<'_>, finding: &Finding, statement: &str) -> Result<(), sqlx::Error> {
     sqlx::query(&format!(
         "{statement} WHERE audit_id = ? AND server_id = ? AND tenant_id = ? AND kind = ? AND subject = ?"
     ))

@@ -219,9 +219,8 @@ mod tests {
     #[test]
     fn old_backups_are_removed_and_the_last_ones_stay() {
         let now = Utc::now();
-        let aged = |days: &[i64]| -> Taken {
-            days.iter().map(|age| (age.to_string(), now - TimeDelta::days(*age))).collect()
-        };
+        let aged =
+            |days: &[i64]| -> Taken { days.iter().map(|age| (age.to_string(), now - TimeDelta::days(*age))).collect() };
         let retention = Retention { days: 7, last: 2 };
         assert_eq!(retention.past(&aged(&[30, 20, 10, 3, 1]), false, now), ["30", "20", "10"]);
         assert_eq!(retention.past(&aged(&[30, 20, 10]), false, now), ["30"], "two stay, however old they are");

@@ -140,12 +140,7 @@ impl Destination {
     }
 
     fn account<'a>(&'a self, name: &'a AccountName, max_connections: u32) -> Account<'a> {
-        Account {
-            username: &name.username,
-            host: &name.host,
-            database: &self.tenant.database.name,
-            max_connections,
-        }
+        Account { username: &name.username, host: &name.host, database: &self.tenant.database.name, max_connections }
     }
 
     /// Connects a session that writes values without loss.

@@ -47,11 +47,7 @@ impl DailyStatisticsCache {
 }
 
 /// Counts the days of a collection for the whole system, after its tenants were counted.
-pub async fn publish(
-    store: &Store,
-    cache: &DailyStatisticsCache,
-    collection: &Collection<'_>,
-) -> Result<(), JobError> {
+pub async fn publish(store: &Store, cache: &DailyStatisticsCache, collection: &Collection<'_>) -> Result<(), JobError> {
     let (today,): (NaiveDate,) = sqlx::query_as("SELECT UTC_DATE()").fetch_one(store.pool()).await?;
     // Without a first day given, the newest days are those that changed for all tenants.
     let first = collection.from.unwrap_or(collection.to - Days::new(1));

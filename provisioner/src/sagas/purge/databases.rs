@@ -1,7 +1,7 @@
 //! All databases that a tenant may have on a server: its own, and those that restores and restore tests make beside it.
 
-use crate::sagas::{StepError, TenantJob};
 use crate::sagas::shared::server_objects;
+use crate::sagas::{StepError, TenantJob};
 use crate::server::{Found, Lock, Server, Session};
 
 /// What restores and restore tests append to the name of the tenant's database.
