@@ -81,6 +81,16 @@ pub async fn refusals(
             ));
         }
     }
+    for plan in tables.iter().filter(|plan| plan.mapped.is_none()) {
+        for column in plan.columns.iter().filter(|column| column.column.is_unsayable()) {
+            refusals.push(format!(
+                "{}.{} lists values, or has a default, of the character set {} that UTF-8 cannot say",
+                plan.table,
+                column.from,
+                column.column.charset.as_deref().unwrap_or_default()
+            ));
+        }
+    }
     unsayable(connection, tables, &mut refusals).await?;
     for plan in tables.iter().filter(|plan| plan.mapped.is_some() && plan.table.ends_with("_structs")) {
         // In the new schema it is unique by a collation that ignores case and trailing blanks, whatever the source's

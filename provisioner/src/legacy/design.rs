@@ -81,6 +81,7 @@ fn column(name: String, kind: &str, nullable: bool) -> Column {
             _ => None,
         },
         generated: false,
+        doubtful_default: false,
     }
 }
 

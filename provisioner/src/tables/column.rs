@@ -24,6 +24,8 @@ pub struct Column {
     pub fraction: Option<u64>,
     /// The server computes the column from others, so it is never written.
     pub generated: bool,
+    /// Its default has a question mark, by which a definition stands for what UTF-8 cannot say.
+    pub doubtful_default: bool,
 }
 
 /// Kinds of values that are read and written alike.
@@ -65,6 +67,12 @@ impl Column {
     /// Whether its character set says what UTF-8 cannot say.
     pub fn has_foreign_charset(&self) -> bool {
         self.charset.as_ref().is_some_and(|charset| !SAID_IN_UTF8.contains(&charset.as_str()))
+    }
+
+    /// Whether its definition may have values that UTF-8 cannot say, in which definitions are read.
+    pub fn is_unsayable(&self) -> bool {
+        let listed = matches!(self.data_type.as_str(), "enum" | "set") && self.column_type.contains('?');
+        self.has_foreign_charset() && (listed || self.doubtful_default)
     }
 
     /// Whether it holds text whose bytes a conversion to UTF-8 might change.
@@ -183,6 +191,7 @@ mod tests {
             precision: Some((10, 2)),
             fraction: Some(0),
             generated: false,
+            doubtful_default: false,
         }
     }
 

@@ -70,20 +70,14 @@ fn of_table(dialect: Dialect, name: &str, table: &Table, unfit: &mut Vec<String>
     for (other, referred) in elsewhere {
         unfit.push(format!("a foreign key of {name} refers to {other}.{referred}, in another database: drop the key"));
     }
-    for column in table.columns.iter().filter(|column| is_unsayable(column)) {
+    for column in table.columns.iter().filter(|column| column.is_unsayable()) {
         unfit.push(format!(
-            "{name}.{} has values of the character set {} that UTF-8 cannot say: give it the character set utf8mb4",
+            "{name}.{} lists values, or has a default, of the character set {} that UTF-8 cannot say: give it the \
+             character set utf8mb4",
             column.name,
             column.charset.as_deref().unwrap_or_default()
         ));
     }
-}
-
-/// A definition is read in UTF-8, where a question mark stands for a value that UTF-8 cannot say.
-fn is_unsayable(column: &Column) -> bool {
-    matches!(column.data_type.as_str(), "enum" | "set")
-        && column.has_foreign_charset()
-        && column.column_type.contains('?')
 }
 
 /// A document of MySQL may hold decimals, dates and other values that its text does not say: read again, that text is

@@ -91,7 +91,8 @@ pub async fn read(connection: &mut MySqlConnection, database: &str) -> Result<Ta
         "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, EXTRA,
                 CAST(CHARACTER_OCTET_LENGTH AS UNSIGNED), CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED),
                 CAST(NUMERIC_PRECISION AS UNSIGNED), CAST(NUMERIC_SCALE AS UNSIGNED),
-                CAST(DATETIME_PRECISION AS UNSIGNED), COALESCE(CHARACTER_SET_NAME, '')
+                CAST(DATETIME_PRECISION AS UNSIGNED), COALESCE(CHARACTER_SET_NAME, ''),
+                CAST(COALESCE(COLUMN_DEFAULT LIKE '%?%', 0) AS SIGNED)
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? ORDER BY TABLE_NAME, ORDINAL_POSITION",
     )
     .bind(database)
@@ -159,5 +160,6 @@ fn column(row: &MySqlRow) -> Result<Column, TableError> {
         fraction: number(10)?,
         // MySQL says DEFAULT_GENERATED if a default is an expression, and that column is written.
         generated: extra.contains("VIRTUAL") || extra.contains("STORED") || extra.contains("PERSISTENT"),
+        doubtful_default: row.try_get::<i64, _>(12)? != 0,
     })
 }

@@ -128,6 +128,12 @@ async fn an_impossible_import_is_named_and_changes_nothing() -> Result<()> {
             "ALTER TABLE learn_progress_records RENAME COLUMN gone TO status",
             "learn_progress_records",
         ),
+        (
+            "values of a carried table that UTF-8 cannot say",
+            "CREATE TABLE carried (id INT PRIMARY KEY, e ENUM(X'A2E3') CHARACTER SET gbk)",
+            "DROP TABLE carried",
+            "carried.e",
+        ),
     ] {
         sqlx::raw_sql(change).execute(&mut connection).await?;
         let answer = old.run(&stack, &["import"]).await?;

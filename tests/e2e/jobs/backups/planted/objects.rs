@@ -161,7 +161,7 @@ pub const COMES_BACK: [(&str, On, &[&str]); 13] = [
 
 /// Cases that a backup and a move refuse: the statements that plant them, what removes them, and the names that the
 /// error gives.
-pub const REFUSED_BY_NAME: [(On, &str, &str, &[&str]); 7] = [
+pub const REFUSED_BY_NAME: [(On, &str, &str, &[&str]); 8] = [
     (
         On::Both,
         "CREATE TABLE outward (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES ai_shifu_tenant_default.nothing (id))",
@@ -186,6 +186,12 @@ pub const REFUSED_BY_NAME: [(On, &str, &str, &[&str]); 7] = [
         "CREATE TABLE unsayable (id INT, e ENUM(X'A2E3') CHARACTER SET gbk)",
         "DROP TABLE unsayable",
         &["unsayable", "e", "gbk"],
+    ),
+    (
+        On::MariaDb,
+        "CREATE TABLE unsaid (id INT, d VARCHAR(9) CHARACTER SET gbk DEFAULT X'A2E3')",
+        "DROP TABLE unsaid",
+        &["unsaid.d", "gbk"],
     ),
     (On::MariaDb, "CREATE SEQUENCE next_one", "DROP SEQUENCE next_one", &["next_one"]),
     (
