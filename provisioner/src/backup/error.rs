@@ -1,7 +1,7 @@
 //! Why a backup was not taken, found, opened or loaded.
 
 use crate::exit::{FAILED, FOUND, REFUSED};
-use crate::server::ServerError;
+use crate::server::{ServerError, refuses_content};
 use crate::tables::TableError;
 use kernel::crypto::CryptoError;
 use kernel::database::sql::Unquotable;
@@ -60,6 +60,17 @@ pub enum BackupError {
 }
 
 impl BackupError {
+    /// Whether a load failed because of the backup's content: the backup is damaged, is not equal to its manifest, or
+    /// cannot be made on a server. Every other error speaks of the server, the store or a connection.
+    pub fn is_of_content(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::NotEqual(_) | Self::Refused(_) => true,
+            Self::Tables(error) => error.database().is_some_and(refuses_content),
+            Self::Server(error) => error.refuses_content(),
+            _ => false,
+        }
+    }
+
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -169,7 +169,7 @@ impl Attempt<'_> {
         let only_forward = saga.point_of_no_return.is_passed(tools, lease, tenant).await?;
         let tenant_id = &tenant.tenant_id;
         tracing::warn!(%tenant_id, attempt = lease.attempts, cause = %chain(&error), "an attempt failed");
-        if only_forward {
+        if only_forward && !matches!(error, StepError::NotBegun(_)) {
             let abandon = saga.succeed_without_server.filter(|_| error.is_away());
             return match self.without_server(abandon).await? {
                 Some(_) => self.end(Ok(&[])).await,

@@ -21,9 +21,13 @@ pub enum StepError {
     /// The cause does not pass by itself.
     #[error("{0}")]
     Permanent(String),
+    /// Nothing of the job was done, and nothing will be until an operator has changed something: the job fails, also
+    /// if it is of a kind that is repeated until it succeeds.
+    #[error("{0}")]
+    NotBegun(String),
     /// A database server failed.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(ServerError),
     /// A stored row or password is not what this program can use.
     #[error("{0}")]
     Unfit(&'static str),
@@ -100,7 +104,7 @@ impl StepError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Transient(_) | Self::NotYet(_) | Self::Job(_) => true,
-            Self::Permanent(_) | Self::Unfit(_) => false,
+            Self::Permanent(_) | Self::NotBegun(_) | Self::Unfit(_) => false,
             Self::Server(error) => error.may_pass(),
         }
     }

@@ -93,6 +93,11 @@ impl ServerError {
         }
     }
 
+    /// Whether the server refused what was written (a definition, a value or a row) and would have taken another.
+    pub fn refuses_content(&self) -> bool {
+        self.database().is_some_and(refuses_content)
+    }
+
     /// The reason for the operator: our own words, without host names or statements. The server's words are in the log.
     pub fn reason(&self, server: &str) -> String {
         match self {
@@ -204,6 +209,19 @@ const LASTING: [u16; 39] = [
     1366, 1406, 1048, 1364, 4025, 3819, 1062, 1586, 1118, 1071, 1067, 1115, 1215, 1273, 1286, 1478, 1173, 3750, 1290,
     1819,
 ];
+
+/// Errors of what was written. The others speak of the server: it has no space, its account lacks a right, an option
+/// forbids the statement.
+const OF_CONTENT: [u16; 25] = [
+    1005, 1030, 1048, 1062, 1064, 1067, 1071, 1102, 1115, 1118, 1173, 1215, 1264, 1265, 1273, 1286, 1292, 1364, 1366,
+    1406, 1478, 1586, 3750, 3819, 4025,
+];
+
+/// Whether the error speaks of what was written, and not of the server.
+pub fn refuses_content(error: &sqlx::Error) -> bool {
+    let is_content = |number| OF_CONTENT.contains(&number) && !is_out_of_space(number, &message(error));
+    database::number(error).is_some_and(is_content)
+}
 
 fn is_duplicate_value(error: &sqlx::Error) -> bool {
     matches!(database::number(error), Some(1062 | 1586))

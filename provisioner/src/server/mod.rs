@@ -16,7 +16,7 @@ mod register;
 mod session;
 mod storage;
 
-pub use error::ServerError;
+pub use error::{ServerError, refuses_content};
 pub use kernel::database::engine::Dialect;
 pub use marker::{Found, MARKER_TABLE, Marker, find};
 pub use register::{check_at_start, keep_registered};

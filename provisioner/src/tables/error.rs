@@ -50,9 +50,19 @@ pub enum TableError {
 impl TableError {
     /// Whether a unique key already has a value that was written.
     pub fn is_duplicate(&self) -> bool {
+        self.database().is_some_and(database::is_duplicate)
+    }
+
+    /// Whether two transactions waited for each other.
+    pub fn is_deadlock(&self) -> bool {
+        self.database().is_some_and(database::is_deadlock)
+    }
+
+    /// The server's own error, if there is one.
+    pub fn database(&self) -> Option<&sqlx::Error> {
         match self {
-            Self::At { source, .. } | Self::Database(source) => database::is_duplicate(source),
-            _ => false,
+            Self::At { source, .. } | Self::Database(source) => Some(source),
+            _ => None,
         }
     }
 }

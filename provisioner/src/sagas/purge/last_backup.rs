@@ -1,5 +1,5 @@
 //! The step `last_backup`: if `BACKUP_BEFORE_PURGE` says so, a last backup is whole. It is pruned by its age, as every
-//! backup of a purged tenant.
+//! backup of a purged tenant. If the database cannot be backed up, the purge fails before it has done anything.
 
 use crate::sagas::saga::{Step, WITH_ALL_ROWS};
 use crate::sagas::shared::take_backup::{is_taken, record, take_backup};
@@ -22,7 +22,14 @@ async fn act(context: &mut Context<'_>) -> Result<(), StepError> {
     if is_taken(context.tools, context.lease, Some(context.tenant)).await? {
         return Ok(());
     }
-    let manifest = take_backup(context.tools, Some(context.tenant)).await?;
+    let manifest = take_backup(context.tools, Some(context.tenant)).await.map_err(|error| match error {
+        // It would be refused again and again.
+        StepError::Permanent(why) => StepError::NotBegun(format!(
+            "no last backup can be taken: {why}. Nothing was purged: change what is named, or set \
+             BACKUP_BEFORE_PURGE=false for the provisioners, and request the purge again"
+        )),
+        error => error,
+    })?;
     let mut unit = context.job().begin().await?;
     record(&mut unit, context.tools, &manifest).await?;
     Ok(unit.commit().await?)

@@ -1,6 +1,7 @@
 //! The saga of the kind `purge`: removes a tenant, and ends with a certificate of what its last check saw.
 //!
-//! A purge is not given up: it is repeated until every check of the tenant's own server has passed in one attempt.
+//! A purge is not given up: it is repeated until every check of the tenant's own server has passed in one attempt. Only
+//! a database of which no last backup can be taken ends it, before anything was removed.
 //! Other servers that ever held something of the tenant are visited too; the certificate says which of them were seen.
 //! Only a tenant that never had data is purged without a server that stays away.
 

@@ -10,7 +10,7 @@ use super::shared::backup_job::{AboutServer, backups, of_server};
 use super::shared::server_objects::{self, ServerObject};
 use super::{StepError, Tools};
 use crate::backup::load;
-use crate::backup::{Subject, catalogue, choose};
+use crate::backup::{BackupError, Subject, catalogue, choose};
 use crate::server::{Lock, Marker, Session};
 use kernel::domain::Tenant;
 use kernel::jobs::{JobError, JobKind, Lease};
@@ -55,12 +55,13 @@ async fn test(tools: &Tools, lease: &Lease, tenant: &Tenant) -> Result<(), StepE
         }
     };
     session.close().await;
+    // An error of the server or of the store says nothing of the backup: the job fails, and a later test tries again.
+    let of_content = loaded.as_ref().is_err_and(BackupError::is_of_content);
     let loaded = loaded.map_err(StepError::from);
     let verdict = match &loaded {
         Ok(()) => Some(None),
-        Err(StepError::Job(_)) => None,
         // Another attempt follows, and perhaps loads the backup.
-        Err(error) if error.may_pass() && !lease.last_attempt => None,
+        Err(error) if !of_content || error.may_pass() && !lease.last_attempt => None,
         Err(error) => Some(Some(error.reason(&tools.server.id))),
     };
     let mut unit = lease.begin(&tools.store).await?;

@@ -13,6 +13,7 @@ mod planted;
 mod s3;
 mod stored_objects;
 mod system;
+mod unfit;
 
 use crate::world::{self, Answer, SOON};
 use anyhow::{Context, Result, ensure};

@@ -11,6 +11,28 @@ use kernel::database::{self, sql};
 /// [`crate::tables::fitness`] refuses it.
 pub use crate::tables::fitness::FORMER_OBJECTS as TABLE;
 
+/// The name that the table had in earlier versions.
+const EARLIER_TABLE: &str = "_objects";
+
+/// Gives the table its present name, if a worker of an earlier version has stored the objects before an upgrade. Every
+/// restore stores them before the tenant's own tables come to the database `replaced`, so a table of the earlier name
+/// is the tenant's own if there is one of the present name.
+pub async fn adopt(context: &mut Context<'_>, replaced: &str) -> Result<(), StepError> {
+    let rows =
+        sqlx::query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME IN (?, ?)")
+            .bind(replaced)
+            .bind(TABLE)
+            .bind(EARLIER_TABLE)
+            .fetch_all(context.session.connection())
+            .await?;
+    let [row] = rows.as_slice() else { return Ok(()) };
+    if database::text(row, 0)? == EARLIER_TABLE {
+        let earlier = format!("{}.{}", sql::identifier(replaced)?, sql::identifier(EARLIER_TABLE)?);
+        context.session.execute(&format!("RENAME TABLE {earlier} TO {}", table(replaced)?)).await?;
+    }
+    Ok(())
+}
+
 /// Stores and drops them.
 pub async fn take_away(context: &mut Context<'_>) -> Result<(), StepError> {
     let (name, replaced) = (context.database().to_owned(), replaced(context));

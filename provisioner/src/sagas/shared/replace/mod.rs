@@ -71,7 +71,11 @@ async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
         return Ok(Stage::Settled);
     }
     let (beside, replaced) = (beside(context), replaced(context));
-    match context.session.find(&replaced).await? {
+    let found = context.session.find(&replaced).await?;
+    if !matches!(found, Found::Absent) {
+        former_objects::adopt(context, &replaced).await?;
+    }
+    match found {
         Found::Absent => Ok(Stage::Before),
         _ if base_tables(context, &beside).await?.is_empty() => Ok(Stage::Swapped),
         _ => Ok(Stage::Before),
