@@ -65,7 +65,8 @@ pub const LENIENT_MODE: &str = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,AL
 /// definition means what it says. The time zone is UTC, so that a TIMESTAMP keeps its value.
 ///
 /// Each server reads its own comments. Before version 10.8, MariaDB has `explicit_defaults_for_timestamp` for the whole
-/// server only. The privileged settings of MySQL are in [`MYSQL_COPY_SETTINGS`].
+/// server only. The privileged settings of MySQL are in [`MYSQL_READ_SETTINGS`] and
+/// [`MYSQL_WRITE_SETTINGS`].
 pub const COPY_SESSION: &str = "SET SESSION time_zone = '+00:00', SESSION autocommit = 1, SESSION completion_type = 0, \
     SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION sql_safe_updates = 0, \
     SESSION sql_auto_is_null = 0, SESSION sql_quote_show_create = 1, SESSION foreign_key_checks = 0, \
@@ -77,14 +78,17 @@ pub const COPY_SESSION: &str = "SET SESSION time_zone = '+00:00', SESSION autoco
     SESSION alter_algorithm = 'DEFAULT', SESSION old_mode = '' */ \
     /*M!100804 , SESSION explicit_defaults_for_timestamp = 1 */; SET SESSION TRANSACTION READ WRITE";
 
-/// What else the session of a copy needs on MySQL, where an account without SESSION_VARIABLES_ADMIN may read these
-/// settings and not change them. Without the first one, only a table that strict mode would not make cannot come back.
-pub const MYSQL_COPY_SETTINGS: [(&str, i64); 5] = [
+/// What else a session that reads for a copy needs on MySQL, where an account without SESSION_VARIABLES_ADMIN may read
+/// these settings and not change them: generated primary keys are columns as others.
+pub const MYSQL_READ_SETTINGS: [(&str, i64); 1] = [("show_gipk_in_create_table_and_information_schema", 1)];
+
+/// What a session that makes tables and writes rows needs besides. Without the first one, only a table that strict mode
+/// would not make cannot come back.
+pub const MYSQL_WRITE_SETTINGS: [(&str, i64); 4] = [
     (MYSQL_STRICT_TABLES, 0),
     ("explicit_defaults_for_timestamp", 1),
     ("sql_require_primary_key", 0),
     ("sql_generate_invisible_primary_key", 0),
-    ("show_gipk_in_create_table_and_information_schema", 1),
 ];
 
 /// Whether MySQL refuses definitions that it could make fit.

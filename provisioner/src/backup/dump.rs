@@ -43,9 +43,19 @@ const OBJECT: &str = "-- object ";
 /// take a part of it for a statement.
 const STATEMENT: &str = "-- statement ";
 
-/// Prepares a session for reading or writing a dump of `database`.
+/// Prepares a session for writing the rows of a dump to `database`.
 pub async fn begin(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
     begin_copying(connection).await?;
+    open(connection, database).await
+}
+
+/// Prepares a session for reading a dump of `database`.
+pub async fn begin_reading(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
+    session::begin_reading(connection).await?;
+    open(connection, database).await
+}
+
+async fn open(connection: &mut MySqlConnection, database: &str) -> Result<(), BackupError> {
     let session = format!("SET SESSION unique_checks = 0; USE {}", sql::identifier(database)?);
     connection.execute(sqlx::raw_sql(&session)).await.doing(|| format!("opening the database {database}"))?;
     Ok(())

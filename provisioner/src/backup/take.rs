@@ -92,7 +92,7 @@ impl Taker<'_> {
                     "the database server is too old ({version}): MariaDB 10.6 or MySQL 8.0 is needed"
                 ))
             })?;
-        dump::begin(&mut connection, &database).await?;
+        dump::begin_reading(&mut connection, &database).await?;
         let before = dump::tables(&mut connection, &database, &subject, dialect.as_str()).await?;
         let locked = dump::lock(&options, &database, &before).await?;
         // Read before the snapshot, so that the snapshot contains the effect of these events.

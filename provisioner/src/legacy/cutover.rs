@@ -135,11 +135,7 @@ async fn steps(
     let began = Instant::now();
     // Clients that waited for the lock have written by now.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut sources = Vec::with_capacity(request.jobs);
-    for _ in 0..request.jobs {
-        sources.push(source.connect().await?);
-    }
-    let mut sets = ConnectionSet::all(destination, sources).await?;
+    let mut sets = ConnectionSet::all(destination, source.connect_all(request.jobs).await?).await?;
     let late = switch::changed_since_cut_over(destination, &plans, &mut sets).await?;
     if late.is_empty() {
         done.done("late writes", began, "none: the old database is as it was at the switch");

@@ -24,6 +24,7 @@ use super::verify::{self, Report};
 use crate::tables::Doing;
 use crate::tables::compare::{Changes, Pair, Repair, compare, newest};
 use crate::tables::progress::Progress;
+use crate::tables::session::begin_copying;
 use crate::tables::transfer::Range;
 use clap::ValueEnum;
 use kernel::database::sql;
@@ -146,14 +147,13 @@ async fn data<'a>(
             ));
         }
     }
-    let connections = async || {
-        let mut sources = Vec::with_capacity(request.jobs);
-        for _ in 0..request.jobs {
-            sources.push(source.connect().await?);
+    let mut sources = source.connect_all(request.jobs).await?;
+    if !request.dry_run {
+        for session in &mut sources {
+            begin_copying(session).await?;
         }
-        ConnectionSet::all(destination, sources).await
-    };
-    let mut sets = connections().await?;
+    }
+    let mut sets = ConnectionSet::all(destination, sources).await?;
     if !request.dry_run {
         check_rights(&mut sets, plans).await?;
     }

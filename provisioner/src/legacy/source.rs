@@ -12,7 +12,7 @@ use super::error::is_denied;
 use crate::tables::Doing;
 use crate::tables::schema;
 use crate::tables::schema::Tables;
-use crate::tables::session::{begin_copying, begin_snapshot};
+use crate::tables::session::{begin_reading, begin_snapshot};
 use kernel::database::{self, sql};
 use kernel::process::config::Settings;
 use secrecy::SecretString;
@@ -59,8 +59,17 @@ impl Source {
             };
             LegacyError::Refused(format!("the source (LEGACY_DB_URL, {}) cannot be reached: {why}", self.name))
         })?;
-        begin_copying(&mut connection).await?;
+        begin_reading(&mut connection).await?;
         Ok(connection)
+    }
+
+    /// Connects several such sessions.
+    pub async fn connect_all(&self, number: usize) -> Result<Vec<MySqlConnection>, LegacyError> {
+        let mut connections = Vec::with_capacity(number);
+        for _ in 0..number {
+            connections.push(self.connect().await?);
+        }
+        Ok(connections)
     }
 
     /// The URL with its password, for the program that takes the dump.

@@ -18,16 +18,25 @@ const TIMEOUTS: &str = "SET SESSION wait_timeout = 86400, SESSION net_write_time
 
 /// Makes a session read and write values without loss, whatever the global values of its server are.
 pub async fn begin_copying(connection: &mut MySqlConnection) -> Result<(), TableError> {
+    begin(connection, &[sql::MYSQL_READ_SETTINGS.as_slice(), &sql::MYSQL_WRITE_SETTINGS].concat()).await
+}
+
+/// The same for a session that only reads. Its account needs fewer rights.
+pub async fn begin_reading(connection: &mut MySqlConnection) -> Result<(), TableError> {
+    begin(connection, &sql::MYSQL_READ_SETTINGS).await
+}
+
+async fn begin(connection: &mut MySqlConnection, on_mysql: &[(&str, i64)]) -> Result<(), TableError> {
     connection.execute(format!("{}; {}; {TIMEOUTS}", sql::COPY_MODE, sql::COPY_SESSION).as_str()).await?;
     let version: String = database::text(&connection.fetch_one("SELECT VERSION()").await?, 0)?;
     if !version.contains("MariaDB") {
-        set_on_mysql(connection).await?;
+        set_on_mysql(connection, on_mysql).await?;
     }
     Ok(())
 }
 
-async fn set_on_mysql(connection: &mut MySqlConnection) -> Result<(), TableError> {
-    for (name, value) in sql::MYSQL_COPY_SETTINGS {
+async fn set_on_mysql(connection: &mut MySqlConnection, settings: &[(&str, i64)]) -> Result<(), TableError> {
+    for (name, value) in settings.iter().copied() {
         let read = format!("SELECT CAST(@@SESSION.{name} AS SIGNED)");
         let present = match connection.fetch_one(read.as_str()).await {
             Ok(row) => row.try_get::<i64, _>(0)?,

@@ -26,7 +26,7 @@ use super::shared::server_objects;
 use super::shared::tenant_copy::present;
 use super::{ACTOR, Context, StepError, TenantJob, Tools};
 use crate::server::Server;
-use crate::tables::session::begin_copying;
+use crate::tables::session::begin_reading;
 use kernel::database;
 use kernel::domain::{Command, TenantId};
 use kernel::jobs::{self, JobError, JobKind, NewJob};
@@ -118,9 +118,9 @@ async fn abandon(job: TenantJob<'_>) -> Result<Option<String>, StepError> {
     Ok(Some(format!("a copy of the tenant may be left on {requested}; an audit removes it")))
 }
 
-/// A connection to the tenant's database that reads and writes values without converting them.
+/// A connection to the tenant's database that reads values without converting them.
 async fn lossless(server: &Server, name: &str) -> Result<MySqlConnection, StepError> {
     let mut connection = database::connect(&server.administrator(name)).await?;
-    begin_copying(&mut connection).await?;
+    begin_reading(&mut connection).await?;
     Ok(connection)
 }
