@@ -42,6 +42,8 @@ GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_leases`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_legacy_import`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
+GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_legacy_ranges`
+    TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_legacy_tables`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_live_statistics`

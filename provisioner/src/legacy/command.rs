@@ -4,8 +4,9 @@ use super::destination::Destination;
 use super::import::ImportRequest;
 use super::members::AdminsBecome;
 use super::source::Source;
+use super::sync::{Others, SyncRequest};
 use super::table_plan::Unmapped;
-use super::{LegacyError, checks, cutover, import, plan, prepare, rollback, sync, verify};
+use super::{LegacyError, checks, cutover, import, plan, prepare, rollback, shut, status, sync, verify};
 use crate::exit;
 use clap::{Args, Subcommand};
 use kernel::domain::DomainName;
@@ -33,12 +34,14 @@ use std::process::ExitCode;
   provisioner legacy sync                 # repeat it while the old system is in use
   provisioner legacy cutover              # all steps, with a backup before and the switch at the end
   provisioner legacy rollback --dry-run   # shows what would go back into the old database
+  provisioner legacy status               # says how far the move is, and what to do after a killed command
 
 Exit codes:
   0  done; verify: both sides are equal
   1  failed on the way (the reason is on standard error); run the same command again, it continues
   2  wrong usage
-  3  refused: source, destination or settings are not what is needed; nothing was changed
+  3  refused: source, destination or settings are not what is needed; nothing was changed. A sync that found rows of
+     the new system left those, brought over the others, and names them
   4  found something wrong: plan (the move is impossible), verify (not equal), cutover and rollback (not verified)")]
 pub struct Options {
     #[command(subcommand)]
@@ -72,7 +75,11 @@ enum Command {
         #[command(flatten)]
         speed: SpeedOptions,
     },
+    /// Say how far the move has come, and what to do next. Reads the system database only.
+    Status,
     /// Bring over what has changed in the source since. Compares every row, so deletions arrive too.
+    ///
+    /// Rows that the new system has written since the last pass stay as they are, and the command names them.
     Sync {
         /// Lock the source against writing for a last pass, until the command ends. Stop the old application first.
         #[arg(long)]
@@ -80,6 +87,9 @@ enum Command {
         /// Most passes. A pass that finds no change is the last.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         passes: u32,
+        /// Overwrite and delete what the new system has written.
+        #[arg(long)]
+        overwrite: bool,
         #[command(flatten)]
         speed: SpeedOptions,
     },
@@ -180,6 +190,10 @@ pub async fn run(settings: &Settings, options: Options) -> ExitCode {
 
 async fn command(settings: &Settings, options: Options) -> Result<ExitCode, LegacyError> {
     let json = options.json;
+    if let Command::Status = options.command {
+        print(&status::read(settings).await?, json);
+        return Ok(ExitCode::SUCCESS);
+    }
     let source = Source::from_settings(settings)?;
     if let Command::Plan { tables, ids } = options.command {
         let plan = plan::make(&source, tables.unmapped, ids).await?;
@@ -191,8 +205,11 @@ async fn command(settings: &Settings, options: Options) -> Result<ExitCode, Lega
         prepare::run(settings).await?;
     }
     let destination = Destination::open(settings).await?;
+    if !matches!(options.command, Command::Verify { .. } | Command::Rollback { dry_run: true, .. }) {
+        shut::take_over(&destination).await?;
+    }
     Ok(match options.command {
-        Command::Plan { .. } => unreachable!("answered above"),
+        Command::Plan { .. } | Command::Status => unreachable!("answered above"),
         Command::Import { import } => {
             print(&import::run(&source, &destination, &import.request()).await?, json);
             ExitCode::SUCCESS
@@ -203,9 +220,11 @@ async fn command(settings: &Settings, options: Options) -> Result<ExitCode, Lega
             print(&report, json);
             exit::checked(report.equal)
         }
-        Command::Sync { r#final, passes, speed } => {
+        Command::Sync { r#final, passes, overwrite, speed } => {
             let (import, plans) = import::started(&source, &destination).await?;
-            let synced = sync::run(&source, &destination, &import, &plans, r#final, passes, speed.jobs.into()).await?;
+            let others = if overwrite { Others::Overwrite } else { Others::Leave };
+            let request = SyncRequest { r#final, passes, others, jobs: speed.jobs.into() };
+            let synced = sync::run(&source, &destination, &import, &plans, request).await?;
             print(&synced, json);
             ExitCode::SUCCESS
         }

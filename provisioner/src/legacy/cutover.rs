@@ -7,6 +7,10 @@
 //! no client writes between them. Clients that waited for the lock write when it ends, and those rows are in the old
 //! database only. The command therefore compares the source once more and names such tables. Stop the old application
 //! before the last pass.
+//!
+//! The switch is recorded before anything is opened. A command that is killed before that leaves the old system in use
+//! and the default tenant shut, and the next command opens the tenant ([`super::shut`]). If it is killed after that,
+//! the new system is the one in use, and the next command finishes the switch.
 
 use super::checks::NAMED;
 use super::destination::Destination;
@@ -16,9 +20,10 @@ use super::mapping::TargetDatabase;
 use super::parallel::ConnectionSet;
 use super::source::{Snapshot, Source};
 use super::state::{self, Stage};
+use super::sync::{Others, SyncRequest};
 use super::table_plan::TablePlans;
 use super::verify::{self, Report};
-use super::{LegacyError, next_keys, plan, source_dump, switch, sync};
+use super::{LegacyError, next_keys, plan, shut, source_dump, switch, sync};
 use crate::tables::Doing;
 use kernel::process::failpoint;
 use kernel::store::Nodes;
@@ -118,12 +123,14 @@ async fn steps(
 
     let (import, plans) = import::started(source, destination).await?;
     let began = Instant::now();
-    let synced = sync::run(source, destination, &import, &plans, false, PASSES, request.jobs).await?;
+    let passes = SyncRequest { r#final: false, passes: PASSES, others: Others::Leave, jobs: request.jobs };
+    let synced = sync::run(source, destination, &import, &plans, passes).await?;
     done.done("sync", began, synced);
 
-    let shut = switch::shut(destination).await?;
-    let last = last_pass(source, destination, request, &plans, &shut, done).await;
-    let reopened = shut.reopen().await;
+    let mut shut = shut::shut(destination, shut::For::LastPass).await?;
+    let last = last_pass(source, destination, request, &plans, &mut shut, done).await;
+    // From the switch on the tenant is open, or the next command finishes what failed.
+    let reopened = if done.switched { Ok(()) } else { shut.reopen().await };
     last?;
     reopened?;
     if !done.switched {
@@ -155,14 +162,14 @@ async fn last_pass(
     destination: &Destination,
     request: &ImportRequest,
     plans: &TablePlans,
-    shut: &switch::Shut<'_>,
+    shut: &mut shut::Shut<'_>,
     done: &mut CutOver,
 ) -> Result<(), LegacyError> {
     sync::refuse_foreign_rows(destination, plans).await?;
     let mut snapshot = Snapshot::take_and_hold(source, &plans.names(), request.jobs).await?;
     let began = Instant::now();
     let mut sets = ConnectionSet::all(destination, std::mem::take(&mut snapshot.readers)).await?;
-    let pass = sync::pass(destination, plans, &mut sets, true).await?;
+    let pass = sync::pass(destination, plans, &mut sets, true, Others::Leave).await?;
     next_keys::copy(source, destination, plans).await?;
     done.done("last pass, the source locked", began, format!("{} rows", pass.rows));
 
@@ -182,16 +189,20 @@ async fn last_pass(
     // A lost lock means that the comparison is no longer true.
     snapshot.verify_held().await?;
     destination.verify_alone().await?;
-    shut.unlock().await?;
+    shut.verify_held().await?;
     record_switch(destination, plans, &report).await?;
     done.verification = Some(report);
     done.switched = true;
+    failpoint::hit("legacy.switch_recorded").await;
+    switch::set_multi_tenant(destination, true).await?;
+    shut.serve().await?;
     done.done("switch", began, "the new system is the one in use");
     snapshot.release().await;
     Ok(())
 }
 
-/// Records what the source holds, and then that the new system is in use. From then on `sync` refuses.
+/// Records what the source holds, and then that the new system is in use. From then on `sync` refuses, and a command
+/// after a killed one finishes the switch.
 async fn record_switch(destination: &Destination, plans: &TablePlans, report: &Report) -> Result<(), LegacyError> {
     let mut system = destination.connect(TargetDatabase::System).await?;
     for table in report.tables.iter().filter(|table| plans.tables.iter().any(|planned| planned.table == table.table)) {
@@ -199,8 +210,6 @@ async fn record_switch(destination: &Destination, plans: &TablePlans, report: &R
             .await
             .doing(|| "recording the cut-over".into())?;
     }
-    switch::set_multi_tenant(destination, true).await?;
-    switch::end_maintenance(destination).await?;
     state::enter(&mut system, Stage::CutOver).await?;
     Ok(())
 }

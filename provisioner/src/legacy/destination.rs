@@ -29,6 +29,9 @@ use tokio::sync::Mutex;
 /// Connections of the pool. A few suffice, because the migrator appends events one after the other.
 const POOL: u32 = 3;
 
+/// Seconds to wait for the end of a job that is at work on the default tenant.
+const JOBS: u32 = 60;
+
 /// The system database and the default tenant's database, with the lock of this migrator.
 pub struct Destination {
     pub store: Store,
@@ -96,17 +99,15 @@ impl Destination {
     }
 
     /// Locks the default tenant's accounts at its server and ends their sessions, so that no node can write to it.
-    pub async fn lock_out(&self) -> Result<(), LegacyError> {
-        let mut session = self.session().await?;
-        for name in self.accounts(&mut session).await? {
-            self.account(&name, 0).lock_out(&mut session).await?;
+    pub async fn lock_out(&self, session: &mut Session) -> Result<(), LegacyError> {
+        for name in self.accounts(session).await? {
+            self.account(&name, 0).lock_out(session).await?;
         }
-        session.close().await;
         Ok(())
     }
 
     /// Opens the account in use again, unless the tenant may not log in any more.
-    pub async fn unlock(&self) -> Result<(), LegacyError> {
+    pub async fn unlock(&self, session: &mut Session) -> Result<(), LegacyError> {
         let tenant_id = &self.tenant.tenant_id;
         let state = self.store.tenant(tenant_id).await?.map(|tenant| tenant.state);
         if !matches!(state, Some(TenantState::Active | TenantState::Maintenance)) {
@@ -117,18 +118,24 @@ impl Destination {
             .fetch_one(self.store.pool())
             .await?;
         let most = self.store.connections_of(&self.tenant).await?;
-        let mut session = self.session().await?;
-        for name in self.accounts(&mut session).await? {
+        for name in self.accounts(session).await? {
             if name.username == in_use {
-                self.account(&name, most).unlock(&mut session).await?;
+                self.account(&name, most).unlock(session).await?;
             }
         }
-        session.close().await;
         Ok(())
     }
 
-    async fn session(&self) -> Result<Session, LegacyError> {
-        Ok(Session::open(&self.server, &Lock::of_import(&self.installation, &self.tenant.tenant_id)).await?)
+    /// A session with the default tenant's server that holds the lock that every job of the tenant needs.
+    pub async fn lock_tenant(&self) -> Result<Session, LegacyError> {
+        let lock = Lock::of_tenant(&self.installation, &self.tenant.tenant_id);
+        Session::open_beside_jobs(&self.server, &lock, JOBS).await?.ok_or_else(|| {
+            LegacyError::Stopped(format!(
+                "a job has been at work on the default tenant {} for {JOBS} s: run the same command again when it has \
+                 ended",
+                self.tenant.tenant_id
+            ))
+        })
     }
 
     /// Every account of the tenant that the server may have: those at the host of the settings, and those that it shows.

@@ -10,6 +10,9 @@
 //! it equal. When `import` ends, all tables are as the source was at one moment, however often it was killed. `sync`
 //! brings over what has changed after that moment.
 //!
+//! The import records the checksums of what it has written, from the source's snapshot. By them a later pass finds out
+//! where the new system has written meanwhile.
+//!
 //! A complete import is not repeated: the command says so and changes nothing.
 
 use super::destination::Destination;
@@ -21,7 +24,7 @@ use super::parallel::{ConnectionSet, begin_table, in_parallel};
 use super::source::{How, Snapshot, Source};
 use super::state::{self, Import, Stage, TableState};
 use super::table_plan::{TablePlan, TablePlans, Unmapped, resolve};
-use super::{LegacyError, checks};
+use super::{LegacyError, checks, written};
 use crate::tables::Doing;
 use crate::tables::compare::{Pair, Repair, compare, newest, remove_unequal, rewrite};
 use crate::tables::copy::{Commit, copy};
@@ -197,7 +200,9 @@ async fn attempt(
         let transfer = transfer_of(plan, Direction::Forward, tenant_id)?;
         let state = states.get(&plan.table).cloned().unwrap_or_default();
         let before = state.copied_rows;
+        written::forget(&mut set.checkpoints, &plan.table).await?;
         let (rows, otherwise) = table(set, plan, &transfer, state, run, &progress).await?;
+        written::record(set, plan, &transfer).await?;
         copied.set(copied.get() + rows - before);
         repaired.set(repaired.get() + otherwise);
         progress.table();

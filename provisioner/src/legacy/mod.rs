@@ -16,13 +16,16 @@ mod parallel;
 mod plan;
 mod prepare;
 mod rollback;
+mod shut;
 mod source;
 mod source_dump;
 mod state;
+mod status;
 mod switch;
 mod sync;
 mod table_plan;
 mod verify;
+mod written;
 
 pub use command::{Options, run};
 pub use error::LegacyError;

@@ -43,6 +43,15 @@ impl ConnectionSet {
             Direction::Back => (new, &mut self.source),
         }
     }
+
+    /// The connections to the source, to the new table and to the records of the move.
+    pub fn forward(&mut self, plan: &TablePlan) -> (&mut MySqlConnection, &mut MySqlConnection, &mut MySqlConnection) {
+        let Self { source, system, tenant, checkpoints } = self;
+        match plan.target {
+            TargetDatabase::System => (source, system, checkpoints),
+            TargetDatabase::Tenant => (source, tenant, checkpoints),
+        }
+    }
 }
 
 /// Lets the server check unique keys only if the destination has one besides the primary key. Without the check the

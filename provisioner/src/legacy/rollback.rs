@@ -16,11 +16,12 @@ use super::error::is_denied;
 use super::import;
 use super::mapping::TargetDatabase;
 use super::parallel::{ConnectionSet, begin_table, in_parallel};
+use super::shut::{self, Shut};
 use super::source::{How, Source};
 use super::state::{self, Import, Stage};
-use super::switch::{self, Shut};
 use super::table_plan::TablePlans;
 use super::verify::{self, Report};
+use super::{switch, written};
 use crate::tables::Doing;
 use crate::tables::compare::{Changes, Pair, Repair, compare, newest};
 use crate::tables::progress::Progress;
@@ -101,7 +102,7 @@ pub async fn run(
         let shut = data(source, destination, request, &import, &plans, &mut done).await?;
         let switched = route_to_default(destination, request, &mut done).await;
         // The account opens after the switch only: a node that does not report would otherwise write what stays behind.
-        if let Some(shut) = shut {
+        if let Some(mut shut) = shut {
             shut.unlock().await?;
         }
         return switched.map(|()| done);
@@ -163,15 +164,15 @@ async fn data<'a>(
     }
     if !request.dry_run {
         state::enter(&mut system, Stage::RollingBack).await?;
-        let shut = switch::shut(destination).await?;
+        let mut shut = shut::shut(destination, shut::For::Rollback).await?;
         failpoint::hit("legacy.rollback_shut").await;
-        if let Err(error) = take_back(destination, request, plans, &mut sets, done).await {
+        if let Err(error) = take_back(destination, request, plans, &mut sets, Some(&mut shut), done).await {
             shut.unlock_after(&error).await;
             return Err(error);
         }
         return Ok(Some(shut));
     }
-    take_back(destination, request, plans, &mut sets, done).await?;
+    take_back(destination, request, plans, &mut sets, None, done).await?;
     Ok(None)
 }
 
@@ -181,6 +182,7 @@ async fn take_back(
     request: &RollbackRequest,
     plans: &TablePlans,
     sets: &mut [ConnectionSet],
+    shut: Option<&mut Shut<'_>>,
     done: &mut RolledBack,
 ) -> Result<(), LegacyError> {
     let mut system = destination.connect(TargetDatabase::System).await?;
@@ -200,6 +202,7 @@ async fn take_back(
             let mut state = states.get(&plan.table).cloned().unwrap_or_default();
             state.raise_newest(newest(&mut set.source, &transfer.to).await?);
             state::store_table(&mut set.checkpoints, &plan.table, &state).await?;
+            written::record(set, plan, &transfer_of(plan, Direction::Forward, tenant_id)?).await?;
         }
         if found.changes.rows() > 0 {
             tables.borrow_mut().insert(plan.table.clone(), found.changes);
@@ -213,6 +216,9 @@ async fn take_back(
     if !request.dry_run {
         let report = verify::compare_all(destination, plans, sets, How::OneConnection, Direction::Back).await?;
         done.verification = Some(report);
+        if let Some(shut) = shut {
+            shut.verify_held().await?;
+        }
         if done.is_well() {
             state::enter(&mut system, Stage::RolledBack).await?;
         }

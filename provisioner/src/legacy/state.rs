@@ -46,6 +46,8 @@ pub struct Import {
     pub stage: Stage,
     /// Number of the newest attempt to import.
     pub run: u32,
+    /// A command has shut the default tenant for the last pass. `true`: it began the maintenance.
+    pub shut: Option<bool>,
 }
 
 /// A row of `saas_legacy_tables`.
@@ -94,7 +96,7 @@ pub async fn synced(connection: &mut MySqlConnection, moment: &NaiveDateTime) ->
 
 /// Reads how far the move has come. `None` before the first import.
 pub async fn read(connection: &mut MySqlConnection) -> Result<Option<Import>, sqlx::Error> {
-    let row = sqlx::query("SELECT source, unmapped, state, run FROM saas_legacy_import WHERE id = 1")
+    let row = sqlx::query("SELECT source, unmapped, state, run, shut FROM saas_legacy_import WHERE id = 1")
         .fetch_optional(connection)
         .await?;
     row.map(|row| {
@@ -107,6 +109,7 @@ pub async fn read(connection: &mut MySqlConnection) -> Result<Option<Import>, sq
                 .find(|known| known.as_str() == stage)
                 .ok_or_else(|| sqlx::Error::Decode(format!("unknown state {stage} of the import").into()))?,
             run: row.try_get(3)?,
+            shut: row.try_get(4)?,
         })
     })
     .transpose()
@@ -137,10 +140,18 @@ pub async fn enter(connection: &mut MySqlConnection, stage: Stage) -> Result<(),
     let time = match stage {
         Stage::Imported => ", imported_at = COALESCE(imported_at, UTC_TIMESTAMP(6))",
         Stage::CutOver => ", cut_over_at = UTC_TIMESTAMP(6)",
-        Stage::Importing | Stage::RollingBack | Stage::RolledBack => "",
+        // A rollback shuts the tenant by itself, and leaves it in maintenance.
+        Stage::RollingBack => ", shut = NULL",
+        Stage::Importing | Stage::RolledBack => "",
     };
     let update = format!("UPDATE saas_legacy_import SET state = ?{time} WHERE id = 1");
     sqlx::query(&update).bind(stage.as_str()).execute(connection).await.map(drop)
+}
+
+/// Records that a command is about to shut the default tenant, or that it is open.
+pub async fn set_shut(connection: &mut MySqlConnection, shut: Option<bool>) -> Result<(), sqlx::Error> {
+    let update = "UPDATE saas_legacy_import SET shut = ? WHERE id = 1";
+    sqlx::query(update).bind(shut).execute(connection).await.map(drop)
 }
 
 /// The state of every table that an import has begun.

@@ -36,6 +36,16 @@ pub enum StepError {
     Job(#[from] JobError),
 }
 
+/// A move of the old database excludes the tenant's jobs for a while, and they wait for its end.
+impl From<ServerError> for StepError {
+    fn from(error: ServerError) -> Self {
+        match error {
+            error @ ServerError::MoveAtWork { .. } => Self::NotYet(error.to_string()),
+            error => Self::Server(error),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StepError {
     fn from(error: sqlx::Error) -> Self {
         Self::Server(error.into())
@@ -71,7 +81,7 @@ impl From<CommandError> for StepError {
 impl From<BackupError> for StepError {
     fn from(error: BackupError) -> Self {
         match error {
-            BackupError::Server(error) => Self::Server(error),
+            BackupError::Server(error) => error.into(),
             BackupError::Job(error) => Self::Job(error),
             BackupError::System(error) => Self::Job(JobError::Database(error)),
             BackupError::Tables(error) => error.into(),

@@ -34,6 +34,12 @@ pub enum ServerError {
         /// Name of the lock.
         lock: String,
     },
+    /// A command of the migrator excludes the jobs of the tenant for a while.
+    #[error("`provisioner legacy` is at work on the tenant and holds the lock {lock}")]
+    MoveAtWork {
+        /// Name of the lock.
+        lock: String,
+    },
     /// Killed sessions are still in the process list.
     #[error("sessions of the database user {username} do not end")]
     SessionsRemain {
@@ -86,7 +92,9 @@ impl ServerError {
             Self::Database(error) | Self::Doing { source: error, .. } => {
                 jobs::is_transient(error) || !is_known_to_last(error)
             }
-            Self::LockHeld { .. } | Self::SessionsRemain { .. } | Self::NotDropped { .. } => true,
+            Self::LockHeld { .. } | Self::MoveAtWork { .. } | Self::SessionsRemain { .. } | Self::NotDropped { .. } => {
+                true
+            }
             // A restore or a move may be bringing it back.
             Self::Missing { .. } | Self::NotOwned { .. } => true,
             Self::Name(_) | Self::TooOld { .. } | Self::NewerSchema { .. } | Self::MigrationChanged { .. } => false,

@@ -22,22 +22,20 @@ pub struct Lock {
     name: String,
     /// Its name in programs from before migration 26.
     former: Option<String>,
+    /// The lock that a command of the migrator holds beside this one. Its session is not killed.
+    beside: Option<String>,
 }
 
 impl Lock {
     /// The lock of everything that is done for a tenant on a server.
     pub fn of_tenant(installation: &str, tenant_id: &TenantId) -> Self {
-        Self::with_former(installation, format!("tenant:{tenant_id}"))
+        let beside = Some(named(installation, &format!("legacy:{tenant_id}")));
+        Self { beside, ..Self::with_former(installation, format!("tenant:{tenant_id}")) }
     }
 
     /// The lock of the restore tests of a tenant.
     pub fn of_restore_test(installation: &str, tenant_id: &TenantId) -> Self {
         Self::with_former(installation, format!("restore-test:{tenant_id}"))
-    }
-
-    /// The lock of an import into a tenant's database.
-    pub fn of_import(installation: &str, tenant_id: &TenantId) -> Self {
-        Self::with_former(installation, format!("legacy:{tenant_id}"))
     }
 
     /// The lock of one job of a server: two jobs do not exclude each other.
@@ -46,12 +44,16 @@ impl Lock {
     }
 
     fn new(installation: &str, what: &str) -> Self {
-        Self { name: format!("saas:{}:{what}", digest(installation, 4)), former: None }
+        Self { name: named(installation, what), former: None, beside: None }
     }
 
     fn with_former(installation: &str, what: String) -> Self {
         Self { former: Some(what.clone()), ..Self::new(installation, &what) }
     }
+}
+
+fn named(installation: &str, what: &str) -> String {
+    format!("saas:{}:{what}", digest(installation, 4))
 }
 
 /// Seconds until the lock of a killed connection must be free.
@@ -94,6 +96,33 @@ impl Session {
         Ok(None)
     }
 
+    /// Connects for a command of the migrator, which excludes the jobs of a tenant for as long as it works and has no
+    /// lease. It waits up to `patience` seconds for a job that is at work. `None`: a job still is.
+    ///
+    /// One command is at work at a time, so a session that holds the lock beside `lock` is of a killed one.
+    pub async fn open_beside_jobs(server: &Server, lock: &Lock, patience: u32) -> Result<Option<Self>, ServerError> {
+        let mut session = Self::unlocked(server).await?;
+        // The session is idle while the command copies.
+        session.execute("SET SESSION wait_timeout = 86400").await?;
+        if let Some(beside) = &lock.beside {
+            session.lock_name(beside, None).await?;
+        }
+        let mut free = session.try_lock(&lock.name, patience).await?;
+        if let (true, Some(former)) = (free, &lock.former) {
+            free = session.try_lock(former, patience).await? || session.worker_with(former).await?.is_none();
+        }
+        if free {
+            return Ok(Some(session));
+        }
+        session.close().await;
+        Ok(None)
+    }
+
+    /// Whether the connection lives, and with it the lock.
+    pub async fn is_alive(&mut self) -> bool {
+        self.connection.ping().await.is_ok()
+    }
+
     async fn unlocked(server: &Server) -> Result<Self, ServerError> {
         Self::on(server, server.connect().await?).await
     }
@@ -110,35 +139,52 @@ impl Session {
     }
 
     async fn lock(&mut self, lock: &Lock) -> Result<(), ServerError> {
-        self.lock_name(&lock.name, false).await?;
+        self.lock_name(&lock.name, lock.beside.as_deref()).await?;
         match &lock.former {
-            Some(former) => self.lock_name(former, true).await,
+            Some(former) => self.lock_former(former).await,
             None => Ok(()),
         }
     }
 
-    /// Takes the lock of this name. A `former` name may be held by another program, which is left alone; then the lock
-    /// is not needed, because no worker has it.
-    async fn lock_name(&mut self, name: &str, former: bool) -> Result<(), ServerError> {
+    /// Takes the lock of this name, and kills the session that holds it, unless that also holds the lock `beside`.
+    async fn lock_name(&mut self, name: &str, beside: Option<&str>) -> Result<(), ServerError> {
         for wait in [0, LOCK_WAIT] {
             if self.try_lock(name, wait).await? {
                 return Ok(());
             }
-            let holder = match former {
-                true => self.worker_with(name).await?,
-                false => self.holder_of(name).await?,
-            };
-            match holder {
-                Some(holder) => {
-                    tracing::warn!(holder, lock = name, "killing the connection of a worker that lost this job");
-                    // An error means that the connection has ended by itself.
-                    let _ = self.connection.execute(format!("KILL {holder}").as_str()).await;
-                }
-                None if former && self.holder_of(name).await?.is_some() => return Ok(()),
-                None => {}
+            let holder = self.holder_of(name).await?;
+            if let (Some(beside), Some(holder)) = (beside, holder)
+                && self.holder_of(beside).await? == Some(holder)
+            {
+                return Err(ServerError::MoveAtWork { lock: name.to_owned() });
             }
+            self.kill_holder(name, holder).await;
         }
         Err(ServerError::LockHeld { lock: name.to_owned() })
+    }
+
+    /// The same for a name of older programs. Another program may hold it, which is left alone: then the lock is not
+    /// needed, because no worker has it.
+    async fn lock_former(&mut self, name: &str) -> Result<(), ServerError> {
+        for wait in [0, LOCK_WAIT] {
+            if self.try_lock(name, wait).await? {
+                return Ok(());
+            }
+            let holder = self.worker_with(name).await?;
+            if holder.is_none() && self.holder_of(name).await?.is_some() {
+                return Ok(());
+            }
+            self.kill_holder(name, holder).await;
+        }
+        Err(ServerError::LockHeld { lock: name.to_owned() })
+    }
+
+    async fn kill_holder(&mut self, name: &str, holder: Option<u64>) {
+        if let Some(holder) = holder {
+            tracing::warn!(holder, lock = name, "killing the connection of a worker that lost this job");
+            // An error means that the connection has ended by itself.
+            let _ = self.connection.execute(format!("KILL {holder}").as_str()).await;
+        }
     }
 
     /// The connection that holds the lock of this name.
@@ -152,14 +198,12 @@ impl Session {
 
     /// The connection that holds the lock of this name, if it is one of this session's own account: of a worker.
     async fn worker_with(&mut self, name: &str) -> Result<Option<u64>, ServerError> {
-        let holder: Option<(u64,)> = sqlx::query_as(
-            "SELECT CAST(ID AS UNSIGNED) FROM information_schema.PROCESSLIST
-             WHERE ID = IS_USED_LOCK(?) AND USER = SUBSTRING_INDEX(USER(), '@', 1)",
-        )
-        .bind(name)
-        .fetch_optional(&mut self.connection)
-        .await?;
-        Ok(holder.map(|(id,)| id))
+        let Some(holder) = self.holder_of(name).await? else { return Ok(None) };
+        let (user,): (String,) = sqlx::query_as("SELECT CONVERT(SUBSTRING_INDEX(USER(), '@', 1) USING utf8mb4)")
+            .fetch_one(&mut self.connection)
+            .await?;
+        let ours = self.sessions_of(&user).await?;
+        Ok(Some(holder).filter(|holder| ours.contains(holder)))
     }
 
     /// The connection, for statements with bound values.

@@ -63,7 +63,7 @@ pub enum Repair {
 
 /// What a comparison does about rows that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// It counts them.
     Count,
     /// It deletes those of the far end.
@@ -72,13 +72,33 @@ enum Mode {
     Repair,
 }
 
+/// How a range is gone through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Work {
+    pub mode: Mode,
+    /// The highest key that the near end has given, if rows beyond it must stay.
+    pub known: Option<Option<i128>>,
+    /// What begins and ends the transactions of the writing modes.
+    pub commit: Commit,
+}
+
 impl Changes {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.missing += other.missing;
         self.changed += other.changed;
         self.extra += other.extra;
         let room = NAMED.saturating_sub(self.keys.len());
         self.keys.extend(other.keys.into_iter().take(room));
+    }
+
+    /// The rows of a table without a key cannot be paired, so their numbers say what differs.
+    pub(super) fn without_key(near: Sum, far: Sum) -> Self {
+        Self {
+            missing: near.rows.saturating_sub(far.rows),
+            extra: far.rows.saturating_sub(near.rows),
+            changed: u64::from(near != far && near.rows == far.rows),
+            keys: Vec::new(),
+        }
     }
 
     /// Rows that differ.
@@ -115,17 +135,18 @@ pub async fn compare(
     }
     let known = if let Repair::UpTo(known) = repair { Some(known) } else { None };
     let mode = if repair == Repair::No { Mode::Count } else { Mode::Repair };
+    let work = |mode| Work { mode, known, commit: Commit::Chunks };
     let mut found = Compared::default();
-    match ranges(transfer, whole, &mut pair, (mode, known), progress, &mut found).await {
+    match ranges(transfer, whole, &mut pair, work(mode), progress, &mut found).await {
         Err(error) if mode == Mode::Repair && error.is_duplicate() => {
             pair.to.execute("ROLLBACK").await.doing(|| format!("writing {}", transfer.name))?;
             let first = std::mem::take(&mut found.changes);
             found = Compared::default();
             found.changes = first;
-            ranges(transfer, whole, &mut pair, (Mode::Remove, known), progress, &mut found).await?;
+            ranges(transfer, whole, &mut pair, work(Mode::Remove), progress, &mut found).await?;
             // These rows are counted already.
             let mut written = Compared::default();
-            ranges(transfer, whole, &mut pair, (Mode::Repair, known), &Progress::quiet(), &mut written).await?;
+            ranges(transfer, whole, &mut pair, work(Mode::Repair), &Progress::quiet(), &mut written).await?;
             Ok(found)
         }
         compared => compared.map(|()| found),
@@ -136,16 +157,16 @@ pub async fn compare(
 /// unique value of theirs is in the way.
 pub async fn remove_unequal(transfer: &TableTransfer, whole: Range, mut pair: Pair<'_>) -> Result<(), TableError> {
     let mut found = Compared::default();
-    ranges(transfer, whole, &mut pair, (Mode::Remove, None), &Progress::quiet(), &mut found).await
+    let work = Work { mode: Mode::Remove, known: None, commit: Commit::Chunks };
+    ranges(transfer, whole, &mut pair, work, &Progress::quiet(), &mut found).await
 }
 
-/// Goes through the range `whole`, in steps, and adds to `found` what it found. `known` is the highest key that the
-/// near end has given, if rows beyond it must stay.
-async fn ranges(
+/// Goes through the range `whole`, in steps, and adds to `found` what it found.
+pub(super) async fn ranges(
     transfer: &TableTransfer,
     whole: Range,
     pair: &mut Pair<'_>,
-    (mode, known): (Mode, Option<Option<i128>>),
+    work: Work,
     progress: &Progress,
     found: &mut Compared,
 ) -> Result<(), TableError> {
@@ -167,7 +188,7 @@ async fn ranges(
         );
         let (near, far) = (near?, far?);
         if near != far {
-            found.changes.add(pair_rows(transfer, &range, pair, mode, known).await?);
+            found.changes.add(pair_rows(transfer, &range, pair, work).await?);
         }
         found.from.add(near);
         found.to.add(far);
@@ -179,7 +200,8 @@ async fn ranges(
     }
 }
 
-async fn bound(
+/// The key of the last row of the first step of a range, if the range has as many rows.
+pub(super) async fn bound(
     connection: &mut MySqlConnection,
     end: &End,
     range: &Range,
@@ -194,10 +216,21 @@ async fn bound(
 
 /// Rows and checksum of a range.
 pub async fn sum(connection: &mut MySqlConnection, end: &End, range: &Range, name: &str) -> Result<Sum, TableError> {
-    let row = connection
-        .fetch_one(sqlx::raw_sql(&end.checksum(range)))
-        .await
-        .doing(|| format!("computing the checksum of {name}"))?;
+    sum_of(connection, &end.checksum(range), name).await
+}
+
+/// The same, and nothing changes the range until the transaction ends.
+pub(super) async fn sum_locked(
+    connection: &mut MySqlConnection,
+    end: &End,
+    range: &Range,
+    name: &str,
+) -> Result<Sum, TableError> {
+    sum_of(connection, &format!("{} FOR UPDATE", end.checksum(range)), name).await
+}
+
+async fn sum_of(connection: &mut MySqlConnection, query: &str, name: &str) -> Result<Sum, TableError> {
+    let row = connection.fetch_one(sqlx::raw_sql(query)).await.doing(|| format!("computing the checksum of {name}"))?;
     Ok(Sum { rows: number(&row, 0)?, checksum: number(&row, 1)? })
 }
 
@@ -221,8 +254,7 @@ async fn pair_rows(
     transfer: &TableTransfer,
     range: &Range,
     pair: &mut Pair<'_>,
-    mode: Mode,
-    known: Option<Option<i128>>,
+    Work { mode, known, commit }: Work,
 ) -> Result<Changes, TableError> {
     let mut changes = Changes::default();
     let (near, far) = tokio::join!(hashes(pair.from, &transfer.from, range), hashes(pair.to, &transfer.to, range));
@@ -260,7 +292,9 @@ async fn pair_rows(
     }
     let Some(key) = &transfer.to.key else { return Ok(changes) };
     let writing = || format!("writing {}", transfer.name);
-    pair.to.execute("START TRANSACTION").await.doing(writing)?;
+    if commit == Commit::Chunks {
+        pair.to.execute("START TRANSACTION").await.doing(writing)?;
+    }
     for keys in unwanted.chunks(1000) {
         let delete = format!("DELETE FROM {} WHERE {key} IN ({})", transfer.to.table, list(keys));
         pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
@@ -268,8 +302,10 @@ async fn pair_rows(
     if mode == Mode::Repair {
         copy_keys(transfer, &wanted, pair.from, pair.to).await?;
     }
-    kernel::process::failpoint::hit("legacy.before_repair").await;
-    pair.to.execute("COMMIT").await.doing(writing)?;
+    if commit == Commit::Chunks {
+        kernel::process::failpoint::hit("legacy.before_repair").await;
+        pair.to.execute("COMMIT").await.doing(writing)?;
+    }
     Ok(changes)
 }
 
@@ -302,24 +338,30 @@ async fn without_key(
         sum(pair.to, &transfer.to, &all, &transfer.name)
     );
     let (from, to) = (near?, far?);
-    let mut changes = Changes::default();
     progress.add(from.rows, 0);
-    if from != to {
-        changes.missing = from.rows.saturating_sub(to.rows);
-        changes.extra = to.rows.saturating_sub(from.rows);
-        changes.changed = u64::from(from.rows == to.rows);
-        if repair {
-            rewrite(transfer, pair, progress).await?;
-        }
+    if from != to && repair {
+        rewrite(transfer, pair, progress).await?;
     }
-    Ok(Compared { from, to, changes })
+    Ok(Compared { from, to, changes: Changes::without_key(from, to) })
 }
 
 /// Writes all rows of a table again, in one transaction: a table without a key has no point from which to continue.
 /// Returns how many rows it wrote.
-pub async fn rewrite(transfer: &TableTransfer, pair: Pair<'_>, progress: &Progress) -> Result<u64, TableError> {
+pub async fn rewrite(transfer: &TableTransfer, mut pair: Pair<'_>, progress: &Progress) -> Result<u64, TableError> {
     let writing = || format!("writing {}", transfer.name);
     pair.to.execute("START TRANSACTION").await.doing(writing)?;
+    let copied = rewrite_within(transfer, &mut pair, progress).await?;
+    pair.to.execute("COMMIT").await.doing(writing)?;
+    Ok(copied)
+}
+
+/// The same, within the transaction that the caller has begun at the far end.
+pub(super) async fn rewrite_within(
+    transfer: &TableTransfer,
+    pair: &mut Pair<'_>,
+    progress: &Progress,
+) -> Result<u64, TableError> {
+    let writing = || format!("writing {}", transfer.name);
     let delete = format!("DELETE FROM {}", transfer.to.table);
     pair.to.execute(sqlx::raw_sql(&delete)).await.doing(writing)?;
     let mut copied = 0;
@@ -328,6 +370,5 @@ pub async fn rewrite(transfer: &TableTransfer, pair: Pair<'_>, progress: &Progre
         Ok(())
     };
     copy(transfer, Range::default(), pair.from, pair.to, Commit::Caller, progress, count).await?;
-    pair.to.execute("COMMIT").await.doing(writing)?;
     Ok(copied)
 }

@@ -10,6 +10,7 @@
 //! | [`session`] | sessions that neither cut nor convert a value, and snapshots |
 //! | [`transfer`] | the statements that read, write, delete and checksum the rows of one table |
 //! | [`insert`], [`copy`], [`compare`] | rows as statements; copy them; compare both ends and make them equal |
+//! | [`guarded`] | make the far end equal, and leave what others wrote there |
 //! | [`database`] | copy and compare a whole database |
 //! | [`stored_objects`] | views, routines, triggers and scheduled events |
 //! | [`progress`] | report how far long work is |
@@ -25,6 +26,7 @@ pub mod database;
 pub mod definition;
 mod error;
 pub mod fitness;
+pub mod guarded;
 pub mod insert;
 pub mod progress;
 pub mod schema;

@@ -7,6 +7,7 @@
 mod arrival;
 mod calls;
 mod changes;
+mod conflicts;
 mod cutover;
 mod figures;
 mod kills;
@@ -15,6 +16,7 @@ mod old_application;
 mod planted;
 mod refusals;
 mod sessions;
+mod shut;
 mod writers;
 
 use harness::servers::Server;

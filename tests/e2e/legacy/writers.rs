@@ -12,7 +12,12 @@ use harness::wait;
 use sqlx::{ConnectOptions, Executor};
 
 /// Starts `provisioner legacy ARGS`, which waits at `point`. Returns the file that holds it there.
-fn start_held(stack: &Stack, old: &Old, args: &[&str], point: &str) -> Result<(tempfile::NamedTempFile, Process)> {
+pub(super) fn start_held(
+    stack: &Stack,
+    old: &Old,
+    args: &[&str],
+    point: &str,
+) -> Result<(tempfile::NamedTempFile, Process)> {
     let (held, points) = world::held_at(point)?;
     let mut env = old.env();
     env.push(("FAILPOINTS".to_owned(), points));
