@@ -18,6 +18,7 @@ mod report;
 mod router;
 mod routing;
 mod serve;
+mod served;
 mod sessions;
 mod values;
 
@@ -35,9 +36,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// A node has the whole routing table in memory and follows the event log, so nodes can be started and stopped at any
 /// time and in any number. A node's account on the system database reads the tables that it routes and admits by, and
-/// writes to saas_nodes (the node reports its position there), user_token (each use extends a session) and
-/// saas_access_logs; deploy/sql/tables.sql grants these rights. A node logs in to each tenant's database as that
-/// tenant's own user.
+/// writes to saas_nodes (the node reports its position there), saas_served_tenants (whose databases answered it),
+/// user_token (each use extends a session) and saas_access_logs; deploy/sql/tables.sql grants these rights. A node logs
+/// in to each tenant's database as that tenant's own user.
 ///
 /// Settings come from the environment; deploy/defaults.env documents each of them.
 /// Exit codes: 0 stopped by SIGTERM, 1 failed (the reason is on standard error), 2 wrong usage.

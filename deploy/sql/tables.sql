@@ -66,6 +66,8 @@ GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_schedule_runs`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_schedules`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
+GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_served_tenants`
+    TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_server_objects`
     TO 'control'@'@HOST@', 'provisioner_system'@'@HOST@';
 GRANT UPDATE, DELETE ON `ai_shifu_system`.`saas_sign_ups`
@@ -118,8 +120,9 @@ GRANT SELECT ON `ai_shifu_system`.`saas_tenants` TO 'node'@'@HOST@';
 GRANT SELECT ON `ai_shifu_system`.`user_info` TO 'node'@'@HOST@';
 GRANT SELECT ON `ai_shifu_system`.`user_token` TO 'node'@'@HOST@';
 
--- They write their own position, the expiry of sessions, and the access log.
+-- They write their own position, which tenants they served, the expiry of sessions, and the access log.
 GRANT INSERT, UPDATE, DELETE ON `ai_shifu_system`.`saas_nodes` TO 'node'@'@HOST@';
+GRANT SELECT, INSERT, UPDATE ON `ai_shifu_system`.`saas_served_tenants` TO 'node'@'@HOST@';
 GRANT UPDATE (token_expired_at) ON `ai_shifu_system`.`user_token` TO 'node'@'@HOST@';
 GRANT INSERT ON `ai_shifu_system`.`saas_access_logs` TO 'node'@'@HOST@';
 

@@ -107,6 +107,7 @@ impl<'d> TenantDatabase<'d> {
         match timeout(W::LIMIT, work.run(&mut connection.begin().sql)).await {
             Ok(Ok(output)) => {
                 connection.finished();
+                self.databases.served.note(&self.route);
                 Ok(output)
             }
             Ok(Err(error)) if is_lost(&error) => {

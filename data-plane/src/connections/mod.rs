@@ -29,6 +29,7 @@ pub use database::{TenantDatabase, Work};
 use crate::gate::NoPermit;
 use crate::noticeboard::Noticeboard;
 use crate::routing::{Route, Routing};
+use crate::served::ServedTenants;
 use database::refused;
 use kernel::crypto::KeyRing;
 use kernel::domain::TenantId;
@@ -47,6 +48,7 @@ pub struct TenantDatabases {
     pool: Pool<MySqlConnect>,
     routing: Arc<Routing>,
     noticeboard: Noticeboard,
+    served: ServedTenants,
     wait: Duration,
 }
 
@@ -65,7 +67,12 @@ impl TenantDatabases {
     /// Opens no connection yet.
     pub fn new(keys: KeyRing, budget: Budget, routing: Arc<Routing>, noticeboard: Noticeboard) -> Self {
         let pool = Pool::new(MySqlConnect::new(keys), budget.connections, budget.of_tenant);
-        Self { pool, routing, noticeboard, wait: budget.wait }
+        Self { pool, routing, noticeboard, served: ServedTenants::default(), wait: budget.wait }
+    }
+
+    /// The tenants whose databases have answered.
+    pub fn served(&self) -> ServedTenants {
+        self.served.clone()
     }
 
     /// Counts a request against the tenant's rate, or refuses it: 429, with the time after which there is room again.

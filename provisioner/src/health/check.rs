@@ -1,10 +1,12 @@
 //! One check of one tenant's database, as a node would use it.
 
 use super::Checker;
+use chrono::NaiveDateTime;
 use kernel::crypto::Purpose;
 use kernel::database;
 use secrecy::ExposeSecret;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -19,6 +21,8 @@ pub(super) struct Patient {
     pub tenant_id: String,
     pub db_username: String,
     pub db_password_encrypted: String,
+    /// When a node was served from the database, if that says enough.
+    pub served_at: Option<NaiveDateTime>,
 }
 
 /// What was seen.
@@ -28,14 +32,19 @@ pub(super) struct Finding {
     /// Why it is not healthy.
     pub reason: Option<String>,
     pub response: Option<Duration>,
+    /// When a node was served from it. `None`: it was checked just now.
+    pub served_at: Option<NaiveDateTime>,
     /// The server did not answer: whether it is the server's fault is to be asked.
     pub unreachable: bool,
 }
 
 impl Finding {
     pub(super) fn unhealthy(tenant_id: &str, reason: impl Into<String>) -> Self {
-        let reason = Some(reason.into());
-        Self { tenant_id: tenant_id.to_owned(), reason, response: None, unreachable: false }
+        Self { reason: Some(reason.into()), ..Self::healthy(tenant_id, None, None) }
+    }
+
+    pub(super) fn healthy(tenant_id: &str, response: Option<Duration>, served_at: Option<NaiveDateTime>) -> Self {
+        Self { tenant_id: tenant_id.to_owned(), reason: None, response, served_at, unreachable: false }
     }
 }
 
@@ -53,7 +62,7 @@ impl Checker {
     }
 
     async fn check_once(&self, patient: &Patient) -> Finding {
-        let Patient { tenant_id, db_username: username, db_password_encrypted: sealed } = patient;
+        let Patient { tenant_id, db_username: username, db_password_encrypted: sealed, .. } = patient;
         let purpose = Purpose::TenantPassword { tenant_id, username };
         let Ok(password) = self.keys.open_text(purpose, sealed) else {
             return Finding::unhealthy(tenant_id, "the stored password does not open with the key ring");
@@ -61,9 +70,7 @@ impl Checker {
         let database = format!("ai_shifu_tenant_{tenant_id}");
         let options = self.server.login(username, password.expose_secret(), &database);
         let began = Instant::now();
-        // A login and no statement: the server has checked the account, its lock, the password and the rights on the
-        // database by then.
-        let connection = match timeout(DEADLINE, options.connect()).await {
+        let connection = match timeout(DEADLINE, log_in(&options)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return failed(tenant_id, &error),
             Err(_) => {
@@ -73,8 +80,16 @@ impl Checker {
         };
         let response = Some(began.elapsed());
         let _ = timeout(CLOSING, connection.close()).await;
-        Finding { tenant_id: tenant_id.clone(), reason: None, response, unreachable: false }
+        Finding::healthy(tenant_id, response, None)
     }
+}
+
+/// By the login the server has checked the account, its lock, the password and the rights on the database. With an
+/// expired password some servers let the user in all the same and refuse each statement, so the smallest one follows.
+async fn log_in(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    connection.execute("DO 0").await?;
+    Ok(connection)
 }
 
 /// In our own words: the server's hold names of hosts and users.
@@ -82,7 +97,7 @@ fn failed(tenant_id: &str, error: &sqlx::Error) -> Finding {
     let reason = match database::number(error) {
         // All connections of the tenant are in use, so it is being served.
         Some(1203 | 1226) => {
-            return Finding { reason: None, ..Finding::unhealthy(tenant_id, "") };
+            return Finding::healthy(tenant_id, None, None);
         }
         Some(1045 | 1698) => "the login of the tenant's user was refused".into(),
         Some(3118 | 4151) => "the account of the tenant's user is locked".into(),

@@ -1,12 +1,16 @@
 //! Checks the tenants' databases: rounds over all databases of a server, at intervals, and whenever a control plane of
 //! an older version requests one.
 //!
-//! **Guarantees.** A database is healthy if the tenant's own user could just log in to it with the stored password.
-//! A check sends no statement, so it costs the server one login for each tenant and round. Each check has a deadline,
-//! so one that hangs does not hold up the others. When a server does not answer, the round records that for all its
-//! tenants at once instead of checking one after the other. One process at a time does the rounds of a server: it holds
-//! the lease `health:SERVER`, and every write of a round renews that lease in its transaction, so a process that was
-//! paused can record nothing after another has taken over.
+//! **Guarantees.** A database is healthy if the tenant's own user could just log in to it with the stored password and
+//! was not refused the smallest statement. Nodes report from which databases they were just served
+//! (`saas_served_tenants`). Such a database is healthy too, without a login, unless its tenant has changed since, its
+//! last check failed, or it is its turn: each has one in every tenth round. So a round costs the server a login for
+//! each tenant that is not in use, and for a tenth of the others. A database that answers open sessions and refuses new
+//! ones is found within ten rounds, and any other that refuses within one. Each check has a deadline, so one that hangs
+//! does not hold up the others. When a server does not answer, the round records that for all its tenants at once
+//! instead of checking one after the other. One process at a time does the rounds of a server: it holds the lease `health:SERVER`,
+//! and every write of a round renews that lease in its transaction, so a process that was paused can record nothing
+//! after another has taken over.
 
 mod check;
 mod round;

@@ -16,6 +16,12 @@ const PROBE: Duration = Duration::from_secs(2);
 const BATCH: usize = 500;
 /// Findings are recorded at least this often, also when they come slowly: recording renews the lease.
 const RECORD_EVERY: Duration = Duration::from_secs(5);
+/// For so long the report of a node that it was served from a database stands for a check.
+const BELIEVED_SECONDS: u32 = 60;
+/// A tenant that nodes are served from all the time is checked in every round of so many.
+const SHARES: u32 = 10;
+/// Reports of this age are removed.
+const FORGOTTEN_HOURS: u32 = 1;
 
 impl Checker {
     pub(super) async fn round(&self, mut lease: RoleLease) -> Result<(), LeaseError> {
@@ -50,7 +56,8 @@ impl Checker {
         lease.renew(&mut *tx).await?;
         sqlx::query(
             "UPDATE saas_health_rounds SET ended_at = UTC_TIMESTAMP(6), done_began_at = began_at,
-               lease_until = NULL, reason = ?, period_seconds = ?, healthy = ?, unhealthy = ?
+               rounds_ended = rounds_ended + 1, lease_until = NULL, reason = ?, period_seconds = ?, healthy = ?,
+               unhealthy = ?
              WHERE server_id = ?",
         )
         .bind(reason)
@@ -60,16 +67,22 @@ impl Checker {
         .bind(&self.server.id)
         .execute(&mut *tx)
         .await?;
-        sqlx::query(
-            "DELETE FROM saas_tenant_health WHERE server_id = ?
-               AND checked_at < (SELECT began_at FROM saas_health_rounds WHERE server_id = ?)",
-        )
+        // Those that the round has not recorded: what it records is never older than the reports that it believes.
+        sqlx::query(&format!(
+            "DELETE FROM saas_tenant_health WHERE server_id = ? AND checked_at
+               < (SELECT began_at FROM saas_health_rounds WHERE server_id = ?) - INTERVAL {BELIEVED_SECONDS} SECOND"
+        ))
         .bind(&self.server.id)
         .bind(&self.server.id)
         .execute(&mut *tx)
         .await?;
         lease.end(&mut *tx).await?;
         tx.commit().await?;
+        sqlx::query(&format!(
+            "DELETE FROM saas_served_tenants WHERE served_at < UTC_TIMESTAMP(6) - INTERVAL {FORGOTTEN_HOURS} HOUR"
+        ))
+        .execute(self.store.pool())
+        .await?;
         let server = &self.server.id;
         metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "healthy").set(healthy);
         metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "unhealthy").set(unhealthy);
@@ -77,13 +90,22 @@ impl Checker {
         Ok(())
     }
 
-    /// Tenants that are served or under maintenance, with their credentials; or one of them.
+    /// Tenants that are served or under maintenance, with their credentials; or one of them. A tenant counts as served
+    /// by nodes if it has not changed since a node reported so, if its last check was good, and if it is not its turn
+    /// to be logged in to: each tenant has a turn in every [`SHARES`] rounds.
     pub(super) async fn patients(&self, only: Option<&str>) -> Result<Vec<Patient>, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT s.tenant_id, d.db_username, d.db_password_encrypted FROM saas_tenant_snapshots s
+        sqlx::query_as(&format!(
+            "SELECT s.tenant_id, d.db_username, d.db_password_encrypted, v.served_at FROM saas_tenant_snapshots s
              JOIN saas_tenant_databases d ON d.tenant_id = s.tenant_id
-             WHERE s.server_id = ? AND s.status IN (1, 2) AND (? IS NULL OR s.tenant_id = ?) ORDER BY s.tenant_id",
-        )
+             JOIN saas_health_rounds r ON r.server_id = s.server_id
+             LEFT JOIN saas_tenant_health h
+               ON h.tenant_id = s.tenant_id AND h.server_id = s.server_id AND h.status = 'healthy'
+             LEFT JOIN saas_served_tenants v
+               ON v.tenant_id = h.tenant_id AND v.position = s.position AND s.status = 1
+              AND v.served_at > UTC_TIMESTAMP(6) - INTERVAL {BELIEVED_SECONDS} SECOND
+              AND CRC32(s.tenant_id) % {SHARES} <> r.rounds_ended % {SHARES}
+             WHERE s.server_id = ? AND s.status IN (1, 2) AND (? IS NULL OR s.tenant_id = ?) ORDER BY s.tenant_id"
+        ))
         .bind(&self.server.id)
         .bind(only)
         .bind(only)
@@ -102,6 +124,9 @@ impl Checker {
     async fn unless_away(&self, patient: Patient, away: &OnceLock<String>) -> Finding {
         if let Some(reason) = away.get() {
             return Finding::unhealthy(&patient.tenant_id, reason.clone());
+        }
+        if patient.served_at.is_some() {
+            return Finding::healthy(&patient.tenant_id, None, patient.served_at);
         }
         let finding = self.check(&patient).await;
         if let Some(response) = finding.response {
@@ -145,11 +170,15 @@ fn insert<'a>(findings: &'a [Finding], server: &'a str) -> QueryBuilder<'a, MySq
             .push_bind(if finding.reason.is_none() { "healthy" } else { "unhealthy" })
             .push_bind(&finding.reason)
             .push_bind(finding.response.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)))
-            .push("UTC_TIMESTAMP(6)");
+            .push("COALESCE(")
+            .push_bind_unseparated(finding.served_at)
+            .push_unseparated(", UTC_TIMESTAMP(6))");
     });
+    // Of a database that was not logged in to, the last time that a login took stays.
     insert.push(
         " ON DUPLICATE KEY UPDATE server_id = VALUES(server_id), status = VALUES(status), reason = VALUES(reason),
-           response_us = VALUES(response_us), checked_at = VALUES(checked_at)",
+           response_us = IF(VALUES(status) = 'healthy', COALESCE(VALUES(response_us), response_us), NULL),
+           checked_at = VALUES(checked_at)",
     );
     insert
 }

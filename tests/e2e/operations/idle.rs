@@ -1,4 +1,5 @@
-//! What the services ask when nobody asks them anything: few statements, and of each tenant's database a login.
+//! What the services ask when nobody asks them anything: few statements, and of each tenant's database a login and the
+//! smallest statement.
 
 use crate::world::{self, SOON};
 use anyhow::{Result, ensure};
@@ -57,7 +58,9 @@ async fn an_idle_system_sends_few_statements_and_checks_by_a_login() -> Result<(
     let of_tenants: Vec<_> = all.iter().filter(|(user, ..)| user.contains("ten_")).collect();
     let logins = of_tenants.iter().filter(|(_, command, _)| command == "Connect").count();
     ensure!(logins >= 4, "the databases of the tenants were not checked: {of_tenants:?}");
-    let asked = of_tenants.iter().find(|(_, command, _)| !matches!(command.as_str(), "Connect" | "Quit"));
+    let asked = of_tenants
+        .iter()
+        .find(|(_, command, text)| !matches!(command.as_str(), "Connect" | "Quit") && !text.trim().ends_with("DO 0"));
     ensure!(asked.is_none(), "a check of a tenant's database sends {asked:?}");
     print_most(&all);
     eprintln!("one of each service: {} statements a second", rate(&all));

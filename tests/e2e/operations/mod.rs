@@ -6,6 +6,7 @@ pub mod audit;
 mod deployment;
 mod documents;
 mod health;
+mod health_share;
 mod idle;
 mod keys;
 mod many_tenants;

@@ -158,7 +158,7 @@ metrics! {
     DATABASE_SERVER_UP "database_server_up" Gauge, WORKER, ["server"],
         "1: the tenants' database server answered the last check";
     TENANT_DATABASE_CHECK_DURATION "tenant_database_check_duration_seconds" Histogram(REQUEST), WORKER, ["server"],
-        "Time of a login as a tenant's user with the first rows, of databases that answered";
+        "Time of a login as a tenant's user with the smallest statement, of databases that answered";
 
     NODE_POSITION "node_position" Gauge, NODE, [],
         "Position of the event log that the routing table includes";
