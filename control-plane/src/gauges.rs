@@ -102,6 +102,8 @@ async fn measure(
     if !slow {
         return Ok(());
     }
+    let idle = kernel::jobs::idle_lanes(store.pool()).await?;
+    metrics::gauge!(names::JOB_LANES_IDLE).set(idle.len() as f64);
     if backups {
         measure_backups(store).await?;
     }

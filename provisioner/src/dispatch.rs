@@ -1,8 +1,8 @@
 //! The workers of a process, by lanes, and the task that wakes them.
 //!
 //! **Guarantees.** What opens or closes a tenant waits for no other work: workers of its own take it ([`Crews`]).
-//! Moves, restores and purges, bulk work, migrations, backups and collections each have workers of their own too, so
-//! none of them can hold up another. Bulk work has at most half as many workers as ordinary jobs have.
+//! Moves, restores and purges, bulk work, surveys, migrations, backups and collections each have workers of their own
+//! too, so none of them can hold up another. Bulk work has at most half as many workers as ordinary jobs have.
 //!
 //! An idle worker sends no statement. One task for the whole process finds out, by one statement for all its servers,
 //! in which lanes a job is due, and wakes a worker of each. It does so when a message of the broker or a worker of this
@@ -27,6 +27,8 @@ const MIN_GAP: Duration = Duration::from_millis(20);
 
 /// Workers that do nothing but open and close tenants, for each database server.
 const OPENERS: u32 = 2;
+/// Workers that survey a server for an audit.
+const SURVEYORS: u32 = 1;
 /// Workers that collect statistics; one uses as many connections as the setting `STATISTICS_CONNECTIONS` allows.
 const COLLECTORS: u32 = 1;
 
@@ -50,13 +52,14 @@ impl Crews {
     }
 
     /// The groups of workers of a database server: how many, and which lanes they take.
-    fn groups(self) -> [(u32, &'static [Lane]); 7] {
+    fn groups(self) -> [(u32, &'static [Lane]); 8] {
         let half = (self.ordinary / 2).max(1);
         [
             (OPENERS, &[Lane::Access]),
             (self.ordinary, &[Lane::Access, Lane::Ordinary]),
             (half, &[Lane::Bulk]),
             (half, &[Lane::Long]),
+            (SURVEYORS, &[Lane::Surveys]),
             (self.migrations, &[Lane::Migrations]),
             (self.backups, &[Lane::Backups]),
             (COLLECTORS, &[Lane::Collections]),
@@ -156,12 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn every_lane_has_a_worker_whatever_the_settings() {
-        for number in 1..20 {
+    fn every_lane_but_that_of_backups_has_a_worker_whatever_the_settings() {
+        // Without a backup store there is no worker for backups; SCHEMA_WORKERS is at least 1.
+        for (number, backups) in (1..20).flat_map(|number| [(number, 0), (number, 1)]) {
+            let crews = Crews { ordinary: number, migrations: 1, backups };
             for lane in Lane::ALL {
-                let workers: u32 =
-                    crews(number).groups().iter().filter(|(_, of)| of.contains(lane)).map(|(n, _)| n).sum();
-                assert!(workers > 0, "{number}: {}", lane.as_str());
+                let workers: u32 = crews.groups().iter().filter(|(_, of)| of.contains(lane)).map(|(n, _)| n).sum();
+                let expected = backups > 0 || *lane != Lane::Backups;
+                assert_eq!(workers > 0, expected, "{number}, {backups}: {}", lane.as_str());
             }
         }
     }

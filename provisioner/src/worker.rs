@@ -11,7 +11,7 @@ use crate::server::Server;
 use crate::statistics::Collecting;
 use kernel::crypto::KeyRing;
 use kernel::database::sql;
-use kernel::jobs::{self, JobError, Lane, Lease};
+use kernel::jobs::{self, Claimant, JobError, Lane, Lease};
 use kernel::process::config::{ConfigError, Settings, wrong};
 use kernel::process::retry::Waits;
 use kernel::process::shutdown::Shutdown;
@@ -105,11 +105,17 @@ impl Worker {
         }
     }
 
+    /// Who claims.
+    pub fn claimant(&self) -> Claimant<'_> {
+        let has_backup_store = self.tools.backups.is_some();
+        Claimant { owner: &self.owner, duration: self.lease, has_backup_store }
+    }
+
     /// Takes a due job of the first of the worker's lanes that has one.
     async fn claim(&self) -> Result<Option<Lease>, sqlx::Error> {
         for lane in self.lanes {
             let pool = self.tools.store.pool();
-            if let Some(lease) = jobs::claim(pool, &self.tools.server.id, *lane, &self.owner, self.lease).await? {
+            if let Some(lease) = jobs::claim(pool, &self.tools.server.id, *lane, self.claimant()).await? {
                 return Ok(Some(lease));
             }
         }

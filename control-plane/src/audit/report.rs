@@ -2,7 +2,7 @@
 
 use crate::cursor::Page;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use kernel::audit::{Drift, PATIENCE};
+use kernel::audit::{self, Drift, PATIENCE};
 use serde::Serialize;
 use sqlx::{MySqlConnection, Row};
 use utoipa::ToSchema;
@@ -128,9 +128,11 @@ pub async fn of(connection: &mut MySqlConnection, audit_id: &str, page: &Page) -
 /// Jobs in all, open ones, open ones of tenants, unsuccessful ones, failed ones, tenants compared and passed over, end.
 type Jobs = (i64, i64, i64, i64, i64, i64, i64, Option<NaiveDateTime>);
 
-/// Whether a job of an audit is still awaited. A server whose provisioner is away does not keep an old audit open.
+/// Whether a job of an audit is still awaited. A server whose provisioner is away does not keep an old audit open. A
+/// survey that waits for another one of its server is not untaken.
 fn is_open(is_old: bool) -> String {
-    let given_up = if is_old { "j.tenant_id = '' AND o.status = 'pending'" } else { "FALSE" };
+    let untaken = format!("j.tenant_id = '' AND o.status = 'pending' AND NOT {}", audit::SURVEYED);
+    let given_up = if is_old { untaken.as_str() } else { "FALSE" };
     format!("(COALESCE(o.status, 'failed') IN ('pending', 'running') AND NOT ({given_up}))")
 }
 

@@ -4,7 +4,7 @@
 use super::report::{self, LIST, MOST, Report};
 use crate::commands::{Refusal, Write};
 use crate::cursor::Page;
-use kernel::audit::{Drift, Finding, PATIENCE, Row, enqueue};
+use kernel::audit::{Drift, Finding, PATIENCE, Row, SURVEYED, enqueue};
 use kernel::jobs;
 use kernel::store::{UnitOfWork, servers};
 use uuid::Uuid;
@@ -45,12 +45,23 @@ impl Write for RequestAudit {
 
 async fn new(unit: &mut UnitOfWork, actor: &str, repair: bool) -> Result<String, sqlx::Error> {
     // Jobs that no provisioner took up are not done twice when one comes back.
-    sqlx::query(
-        "UPDATE saas_operations SET status = 'failed', error = 'no provisioner took it up; a newer audit was asked for',
-                finished_at = UTC_TIMESTAMP(6) WHERE kind = 'audit' AND tenant_id = '' AND status = 'pending'",
-    )
-    .execute(unit.connection())
+    let untaken: Vec<(String,)> = sqlx::query_as(&format!(
+        "SELECT o.operation_id FROM saas_operations o FORCE INDEX (idx_open)
+         WHERE o.due_at IS NOT NULL AND o.kind = 'audit' AND o.tenant_id = '' AND o.status = 'pending'
+           AND NOT {SURVEYED}"
+    ))
+    .fetch_all(unit.connection())
     .await?;
+    for (operation_id,) in untaken {
+        sqlx::query(
+            "UPDATE saas_operations
+             SET status = 'failed', error = 'no provisioner took it up; a newer audit was asked for',
+                 finished_at = UTC_TIMESTAMP(6) WHERE operation_id = ? AND status = 'pending'",
+        )
+        .bind(operation_id)
+        .execute(unit.connection())
+        .await?;
+    }
     let audit_id = Uuid::now_v7().to_string();
     sqlx::query(
         "INSERT INTO saas_audits (audit_id, requested_by, repair, created_at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",

@@ -5,7 +5,7 @@
 //! default tenant is neither deleted nor purged, because nodes route every unknown host and all old clients to it.
 
 use super::change::enforce;
-use super::operations::{Started, none_in_progress, start};
+use super::operations::{Started, job, none_in_progress, start_job};
 use super::{Refusal, Write};
 use kernel::domain::{Command, Tenant, TenantId, TenantState};
 use kernel::http::Code;
@@ -69,6 +69,8 @@ pub struct PurgeTenant {
     pub tenant_id: TenantId,
     /// Every job has one; a purge is retried until it succeeds.
     pub patience: Duration,
+    /// Whether it is one of many that were requested at once. Those hold up no move or restore.
+    pub in_bulk: bool,
 }
 
 impl Write for PurgeTenant {
@@ -82,7 +84,8 @@ impl Write for PurgeTenant {
         not_the_default(unit, &self.tenant_id).await?;
         let tenant = unit.execute(&self.tenant_id, actor, Command::Purge).await?;
         none_in_progress(unit, &self.tenant_id).await?;
-        start(unit, tenant, JobKind::Purge, self.patience).await
+        let job = job(&tenant, JobKind::Purge, self.patience);
+        start_job(unit, tenant, if self.in_bulk { job.in_bulk() } else { job }).await
     }
 }
 

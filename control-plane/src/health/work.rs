@@ -2,6 +2,7 @@
 
 use super::Part;
 use chrono::NaiveDateTime;
+use kernel::jobs::IdleLane;
 use serde_json::{Map, Value, json};
 use sqlx::MySqlPool;
 
@@ -62,6 +63,10 @@ pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
     if overdue > 0 {
         reasons.push(format!("{overdue} jobs are due and no worker takes them"));
     }
+    let idle = kernel::jobs::idle_lanes(pool).await?;
+    reasons.extend(idle.iter().map(|IdleLane { server_id, lane, seconds }| {
+        format!("no worker of server {server_id} works in the lane {lane}, where a job has been due for {seconds} s")
+    }));
     if retried > 0 {
         reasons.push(format!("{retried} jobs fail again and again"));
     }
@@ -73,7 +78,7 @@ pub async fn jobs(pool: &MySqlPool) -> Result<Part, sqlx::Error> {
         ["pending", "running", "succeeded", "failed"].map(|state| (state.into(), json!(0))).into_iter().collect();
     of_state.extend(states.into_iter().map(|(state, count)| (state, json!(count))));
     of_state.extend(
-        [("overdue", overdue), ("retried", retried), ("failed_lately", failed)]
+        [("overdue", overdue), ("idle_lanes", idle.len() as i64), ("retried", retried), ("failed_lately", failed)]
             .map(|(name, count)| (name.into(), json!(count))),
     );
     Ok(Part::new(Value::Object(of_state), reasons))

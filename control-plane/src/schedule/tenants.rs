@@ -13,7 +13,7 @@ const AT_ONCE: u32 = 100;
 pub async fn purge_expired(app: &App, lease: &RoleLease) -> Result<u64, RunError> {
     let mut requested = 0;
     for tenant_id in app.store.expired(AT_ONCE, &kernel::jobs::kinds_that_block_nothing()).await? {
-        let purge = PurgeTenant { tenant_id, patience: app.patience };
+        let purge = PurgeTenant { tenant_id, patience: app.patience, in_bulk: true };
         requested += perform(app, lease, "schedule:tenant-retention", &purge).await?;
     }
     Ok(requested)

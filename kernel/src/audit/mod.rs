@@ -12,5 +12,6 @@ mod rows;
 
 pub use drift::Drift;
 pub use rows::{
-    Audit, Finding, PATIENCE, Row, add, drop_vanished, enqueue, of_job, record_compared, repaired, store, stored,
+    Audit, Finding, PATIENCE, Row, SURVEYED, add, drop_vanished, enqueue, of_job, record_compared, repaired, store,
+    stored,
 };

@@ -2,13 +2,16 @@
 
 use super::Drift;
 use crate::domain::TenantId;
-use crate::jobs::{self, JobKind, JobUnit, NewJob};
+use crate::jobs::{self, JobKind, JobUnit, Lane, NewJob};
 use sqlx::{MySqlConnection, MySqlExecutor};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// How long a job of an audit is retried, and how long it waits for other jobs of its tenant.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Whether a worker surveys the server of a job `o` of an audit at the moment, or waits to try that again.
+pub const SURVEYED: &str = "EXISTS (SELECT 1 FROM saas_operations s FORCE INDEX (idx_claim)
+    WHERE s.server_id = o.server_id AND s.lane = o.lane AND s.due_at > UTC_TIMESTAMP(6) AND s.attempts > 0)";
 /// Longest subject and detail of a stored finding.
 const SUBJECT_CHARS: usize = 150;
 const DETAIL_CHARS: usize = 500;
@@ -54,7 +57,7 @@ pub async fn enqueue(
 ) -> Result<Uuid, sqlx::Error> {
     let job = match tenant {
         Some(tenant_id) => NewJob::for_tenant(JobKind::Audit, tenant_id, server, PATIENCE),
-        None => NewJob::for_server(JobKind::Audit, server, PATIENCE),
+        None => NewJob::for_server(JobKind::Audit, server, PATIENCE).in_lane(Lane::Surveys),
     };
     let operation_id = jobs::enqueue(connection, &[job]).await?[0];
     sqlx::query("INSERT INTO saas_audit_jobs (operation_id, audit_id, server_id, tenant_id) VALUES (?, ?, ?, ?)")

@@ -37,15 +37,26 @@ pub const CLAIM: &str = select_job!("FORCE INDEX (idx_claim)", "server_id = ? AN
 /// Takes the job of `server` that has been due for longest in `lane`, if there is one. Jobs whose owner's lease has run
 /// out are due again. A tenant's jobs are done one at a time, because each needs the tenant's lock at the database
 /// server; those of no tenant do not wait for each other. Jobs of a kind, or for a tenant schema, that this program
-/// does not know are left to the newer ones that asked for them.
+/// does not know are left to the newer ones that asked for them. A worker without a backup store leaves the jobs that
+/// need one to the others: an older control plane enqueues them in the ordinary lane.
 pub async fn claim(
     pool: &MySqlPool,
     server: &str,
     lane: Lane,
-    owner: &str,
-    duration: Duration,
+    claimant: Claimant<'_>,
 ) -> Result<Option<Lease>, sqlx::Error> {
-    take(pool, CLAIM, &[server, lane.as_str()], owner, duration).await
+    take(pool, CLAIM, &[server, lane.as_str()], claimant).await
+}
+
+/// Who claims a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The name of the worker.
+    pub owner: &'a str,
+    /// How long the lease lasts.
+    pub duration: Duration,
+    /// Whether the worker can do what needs the backup store.
+    pub has_backup_store: bool,
 }
 
 /// Takes one job, if it is due: for a command that asked for it and waits for its end.
@@ -53,11 +64,10 @@ pub async fn claim_one(
     pool: &MySqlPool,
     server: &str,
     operation_id: Uuid,
-    owner: &str,
-    duration: Duration,
+    claimant: Claimant<'_>,
 ) -> Result<Option<Lease>, sqlx::Error> {
     let chosen = select_job!("", "operation_id = ? AND server_id = ?");
-    take(pool, chosen, &[&operation_id.to_string(), server], owner, duration).await
+    take(pool, chosen, &[&operation_id.to_string(), server], claimant).await
 }
 
 /// A claim that met another one for the same tenant chooses again so often.
@@ -75,11 +85,10 @@ async fn take(
     pool: &MySqlPool,
     choice: &str,
     which: &[&str],
-    owner: &str,
-    duration: Duration,
+    claimant: Claimant<'_>,
 ) -> Result<Option<Lease>, sqlx::Error> {
     for _ in 0..CHOICES {
-        match choose(pool, choice, which, owner, duration).await? {
+        match choose(pool, choice, which, claimant).await? {
             Chosen::Taken(lease) => return Ok(Some(lease)),
             Chosen::Nothing => return Ok(None),
             Chosen::TenantBusy => {}
@@ -88,17 +97,13 @@ async fn take(
     Ok(None)
 }
 
-async fn choose(
-    pool: &MySqlPool,
-    choice: &str,
-    which: &[&str],
-    owner: &str,
-    duration: Duration,
-) -> Result<Chosen, sqlx::Error> {
+async fn choose(pool: &MySqlPool, choice: &str, which: &[&str], claimant: Claimant<'_>) -> Result<Chosen, sqlx::Error> {
+    let Claimant { owner, duration, has_backup_store } = claimant;
     let claimed_at = Instant::now();
     let mut tx = pool.begin().await?;
     let choosing = which.iter().fold(sqlx::query_as(choice), |query, value| query.bind(*value));
-    let row: Option<Row> = choosing.bind(known_kinds()).bind(migrate::tenant_schema()).fetch_optional(&mut *tx).await?;
+    let kinds = known_kinds(has_backup_store);
+    let row: Option<Row> = choosing.bind(kinds).bind(migrate::tenant_schema()).fetch_optional(&mut *tx).await?;
     let Some((operation_id, tenant_id, kind, epoch, attempts, undoing, error, last_attempt, traceparent)) = row else {
         return Ok(Chosen::Nothing);
     };

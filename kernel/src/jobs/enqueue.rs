@@ -45,7 +45,13 @@ impl NewJob {
     /// Lets the job wait in the lane of bulk work, because it is one of many that were requested at once.
     #[must_use]
     pub fn in_bulk(self) -> Self {
-        Self { lane: Lane::Bulk, ..self }
+        self.in_lane(Lane::Bulk)
+    }
+
+    /// Lets the job wait in another lane than that of its kind.
+    #[must_use]
+    pub fn in_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// Leaves the job to workers that know the tenant schema `version`: an older program would find nothing to do.

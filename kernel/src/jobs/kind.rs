@@ -43,7 +43,8 @@ lanes! {
     Access "access" Short "Jobs that open or close a tenant. Workers of their own take them, which do nothing else.";
     Ordinary "ordinary" Short "Other jobs that a person waits for, and that last for seconds.";
     Long "long" Queues "Jobs that copy or remove all data of a tenant.";
-    Bulk "bulk" Queues "Jobs that are requested for many tenants at once, and audits.";
+    Bulk "bulk" Queues "Jobs that are requested for many tenants at once, and audits of one tenant.";
+    Surveys "surveys" Queues "Surveys of a server for an audit, so that none waits behind bulk work.";
     Migrations "migrations" Queues "Migrations of the tenants' schema, which are requested for all tenants at once.";
     Backups "backups" Queues "Backups and restore tests, which take long.";
     Collections "collections" Queues "Collections of statistics, which wait for a server for as long as it is away.";
@@ -87,6 +88,19 @@ macro_rules! kinds {
                 self == Self::Collect
             }
 
+            /// Whether its work needs the backup store, so that a worker without one must leave it to another.
+            pub fn needs_backup_store(self) -> bool {
+                matches!(
+                    self,
+                    Self::Backup
+                        | Self::RestoreTest
+                        | Self::Prune
+                        | Self::Restore
+                        | Self::RestoreNew
+                        | Self::RestoreElsewhere
+                )
+            }
+
             fn others(self) -> Others {
                 match self { $(Self::$name => Others::$others,)* }
             }
@@ -126,9 +140,9 @@ impl fmt::Display for JobKind {
     }
 }
 
-/// Every kind that this program knows, for `FIND_IN_SET`.
-pub(super) fn known_kinds() -> String {
-    list(|_| true)
+/// Every kind that this program knows, for `FIND_IN_SET`; without a backup store, those that need none.
+pub(super) fn known_kinds(has_backup_store: bool) -> String {
+    list(|kind| has_backup_store || !kind.needs_backup_store())
 }
 
 /// The lanes in which many jobs wait at once, as the backups of all tenants do, for `FIND_IN_SET`. A job of any other
@@ -186,7 +200,12 @@ mod tests {
 
     #[test]
     fn lists_for_sql_are_made_from_the_table() {
-        assert_eq!(lanes_that_queue(), "long,bulk,migrations,backups,collections");
+        assert_eq!(lanes_that_queue(), "long,bulk,surveys,migrations,backups,collections");
+        assert_eq!(
+            known_kinds(false),
+            "provision,enforce,configure,purge,rotate,move,finish_move,migrate,audit,collect",
+            "a restore needs the store as much as a backup"
+        );
         assert_eq!(kinds_that_wait_for_a_server(), "collect");
         assert_eq!(kinds_that_block_nothing(), "enforce,configure,migrate,audit,backup,restore_test,prune,collect");
     }

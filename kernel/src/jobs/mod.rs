@@ -9,13 +9,15 @@
 
 mod claim;
 mod enqueue;
+mod idle;
 mod kind;
 mod lease;
 mod operation;
 mod unit;
 
-pub use claim::{CLAIM, Due, claim, claim_one, due};
+pub use claim::{CLAIM, Claimant, Due, claim, claim_one, due};
 pub use enqueue::{NewJob, enqueue};
+pub use idle::{IdleLane, idle_lanes};
 pub use kind::{JobKind, Lane, kinds_that_block_nothing, kinds_that_wait_for_a_server, lanes_that_queue};
 pub use lease::{JobError, Lease, StepRecord, is_transient};
 pub use operation::{Operation, Step, active_operation, find, give_up};

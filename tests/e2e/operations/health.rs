@@ -180,7 +180,56 @@ async fn health_shows_faults_of_nodes_broker_and_jobs() -> Result<()> {
     admin.create_tenant("taken", "T", None).await?;
     let health = shows(&admin, "degraded", "1 jobs failed in the last 10 minutes").await?;
     ensure!(health["jobs"]["failed"] == 1 && health["tenant_summary"]["healthy"] == 2, "{health}");
-    Ok(())
+    a_queue_without_workers(&mut stack, &admin).await
+}
+
+/// Jobs may wait for long in a lane that queues, as long as a worker works in it.
+async fn a_queue_without_workers(stack: &mut Stack, admin: &Admin) -> Result<()> {
+    let mut system = world::system(stack).await?;
+    stack.provisioners[0].stop().await?;
+    let idle = "no worker of server main works in the lane bulk";
+    let enqueue = "INSERT INTO saas_operations (operation_id, tenant_id, server_id, kind, lane, status,
+                                                next_attempt_at, give_up_at, created_at)
+                   VALUES (UUID(), 'acme', 'main', 'enforce', 'bulk', 'pending', UTC_TIMESTAMP(6) - INTERVAL ? SECOND,
+                           UTC_TIMESTAMP(6) + INTERVAL 1 HOUR, UTC_TIMESTAMP(6) - INTERVAL ? SECOND)";
+    sqlx::query(enqueue).bind(300).bind(300).execute(&mut system).await?;
+    let stale = shows(admin, "degraded", "no provisioner checks the tenant databases of server main").await?;
+    ensure!(stale["jobs"]["idle_lanes"] == 0, "five minutes are no alarm: {}", stale["reasons"]);
+    sqlx::query(enqueue).bind(700).bind(700).execute(&mut system).await?;
+    let health = shows(admin, "degraded", idle).await?;
+    ensure!(health["jobs"]["idle_lanes"] == 1 && health["jobs"]["overdue"] == 0, "{}", health["jobs"]);
+    wait::until_ok(SOON, "the metric to say so", async || {
+        let metrics = stack.control_planes[0].metrics().await?;
+        ensure!(metrics.lines().any(|line| line == "job_lanes_idle 1"), "job_lanes_idle is not 1");
+        Ok(())
+    })
+    .await?;
+    // A worker has the tenant in another lane: the jobs wait for that one.
+    let work = "UPDATE saas_operations SET status = 'running', attempts = attempts + 1,
+                       lease_until = UTC_TIMESTAMP(6) + INTERVAL ? SECOND
+                WHERE kind = ? AND tenant_id = 'acme' LIMIT 1";
+    sqlx::query(work).bind(60).bind("provision").execute(&mut system).await?;
+    wait::until_ok(SOON, "the alarm to end", async || {
+        let health: Value = admin.get("/admin/health").await?;
+        ensure!(health["jobs"]["idle_lanes"] == 0, "{}", health["reasons"]);
+        Ok(())
+    })
+    .await?;
+    sqlx::query(work).bind(0).bind("provision").execute(&mut system).await?;
+    shows(admin, "degraded", idle).await?;
+    // A worker ended another job of the queue a moment ago.
+    sqlx::query(
+        "UPDATE saas_operations SET status = 'succeeded', finished_at = UTC_TIMESTAMP(6)
+         WHERE lane = 'bulk' AND status = 'pending' ORDER BY next_attempt_at DESC LIMIT 1",
+    )
+    .execute(&mut system)
+    .await?;
+    wait::until_ok(SOON, "the alarm to end", async || {
+        let health: Value = admin.get("/admin/health").await?;
+        ensure!(health["jobs"]["idle_lanes"] == 0, "{}", health["reasons"]);
+        Ok(())
+    })
+    .await
 }
 
 /// Strangers can read `/readyz`, so it shows none of the words of a database or of the system.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 const TENANTS: u32 = 10_000;
 const FINDINGS: usize = 2_500;
-/// An answer that takes a second on an idle machine may take longer beside other tests.
+/// One second is promised, on a machine that does nothing else; beside other tests an answer may take longer. This tells
+/// an answer from the newest round or audit from one that compares or checks, which took 4 s and more.
 const BOUND: Duration = Duration::from_secs(3);
 
 /// Copies the rows of the default tenant. The copies have no database, so no worker checks them.
@@ -173,5 +174,9 @@ async fn a_hundred_stuck_purges_hold_up_no_other() -> Result<()> {
     for id in ["first", "last"] {
         admin.wait_for_state(id, "purged", SOON).await?;
     }
+    // They were in no move's way.
+    let in_bulk = "SELECT COUNT(*) FROM saas_operations
+                   WHERE kind = 'purge' AND lane = 'bulk' AND tenant_id IN ('first', 'last')";
+    assert_eq!(world::number(&mut system, in_bulk).await?, 2);
     Ok(())
 }

@@ -78,6 +78,6 @@ pub async fn restore(State(app): State<App>, ApiPath(id): ApiPath<String>, calle
     ),
 )]
 pub async fn purge(State(app): State<App>, ApiPath(id): ApiPath<String>, caller: Caller) -> Result<Answer, ApiError> {
-    let purge = PurgeTenant { tenant_id: parse::tenant_id(&id)?, patience: app.patience };
+    let purge = PurgeTenant { tenant_id: parse::tenant_id(&id)?, patience: app.patience, in_bulk: false };
     answer(&app, &caller, &purge, Answer::started).await
 }

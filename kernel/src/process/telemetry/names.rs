@@ -118,6 +118,8 @@ metrics! {
         "Jobs that have not ended, by kind and status: pending, running";
     JOBS_OVERDUE "jobs_overdue" Gauge, CONTROL, [],
         "Jobs that were due a minute ago and that no worker holds";
+    JOB_LANES_IDLE "job_lanes_idle" Gauge, CONTROL, [],
+        "Queues of a database server in which jobs have been due for ten minutes and no worker has worked";
     JOBS_OLDEST_OPEN "jobs_oldest_open_seconds" Gauge, CONTROL, [],
         "Age of the oldest job that has not ended, but for those that only wait in a queue; 0 when there is none";
     TENANTS "tenants" Gauge, CONTROL, ["state"],

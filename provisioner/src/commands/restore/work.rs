@@ -31,7 +31,7 @@ pub async fn work(setup: &Setup, worker: &Worker, operation_id: Uuid) -> Result<
             "failed" => return Ok(Some(operation.error.unwrap_or_default())),
             _ => {}
         }
-        match jobs::claim_one(pool, server_id, operation_id, &worker.owner, worker.lease).await? {
+        match jobs::claim_one(pool, server_id, operation_id, worker.claimant()).await? {
             Some(lease) => worker.work(lease).await,
             None => tokio::time::sleep(POLL).await,
         }
