@@ -5,6 +5,7 @@
 
 mod as_new;
 mod in_place;
+mod lost;
 mod recover;
 mod request;
 mod work;
@@ -12,11 +13,11 @@ mod work;
 use super::setup::Setup;
 use crate::backup::{Access, BackupError, Subject, choose, next_steps, restore_system};
 use crate::exit::{self, FAILED};
-use crate::server::Server;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use kernel::domain::{InvisibleText, LONGEST_NAME, TenantId, TenantState, VisibleText};
 use kernel::process::config::Settings;
+use lost::LostServers;
 use serde::Serialize;
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -130,8 +131,8 @@ async fn command(settings: &Settings, options: RestoreOptions) -> Result<ExitCod
         (None, None) => in_place::request(&setup, &source, &subject, &stored, patience).await?,
         (None, Some(server)) => {
             let wanted = recover::Wanted { server, at: options.at, abandon: options.abandon };
-            let servers = Server::from_settings(settings)?;
-            let operation_id = recover::request(settings, &setup, &servers, &source, &stored, wanted).await?;
+            let mut servers = LostServers::new(settings)?;
+            let operation_id = recover::request(settings, &setup, &mut servers, &source, &stored, wanted).await?;
             (source.clone(), operation_id, server.clone())
         }
         (Some(new_id), _) => {

@@ -5,15 +5,15 @@
 //! command may be killed at any moment and run again.
 
 use super::ACTOR;
+use super::lost::LostServers;
 use super::request::{begin, enqueue, is_of};
 use super::work::{work, worker};
 use crate::backup::{BackupError, BackupJob, StoredBackup, Subject, choose};
 use crate::commands::setup::Setup;
 use crate::exit::{self, FAILED};
 use crate::sagas::forget_rotation;
-use crate::server::{Found, Marker, Server, ServerError, find};
+use crate::server::{Found, Marker, Server, find};
 use chrono::{DateTime, Utc};
-use kernel::database;
 use kernel::domain::{Command, Position, Tenant, TenantId, TenantState};
 use kernel::error::chain;
 use kernel::jobs::{self, JobKind, NewJob};
@@ -41,14 +41,14 @@ pub struct Wanted<'a> {
 pub async fn request(
     settings: &Settings,
     setup: &Setup,
-    servers: &[Server],
+    lost: &mut LostServers,
     id: &TenantId,
     stored: &StoredBackup,
     wanted: Wanted<'_>,
 ) -> Result<Uuid, BackupError> {
     Server::named(settings, wanted.server)?;
     if !wanted.abandon {
-        refuse_if_present(servers, setup, id, wanted.server).await?;
+        refuse_if_present(lost, setup, id, wanted.server).await?;
     }
     let mut unit = begin(&setup.store, id).await?;
     let tenant = unit.tenant(id).await?.ok_or_else(|| BackupError::Refused(format!("there is no tenant {id}")))?;
@@ -114,23 +114,25 @@ async fn end_stuck_operation(unit: &mut UnitOfWork, tenant: &Tenant, to: &str) -
 
 /// Refuses if the lost server answers and has the tenant's database: a move loses nothing, and a backup lacks what is
 /// newer.
-async fn refuse_if_present(servers: &[Server], setup: &Setup, id: &TenantId, wanted: &str) -> Result<(), BackupError> {
+async fn refuse_if_present(
+    lost: &mut LostServers,
+    setup: &Setup,
+    id: &TenantId,
+    wanted: &str,
+) -> Result<(), BackupError> {
     let Some(tenant) = setup.store.tenant(id).await? else { return Ok(()) };
-    let former = servers.iter().find(|server| server.id == tenant.database.server);
-    let Some(former) = former.filter(|former| former.id != wanted) else { return Ok(()) };
-    let mut connection = match former.connect_unless_away().await {
-        Ok(connection) => connection,
-        Err(ServerError::Database(error)) if database::is_unreachable(&error) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let server = &tenant.database.server;
+    if server == wanted {
+        return Ok(());
+    }
+    let Some((former, mut connection)) = lost.connect(server).await? else { return Ok(()) };
     let dialect = former.learn_dialect(&mut connection).await?;
     let owner = Marker::new(&setup.installation().await?, id);
     match find(&mut connection, dialect, &tenant.database.name).await? {
         Found::Marked(marker) if marker.is_of(&owner) => Err(BackupError::Refused(format!(
-            "the database server {} answers and has the database of tenant {id}: \
+            "the database server {server} answers and has the database of tenant {id}: \
              move it (POST /admin/tenants/{id}/database/move), or restore it in place; \
-             --abandon leaves it there, locked",
-            former.id
+             --abandon leaves it there, locked"
         ))),
         _ => Ok(()),
     }
@@ -171,8 +173,8 @@ pub async fn all(
         .execute(setup.store.pool())
         .await?;
     let tenants = on(setup, lost).await?;
-    // One of each for all tenants: both remember that the lost server does not answer.
-    let (servers, worker) = (Server::from_settings(settings)?, worker(settings, setup, wanted.server).await?);
+    // One of each for all tenants: both remember whether the lost server answers.
+    let (mut servers, worker) = (LostServers::new(settings)?, worker(settings, setup, wanted.server).await?);
     let mut requests = Vec::new();
     // All jobs are requested before this command works on the first one, so that the workers of the server share them.
     for id in &tenants {
@@ -180,7 +182,7 @@ pub async fn all(
         let requesting = async {
             let stored = choose(&setup.backups, &subject, wanted.at).await?;
             stored.open(&setup.keys)?;
-            let operation_id = request(settings, setup, &servers, id, &stored, wanted).await?;
+            let operation_id = request(settings, setup, &mut servers, id, &stored, wanted).await?;
             Ok::<_, BackupError>((stored, operation_id))
         };
         requests.push(requesting.await);
