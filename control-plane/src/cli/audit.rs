@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 /// Compare the database servers, and the rows of the system database, with the events.
 ///
 /// The running provisioners check databases with their ownership markers and schemas, users, rights, limits, locks,
-/// sessions and credentials, in both directions: they also find what belongs to no tenant. This command checks
-/// projections, rotations and jobs.
+/// sessions, credentials and rotations, in both directions: they also find what belongs to no tenant. This command
+/// checks the projections, and finds jobs that no worker takes.
 ///
-/// With --repair, what is safe is repaired: rights, limits, locks and users are made as they should be, users that
-/// belong to no tenant are dropped, projections are rebuilt. No database is ever dropped or changed. Each repair is an
-/// event of its tenant.
+/// With --repair, what is safe is repaired: rights, limits, locks and users are made as they should be, users of this
+/// installation that belong to no tenant are dropped, and so are databases that a job has recorded as made and left,
+/// such as the copy of a restore test. Projections are rebuilt. No other database is dropped, and none is changed. Each
+/// repair for a tenant is an event of that tenant.
 ///
 /// The projections need tables named ..__rebuild, so SYSTEM_DB_URL must be that of the account that migrates.
 ///

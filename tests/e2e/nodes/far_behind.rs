@@ -6,7 +6,8 @@ use harness::wait;
 use serde_json::json;
 use sqlx::Executor;
 
-/// More than a node reads by one statement.
+/// More than two pages. The event that the test waits for is on the last one, so the node must have read them all, each
+/// within its limit of time.
 const EVENTS: u32 = 12_000;
 
 #[tokio::test]
