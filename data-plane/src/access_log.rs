@@ -120,7 +120,7 @@ impl AccessLog {
 
     fn enqueue(&self, row: Row) {
         let is_stranger = row.attribution.user_id.get().is_none();
-        if is_stranger && !self.rates.strangers.as_ref().is_some_and(|rate| rate.check().is_ok()) {
+        if is_stranger && self.rates.strangers.as_ref().is_none_or(|rate| rate.check().is_err()) {
             return dropped("stranger", 1);
         }
         if !is_stranger && self.rates.users.check().is_err() {
