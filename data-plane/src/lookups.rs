@@ -1,8 +1,9 @@
 //! [`Lookups`]: how requests ask the system database for sessions, members and profiles.
 //!
 //! Look-ups have bounds of their own: a few connections at once, a short queue, a deadline. **Guarantees.**
-//! * Tokens that this node has never seen as valid have a queue of their own, and may use less than half of the connections. So a
-//!   flood of invented tokens fills that queue, and the sessions that the node knows do not wait for it.
+//! * Tokens that this node has never seen as valid have a queue of their own, and may use less than half of the
+//!   connections. So a flood of invented tokens fills that queue, and the sessions that the node knows do not wait for
+//!   it.
 //! * When several requests need the same look-up at once, it is done once: the others wait for it and then find the
 //!   answer in the cache.
 

@@ -16,8 +16,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a membership is used without reading it again. So a row that was changed by hand counts some day, and a node
-/// that is cut off from the system database does not serve a removed member for ever.
+/// How long a membership is used without reading it again. So a row that was changed by hand counts some day, and a
+/// node that is cut off from the system database does not serve a removed member for ever.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// How long "this user is no member" is cached if no event invalidates it.

@@ -8,9 +8,9 @@
 //! each tenant that is not in use, and for a tenth of the others. A database that answers open sessions and refuses new
 //! ones is found within ten rounds, and any other that refuses within one. Each check has a deadline, so one that hangs
 //! does not hold up the others. When a server does not answer, the round records that for all its tenants at once
-//! instead of checking one after the other. One process at a time does the rounds of a server: it holds the lease `health:SERVER`,
-//! and every write of a round renews that lease in its transaction, so a process that was paused can record nothing
-//! after another has taken over.
+//! instead of checking one after the other. One process at a time does the rounds of a server: it holds the lease
+//! `health:SERVER`, and every write of a round renews that lease in its transaction, so a process that was paused can
+//! record nothing after another has taken over.
 
 mod check;
 mod round;

@@ -138,7 +138,8 @@ impl Destination {
         })
     }
 
-    /// Every account of the tenant that the server may have: those at the host of the settings, and those that it shows.
+    /// Every account of the tenant that the server may have: those at the host of the settings, and those that it
+    /// shows.
     async fn accounts(&self, session: &mut Session) -> Result<BTreeSet<AccountName>, LegacyError> {
         let usernames = account::usernames(&self.installation, &self.tenant.tenant_id);
         let seen = session.accounts_of(&usernames).await?.unwrap_or_default();

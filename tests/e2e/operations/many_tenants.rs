@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 const TENANTS: u32 = 10_000;
 const FINDINGS: usize = 2_500;
-/// One second is promised, on a machine that does nothing else; beside other tests an answer may take longer. This tells
-/// an answer from the newest round or audit from one that compares or checks, which took 4 s and more.
+/// One second is promised, on a machine that does nothing else; beside other tests an answer may take longer. This
+/// tells an answer from the newest round or audit from one that compares or checks, which took 4 s and more.
 const BOUND: Duration = Duration::from_secs(3);
 
 /// Copies the rows of the default tenant. The copies have no database, so no worker checks them.
