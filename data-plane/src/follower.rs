@@ -64,6 +64,8 @@ pub struct Follower {
     connection: Option<MySqlConnection>,
     patience: Patience,
     cursors: Cursors,
+    /// The log went back, and not everything was read again since.
+    restored: bool,
     failing: bool,
     followed: Followed,
     health: Health,
@@ -73,7 +75,7 @@ impl Follower {
     /// A follower that has read nothing yet.
     pub fn new(options: MySqlConnectOptions, followed: Followed, health: Health) -> Self {
         let (connection, patience, cursors) = (None, Patience::default(), Cursors::default());
-        Self { options, connection, patience, cursors, failing: false, followed, health }
+        Self { options, connection, patience, cursors, restored: false, failing: false, followed, health }
     }
 
     /// The first refresh, which reads everything.
@@ -178,15 +180,16 @@ impl Follower {
     /// Brings the table and the caches up to the news.
     async fn apply(&mut self, connection: &mut MySqlConnection, mut news: News) -> Result<(), LoadError> {
         let head = news.heads.events;
-        let restored = self.cursors.events.is_some_and(|position| head < position);
-        if restored {
+        self.restored |= self.cursors.events.is_some_and(|position| head < position);
+        if self.restored {
             // The other numbers may have passed those of the cursors again.
             (self.cursors.sessions, self.cursors.users) = (None, None);
         }
+        let restored = self.restored;
         // What is forgotten waits for no query.
         self.forget_sessions(&mut news);
         self.forget_profiles(&mut news);
-        let events = news.events(self.cursors.events);
+        let events = news.events(self.cursors.events.filter(|_| !restored));
         // Plans are set before the routes of tenants that were just given one.
         let plans = std::mem::take(&mut news.plans);
         let limited = self.followed.routing.change(|table| table.set_plans(plans));
@@ -273,6 +276,7 @@ impl Follower {
         let routes = self.patience.long_answer(freshness, load::all_tenants(connection)).await?;
         let changes = self.followed.routing.change(|table| table.replace(routes));
         self.invalidate(&changes, restored);
+        self.restored = false;
         if restored {
             tracing::warn!("the event log went back: the system database was restored; everything was read again");
         }

@@ -98,7 +98,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     shutdown.spawn_to_the_end(follower.run());
     let node_id = format!("{:032x}", u128::from_be_bytes(kernel::crypto::tokens::random()));
     shutdown.spawn(used.run(reports.clone(), shutdown.clone()));
-    shutdown.spawn(databases.served().run(reports.clone(), shutdown.clone()));
+    shutdown.spawn(databases.served().run(reports.clone(), Arc::clone(&routing), shutdown.clone()));
     let reporter = Reporter {
         node_id,
         node_name: node,

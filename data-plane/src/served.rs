@@ -3,10 +3,11 @@
 //!
 //! A request notes its tenant in memory, and one task writes all of them together, at most every [`INTERVAL`]: one
 //! statement for [`CHUNK`] tenants. All nodes share one row for each tenant, and a row that another node has just
-//! written stays as it is. **Guarantee.** A row says that the database answered at that time, for the tenant as it was
-//! at that position of the event log. A report that is lost costs a login.
+//! written stays as it is. **Guarantee.** A row says that the database answered at that time, with the route that was
+//! right up to that position of the event log. Of a tenant that has another route by the time of the report, or is not
+//! served any more, the node reports nothing. A report that is lost costs a login.
 
-use crate::routing::Route;
+use crate::routing::{Availability, Route, Routing};
 use kernel::domain::{Position, TenantId};
 use kernel::error::chain;
 use kernel::process::shutdown::Shutdown;
@@ -32,34 +33,49 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub struct ServedTenants(Arc<Mutex<Noted>>);
 
 /// Never more than there are tenants.
-type Noted = HashMap<Arc<TenantId>, (Position, Instant)>;
+type Noted = HashMap<Arc<TenantId>, (u64, Instant)>;
+
+/// A tenant, and when its database last answered.
+type Served = (Arc<TenantId>, Instant);
 
 impl ServedTenants {
     /// Notes that the tenant's database has just answered, on a connection that was opened for this route.
     pub fn note(&self, route: &Route) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = (route.position, Instant::now());
+        let now = (route.generation, Instant::now());
         match noted.get_mut(&route.tenant_id) {
             Some(known) => *known = now,
             None => drop(noted.insert(Arc::clone(&route.tenant_id), now)),
         }
     }
 
-    /// In the order of their ids, so that two nodes that write the same rows lock them in the same order.
-    fn take(&self) -> Vec<(Arc<TenantId>, Position, Instant)> {
+    /// Those whose route still has the generation that it had, in the order of their ids, so that two nodes that write
+    /// the same rows lock them in the same order.
+    fn take(&self, generation: impl Fn(&TenantId) -> Option<u64>) -> Vec<Served> {
         let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut all: Vec<_> = noted.into_iter().map(|(tenant, (position, at))| (tenant, position, at)).collect();
+        let same = noted.into_iter().filter(|(tenant, (noted, _))| generation(tenant) == Some(*noted));
+        let mut all: Vec<_> = same.map(|(tenant, (_, at))| (tenant, at)).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
 
+    /// What is right to report at the position of the routing table.
+    fn to_report(&self, routing: &Routing) -> (Vec<Served>, Position) {
+        let table = routing.table();
+        let generation = |tenant: &TenantId| {
+            let route = table.tenant(tenant.as_str()).filter(|route| route.availability == Availability::Served)?;
+            Some(route.generation)
+        };
+        (self.take(generation), table.position)
+    }
+
     /// Reports until the process is asked to stop.
-    pub async fn run(self, pool: MySqlPool, shutdown: Shutdown) {
+    pub async fn run(self, pool: MySqlPool, routing: Arc<Routing>, shutdown: Shutdown) {
         loop {
-            let noted = self.take();
+            let (noted, position) = self.to_report(&routing);
             let wait = if noted.is_empty() { POLL } else { INTERVAL };
             for chunk in noted.chunks(CHUNK) {
-                let cause = match tokio::time::timeout(TIMEOUT, write(&pool, chunk)).await {
+                let cause = match tokio::time::timeout(TIMEOUT, write(&pool, chunk, position)).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => chain(&error),
                     Err(_) => "the system database did not answer in time".into(),
@@ -72,9 +88,9 @@ impl ServedTenants {
     }
 }
 
-async fn write(pool: &MySqlPool, served: &[(Arc<TenantId>, Position, Instant)]) -> Result<(), sqlx::Error> {
+async fn write(pool: &MySqlPool, served: &[Served], position: Position) -> Result<(), sqlx::Error> {
     let mut insert = QueryBuilder::<MySql>::new("INSERT INTO saas_served_tenants (tenant_id, position, served_at) ");
-    insert.push_values(served, |mut row, (tenant, position, at)| {
+    insert.push_values(served, |mut row, (tenant, at)| {
         row.push_bind(tenant.as_str())
             .push_bind(position.0)
             .push("UTC_TIMESTAMP(6) - INTERVAL ")
@@ -101,13 +117,15 @@ mod tests {
     #[test]
     fn a_tenant_is_reported_once_as_it_was_last_served() {
         let served = ServedTenants::default();
-        let (mut acme, other) = (route("acme"), route("other"));
-        served.note(&other);
-        served.note(&acme);
-        acme.position = Position(7);
-        served.note(&acme);
-        let reported: Vec<_> = served.take().into_iter().map(|(id, at, _)| (id.to_string(), at)).collect();
-        assert_eq!(reported, [("acme".to_owned(), Position(7)), ("other".to_owned(), Position(1))]);
-        assert!(served.take().is_empty(), "what was reported is not reported again");
+        let routes = ["shop", "acme", "gone", "moved"].map(route);
+        routes.iter().chain(&routes).for_each(|route| served.note(route));
+        let now = |tenant: &TenantId| match tenant.as_str() {
+            "gone" => None,
+            "moved" => Some(routes[3].generation + 1),
+            _ => Some(routes[0].generation),
+        };
+        let reported: Vec<_> = served.take(now).into_iter().map(|(id, _)| id.to_string()).collect();
+        assert_eq!(reported, ["acme", "shop"]);
+        assert!(served.take(now).is_empty(), "what was reported is not reported again");
     }
 }

@@ -4,7 +4,7 @@
 -- checks remove rows that are an hour old.
 CREATE TABLE IF NOT EXISTS saas_served_tenants (
     tenant_id VARCHAR(32) CHARACTER SET ascii COLLATE ascii_general_ci NOT NULL PRIMARY KEY,
-    position BIGINT UNSIGNED NOT NULL COMMENT 'Of the tenant, as the node knew it: once the tenant has changed, the row says nothing',
+    position BIGINT UNSIGNED NOT NULL COMMENT 'Up to which the node had read the event log: if the tenant has changed since, the row says nothing',
     served_at DATETIME(6) NOT NULL COMMENT 'When its database last answered a statement of a node'
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci COMMENT 'Tenants that nodes have just served';
 

@@ -77,7 +77,11 @@ impl Patience {
         freshness: &Freshness,
         asking: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, LoadError> {
-        self.wait(freshness, LONGEST, LONGEST, asking).await
+        let (until_away, since) = (self.until_away, self.since);
+        let answer = self.wait(freshness, LONGEST, LONGEST, asking).await;
+        // That such an answer takes long says nothing about the others.
+        (self.until_away, self.since) = (until_away, since);
+        answer
     }
 
     /// Waits for a connection.
@@ -86,7 +90,8 @@ impl Patience {
         freshness: &Freshness,
         connecting: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, LoadError> {
-        let was_slow = self.until_away > SHORT && self.since.elapsed() < REMEMBERED;
+        // One that is away already stays so without a pause, or requests would be refused in between.
+        let was_slow = self.until_away > SHORT && self.since.elapsed() < REMEMBERED && !freshness.is_away();
         let until_away = if was_slow { self.until_away * ANSWERS_TO_CONNECT } else { SHORT };
         self.wait(freshness, until_away, LONGEST, connecting).await
     }
@@ -176,6 +181,20 @@ mod tests {
         assert!(tokio::time::timeout(LONGEST - PIECE, &mut silent).await.is_err());
         freshness.answered();
         assert!(silent.await.is_err_and(|error| error.means_away()) && freshness.is_away(), "it is said again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_database_that_falls_silent_stays_away() {
+        let (mut patience, freshness) = (Patience::default(), Freshness::default());
+        patience.answer(&freshness, after(Duration::from_millis(2500), Ok(()))).await.unwrap();
+        let silent = || std::future::pending::<Result<(), sqlx::Error>>();
+        assert!(patience.answer(&freshness, silent()).await.is_err() && freshness.is_away());
+        let connecting = patience.connection(&freshness, silent());
+        tokio::pin!(connecting);
+        for _ in 0..25 {
+            let _ = tokio::time::timeout(Duration::from_secs(1), &mut connecting).await;
+            freshness.ensure().await.expect("it was found away, and nothing was heard since");
+        }
     }
 
     #[tokio::test(start_paused = true)]

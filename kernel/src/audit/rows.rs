@@ -16,6 +16,17 @@ pub const SURVEYED: &str = "EXISTS (SELECT 1 FROM saas_operations s FORCE INDEX 
 const SUBJECT_CHARS: usize = 150;
 const DETAIL_CHARS: usize = 500;
 
+/// Provisioners that have no workers for the lane of surveys have not recorded a host of accounts either. They take a
+/// survey as bulk work.
+async fn lane_of_surveys(connection: &mut MySqlConnection, server: &str) -> Result<Lane, sqlx::Error> {
+    let host: Option<(Option<String>,)> =
+        sqlx::query_as("SELECT account_host FROM saas_database_servers WHERE server_id = ?")
+            .bind(server)
+            .fetch_optional(connection)
+            .await?;
+    Ok(if matches!(host, Some((Some(_),))) { Lane::Surveys } else { Lane::Bulk })
+}
+
 /// The audit that a job belongs to.
 #[derive(Clone, Debug)]
 pub struct Audit {
@@ -57,7 +68,9 @@ pub async fn enqueue(
 ) -> Result<Uuid, sqlx::Error> {
     let job = match tenant {
         Some(tenant_id) => NewJob::for_tenant(JobKind::Audit, tenant_id, server, PATIENCE),
-        None => NewJob::for_server(JobKind::Audit, server, PATIENCE).in_lane(Lane::Surveys),
+        None => {
+            NewJob::for_server(JobKind::Audit, server, PATIENCE).in_lane(lane_of_surveys(connection, server).await?)
+        }
     };
     let operation_id = jobs::enqueue(connection, &[job]).await?[0];
     sqlx::query("INSERT INTO saas_audit_jobs (operation_id, audit_id, server_id, tenant_id) VALUES (?, ?, ?, ?)")

@@ -5,6 +5,7 @@
 //! ended for a while.
 
 use super::kind::lanes_that_queue;
+use crate::store::servers::IN_USE;
 use sqlx::MySqlPool;
 
 /// For so long a queue may rest although a job is due.
@@ -35,14 +36,14 @@ pub async fn idle_lanes(pool: &MySqlPool) -> Result<Vec<IdleLane>, sqlx::Error> 
                      AND (SELECT COUNT(*) FROM saas_operations busy FORCE INDEX (idx_busy)
                           WHERE busy.busy_tenant = o.tenant_id AND busy.lease_until > UTC_TIMESTAMP(6)) = 0
                    ORDER BY o.due_at LIMIT 1) AS seconds
-                FROM saas_database_servers s) i
+                FROM saas_database_servers s WHERE {IN_USE}) i
              WHERE i.seconds IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM saas_operations w FORCE INDEX (idx_claim)
                                WHERE w.server_id = i.server_id AND w.lane = '{lane}' AND w.due_at > UTC_TIMESTAMP(6)
                                  AND w.attempts > 0)
                AND NOT EXISTS (SELECT 1 FROM saas_operations f FORCE INDEX (idx_finished)
                                WHERE f.finished_at > UTC_TIMESTAMP(6) - INTERVAL {MINUTES} MINUTE
-                                 AND f.server_id = i.server_id AND f.lane = '{lane}')"
+                                 AND f.attempts > 0 AND f.server_id = i.server_id AND f.lane = '{lane}')"
         )
     };
     let parts: Vec<String> = lanes_that_queue().split(',').map(of_lane).collect();

@@ -5,6 +5,11 @@ use sqlx::MySqlConnection;
 /// The server of new tenants before any provisioner has registered one.
 const FIRST: &str = "main";
 
+/// Whether a server `s` takes new tenants or has some. One that was retired or lost does neither, and may have no
+/// provisioner any more.
+pub const IN_USE: &str = "(s.accepts_tenants = 1 OR EXISTS (SELECT 1 FROM saas_tenant_snapshots t
+    WHERE t.server_id = s.server_id AND t.status IN (1, 2)))";
+
 /// All registered servers, by id.
 pub async fn ids(connection: &mut MySqlConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT server_id FROM saas_database_servers ORDER BY server_id").fetch_all(connection).await

@@ -20,6 +20,8 @@ const RECORD_EVERY: Duration = Duration::from_secs(5);
 const BELIEVED_SECONDS: u32 = 60;
 /// A tenant that nodes are served from all the time is checked in every round of so many.
 const SHARES: u32 = 10;
+/// In one of so many rounds old reports are removed.
+const FORGETTING_ROUNDS: u64 = 60;
 /// Reports of this age are removed.
 const FORGOTTEN_HOURS: u32 = 1;
 
@@ -78,16 +80,30 @@ impl Checker {
         .await?;
         lease.end(&mut *tx).await?;
         tx.commit().await?;
-        sqlx::query(&format!(
-            "DELETE FROM saas_served_tenants WHERE served_at < UTC_TIMESTAMP(6) - INTERVAL {FORGOTTEN_HOURS} HOUR"
-        ))
-        .execute(self.store.pool())
-        .await?;
         let server = &self.server.id;
         metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "healthy").set(healthy);
         metrics::gauge!(names::TENANT_DATABASES, "server" => server.clone(), "status" => "unhealthy").set(unhealthy);
         metrics::gauge!(names::DATABASE_SERVER_UP, "server" => server.clone()).set(u8::from(reason.is_none()));
+        self.forget_old_reports().await?;
         Ok(())
+    }
+
+    /// Removes old reports of nodes. This reads the whole table, so it is done once in many rounds.
+    async fn forget_old_reports(&self) -> Result<(), sqlx::Error> {
+        let ended: Option<(u64,)> =
+            sqlx::query_as("SELECT CAST(rounds_ended AS UNSIGNED) FROM saas_health_rounds WHERE server_id = ?")
+                .bind(&self.server.id)
+                .fetch_optional(self.store.pool())
+                .await?;
+        if ended.is_none_or(|(ended,)| !ended.is_multiple_of(FORGETTING_ROUNDS)) {
+            return Ok(());
+        }
+        sqlx::query(&format!(
+            "DELETE FROM saas_served_tenants WHERE served_at < UTC_TIMESTAMP(6) - INTERVAL {FORGOTTEN_HOURS} HOUR"
+        ))
+        .execute(self.store.pool())
+        .await
+        .map(drop)
     }
 
     /// Tenants that are served or under maintenance, with their credentials; or one of them. A tenant counts as served
@@ -101,7 +117,7 @@ impl Checker {
              LEFT JOIN saas_tenant_health h
                ON h.tenant_id = s.tenant_id AND h.server_id = s.server_id AND h.status = 'healthy'
              LEFT JOIN saas_served_tenants v
-               ON v.tenant_id = h.tenant_id AND v.position = s.position AND s.status = 1
+               ON v.tenant_id = h.tenant_id AND v.position >= s.position AND s.status = 1
               AND v.served_at > UTC_TIMESTAMP(6) - INTERVAL {BELIEVED_SECONDS} SECOND
               AND CRC32(s.tenant_id) % {SHARES} <> r.rounds_ended % {SHARES}
              WHERE s.server_id = ? AND s.status IN (1, 2) AND (? IS NULL OR s.tenant_id = ?) ORDER BY s.tenant_id"

@@ -34,12 +34,17 @@ pub fn transfer_of(plan: &TablePlan, direction: Direction, tenant_id: &str) -> R
             },
         }
     });
-    let filter = match direction {
-        Direction::Forward => "TRUE".into(),
-        Direction::Back => goes_back(plan, tenant_id)?,
-    };
+    let ours = goes_back(plan, tenant_id)?;
     let columns: Vec<_> = columns.collect();
-    let mut transfer = TableTransfer::new(&plan.table, key, filter, &columns)?;
+    let mut transfer = match direction {
+        Direction::Back => TableTransfer::new(&plan.table, key, ours, &columns)?,
+        // Users of other tenants only are not of the old system, so no pass compares or deletes their rows.
+        Direction::Forward => {
+            let mut transfer = TableTransfer::new(&plan.table, key, "TRUE".into(), &columns)?;
+            transfer.to.filter = ours;
+            transfer
+        }
+    };
     transfer.computes = plan.computes;
     Ok(transfer)
 }
@@ -99,6 +104,8 @@ mod tests {
 
         let users = transfer_of(plan("user_info"), Direction::Back, "default").unwrap();
         assert!(users.read("TRUE").contains("saas_tenant_users") && users.to.filter == "TRUE");
+        let users = transfer_of(plan("user_info"), Direction::Forward, "default").unwrap();
+        assert!(users.to.filter.contains("saas_tenant_users") && users.from.filter == "TRUE");
         let within = users.to.within(&Range { after: Some(-5), to: Some(9_007_199_254_740_993) });
         assert_eq!(within, "TRUE AND `id` > -5 AND `id` <= 9007199254740993");
     }

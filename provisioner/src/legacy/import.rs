@@ -28,6 +28,7 @@ use super::{LegacyError, checks, written};
 use crate::tables::Doing;
 use crate::tables::compare::{Pair, Repair, compare, newest, remove_unequal, rewrite};
 use crate::tables::copy::{Commit, copy};
+use crate::tables::guarded::ReadAt;
 use crate::tables::progress::Progress;
 use crate::tables::transfer::{Range, TableTransfer};
 use kernel::domain::{Command, DomainName, Rejection};
@@ -202,7 +203,7 @@ async fn attempt(
         let before = state.copied_rows;
         written::forget(&mut set.checkpoints, &plan.table).await?;
         let (rows, otherwise) = table(set, plan, &transfer, state, run, &progress).await?;
-        written::record(set, plan, &transfer).await?;
+        written::record(set, plan, &transfer, ReadAt::Near).await?;
         copied.set(copied.get() + rows - before);
         repaired.set(repaired.get() + otherwise);
         progress.table();

@@ -24,6 +24,7 @@ use super::verify::{self, Report};
 use super::{switch, written};
 use crate::tables::Doing;
 use crate::tables::compare::{Changes, Pair, Repair, compare, newest};
+use crate::tables::guarded::ReadAt;
 use crate::tables::progress::Progress;
 use crate::tables::session::begin_copying;
 use crate::tables::transfer::Range;
@@ -202,7 +203,9 @@ async fn take_back(
             let mut state = states.get(&plan.table).cloned().unwrap_or_default();
             state.raise_newest(newest(&mut set.source, &transfer.to).await?);
             state::store_table(&mut set.checkpoints, &plan.table, &state).await?;
-            written::record(set, plan, &transfer_of(plan, Direction::Forward, tenant_id)?).await?;
+            // What goes back is not always equal to what is here: the old schema allows fewer NULLs.
+            let forward = transfer_of(plan, Direction::Forward, tenant_id)?;
+            written::record(set, plan, &forward, ReadAt::Far).await?;
         }
         if found.changes.rows() > 0 {
             tables.borrow_mut().insert(plan.table.clone(), found.changes);

@@ -24,7 +24,7 @@ use super::table_plan::{TablePlan, TablePlans};
 use super::{shut, written};
 use crate::tables::TableError;
 use crate::tables::compare::{Changes, Pair, Repair, compare, newest};
-use crate::tables::guarded::{self, Guarded};
+use crate::tables::guarded::{self, Guarded, ReadAt};
 use crate::tables::progress::Progress;
 use crate::tables::transfer::{Range, TableTransfer};
 use kernel::process::failpoint;
@@ -205,8 +205,9 @@ async fn table(
     state.complete = true;
     state::store_table(&mut set.checkpoints, &plan.table, &state).await?;
     let ranges = match others {
-        Others::Leave => written::ranges(&mut set.checkpoints, &plan.table).await?,
-        Others::Overwrite => Vec::new(),
+        // A table without snapshots has no lock under which a range could be compared and then written.
+        Others::Leave if plan.transactional => written::ranges(&mut set.checkpoints, &plan.table).await?,
+        Others::Leave | Others::Overwrite => Vec::new(),
     };
     let (from, to, checkpoints) = set.forward(plan);
     begin_table(to, plan).await?;
@@ -215,7 +216,8 @@ async fn table(
         let store = async |position, range: &_| Ok(written::store(checkpoints, &plan.table, position, range).await?);
         return Ok(guarded::repair(transfer, Pair { from, to }, ranges, progress, store).await?);
     }
-    // The operator accepts that rows of the new system are lost, or an older program has imported the table.
+    // The operator accepts that rows of the new system are lost, an older program has imported the table, or the table
+    // has no snapshots.
     written::forget(checkpoints, &plan.table).await?;
     let repair = match others {
         Others::Leave => Repair::UpTo(state.newest()),
@@ -226,7 +228,7 @@ async fn table(
         TableError::Foreign { table, key } => foreign_rows(&format!("{table} (id {key})")),
         error => error.into(),
     })?;
-    written::record(set, plan, transfer).await?;
+    written::record(set, plan, transfer, ReadAt::Near).await?;
     Ok(Guarded { changes, conflicts: Changes::default() })
 }
 

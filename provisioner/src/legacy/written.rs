@@ -5,7 +5,7 @@ use super::LegacyError;
 use super::parallel::ConnectionSet;
 use super::table_plan::TablePlan;
 use crate::tables::compare::{Pair, Sum};
-use crate::tables::guarded::{self, WrittenRange};
+use crate::tables::guarded::{self, ReadAt, WrittenRange};
 use crate::tables::transfer::TableTransfer;
 use sqlx::{Connection, MySqlConnection, Row};
 
@@ -53,10 +53,15 @@ pub async fn forget(connection: &mut MySqlConnection, table: &str) -> Result<(),
     sqlx::query(delete).bind(table).execute(connection).await.map(drop)
 }
 
-/// Records that the new table holds what the source holds. `transfer` leads from the source to the new system.
-pub async fn record(set: &mut ConnectionSet, plan: &TablePlan, transfer: &TableTransfer) -> Result<(), LegacyError> {
+/// Records what the new table holds. `transfer` leads from the source to the new system.
+pub async fn record(
+    set: &mut ConnectionSet,
+    plan: &TablePlan,
+    transfer: &TableTransfer,
+    read_at: ReadAt,
+) -> Result<(), LegacyError> {
     let (from, to, checkpoints) = set.forward(plan);
-    let ranges = guarded::written(transfer, &mut Pair { from, to }).await?;
+    let ranges = guarded::written(transfer, &mut Pair { from, to }, read_at).await?;
     let mut transaction = checkpoints.begin().await?;
     forget(&mut transaction, &plan.table).await?;
     for (chunk, ranges) in ranges.chunks(AT_ONCE).enumerate() {

@@ -46,8 +46,22 @@ pub struct Guarded {
     pub conflicts: Changes,
 }
 
-/// Reads what the near end holds, as the ranges of a far end that was made equal to it.
-pub async fn written(transfer: &TableTransfer, pair: &mut Pair<'_>) -> Result<Vec<WrittenRange>, TableError> {
+/// Where the content of the far end is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAt {
+    /// At the near end, to which the far end was made equal. What others write to the far end meanwhile is not taken
+    /// for content of the pass.
+    Near,
+    /// At the far end, which was not made equal to the near one, and to which nothing else writes now.
+    Far,
+}
+
+/// Reads what the far end holds, in ranges of the keys of the near end.
+pub async fn written(
+    transfer: &TableTransfer,
+    pair: &mut Pair<'_>,
+    read_at: ReadAt,
+) -> Result<Vec<WrittenRange>, TableError> {
     let mut all = Vec::new();
     let newest = newest(pair.from, &transfer.from).await?;
     let mut after = None;
@@ -58,7 +72,10 @@ pub async fn written(transfer: &TableTransfer, pair: &mut Pair<'_>) -> Result<Ve
             return Ok(all);
         }
         let range = Range { after, to };
-        let written = sum(pair.from, &transfer.from, &range, &transfer.name).await?;
+        let written = match read_at {
+            ReadAt::Near => sum(pair.from, &transfer.from, &range, &transfer.name).await?,
+            ReadAt::Far => sum(pair.to, &transfer.to, &range, &transfer.name).await?,
+        };
         all.push(WrittenRange { to: to.unwrap_or_default(), written, next: None });
         if to.is_none() {
             return Ok(all);

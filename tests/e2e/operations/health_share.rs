@@ -1,7 +1,7 @@
 //! A round of checks logs in to the databases that no node is served from, and to a tenth of the others.
 
 use crate::world::{self, SOON};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::stack::{Stack, StackOptions};
 use harness::wait;
 use sqlx::{Executor, MySqlConnection};
@@ -32,12 +32,14 @@ async fn rounds_until(system: &mut MySqlConnection, tenant: &str, reason: &str) 
     let begun = rounds(system).await?;
     wait::until_ok(ROUNDS, &format!("{tenant}: {reason:?}"), async || {
         stay_served(system).await?;
-        let found: Option<Option<String>> =
-            sqlx::query_scalar("SELECT reason FROM saas_tenant_health WHERE tenant_id = ?")
+        let found: Option<(String, Option<String>)> =
+            sqlx::query_as("SELECT status, reason FROM saas_tenant_health WHERE tenant_id = ?")
                 .bind(tenant)
                 .fetch_optional(&mut *system)
                 .await?;
-        let found = found.flatten().unwrap_or_default();
+        let (status, found) = found.with_context(|| format!("{tenant} was not checked"))?;
+        ensure!((status == "healthy") == reason.is_empty(), "{status}");
+        let found = found.unwrap_or_default();
         ensure!(found.contains(reason) && found.is_empty() == reason.is_empty(), "{found:?}");
         Ok(rounds(system).await? - begun)
     })
@@ -59,9 +61,9 @@ async fn tenants_in_use_are_logged_in_to_in_every_tenth_round() -> Result<()> {
     for id in used {
         world::served(&api, &format!("{id}.example.com"), &token).await?;
     }
-    // The node reports by itself which tenants it served, as they are now.
+    // The node reports by itself which tenants it served, as they are now, with the members that have just joined.
     let reported = "SELECT COUNT(*) FROM saas_served_tenants v JOIN saas_tenant_snapshots s
-                    ON s.tenant_id = v.tenant_id AND s.position = v.position";
+                    ON s.tenant_id = v.tenant_id AND s.position <= v.position";
     wait::until(SOON, "the node to report the tenants that it serves", async || {
         for id in used {
             world::served(&api, &format!("{id}.example.com"), &token).await.ok()?;
@@ -124,7 +126,7 @@ async fn tenants_in_use_are_logged_in_to_in_every_tenth_round() -> Result<()> {
     rounds_until(&mut system, "used-1", "").await?;
     // A tenant that has changed since the report is checked, whatever its turn.
     root.execute(format!("ALTER USER '{}'@'%' ACCOUNT LOCK", account(&mut system, "used-2").await?).as_str()).await?;
-    system.execute("UPDATE saas_served_tenants SET position = position - 1 WHERE tenant_id = 'used-2'").await?;
+    system.execute("UPDATE saas_served_tenants SET position = 0 WHERE tenant_id = 'used-2'").await?;
     let rounds = rounds_until(&mut system, "used-2", "is locked").await?;
     ensure!(rounds <= 2, "found after {rounds} rounds");
     Ok(())

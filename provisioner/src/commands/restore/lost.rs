@@ -6,7 +6,7 @@ use crate::server::{Server, ServerError};
 use kernel::database;
 use kernel::process::config::{ConfigError, Settings};
 use sqlx::MySqlConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// A server is lost if it could not be reached so often, one after the other.
@@ -19,12 +19,14 @@ pub struct LostServers {
     servers: Vec<Server>,
     /// Whether the server has answered during this command.
     answered: HashMap<String, bool>,
+    /// Servers that have answered and then did not any more: each tenant would wait for them again.
+    silent: HashSet<String>,
 }
 
 impl LostServers {
     /// Nothing was seen yet.
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        Ok(Self { servers: Server::from_settings(settings)?, answered: HashMap::new() })
+        Ok(Self { servers: Server::from_settings(settings)?, answered: HashMap::new(), silent: HashSet::new() })
     }
 
     /// A connection to the server `id`; `None` if it is lost, or no setting names it. All tenants of a lost server
@@ -34,6 +36,9 @@ impl LostServers {
     /// The server lives and does not let this command look: it is not lost.
     pub async fn connect(&mut self, id: &str) -> Result<Option<(&Server, MySqlConnection)>, BackupError> {
         let Some(server) = self.servers.iter().find(|server| server.id == id) else { return Ok(None) };
+        if self.silent.contains(id) {
+            return Err(fell_silent(id));
+        }
         let attempts = if self.answered.get(id) == Some(&false) { 1 } else { ATTEMPTS };
         for attempt in 1..=attempts {
             let connected = if attempts == 1 { server.connect_unless_away().await } else { server.connect().await };
@@ -58,14 +63,19 @@ impl LostServers {
             }
         }
         if self.answered.get(id) == Some(&true) {
-            return Err(BackupError::Refused(format!(
-                "the database server {id} answered a moment ago and does not now: run the command again when it is \
-                 known whether it is lost; --abandon restores without it"
-            )));
+            self.silent.insert(id.to_owned());
+            return Err(fell_silent(id));
         }
         self.answered.insert(id.to_owned(), false);
         Ok(None)
     }
+}
+
+fn fell_silent(id: &str) -> BackupError {
+    BackupError::Refused(format!(
+        "the database server {id} answered a moment ago and does not now: run the command again when it is known \
+         whether it is lost; --abandon restores without it"
+    ))
 }
 
 #[cfg(test)]

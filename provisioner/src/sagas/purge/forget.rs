@@ -24,10 +24,12 @@ pub async fn forget(job: TenantJob<'_>) -> Result<(), JobError> {
     credential::forget(&mut unit, tenant_id).await?;
     // No rotation runs beside a purge, but a restored system database may hold the row of one.
     credential::forget_next(unit.connection(), tenant_id).await?;
-    sqlx::query("DELETE FROM saas_tenant_settings WHERE tenant_id = ?")
-        .bind(tenant_id.as_str())
-        .execute(unit.connection())
-        .await?;
+    // Nodes know by now that the tenant is deleted, and report it as served no more.
+    for delete in
+        ["DELETE FROM saas_tenant_settings WHERE tenant_id = ?", "DELETE FROM saas_served_tenants WHERE tenant_id = ?"]
+    {
+        sqlx::query(delete).bind(tenant_id.as_str()).execute(unit.connection()).await?;
+    }
     unit.commit().await?;
     // In small transactions: a busy tenant has millions of them.
     loop {
