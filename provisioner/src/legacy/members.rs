@@ -86,7 +86,7 @@ pub async fn complete(
     }
 }
 
-/// The first rows after `after` whose users should be members and are not.
+/// The first rows after `after` whose users should be members and are not. Users of other tenants only should not.
 async fn missing(destination: &Destination, after: Option<i64>) -> Result<Vec<(i64, String, bool)>, LegacyError> {
     let earlier = FIT.replace("u.", "e.");
     let query = format!(
@@ -94,6 +94,8 @@ async fn missing(destination: &Destination, after: Option<i64>) -> Result<Vec<(i
          LEFT JOIN saas_tenant_users m
               ON m.tenant_id = ? AND m.user_key = CAST(u.user_id AS BINARY) AND m.deleted = 0
          WHERE (? IS NULL OR u.id > ?) AND {FIT} AND m.id IS NULL
+           AND NOT EXISTS (SELECT 1 FROM saas_tenant_users o WHERE o.user_id = u.user_id AND o.deleted = 0
+                               AND o.user_key = CAST(u.user_id AS BINARY))
            AND NOT EXISTS (SELECT 1 FROM user_info e WHERE e.user_id = u.user_id AND e.id < u.id AND {earlier}
                                AND CAST(e.user_id AS BINARY) = CAST(u.user_id AS BINARY))
          ORDER BY u.id LIMIT ?"

@@ -237,11 +237,8 @@ async fn sum_of(connection: &mut MySqlConnection, query: &str, name: &str) -> Re
 /// The highest key of an end, if it has rows and a key.
 pub async fn newest(connection: &mut MySqlConnection, end: &End) -> Result<Option<i128>, TableError> {
     let Some(query) = end.newest() else { return Ok(None) };
-    let row = connection.fetch_one(sqlx::raw_sql(&query)).await?;
-    match row.try_get_unchecked::<Option<&[u8]>, _>(0)? {
-        Some(_) => number(&row, 0).map(Some),
-        None => Ok(None),
-    }
+    let row = connection.fetch_optional(sqlx::raw_sql(&query)).await?;
+    row.map(|row| number(&row, 0)).transpose()
 }
 
 fn number<T: std::str::FromStr>(row: &sqlx::mysql::MySqlRow, column: usize) -> Result<T, TableError> {

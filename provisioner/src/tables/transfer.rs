@@ -155,9 +155,14 @@ impl End {
         )
     }
 
-    /// The query for the highest key.
+    /// The query for the highest key of a row that counts. It reads from the end of the key, so it is short where most
+    /// rows count.
     pub fn newest(&self) -> Option<String> {
-        self.key.as_deref().map(|key| format!("SELECT CAST(MAX({key}) AS CHAR) FROM {}", self.table))
+        let (table, filter) = (&self.table, &self.filter);
+        let of = |key: &str| {
+            format!("SELECT CAST({key} AS CHAR) FROM {table} WHERE {filter} ORDER BY {table}.{key} DESC LIMIT 1")
+        };
+        self.key.as_deref().map(of)
     }
 
     /// The condition that a row counts and is in a range.

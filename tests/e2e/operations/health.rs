@@ -219,7 +219,7 @@ async fn a_queue_without_workers(stack: &mut Stack, admin: &Admin) -> Result<()>
     shows(admin, "degraded", idle).await?;
     // A worker ended another job of the queue a moment ago.
     sqlx::query(
-        "UPDATE saas_operations SET status = 'succeeded', finished_at = UTC_TIMESTAMP(6)
+        "UPDATE saas_operations SET status = 'succeeded', attempts = 1, finished_at = UTC_TIMESTAMP(6)
          WHERE lane = 'bulk' AND status = 'pending' ORDER BY next_attempt_at DESC LIMIT 1",
     )
     .execute(&mut system)
