@@ -104,8 +104,8 @@ mod tests {
 
         let users = transfer_of(plan("user_info"), Direction::Back, "default").unwrap();
         assert!(users.read("TRUE").contains("saas_tenant_users") && users.to.filter == "TRUE");
-        let users = transfer_of(plan("user_info"), Direction::Forward, "default").unwrap();
-        assert!(users.to.filter.contains("saas_tenant_users") && users.from.filter == "TRUE");
+        let forward = transfer_of(plan("user_info"), Direction::Forward, "default").unwrap();
+        assert!(forward.to.filter.contains("saas_tenant_users") && forward.from.filter == "TRUE");
         let within = users.to.within(&Range { after: Some(-5), to: Some(9_007_199_254_740_993) });
         assert_eq!(within, "TRUE AND `id` > -5 AND `id` <= 9007199254740993");
     }
