@@ -26,7 +26,7 @@ use crate::noticeboard::Noticeboard;
 use crate::profiles::Profiles;
 use crate::routing::{
     Changed, Changes, Cursors, Event, Freshness, LONGEST, LoadError, MAX_AGE, News, Patience, Routing, Timestamp, load,
-    news,
+    long_answer, news,
 };
 use crate::sessions::Sessions;
 use kernel::database;
@@ -187,8 +187,12 @@ impl Follower {
         }
         let restored = self.restored;
         // What is forgotten waits for no query.
-        self.forget_sessions(&mut news);
-        self.forget_profiles(&mut news);
+        let Followed { sessions, profiles, .. } = &self.followed;
+        let (revoked, changed) = (news.revoked(self.cursors.sessions), news.changed_users(self.cursors.users));
+        let until = revoked.forget(news.heads.sessions, |digest| sessions.forget(digest), || sessions.forget_all());
+        self.cursors.sessions = Some(until);
+        let until = changed.forget(news.heads.users, |user_id| profiles.forget(user_id), || profiles.forget_all());
+        self.cursors.users = Some(until);
         let events = news.events(self.cursors.events.filter(|_| !restored));
         // Plans are set before the routes of tenants that were just given one.
         let plans = std::mem::take(&mut news.plans);
@@ -219,34 +223,6 @@ impl Follower {
         Ok(())
     }
 
-    fn forget_sessions(&mut self, news: &mut News) {
-        let until = match news.revoked(self.cursors.sessions) {
-            Changed::These(digests, until) => {
-                digests.iter().for_each(|digest| self.followed.sessions.forget(digest));
-                until
-            }
-            Changed::Anything => {
-                self.followed.sessions.forget_all();
-                news.heads.sessions
-            }
-        };
-        self.cursors.sessions = Some(until);
-    }
-
-    fn forget_profiles(&mut self, news: &mut News) {
-        let until = match news.changed_users(self.cursors.users) {
-            Changed::These(user_ids, until) => {
-                user_ids.iter().for_each(|user_id| self.followed.profiles.forget(user_id));
-                until
-            }
-            Changed::Anything => {
-                self.followed.profiles.forget_all();
-                news.heads.users
-            }
-        };
-        self.cursors.users = Some(until);
-    }
-
     async fn apply_events(&mut self, connection: &mut MySqlConnection, events: &[Event]) -> Result<(), LoadError> {
         let mut touched: Vec<TenantId> = Vec::new();
         for event in events {
@@ -273,7 +249,7 @@ impl Follower {
 
     async fn read_everything(&mut self, connection: &mut MySqlConnection, restored: bool) -> Result<(), LoadError> {
         let freshness = &self.followed.routing.freshness;
-        let routes = self.patience.long_answer(freshness, load::all_tenants(connection)).await?;
+        let routes = long_answer(freshness, load::all_tenants(connection)).await?;
         let changes = self.followed.routing.change(|table| table.replace(routes));
         self.invalidate(&changes, restored);
         self.restored = false;

@@ -27,7 +27,7 @@ mod table;
 pub use event_spans::EventSpans;
 pub use freshness::{Freshness, MAX_AGE, Timestamp};
 pub use news::{Changed, Cursors, Event, News, news};
-pub use patience::{LONGEST, LoadError, Patience};
+pub use patience::{LONGEST, LoadError, Patience, long_answer};
 pub use plan::{Limits, Plan, Plans, Rate};
 pub use resolve::TenantHint;
 pub use route::{Availability, DatabaseAddress, Route};

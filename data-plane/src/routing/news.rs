@@ -67,7 +67,7 @@ pub struct News {
 pub enum Changed<T> {
     /// Just this, up to this position.
     These(Vec<T>, u64),
-    /// Nobody can say what, up to the head.
+    /// It is not known what, up to the head.
     Anything,
 }
 
@@ -182,6 +182,22 @@ fn plan(columns: &str) -> Result<Plan, serde_json::Error> {
         .and_then(NonZeroU32::new)
         .map(|per_second| Rate { per_second, burst: burst.and_then(NonZeroU32::new).unwrap_or(per_second) });
     Ok(Plan { limits: Limits { concurrency: concurrency.max(1), queue, rate }, max_connections })
+}
+
+impl<T> Changed<T> {
+    /// Forgets what has changed, or everything of the kind. Returns the number up to which nothing old is left.
+    pub fn forget(self, head: u64, one: impl Fn(&T), all: impl FnOnce()) -> u64 {
+        match self {
+            Self::These(changed, until) => {
+                changed.iter().for_each(one);
+                until
+            }
+            Self::Anything => {
+                all();
+                head
+            }
+        }
+    }
 }
 
 impl News {

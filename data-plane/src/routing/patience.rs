@@ -68,20 +68,9 @@ impl Patience {
         freshness: &Freshness,
         asking: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, LoadError> {
-        self.wait(freshness, self.until_away, LONG, asking).await
-    }
-
-    /// Waits for an answer that has every tenant and so may take long.
-    pub async fn long_answer<T>(
-        &mut self,
-        freshness: &Freshness,
-        asking: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, LoadError> {
-        let (until_away, since) = (self.until_away, self.since);
-        let answer = self.wait(freshness, LONGEST, LONGEST, asking).await;
-        // That such an answer takes long says nothing about the others.
-        (self.until_away, self.since) = (until_away, since);
-        answer
+        let (answer, waited) = wait(freshness, self.until_away, LONG, asking).await?;
+        self.remember(waited);
+        Ok(answer)
     }
 
     /// Waits for a connection.
@@ -93,32 +82,9 @@ impl Patience {
         // One that is away already stays so without a pause, or requests would be refused in between.
         let was_slow = self.until_away > SHORT && self.since.elapsed() < REMEMBERED && !freshness.is_away();
         let until_away = if was_slow { self.until_away * ANSWERS_TO_CONNECT } else { SHORT };
-        self.wait(freshness, until_away, LONGEST, connecting).await
-    }
-
-    async fn wait<T>(
-        &mut self,
-        freshness: &Freshness,
-        until_away: Duration,
-        longest: Duration,
-        asking: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, LoadError> {
-        tokio::pin!(asking);
-        let mut waited = Duration::ZERO;
-        while waited < longest {
-            if let Ok(answer) = tokio::time::timeout(PIECE, &mut asking).await {
-                let answer = answer?;
-                freshness.answered();
-                self.remember(waited);
-                return Ok(answer);
-            }
-            waited += PIECE;
-            // Again with every piece, because that it is away counts for a while only.
-            if waited >= until_away {
-                freshness.away();
-            }
-        }
-        Err(LoadError::Timeout)
+        let (connection, waited) = wait(freshness, until_away, LONGEST, connecting).await?;
+        self.remember(waited);
+        Ok(connection)
     }
 
     /// One slow answer counts for a while: fast ones between slow ones must not let the node forget them.
@@ -128,6 +94,38 @@ impl Patience {
             *self = Self { until_away: expected, since: Instant::now() };
         }
     }
+}
+
+/// Waits for an answer that has every tenant. It may take long, which says nothing about other answers.
+pub async fn long_answer<T>(
+    freshness: &Freshness,
+    asking: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, LoadError> {
+    Ok(wait(freshness, LONGEST, LONGEST, asking).await?.0)
+}
+
+/// Waits for an answer, records whether the system database is away, and returns how long it took.
+async fn wait<T>(
+    freshness: &Freshness,
+    until_away: Duration,
+    longest: Duration,
+    asking: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<(T, Duration), LoadError> {
+    tokio::pin!(asking);
+    let mut waited = Duration::ZERO;
+    while waited < longest {
+        if let Ok(answer) = tokio::time::timeout(PIECE, &mut asking).await {
+            let answer = answer?;
+            freshness.answered();
+            return Ok((answer, waited));
+        }
+        waited += PIECE;
+        // Again with every piece, because that it is away counts for a while only.
+        if waited >= until_away {
+            freshness.away();
+        }
+    }
+    Err(LoadError::Timeout)
 }
 
 #[cfg(test)]
@@ -191,10 +189,11 @@ mod tests {
         assert!(patience.answer(&freshness, silent()).await.is_err() && freshness.is_away());
         let connecting = patience.connection(&freshness, silent());
         tokio::pin!(connecting);
-        for _ in 0..25 {
-            let _ = tokio::time::timeout(Duration::from_secs(1), &mut connecting).await;
-            freshness.ensure().await.expect("it was found away, and nothing was heard since");
-        }
+        assert!(tokio::time::timeout(Duration::ZERO, &mut connecting).await.is_err());
+        // That it is away counts for a while only, by a clock that no test can set: as if that had passed.
+        freshness.answered();
+        assert!(tokio::time::timeout(SHORT + PIECE, &mut connecting).await.is_err());
+        assert!(freshness.is_away(), "nothing was heard since it was found away, so it is said again in time");
     }
 
     #[tokio::test(start_paused = true)]
