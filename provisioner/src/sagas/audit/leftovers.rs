@@ -6,7 +6,7 @@
 //! server, which a job that needs the database takes first: a move that brings the tenant back ends the session that is
 //! dropping.
 
-use crate::sagas::shared::replace::{BESIDE, REPLACED};
+use crate::sagas::shared::beside::{REPLACED, RESTORED, TESTED};
 use crate::sagas::shared::server_objects::{self, DATABASE, ServerObject};
 use crate::sagas::{StepError, Tools};
 use crate::server::inventory::Inventory;
@@ -15,9 +15,6 @@ use kernel::audit::{Drift, Finding};
 use kernel::domain::{Tenant, TenantId};
 use kernel::jobs::{self, JobError, JobKind, Lease};
 use std::collections::BTreeSet;
-
-/// What a restore test appends to the name of the tenant's database.
-pub const TEST: &str = "__test";
 
 /// The recorded databases of a server: of all tenants, or of one.
 #[derive(Default)]
@@ -78,8 +75,8 @@ impl Recorded {
     /// of some data.
     pub fn is_left(&self, tenant: &Tenant, server: &str, name: &str) -> bool {
         match name.strip_prefix(tenant.database.name.as_str()) {
-            Some(TEST) => true,
-            Some(BESIDE) => self.all.contains(name),
+            Some(TESTED) => true,
+            Some(RESTORED) => self.all.contains(name),
             Some(REPLACED) => self.left.contains(name),
             Some("") => self.left.contains(name) && !is_on(tenant, server),
             _ => false,
@@ -114,7 +111,7 @@ pub async fn drop_databases(
 
 async fn drop_one(tools: &Tools, lease: &Lease, name: &str, marker: &Marker) -> Result<bool, StepError> {
     let tenant_id = &marker.tenant_id;
-    let is_test = name.ends_with(TEST);
+    let is_test = name.ends_with(TESTED);
     let lock = match is_test {
         true => Lock::of_restore_test(&tools.installation, tenant_id),
         false => Lock::of_tenant(&tools.installation, tenant_id),

@@ -8,7 +8,7 @@
 use super::compare::{self, Ours};
 use super::expected::{self, Expected, Hosts};
 use super::leftovers::{self, Recorded};
-use crate::sagas::shared::replace::{BESIDE, REPLACED};
+use crate::sagas::shared::beside::{REPLACED, RESTORED, TESTED};
 use crate::sagas::shared::server_objects::{self, ServerObject};
 use crate::sagas::{StepError, Tools};
 use crate::server::account::{self, Account, AccountName};
@@ -146,8 +146,8 @@ fn orphans(tools: &Tools, tenants: &[Expected], recorded: &Recorded, seen: &Inve
 /// Whether a running restore or a restore test needs the database.
 fn is_in_work(expected: &Expected, recorded: &Recorded, name: &str) -> bool {
     match name.strip_prefix(expected.tenant.database.name.as_str()) {
-        Some(BESIDE | REPLACED) => expected.busy,
-        Some(leftovers::TEST) => recorded.is_tested(&expected.tenant.tenant_id, name),
+        Some(RESTORED | REPLACED) => expected.busy,
+        Some(TESTED) => recorded.is_tested(&expected.tenant.tenant_id, name),
         _ => false,
     }
 }

@@ -1,14 +1,12 @@
 //! All databases that a tenant may have on a server: its own, and those that restores and restore tests make beside it.
 
+use crate::sagas::shared::beside::{REPLACED, RESTORED, TESTED};
 use crate::sagas::shared::server_objects;
 use crate::sagas::{StepError, TenantJob};
 use crate::server::{Found, Lock, Server, Session};
 
-/// What restores and restore tests append to the name of the tenant's database.
-const BESIDE: [&str; 4] = ["", "__restore", "__before", "__test"];
-
 fn names(job: TenantJob<'_>) -> [String; 4] {
-    BESIDE.map(|beside| format!("{}{beside}", job.database()))
+    ["", RESTORED, REPLACED, TESTED].map(|beside| format!("{}{beside}", job.database()))
 }
 
 /// Drops those that carry the tenant's ownership marker. A restore test of the tenant that still runs is ended first; a

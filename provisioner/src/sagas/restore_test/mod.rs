@@ -7,6 +7,7 @@
 
 use super::saga::{EndedBy, Saga, ServerWork, WITH_ALL_ROWS};
 use super::shared::backup_job::{AboutServer, backups, of_server};
+use super::shared::beside::TESTED;
 use super::shared::server_objects::{self, ServerObject};
 use super::{StepError, Tools};
 use crate::backup::load;
@@ -32,7 +33,7 @@ async fn test(tools: &Tools, lease: &Lease, tenant: &Tenant) -> Result<(), StepE
     let subject = Subject::Tenant(tenant.tenant_id.clone());
     let backup = choose(backups, &subject, None).await?;
     let (database, owner) =
-        (format!("{}__test", tenant.database.name), Marker::new(&tools.installation, &tenant.tenant_id));
+        (format!("{}{TESTED}", tenant.database.name), Marker::new(&tools.installation, &tenant.tenant_id));
     if !begin(tools, lease, tenant, &database).await? {
         return Ok(());
     }

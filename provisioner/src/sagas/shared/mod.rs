@@ -4,6 +4,7 @@ pub mod abandon;
 pub mod append;
 pub mod apply_config;
 pub mod backup_job;
+pub mod beside;
 pub mod create_database;
 pub mod create_user;
 pub mod credential;

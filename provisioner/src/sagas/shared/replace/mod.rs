@@ -20,6 +20,7 @@ pub mod load_backup;
 pub mod swap_database;
 
 use super::backup_job::{request, restored};
+use super::beside::{REPLACED, RESTORED};
 use super::server_objects::{self, ServerObject};
 use crate::sagas::saga::PointOfNoReturn;
 use crate::sagas::{Context, StepError};
@@ -42,13 +43,8 @@ enum Stage {
     Settled,
 }
 
-/// What is appended to the name of the tenant's database for the one into which the backup is loaded.
-pub const BESIDE: &str = "__restore";
-/// The same for the one that holds the replaced tables.
-pub const REPLACED: &str = "__before";
-
 fn beside(context: &Context<'_>) -> String {
-    format!("{}{BESIDE}", context.database())
+    format!("{}{RESTORED}", context.database())
 }
 
 fn replaced(context: &Context<'_>) -> String {
@@ -72,7 +68,7 @@ async fn stage(context: &mut Context<'_>) -> Result<Stage, StepError> {
     }
     let (beside, replaced) = (beside(context), replaced(context));
     let found = context.session.find(&replaced).await?;
-    if !matches!(found, Found::Absent) {
+    if matches!(&found, Found::Marked(marker) if marker.is_of(&context.marker())) {
         former_objects::adopt(context, &replaced).await?;
     }
     match found {
