@@ -4,11 +4,11 @@
 //! the server frees when the process ends. The migrator writes rows only to a tenant's database that carries the
 //! ownership marker of this installation's default tenant.
 
-use super::LegacyError;
 use super::error::is_denied;
 use super::mapping::TargetDatabase;
 use super::source::Source;
 use super::table_plan::{Change, TablePlan};
+use super::{LegacyError, system_database};
 use crate::server::account::{self, Account, AccountName};
 use crate::server::{self, Dialect, Found, Lock, Marker, Server, Session};
 use crate::tables::Doing;
@@ -16,8 +16,7 @@ use crate::tables::definition::{define, read_definition};
 use crate::tables::schema;
 use crate::tables::schema::Tables;
 use crate::tables::session::begin_copying;
-use kernel::database::migrate::MigrateError;
-use kernel::database::{self, migrate, sql};
+use kernel::database::{self, sql};
 use kernel::domain::{Tenant, TenantState};
 use kernel::process::config::Settings;
 use kernel::store::{Store, installation};
@@ -51,26 +50,18 @@ pub struct Destination {
 impl Destination {
     /// Connects to both databases, checks them and takes the lock.
     pub async fn open(settings: &Settings) -> Result<Self, LegacyError> {
-        let url = settings.secret("SYSTEM_DB_URL")?;
-        let system = database::options(&url).map_err(|error| kernel::process::config::wrong("SYSTEM_DB_URL", error))?;
         let mut servers = Server::from_settings(settings)?;
         let account_host: String = settings.get("TENANT_ACCOUNT_HOST")?;
-        let mut guard = database::connect(&system)
-            .await
-            .map_err(|error| refused("the system database (SYSTEM_DB_URL) cannot be reached", &error))?;
+        let (system, mut guard) = system_database::connect(settings).await?;
         // This connection is idle while the others work.
         guard.execute("SET SESSION wait_timeout = 86400").await?;
-        match migrate::verify(&mut guard).await {
-            Ok(()) => {}
-            Err(MigrateError::Database(error)) => return Err(error.into()),
-            Err(error) => return Err(LegacyError::Refused(error.to_string())),
-        }
+        system_database::verify(&mut guard).await?;
         let locked: Option<i64> =
             sqlx::query_scalar("SELECT GET_LOCK(CONCAT('legacy:', DATABASE()), 3)").fetch_one(&mut guard).await?;
         if locked != Some(1) {
             return Err(LegacyError::Refused("another `provisioner legacy` is at work on this installation".into()));
         }
-        let pool = database::pool(&url, POOL)?;
+        let pool = database::pool(&settings.secret("SYSTEM_DB_URL")?, POOL)?;
         let store = Store::new(pool);
         let tenant = default_tenant(&store).await?;
         servers.retain(|server| server.id == tenant.database.server);

@@ -23,6 +23,7 @@ mod state;
 mod status;
 mod switch;
 mod sync;
+mod system_database;
 mod table_plan;
 mod verify;
 mod written;

@@ -4,8 +4,8 @@
 //! A control plane and a provisioner that have run already have done both, and then this does nothing. A provisioner
 //! may work on the same job at the same time, because a job belongs to one worker at a time.
 
-use super::LegacyError;
 use super::members::ACTOR;
+use super::{LegacyError, system_database};
 use crate::worker::Worker;
 use kernel::crypto::KeyRing;
 use kernel::database;
@@ -25,11 +25,7 @@ const SERVER: &str = "main";
 
 /// Creates what is missing.
 pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
-    let url = settings.secret("SYSTEM_DB_URL")?;
-    let options = database::options(&url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
-    let mut connection = database::connect(&options).await.map_err(|error| {
-        LegacyError::Refused(format!("the system database (SYSTEM_DB_URL) cannot be reached: {error}"))
-    })?;
+    let (_, mut connection) = system_database::connect(settings).await?;
     match migrate::verify(&mut connection).await {
         Ok(()) => {}
         Err(MigrateError::Pending(_)) => {
@@ -44,7 +40,7 @@ pub async fn run(settings: &Settings) -> Result<(), LegacyError> {
         }
         Err(error) => return Err(LegacyError::Refused(error.to_string())),
     }
-    let store = Store::new(database::pool(&url, 4)?);
+    let store = Store::new(database::pool(&settings.secret("SYSTEM_DB_URL")?, 4)?);
     let Ensured { tenant_id, created } = default_tenant::ensure(settings, &store, ACTOR, Some(SERVER)).await?;
     if created {
         eprintln!("created the default tenant {tenant_id}");

@@ -1,11 +1,9 @@
 //! `status`: how far the move has come, and what the operator does next. It reads the system database only, and it may
 //! run while another command is at work.
 
-use super::LegacyError;
 use super::state::{self, Stage};
-use kernel::database;
-use kernel::database::migrate::{self, MigrateError};
-use kernel::process::config::{Settings, wrong};
+use super::{LegacyError, system_database};
+use kernel::process::config::Settings;
 use serde::Serialize;
 use std::fmt;
 
@@ -23,16 +21,8 @@ pub struct Status {
 }
 
 pub async fn read(settings: &Settings) -> Result<Status, LegacyError> {
-    let url = settings.secret("SYSTEM_DB_URL")?;
-    let options = database::options(&url).map_err(|error| wrong("SYSTEM_DB_URL", error))?;
-    let mut system = database::connect(&options).await.map_err(|error| {
-        LegacyError::Refused(format!("the system database (SYSTEM_DB_URL) cannot be reached: {error}"))
-    })?;
-    match migrate::verify(&mut system).await {
-        Ok(()) => {}
-        Err(MigrateError::Database(error)) => return Err(error.into()),
-        Err(error) => return Err(LegacyError::Refused(error.to_string())),
-    }
+    let (_, mut system) = system_database::connect(settings).await?;
+    system_database::verify(&mut system).await?;
     let free: Option<i64> =
         sqlx::query_scalar("SELECT IS_FREE_LOCK(CONCAT('legacy:', DATABASE()))").fetch_one(&mut system).await?;
     let import = state::read(&mut system).await?;
