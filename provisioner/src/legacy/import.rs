@@ -201,7 +201,6 @@ async fn attempt(
         let transfer = transfer_of(plan, Direction::Forward, tenant_id)?;
         let state = states.get(&plan.table).cloned().unwrap_or_default();
         let before = state.copied_rows;
-        written::forget(&mut set.checkpoints, &plan.table).await?;
         let (rows, otherwise) = table(set, plan, &transfer, state, run, &progress).await?;
         written::record(set, plan, &transfer, ReadAt::Near).await?;
         copied.set(copied.get() + rows - before);

@@ -49,7 +49,7 @@ pub async fn shut(destination: &Destination, purpose: For) -> Result<Shut<'_>, L
     }
     let mut shut = Shut { destination, session, began, recorded };
     let locked = async {
-        begin_maintenance(destination).await?;
+        set_maintenance(destination, true).await?;
         await_nodes(destination).await?;
         destination.lock_out(&mut shut.session).await
     };
@@ -122,7 +122,7 @@ impl Shut<'_> {
     async fn open(&mut self, end: bool) -> Result<(), LegacyError> {
         self.unlock().await?;
         if end {
-            end_maintenance(self.destination).await?;
+            set_maintenance(self.destination, false).await?;
         }
         if self.recorded {
             state::set_shut(&mut self.destination.connect(TargetDatabase::System).await?, None).await?;
@@ -131,16 +131,7 @@ impl Shut<'_> {
     }
 }
 
-/// Puts the default tenant into maintenance, if it is not in maintenance.
-async fn begin_maintenance(destination: &Destination) -> Result<(), LegacyError> {
-    set_maintenance(destination, true).await
-}
-
-/// Ends the maintenance of the default tenant, if it is in maintenance.
-async fn end_maintenance(destination: &Destination) -> Result<(), LegacyError> {
-    set_maintenance(destination, false).await
-}
-
+/// Puts the default tenant into maintenance or ends it, unless that is so already.
 async fn set_maintenance(destination: &Destination, enabled: bool) -> Result<(), LegacyError> {
     let set = Command::SetMaintenance { enabled };
     match destination.store.execute(&destination.tenant.tenant_id, ACTOR, set).await {

@@ -181,11 +181,11 @@ pub async fn pass(
     })
     .await?;
     progress.finish();
-    let members = members::complete(destination, AdminsBecome::User, &Progress::quiet()).await?;
     let left = left.into_inner();
     if !left.is_empty() {
         return Err(rows_left(&left));
     }
+    let members = members::complete(destination, AdminsBecome::User, &Progress::quiet()).await?;
     state::synced(&mut system, &moment).await?;
     let tables = tables.into_inner();
     let rows = tables.values().map(Changes::rows).sum();
@@ -217,8 +217,8 @@ async fn table(
         return Ok(guarded::repair(transfer, Pair { from, to }, ranges, progress, store).await?);
     }
     // The operator accepts that rows of the new system are lost, an older program has imported the table, or the table
-    // has no snapshots.
-    written::forget(checkpoints, &plan.table).await?;
+    // has no snapshots. What the last pass wrote stays recorded until this pass has ended: if it is killed, an ordinary
+    // pass finds what it has written to be of another writer, and names it.
     let repair = match others {
         Others::Leave => Repair::UpTo(state.newest()),
         Others::Overwrite => Repair::Yes,
@@ -280,7 +280,7 @@ fn rows_left(left: &BTreeMap<String, Changes>) -> LegacyError {
     let tables: Vec<_> = left.iter().map(table).collect();
     LegacyError::Refused(format!(
         "the new system has written in ranges of keys of {} tables since the last pass. Everything else was brought \
-         over, and of these ranges the rows that differ were left as they are, in {}. {WAY_OUT}",
+         over but the members, and in these ranges there are rows that differ from the source, in {}. {WAY_OUT}",
         left.len(),
         tables.join("; ")
     ))

@@ -47,8 +47,8 @@ pub async fn store(
     insert(connection, table, position, std::slice::from_ref(range)).await
 }
 
-/// Forgets the ranges of a table that is written without regard to them.
-pub async fn forget(connection: &mut MySqlConnection, table: &str) -> Result<(), sqlx::Error> {
+/// Forgets the ranges of a table, before others are recorded.
+async fn forget(connection: &mut MySqlConnection, table: &str) -> Result<(), sqlx::Error> {
     let delete = "DELETE FROM saas_legacy_ranges WHERE source_table = ?";
     sqlx::query(delete).bind(table).execute(connection).await.map(drop)
 }

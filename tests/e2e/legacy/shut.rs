@@ -36,8 +36,14 @@ async fn no_job_opens_the_tenant_during_the_last_pass() -> Result<()> {
     // An audit with repair finds a locked account of a tenant that may log in.
     let audit = stack.admin().post("/admin/audit", json!({"repair": true})).await?;
     ensure!(audit.status == 202, "{}", audit.text);
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    let waits = "SELECT COUNT(*) FROM saas_operations
+                 WHERE kind = 'audit' AND tenant_id = 'default' AND error LIKE '%provisioner legacy%'";
+    wait::until(SOON, "the audit of the tenant to wait for the command", async || {
+        world::number(&mut world::system(&stack).await.ok()?, waits).await.ok().filter(|jobs| *jobs == 1)
+    })
+    .await?;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
         is_shut(&stack).await?;
     }
     drop(held);
