@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use kernel::process::config::Settings;
 
-    /// Nobody can make a file in this directory, not even the superuser.
+    /// Not even the superuser can make a file in this directory.
     const READ_ONLY: &str = "file:///proc/self/ns";
 
     #[tokio::test]
