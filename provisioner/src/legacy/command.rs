@@ -87,7 +87,7 @@ enum Command {
         /// Most passes. A pass that finds no change is the last.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         passes: u32,
-        /// Overwrite and delete what the new system has written.
+        /// Overwrite and delete what the new system has written, but for users of other tenants only.
         #[arg(long)]
         overwrite: bool,
         #[command(flatten)]

@@ -270,7 +270,8 @@ fn foreign_rows(rows: &str) -> LegacyError {
 
 /// What the operator can do about rows of the new system.
 const WAY_OUT: &str = "Undo there what was written, or run `provisioner legacy sync --overwrite`, which makes these \
-                       rows equal to the source and deletes those that the source does not have";
+                       rows equal to the source and deletes those that the source does not have; rows of users who \
+                       belong to other tenants only stay";
 
 fn rows_left(left: &BTreeMap<String, Changes>) -> LegacyError {
     let table = |(table, changes): (&String, &Changes)| {
